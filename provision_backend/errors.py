@@ -1,0 +1,156 @@
+"""Every error that provision_backend raises, as one tree. Imports nothing.
+
+::
+
+    ProvisionError                      every error we raise; the command line and the hooks catch exactly this
+    ├── UsageError                      a setting or a command-line argument is not of its form
+    ├── ProjectError                    pyproject.toml unreadable, or a key missing or of the wrong type
+    ├── HostError                       architecture or libc not identified, or not supported
+    ├── CatalogError                    catalog unreadable or malformed
+    │   └── NoMatchingArchiveError      nothing satisfies the request on this platform
+    ├── InstallError                    an archive could not be made into an interpreter
+    │   ├── DownloadError               network, HTTP status, truncated body, offline
+    │   ├── IntegrityError              size or sha256 differs from the catalog
+    │   └── UnpackError                 not an archive, or a member escapes the directory
+    ├── CacheError                      the cache cannot be read or written
+    │   └── LockTimeoutError            another process held the lock too long
+    ├── InterpreterError                does not run here, or is not what it should be
+    ├── MissingDependencyError          a package of the extra "provision" is not installed
+    ├── BuildEnvironmentError           the build environment could not be made
+    ├── PackError                       an installed interpreter cannot be made relocatable
+    └── BackendError                    real backend missing, lacks the hook, or its hook failed
+
+A message is one lower-case sentence (what failed, what was wanted, what was found) and, where there is
+something to do, an indented second line that says so.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BackendError",
+    "BuildEnvironmentError",
+    "CacheError",
+    "CatalogError",
+    "DownloadError",
+    "HostError",
+    "InstallError",
+    "IntegrityError",
+    "InterpreterError",
+    "LockTimeoutError",
+    "MissingDependencyError",
+    "NoMatchingArchiveError",
+    "PackError",
+    "ProjectError",
+    "ProvisionError",
+    "UnpackError",
+    "UsageError",
+]
+
+
+class ProvisionError(Exception):
+    """Base of every error that provision_backend raises.
+
+    Args:
+        message: what failed, what was wanted and what was found: a lower-case sentence without a full stop.
+        hint: what to do about it; shown indented on a line of its own.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        lines = [self.message] + [f"  {line}" for line in self.hint.splitlines()]
+        return "\n".join(lines)
+
+
+class UsageError(ProvisionError):
+    """A setting or a command-line argument is not of its form."""
+
+
+class ProjectError(ProvisionError):
+    """``pyproject.toml`` is unreadable, or one of its keys is missing or of the wrong type."""
+
+
+class HostError(ProvisionError):
+    """The architecture or libc of the host was not identified, or is not supported."""
+
+
+class CatalogError(ProvisionError):
+    """The catalog is unreadable or malformed."""
+
+
+class NoMatchingArchiveError(CatalogError):
+    """Nothing in the catalog satisfies the request on this platform."""
+
+
+class InstallError(ProvisionError):
+    """An archive could not be made into an interpreter."""
+
+
+class DownloadError(InstallError):
+    """No source gave the archive: network, HTTP status, truncated body, or offline."""
+
+
+class IntegrityError(InstallError):
+    """The size or sha256 of an archive differs from the catalog.
+
+    Args:
+        archive: file name of the archive.
+        expected: lower-case hex sha256 of the catalog.
+        actual: lower-case hex sha256 of what was received.
+    """
+
+    def __init__(self, archive: str, expected: str, actual: str, *, hint: str = "") -> None:
+        super().__init__(
+            f"sha256 of {archive} differs from the catalog: expected {expected}, got {actual}",
+            hint=hint,
+        )
+        self.archive = archive
+        self.expected = expected
+        self.actual = actual
+
+
+class UnpackError(InstallError):
+    """Not an archive of the expected form, or a member that must not be unpacked."""
+
+
+class CacheError(ProvisionError):
+    """The cache cannot be read or written."""
+
+
+class LockTimeoutError(CacheError):
+    """Another process held the lock of the same interpreter too long."""
+
+
+class InterpreterError(ProvisionError):
+    """An interpreter does not run here, or is not what it should be."""
+
+
+class MissingDependencyError(ProvisionError):
+    """A package that only provisioning needs is not installed.
+
+    Args:
+        package: name of the distribution that is missing.
+        purpose: what it is needed for, as the end of "... is needed to".
+    """
+
+    def __init__(self, package: str, purpose: str, *, extra: str = "provision") -> None:
+        super().__init__(
+            f"the package {package!r} is needed to {purpose} and is not installed",
+            hint=f"install provision-backend[{extra}] where the build runs, or build with isolation",
+        )
+        self.package = package
+
+
+class BuildEnvironmentError(ProvisionError):
+    """The build environment could not be made: venv or the installer failed."""
+
+
+class PackError(ProvisionError):
+    """An installed interpreter cannot be made into a relocatable archive."""
+
+
+class BackendError(ProvisionError):
+    """The real backend is missing, lacks a hook, or its hook failed."""
