@@ -9,7 +9,8 @@
     ├── CatalogError                    catalog unreadable or malformed
     │   └── NoMatchingArchiveError      nothing satisfies the request on this platform
     ├── InstallError                    an archive could not be made into an interpreter
-    │   ├── DownloadError               network, HTTP status, truncated body, offline
+    │   ├── DownloadError               network, HTTP status, truncated body
+    │   │   └── OfflineError            a download is needed and not allowed
     │   ├── IntegrityError              size or sha256 differs from the catalog
     │   └── UnpackError                 not an archive, or a member escapes the directory
     ├── CacheError                      the cache cannot be read or written
@@ -39,6 +40,7 @@ __all__ = [
     "LockTimeoutError",
     "MissingDependencyError",
     "NoMatchingArchiveError",
+    "OfflineError",
     "PackError",
     "ProjectError",
     "ProvisionError",
@@ -90,7 +92,11 @@ class InstallError(ProvisionError):
 
 
 class DownloadError(InstallError):
-    """No source gave the archive: network, HTTP status, truncated body, or offline."""
+    """No source gave the archive: network, HTTP status, or truncated body."""
+
+
+class OfflineError(DownloadError):
+    """An archive would have to be downloaded, and that is not allowed."""
 
 
 class IntegrityError(InstallError):
