@@ -1,0 +1,206 @@
+"""How we talk to people while something takes time: lines, and one live bar, on standard error.
+
+In: sentences, and counts of bytes. Out: text on a stream, every line prefixed ``provision-backend: ``. A terminal
+gets a bar that is redrawn in place; anything else (the log of a frontend, a CI job) gets a line every few seconds.
+Colour follows the convention of https://no-color.org. Nothing here raises: a closed or narrow-minded standard error
+must not end a build that is otherwise going well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from types import TracebackType
+from typing import Callable, Optional, TextIO, Type
+
+__all__ = ["Progress", "Reporter", "format_size"]
+
+PREFIX = "provision-backend: "
+REDRAW = 0.1  # seconds between two drawings of a bar
+INTERVAL = 5.0  # seconds between two lines where there is no terminal
+FALLBACK_WIDTH = 80
+STATE_WIDTH = 44  # columns kept for the numbers behind a bar, so that its end stays where it is
+
+
+class Reporter:
+    """Writes to people, as much as they asked for.
+
+    Args:
+        stream: where to; None means whatever ``sys.stderr`` is at the moment of writing.
+        verbosity: 0 for what a person must know, 1 for details, 2 for debugging.
+        interval: seconds between two lines of progress where there is no terminal.
+        clock: seconds that only grow; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        stream: Optional[TextIO] = None,
+        verbosity: int = 0,
+        *,
+        interval: float = INTERVAL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream = stream
+        self.verbosity = verbosity
+        self.interval = interval
+        self.clock = clock
+
+    def info(self, text: str) -> None:
+        """Say what a person should know, whatever the verbosity; each line of *text* gets the prefix."""
+        for line in text.splitlines():
+            self.write(PREFIX + _printable(line) + "\n")
+
+    def detail(self, text: str) -> None:
+        """Say what helps to follow along; from verbosity 1."""
+        if self.verbosity >= 1:
+            self.info(text)
+
+    def debug(self, text: str) -> None:
+        """Say what helps to find a fault; from verbosity 2."""
+        if self.verbosity >= 2:
+            self.info(text)
+
+    def progress(self, label: str, total: Optional[int], *, done: int = 0, origin: str = "") -> Progress:
+        """Return a context manager that shows how far some bytes have come.
+
+        Args:
+            label: what is being done to what: ``downloading cpython-...``.
+            total: bytes in all; None where nobody knows.
+            done: bytes that are there already.
+            origin: the host or path they come from; named once, in the first line.
+        """
+        return Progress(self, label, total, done=done, origin=origin)
+
+    def is_terminal(self) -> bool:
+        """Say whether a bar can be redrawn on the stream."""
+        with contextlib.suppress(Exception):
+            return self._target().isatty() and os.environ.get("TERM") != "dumb"
+        return False
+
+    def width(self) -> int:
+        """Return the columns of the terminal, asked anew each time since windows are resized."""
+        with contextlib.suppress(Exception):
+            # shutil.get_terminal_size would ask standard output, which a frontend may have redirected.
+            return os.get_terminal_size(self._target().fileno()).columns or FALLBACK_WIDTH
+        return FALLBACK_WIDTH
+
+    def write(self, text: str) -> None:
+        """Write *text* as it is; a stream that is closed, broken or cannot encode it is not our business."""
+        with contextlib.suppress(Exception):
+            stream = self._target()
+            try:
+                stream.write(text)
+            except UnicodeEncodeError:
+                encoding = getattr(stream, "encoding", None) or "ascii"
+                stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            stream.flush()
+
+    def _target(self) -> TextIO:
+        return sys.stderr if self._stream is None else self._stream
+
+
+class Progress:
+    """How far some bytes have come; made by `Reporter.progress`, used in a ``with`` statement."""
+
+    def __init__(self, reporter: Reporter, label: str, total: Optional[int], *, done: int, origin: str) -> None:
+        self._reporter = reporter
+        self._label = _printable(label)
+        self._total = total
+        self._done = self._start = done
+        self._origin = origin
+        self._began = self._shown = reporter.clock()
+        self._live = False
+        self._drawn = 0  # columns that the bar covers now
+
+    def __enter__(self) -> Progress:
+        self._live = self._reporter.is_terminal()
+        size = f" ({format_size(self._total)})" if self._total else ""
+        origin = f" from {self._origin}" if self._origin else ""
+        self._reporter.info(f"{self._label}{size}{origin}")
+        if self._live:
+            self._draw()
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self._erase()
+        if kind is None:
+            self._reporter.info(f"{self._label}: {self._summary()}")
+
+    def advance(self, count: int) -> None:
+        """Count *count* more bytes, and show it when it is time to."""
+        self._done += count
+        now = self._reporter.clock()
+        if now - self._shown < (REDRAW if self._live else self._reporter.interval):
+            return
+        self._shown = now
+        if self._live:
+            self._draw()
+        else:
+            self._reporter.info(f"{self._label}: {self._state()}")
+
+    def _draw(self) -> None:
+        # The last column stays free: a terminal that wraps there would start a new line at every drawing.
+        room = max(self._reporter.width() - 1, 0)
+        bar = self._bar(room - len(PREFIX) - STATE_WIDTH)
+        text = f"{PREFIX}{bar}{self._state()}"[:room]
+        padding = " " * (self._drawn - len(text))
+        self._drawn = len(text)
+        self._reporter.write("\r" + _coloured(text, bar) + padding)
+
+    def _erase(self) -> None:
+        if self._drawn:
+            self._reporter.write("\r" + " " * self._drawn + "\r")
+            self._drawn = 0
+
+    def _bar(self, room: int) -> str:
+        cells = min(room - 3, 40)
+        if not self._total or cells < 5:
+            return ""
+        full = min(self._done, self._total) * cells // self._total
+        return f"[{'#' * full}{'.' * (cells - full)}] "
+
+    def _state(self) -> str:
+        rate = self._rate()
+        speed = f", {format_size(rate)}/s" if rate else ""
+        if not self._total:
+            return f"{format_size(self._done)}{speed}"
+        percent = "" if self._live else f" ({min(self._done, self._total) * 100 // self._total} %)"
+        left = f", {max(self._total - self._done, 0) / rate:.0f} s left" if rate else ""
+        return f"{format_size(self._done)} of {format_size(self._total)}{percent}{speed}{left}"
+
+    def _summary(self) -> str:
+        seconds = self._reporter.clock() - self._began
+        return f"done, {format_size(self._done)} in {seconds:.1f} s"
+
+    def _rate(self) -> int:
+        seconds = self._reporter.clock() - self._began
+        return int((self._done - self._start) / seconds) if seconds > 0 else 0
+
+
+def format_size(count: int) -> str:
+    """Return *count* bytes as people read it, in powers of 1000: ``25.3 MB``."""
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def _coloured(text: str, bar: str) -> str:
+    if os.environ.get("NO_COLOR") or not bar or bar not in text:
+        return text
+    full = "#" * bar.count("#")
+    return text.replace(full, f"\x1b[32m{full}\x1b[0m", 1) if full else text
+
+
+def _printable(text: str) -> str:
+    # What a server or an archive is called must not steer the terminal.
+    return "".join(character if character.isprintable() else "?" for character in text)

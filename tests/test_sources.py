@@ -1,0 +1,139 @@
+"""Which places are asked, and how they are named: `provision_backend.sources`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Tuple
+
+import pytest
+
+from provision_backend.errors import UsageError
+from provision_backend.sources import (
+    DEFAULT_SOURCES,
+    DownloadOptions,
+    is_github,
+    is_loopback,
+    list_sources,
+    local_path,
+    redact_text,
+    redact_url,
+)
+
+FILE = "cpython-3.13.5+20251110-x86_64-unknown-linux-gnu-install_only_stripped.tar.gz"
+QUOTED = FILE.replace("+", "%2B")
+
+
+def test_default_sources_are_asked_by_release_only() -> None:
+    """Without a mirror upstream's two places are asked, each once, in their order."""
+    locations = [source.locations("20251110", FILE) for source in list_sources(DownloadOptions())]
+
+    assert locations == [(f"{base}/20251110/{QUOTED}",) for base in DEFAULT_SOURCES]
+
+
+@pytest.mark.parametrize(
+    ("mirror", "expected"),
+    [
+        ("https://m.example/pbs", (f"https://m.example/pbs/20251110/{QUOTED}", f"https://m.example/pbs/{QUOTED}")),
+        ("https://m.example/", (f"https://m.example/20251110/{QUOTED}", f"https://m.example/{QUOTED}")),
+        (
+            "https://m.example/pbs/?sig=s3cret",
+            (f"https://m.example/pbs/20251110/{QUOTED}?sig=s3cret", f"https://m.example/pbs/{QUOTED}?sig=s3cret"),
+        ),
+        ("/srv/pbs", (f"/srv/pbs/20251110/{FILE}", f"/srv/pbs/{FILE}")),
+        ("file:///srv/my%20pbs", (f"/srv/my pbs/20251110/{FILE}", f"/srv/my pbs/{FILE}")),
+    ],
+    ids=["url", "slash-at-the-end", "query", "path", "file-url"],
+)
+def test_a_mirror_is_asked_by_release_and_flat(mirror: str, expected: Tuple[str, ...]) -> None:
+    """A mirror replaces the default sources, and the plus sign of a file name is quoted in URLs only."""
+    (source,) = list_sources(DownloadOptions(mirrors=(mirror,)))
+
+    assert source.locations("20251110", FILE) == expected
+
+
+def test_a_tilde_is_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path mirror may begin with a tilde, as people write it."""
+    monkeypatch.setenv("HOME", "/home/someone")
+
+    assert local_path("~/pbs") == Path("/home/someone/pbs")
+
+
+@pytest.mark.parametrize(
+    ("mirror", "expected"),
+    [
+        (
+            "ftp://user:s3cret@m.example/pbs",
+            "cannot download from 'ftp://m.example/pbs': wanted https://, http://, file:// or a path, found ftp://",
+        ),
+        (
+            "file://server/share",
+            "cannot read 'file://server/share': it names another machine\n"
+            "  a file URL has three slashes: file:///path/of/the/mirror",
+        ),
+        (
+            "https://user:s3/cret@m.example",
+            "cannot download from 'https://***@m.example': its host or port is malformed\n"
+            "  in a user name or password, escape '/' as %2F, '@' as %40, '#' as %23 and '?' as %3F",
+        ),
+    ],
+    ids=["scheme", "other-machine", "slash-in-password"],
+)
+def test_what_is_not_a_mirror_is_refused(mirror: str, expected: str) -> None:
+    """A mirror of another form is named, without its password, before anything is asked."""
+    with pytest.raises(UsageError) as caught:
+        list_sources(DownloadOptions(mirrors=(mirror,)))
+
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://m.example/pbs", "https://m.example/pbs"),
+        ("https://user:s3cret@m.example:8443/pbs", "https://m.example:8443/pbs"),
+        ("https://s3cret@m.example/pbs", "https://m.example/pbs"),
+        ("https://m.example/pbs?sig=s3cret#s3cret", "https://m.example/pbs"),
+        ("https://us@er:s3cret@m.example/pbs", "https://m.example/pbs"),
+        ("https://user:s3/cret@m.example/pbs", "https://***@m.example/pbs"),
+        ("https://user:s3#cret@m.example/pbs", "https://***"),
+        ("https://user:12?s3cret@m.example/pbs", "https://***"),
+        ("https://m.example/pbs?mail=a@b&sig=s3cret", "https://***"),
+        ("/srv/a@b?c", "/srv/a@b?c"),
+    ],
+)
+def test_a_redacted_url_holds_no_secret(url: str, expected: str) -> None:
+    """Whatever stands in a URL, what is shown of it holds no user name, password, query or fragment."""
+    assert redact_url(url) == expected
+
+
+def test_urls_in_a_text_are_redacted() -> None:
+    """The message of another library keeps its words and loses its secrets."""
+    text = "cannot reach https://user:s3cret@m.example/x?sig=s3cret (or http://s3cret@h/): refused"
+
+    assert redact_text(text) == "cannot reach https://m.example/x (or http://h/): refused"
+
+
+def test_options_do_not_show_their_mirrors() -> None:
+    """The repr of the options, which may end up in a log, has no URL in it."""
+    options = DownloadOptions(mirrors=("https://user:s3cret@m.example",))
+
+    assert "s3cret" not in repr(options) + repr(list_sources(options))
+
+
+@pytest.mark.parametrize(
+    ("url", "loopback", "github"),
+    [
+        ("http://127.0.0.1:8000/", True, False),
+        ("http://localhost/", True, False),
+        ("http://[::1]:80/", True, False),
+        ("http://127.0.0.1.example/", False, False),
+        ("https://GitHub.com/", False, True),
+        ("https://objects.githubusercontent.com/", False, True),
+        ("https://github.com.example/", False, False),
+        ("https://notgithub.com/", False, False),
+        ("https://[bad/", False, False),
+    ],
+)
+def test_hosts_are_told_apart_by_their_whole_name(url: str, loopback: bool, github: bool) -> None:
+    """A host that only begins or ends like a known one is another host."""
+    assert (is_loopback(url), is_github(url)) == (loopback, github)

@@ -1,0 +1,378 @@
+"""Redirects, certificates and credentials: `provision_backend.transport` and `provision_backend.credentials`.
+
+The rules about GitHub's hosts are seen at work through a proxy on loopback that answers for them.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import warnings
+from pathlib import Path
+from typing import Any, Iterator, List, Tuple
+
+import pytest
+from support.servers import ArchiveServer, Reply
+
+from provision_backend.download import DownloadOptions, fetch_text
+from provision_backend.errors import DownloadError
+from provision_backend.transport import Transport
+
+httpx = pytest.importorskip("httpx")
+
+GITHUB = "https://github.com/astral-sh/x/SHA256SUMS"
+OBJECTS = "https://objects.githubusercontent.com/x?sig=s3cret"
+VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "GITHUB_TOKEN", "GH_TOKEN")
+GITHUB_HINT = (
+    "  GitHub answers 403, 404 or 429 to addresses that ask too often, such as those that CI runners share: "
+    "set GITHUB_TOKEN, or a mirror (PROVISION_BACKEND_MIRROR)"
+)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No proxy, token or netrc file of whoever runs the tests."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Tuple[ssl.SSLContext, Path]:
+    """Make a certificate for loopback and GitHub's hosts, and the file of the CA that signed it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # cryptography announces the end of old Pythons with warnings
+        trustme = pytest.importorskip("trustme")
+        authority = trustme.CA()
+        issued = authority.issue_cert("127.0.0.1", "github.com", "objects.githubusercontent.com", "m.example")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issued.configure_cert(context)
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return context, path
+
+
+@pytest.fixture
+def secure(certificates: Tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[ArchiveServer]:
+    """Give an HTTPS server that the environment trusts."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates[1]))
+    with ArchiveServer({"/S": b"text"}, tls=certificates[0]) as running:
+        yield running
+
+
+@pytest.fixture
+def world(certificates: Tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[ArchiveServer]:
+    """Give a proxy that answers for every HTTPS host, as GitHub would: with a redirect to its object store."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates[1]))
+    with ArchiveServer({"https://objects.githubusercontent.com/x": b"text"}, intercept=certificates[0]) as running:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{running.port}")
+        running.redirects = {GITHUB: OBJECTS}
+        yield running
+
+
+@pytest.fixture
+def plain() -> Iterator[ArchiveServer]:
+    """Give an HTTP server."""
+    with ArchiveServer({"/S": b"text"}) as running:
+        yield running
+
+
+def fetch(url: str, **options: Any) -> str:
+    """Fetch without retries."""
+    return fetch_text(url, options=DownloadOptions(retries=0, **options))
+
+
+def refusal(url: str, **options: Any) -> str:
+    """Return the error of a fetch, after the address."""
+    with pytest.raises(DownloadError) as caught:
+        fetch(url, **options)
+    return str(caught.value).partition(": ")[2]
+
+
+def sent_to(server: ArchiveServer) -> List[Tuple[str, str]]:
+    """Return host and credentials of each request but those that open a tunnel."""
+    return [
+        (seen.headers["host"], seen.headers.get("authorization", ""))
+        for seen in server.requests
+        if seen.method != "CONNECT"
+    ]
+
+
+def basic(login: str) -> str:
+    """Return the header for a user name and password."""
+    return "Basic " + base64.b64encode(login.encode()).decode()
+
+
+def test_a_redirect_is_followed(plain: ArchiveServer) -> None:
+    """A relative location is resolved, and its target read."""
+    plain.redirects = {"/a/old": "../S?x=1"}
+
+    assert fetch(f"{plain.url}/a/old") == "text"
+    assert plain.paths == ["/a/old", "/S?x=1"]
+
+
+def test_redirects_in_a_circle_end(plain: ArchiveServer) -> None:
+    """A server that sends us round in circles is given up."""
+    plain.redirects = {"/S": "/S"}
+
+    assert refusal(f"{plain.url}/S") == "more than 10 redirects"
+    assert len(plain.requests) == 11
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("ftp://m.example/S", "redirected to ftp://, which is not HTTP"),
+        ("file:///etc/passwd", "redirected to file://, which is not HTTP"),
+        ("http://[bad/S", "redirected to something that is not a URL"),
+    ],
+)
+def test_a_redirect_to_something_else_is_refused(plain: ArchiveServer, location: str, expected: str) -> None:
+    """Only HTTP leads on; a server cannot make us read local files."""
+    plain.redirects = {"/S": location}
+
+    assert refusal(f"{plain.url}/S") == expected
+
+
+def test_https_is_never_left_for_http(secure: ArchiveServer, plain: ArchiveServer) -> None:
+    """A redirect down to plain HTTP is refused, even to this machine."""
+    secure.redirects = {"/S": f"{plain.url}/S"}
+
+    assert refusal(f"{secure.url}/S") == "redirected from https:// to http://127.0.0.1, which is refused"
+    assert plain.requests == []
+
+
+def test_http_may_become_https(secure: ArchiveServer, plain: ArchiveServer) -> None:
+    """A redirect up is followed."""
+    plain.redirects = {"/S": f"{secure.url}/S"}
+
+    assert fetch(f"{plain.url}/S") == "text"
+
+
+def test_an_unknown_certificate_is_not_tried_again(secure: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that is not trusted will not be trusted the next time; the error says how to trust it."""
+    monkeypatch.delenv("SSL_CERT_FILE")
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    waits: List[float] = []
+    with pytest.raises(DownloadError) as caught:
+        fetch_text(f"{secure.url}/S", options=DownloadOptions(), sleep=waits.append)
+
+    assert waits == []
+    assert caught.value.message.startswith(f"could not fetch {secure.url}/S: its certificate is not trusted: ")
+    assert caught.value.hint == (
+        "where a proxy of the network re-signs TLS, set SSL_CERT_FILE to a file with its CA certificate"
+    )
+
+
+def test_a_ca_file_that_is_none_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A broken environment is named before any request."""
+    (tmp_path / "ca.pem").write_text("no certificate")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with pytest.raises(DownloadError) as caught:
+        fetch("https://127.0.0.1:9/S")
+
+    assert caught.value.message.startswith("could not set up HTTPS: ")
+    assert caught.value.hint == "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+
+
+@pytest.mark.parametrize(
+    "proxy", ["nonsense://user:s3cret@127.0.0.1:1", "http://user:s3/cret@127.0.0.1:1", "socks5://user:s3cret@127.0.0.1"]
+)
+def test_a_proxy_that_is_none_is_explained(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """A broken proxy setting ends in our error, without the proxy's password."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(DownloadError) as caught:
+        fetch("https://127.0.0.1:9/S")
+
+    assert "s3" not in str(caught.value)
+
+
+def test_a_proxy_that_refuses_is_explained(world: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal of a proxy is told apart from that of the server, and is not tried again."""
+    world.script = [Reply(status=407)]
+    waits: List[float] = []
+    with pytest.raises(DownloadError) as caught:
+        fetch_text(GITHUB, options=DownloadOptions(), sleep=waits.append)
+
+    assert caught.value.message == f"could not fetch {GITHUB}: the proxy refuses: 407 Proxy Authentication Required"
+    assert waits == []
+
+
+def test_a_password_in_the_url_goes_to_its_host_only(plain: ArchiveServer) -> None:
+    """User name and password are unquoted and sent, and a redirect to another port does not get them."""
+    plain.login = ("us@er", "pass/word")
+    base = plain.url.replace("http://", "http://us%40er:pass%2Fword@")
+    with ArchiveServer({"/S": b"elsewhere"}) as other:
+        plain.redirects = {"/S": "/T", "/T": f"{other.url}/S"}
+
+        assert fetch(f"{base}/S") == "elsewhere"
+        assert [credentials for _, credentials in sent_to(plain)] == [basic("us@er:pass/word")] * 2
+        assert [credentials for _, credentials in sent_to(other)] == [""]
+
+
+def test_a_password_in_a_location_is_not_used(plain: ArchiveServer) -> None:
+    """A server cannot make us say something to another server."""
+    with ArchiveServer({"/S": b"elsewhere"}) as other:
+        plain.redirects = {"/S": f"http://user:s3cret@127.0.0.1:{other.port}/S"}
+
+        assert fetch(f"{plain.url}/S") == "elsewhere"
+        assert [credentials for _, credentials in sent_to(other)] == [""]
+
+
+def test_missing_credentials_are_explained(plain: ArchiveServer) -> None:
+    """401 says where credentials are written."""
+    plain.login = ("user", "right")
+
+    assert refusal(f"{plain.url.replace('http://', 'http://user:wr0ng@')}/S") == (
+        "401 Unauthorized\n  127.0.0.1 wants other credentials: in the URL, or in the netrc file"
+    )
+
+
+def test_netrc_goes_to_the_machine_it_names(world: ArchiveServer, tmp_path: Path) -> None:
+    """An entry is for its machine; the machine that it redirects to, and an entry for none, get nothing."""
+    (tmp_path / "netrc").write_text("machine m.example login me password s3cret\ndefault login any password s3cret\n")
+    world.redirects = {"https://m.example/S": "https://objects.githubusercontent.com/x"}
+
+    assert fetch("https://m.example/S") == "text"
+    assert sent_to(world) == [("m.example", basic("me:s3cret")), ("objects.githubusercontent.com", "")]
+
+
+def test_a_password_in_the_url_wins_over_netrc(world: ArchiveServer, tmp_path: Path) -> None:
+    """What is said for this address is meant."""
+    (tmp_path / "netrc").write_text("machine m.example login me password s3cret\n")
+    world.files["https://m.example/S"] = b"text"
+    fetch("https://you:other@m.example/S")
+
+    assert sent_to(world) == [("m.example", basic("you:other"))]
+
+
+def test_a_broken_netrc_is_mentioned_and_not_quoted(plain: ArchiveServer, tmp_path: Path) -> None:
+    """A netrc file that cannot be parsed is no error until credentials are missing."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 s3cret s3cret s3cret\n")
+    assert fetch(f"{plain.url}/S") == "text"
+    plain.login = ("user", "right")
+    result = refusal(f"{plain.url}/S")
+
+    assert result.endswith("in the netrc file; the netrc file is there but could not be read")
+    assert "s3cret" not in result
+
+
+@pytest.mark.parametrize("variable", ["GITHUB_TOKEN", "GH_TOKEN"])
+def test_a_token_goes_to_github_only(world: ArchiveServer, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """The token is sent to github.com, and not to where it redirects, whose URLs are signed."""
+    monkeypatch.setenv(variable, "t0ken")
+
+    assert fetch(GITHUB) == "text"
+    assert sent_to(world) == [("github.com", "Bearer t0ken"), ("objects.githubusercontent.com", "")]
+    assert "authorization" not in world.requests[0].headers
+
+
+@pytest.mark.parametrize("host", ["m.example", "github.com:444", "github.com.example", "127.0.0.1"])
+def test_a_token_does_not_go_elsewhere(world: ArchiveServer, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """A mirror never sees GitHub's token (pbs-installer sends it to any host)."""
+    monkeypatch.setenv("GITHUB_TOKEN", "t0ken")
+    monkeypatch.setenv("SSL_CERT_DIR", "")
+    world.files["/S"] = b"text"
+    with httpx.Client(verify=False) as client:
+        fetch_text(f"https://{host}/S", options=DownloadOptions(retries=0), client=client)
+
+    assert sent_to(world) == [(host, "")]
+
+
+def test_a_token_does_not_go_over_plain_http(plain: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even to a host of the right name: anybody on the way could read it."""
+    monkeypatch.setenv("GITHUB_TOKEN", "t0ken")
+    monkeypatch.setenv("HTTP_PROXY", plain.url)
+    with Transport(DownloadOptions()) as transport, transport.open("http://github.com/S") as stream:
+        assert b"".join(stream.chunks) == b"text"
+
+    assert sent_to(plain) == [("github.com", "")]
+
+
+@pytest.mark.parametrize("token", ["with\nbreak", "wïth", "   "])
+def test_a_token_that_is_none_is_not_sent(world: ArchiveServer, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    """A token that cannot stand in a header would be quoted by the error of the HTTP library."""
+    monkeypatch.setenv("GITHUB_TOKEN", token)
+
+    assert fetch(GITHUB) == "text"
+    assert sent_to(world)[0] == ("github.com", "")
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refused_token_is_left_out(world: ArchiveServer, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """The token of a company's own GitHub is refused by github.com, which would have answered without it."""
+    monkeypatch.setenv("GITHUB_TOKEN", "t0ken")
+    world.script = [Reply(), Reply(status=status)]
+
+    assert fetch(GITHUB) == "text"
+    assert [credentials for _, credentials in sent_to(world)] == ["Bearer t0ken", "", ""]
+
+
+@pytest.mark.parametrize(("status", "phrase"), [(403, "Forbidden"), (404, "Not Found"), (429, "Too Many Requests")])
+def test_a_rate_limit_of_github_is_explained(world: ArchiveServer, status: int, phrase: str) -> None:
+    """GitHub answers like this to shared CI runners (uv issue 12881); the error says what helps."""
+    world.script = [Reply(), Reply(status=status)]
+
+    assert (
+        refusal(GITHUB) == f"//github.com/astral-sh/x/SHA256SUMS: {status} {phrase}\n{GITHUB_HINT}".partition(": ")[2]
+    )
+
+
+def test_a_blocked_redirect_host_is_named(world: ArchiveServer) -> None:
+    """A firewall that lets through github.com and not its object store is recognised (uv issue 12149)."""
+    world.script = [Reply(), Reply(), Reply(status=403)]
+
+    assert refusal(GITHUB) == (
+        "redirected to objects.githubusercontent.com: the proxy refuses: 403 Forbidden\n"
+        "  a firewall must let through objects.githubusercontent.com too, not only github.com"
+    )
+
+
+def test_no_secret_of_a_signed_location_is_shown(world: ArchiveServer) -> None:
+    """The signature in the URL that GitHub redirects to does not appear in the error."""
+    world.files = {}
+
+    assert refusal(GITHUB) == f"redirected to objects.githubusercontent.com: 404 Not Found\n{GITHUB_HINT}"
+
+
+def test_certificates_and_proxies_come_from_the_environment(world: ArchiveServer) -> None:
+    """The request goes through HTTPS_PROXY, and the certificate is checked with SSL_CERT_FILE."""
+    fetch(GITHUB)
+
+    assert [seen.method for seen in world.requests] == ["CONNECT", "GET", "CONNECT", "GET"]
+    assert world.requests[0].path == "github.com:443"
+
+
+def test_the_environment_may_except_hosts_from_the_proxy(
+    secure: ArchiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NO_PROXY is respected."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+    assert fetch(f"{secure.url}/S") == "text"
+
+
+def test_answers_of_no_use_are_named(plain: ArchiveServer) -> None:
+    """A status that is no error and has no body of ours is refused by its number."""
+    plain.script = [Reply(status=299), Reply(status=206), Reply(status=304), Reply(status=302)]
+
+    assert [refusal(f"{plain.url}/S") for _ in range(4)] == [
+        "HTTP status 299",
+        "answered 206 to a request for the whole file",
+        "304 Not Modified",
+        "302 Found",
+    ]
+
+
+def test_debugging_output_of_the_http_library_holds_no_password(
+    plain: ArchiveServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A program that logs everything does not log the password of a URL."""
+    with caplog.at_level("DEBUG"):
+        fetch(f"{plain.url.replace('http://', 'http://user:s3cret@')}/S")
+
+    assert "127.0.0.1" in caplog.text
+    assert "s3cret" not in caplog.text
+    assert basic("user:s3cret") not in caplog.text
