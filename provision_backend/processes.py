@@ -1,0 +1,206 @@
+"""Run other programs: a command in, what it printed out; no foreign exception leaves.
+
+No child gets a standard input (a hidden prompt would hang a build), and every Python that is not the running one gets
+`clean_environment()`: variables that a frontend or another Python left behind stop it or misdirect it.
+`subprocess` is imported when something is run, so that a pass-through build does not pay for it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from .errors import InterpreterError
+
+__all__ = [
+    "DROPPED_VARIABLES",
+    "CompletedOutput",
+    "clean_environment",
+    "run_interpreter_json",
+    "run_quiet",
+    "run_visible",
+]
+
+DROPPED_VARIABLES: Dict[str, str] = {
+    "PYTHONHOME": "another Python's standard library; start-up ends in a fatal error",
+    "PYTHONPATH": "modules of another version; pip's isolation puts a sitecustomize there that extends sys.path",
+    "PYTHONPLATLIBDIR": "another Python's lib64; start-up ends in a fatal error",
+    "PYTHON_GIL": "0 is a fatal error in every build from 3.13 on that has a GIL",
+    "PYTHONEXECUTABLE": "hides from the child that it is in a virtual environment",
+    "__PYVENV_LAUNCHER__": "hides from the child that it is in a virtual environment",
+    "_PYTHON_SYSCONFIGDATA_NAME": "names a module that only crossenv's or conda's Python has",
+    "_PYTHON_SYSCONFIGDATA_PATH": "the folder of that module, from 3.14 on",
+    "_PYTHON_HOST_PLATFORM": "changes the platform tag of the wheel; kept on macOS, where universal builds set it",
+    "_PYTHON_PROJECT_BASE": "makes sysconfig look for another Python's build tree",
+    "_PYPROJECT_HOOKS_*": "the outer backend's name and path; a forwarded hook would import from the outer path",
+    "PEP517_*": "the same, as older frontends spell it",
+    "_PIP_RUNNING_IN_SUBPROCESS": "makes pip ignore --python and install into its own environment: the shared cache",
+    "_PIP_IN_BUILD_IGNORE_CONSTRAINTS": "makes a nested pip ignore constraints",
+    "SETUPTOOLS_EXT_SUFFIX": "names extension modules for another version",
+}
+"""Variables that `clean_environment()` drops, and why; a name that ends in ``*`` stands for all that begin so.
+
+PIP_BUILD_TRACKER is not among them: it is pip's guard against recursion and has to reach the inner pip.
+"""
+
+_NOT_STARTED = {
+    errno.ENOENT: "the file is there, so the loader that it names is not: was it built for another libc?",
+    errno.ENOEXEC: "it is no program for this machine: was it built for another architecture?",
+    errno.EACCES: "it is not executable for this user, or its file system is mounted noexec",
+}
+
+
+@dataclass(frozen=True)
+class CompletedOutput:
+    """What a program left behind when it ended."""
+
+    returncode: int
+    """Exit status; negative: minus the number of the signal that ended it."""
+    stdout: str
+    """Standard output; bytes that are not UTF-8 are shown as ``\\xNN``."""
+    stderr: str
+    """Standard error, decoded in the same way."""
+
+
+def run_quiet(
+    command: Sequence[str],
+    *,
+    env: Optional[Mapping[str, str]] = None,
+    cwd: Optional[str] = None,
+    timeout: float = 60.0,
+) -> CompletedOutput:
+    """Run a program without standard input and return what it printed.
+
+    Args:
+        command: the program and its arguments.
+        env: all environment variables of the child; None: those of this process.
+        cwd: working directory of the child; None: this one.
+        timeout: seconds after which the program is killed.
+
+    Raises:
+        InterpreterError: it could not be started, or did not end in time. Any exit status is a result, not an error.
+    """
+    import subprocess
+
+    program = str(command[0])
+    try:
+        done = subprocess.run(
+            command, env=env, cwd=cwd, timeout=timeout, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise InterpreterError(f"{program!r} did not end within {timeout:g} seconds and was killed") from None
+    except OSError as exc:
+        raise _not_started(program, exc) from exc
+    return CompletedOutput(done.returncode, _decode(done.stdout), _decode(done.stderr))
+
+
+def run_visible(command: Sequence[str], *, env: Optional[Mapping[str, str]] = None, cwd: Optional[str] = None) -> int:
+    """Run a program without standard input, let it print to standard error, and return its exit status.
+
+    Standard output stays ours: a command line with ``--json`` promises what stands there.
+
+    Args:
+        command: the program and its arguments.
+        env: all environment variables of the child; None: those of this process.
+        cwd: working directory of the child; None: this one.
+
+    Raises:
+        InterpreterError: it could not be started.
+    """
+    import subprocess
+
+    try:
+        return subprocess.run(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=2, check=False).returncode
+    except OSError as exc:
+        raise _not_started(str(command[0]), exc) from exc
+
+
+def clean_environment(base: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
+    """Return the environment variables for a Python that is not the running one.
+
+    Args:
+        base: what to start from; None: the variables of this process.
+
+    Returns:
+        A new dictionary without `DROPPED_VARIABLES`, and with ``PYTHONNOUSERSITE=1``: packages of the user's other
+        Pythons have no place in a build.
+    """
+    environ = {name: value for name, value in (os.environ if base is None else base).items() if not _is_dropped(name)}
+    environ["PYTHONNOUSERSITE"] = "1"
+    return environ
+
+
+def run_interpreter_json(python: os.PathLike[str], code: str, *, timeout: float = 60.0) -> Dict[str, Any]:
+    """Run code in an interpreter and return the JSON object that it prints as its last line.
+
+    The interpreter is started with ``-I -B`` and a clean environment: nothing but the code has a say, and nothing is
+    written beside a shared standard library.
+
+    Args:
+        python: path of the interpreter.
+        code: Python source that ends by printing one JSON object on one line.
+        timeout: seconds after which the interpreter is killed.
+
+    Raises:
+        InterpreterError: it does not start, is ended by a signal or an error, or prints something else.
+    """
+    program = os.fspath(python)
+    done = run_quiet([program, "-I", "-B", "-c", code], env=clean_environment(), timeout=timeout)
+    if done.returncode:
+        raise _ended_badly(program, done)
+    last = (done.stdout.strip().splitlines() or [""])[-1]
+    try:
+        answer = json.loads(last)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise InterpreterError(f"{program!r} did not answer like a Python: wanted a JSON object, found {last[:80]!r}")
+    return answer
+
+
+def _is_dropped(name: str) -> bool:
+    if name == "_PYTHON_HOST_PLATFORM" and sys.platform == "darwin":
+        return False
+    return name in DROPPED_VARIABLES or name.startswith(("_PYPROJECT_HOOKS_", "PEP517_"))
+
+
+def _decode(output: bytes) -> str:
+    return output.decode("utf-8", "backslashreplace")
+
+
+def _not_started(program: str, exc: OSError) -> InterpreterError:
+    message = f"could not start {program!r}: {exc.strerror or exc}"
+    # The kernel answers ENOENT for a missing program, a missing loader and a missing working directory alike.
+    if exc.filename is not None and os.fspath(exc.filename) != program:
+        return InterpreterError(f"{message}: {exc.filename!r}")
+    there = os.path.lexists(program)
+    return InterpreterError(message, hint=_NOT_STARTED.get(exc.errno or 0, "") if there else "")
+
+
+def _ended_badly(program: str, done: CompletedOutput) -> InterpreterError:
+    if done.returncode < 0:
+        name = _signal_name(-done.returncode)
+        hint = "it was built for a newer CPU than this one" if name == "SIGILL" else _last_lines(done.stderr)
+        return InterpreterError(f"{program!r} was ended by the signal {name}", hint=hint)
+    message = f"{program!r} ended with exit status {done.returncode}"
+    if done.returncode == 127:
+        # musl's and glibc's loaders end so when a library or a symbol is missing: a libc that is too old (uv#16341).
+        message = f"{program!r} could not be loaded: a library or a symbol that it needs is missing"
+    return InterpreterError(message, hint=_last_lines(done.stderr))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def _last_lines(text: str, count: int = 3) -> str:
+    lines: List[str] = [line for line in text.splitlines() if line.strip()]
+    return "\n".join(lines[-count:])

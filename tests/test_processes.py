@@ -1,0 +1,233 @@
+"""Running other programs: what comes back, which variables stay behind, and how each failure reads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict
+
+import pytest
+
+from provision_backend.errors import InterpreterError
+from provision_backend.processes import (
+    DROPPED_VARIABLES,
+    CompletedOutput,
+    clean_environment,
+    run_interpreter_json,
+    run_quiet,
+    run_visible,
+)
+
+
+def make_program(path: Path, text: str, mode: int = 0o755) -> Path:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+    return path
+
+
+class TestRunQuiet:
+    """`run_quiet`."""
+
+    def test_returns_what_a_program_printed(self) -> None:
+        """Exit status and both streams come back, and a non-zero status is no error."""
+        done = run_quiet(["/bin/sh", "-c", "echo out; echo err >&2; exit 3"])
+
+        assert done == CompletedOutput(3, "out\n", "err\n")
+
+    def test_child_has_no_standard_input(self) -> None:
+        """A program that asks a question reads the end of the file at once."""
+        assert run_quiet(["/bin/sh", "-c", "cat; echo end"]).stdout == "end\n"
+
+    def test_bytes_that_are_not_utf8_are_shown(self) -> None:
+        """Output in another encoding is no reason to fail."""
+        assert run_quiet(["/bin/sh", "-c", r"printf 'caf\351'"]).stdout == "caf\\xe9"
+
+    def test_environment_and_folder_are_those_given(self, tmp_path: Path) -> None:
+        """The child sees the variables and the working directory that were passed, and no others."""
+        done = run_quiet(["/bin/sh", "-c", 'echo "$MINE|$HOME"; pwd -P'], env={"MINE": "1"}, cwd=str(tmp_path))
+
+        assert done.stdout.splitlines() == ["1|", str(tmp_path.resolve())]
+
+    def test_program_that_does_not_end_is_killed(self) -> None:
+        """A program that hangs ends in a message with the time it was given."""
+        with pytest.raises(InterpreterError) as caught:
+            run_quiet(["sleep", "60"], timeout=0.2)
+
+        assert str(caught.value) == "'sleep' did not end within 0.2 seconds and was killed"
+
+    def test_missing_program_is_named(self, tmp_path: Path) -> None:
+        """What is not there gets no guess about loaders."""
+        program = str(tmp_path / "python")
+        with pytest.raises(InterpreterError) as caught:
+            run_quiet([program])
+
+        assert str(caught.value) == f"could not start {program!r}: No such file or directory"
+
+    def test_missing_loader_is_explained(self, tmp_path: Path) -> None:
+        """The kernel says "no such file" for a program that is there when its loader is not (uv#4242)."""
+        program = str(make_program(tmp_path / "python", "#!/nowhere/ld-musl-x86_64.so.1\n"))
+        with pytest.raises(InterpreterError) as caught:
+            run_quiet([program])
+
+        assert str(caught.value) == (
+            f"could not start {program!r}: No such file or directory\n"
+            "  the file is there, so the loader that it names is not: was it built for another libc?"
+        )
+
+    @pytest.mark.parametrize(
+        ("mode", "message"),
+        [
+            pytest.param(
+                0o755,
+                "Exec format error\n  it is no program for this machine: was it built for another architecture?",
+                id="no program",
+            ),
+            pytest.param(
+                0o644,
+                "Permission denied\n  it is not executable for this user, or its file system is mounted noexec",
+                id="not executable",
+            ),
+        ],
+    )
+    def test_program_that_cannot_be_run_is_explained(self, tmp_path: Path, mode: int, message: str) -> None:
+        """A foreign file and a missing permission each say what may be the cause."""
+        program = str(make_program(tmp_path / "python", "\0\0\0\0", mode))
+        with pytest.raises(InterpreterError) as caught:
+            run_quiet([program])
+
+        assert str(caught.value) == f"could not start {program!r}: {message}"
+
+    def test_missing_folder_is_not_blamed_on_the_program(self, tmp_path: Path) -> None:
+        """A working directory that is gone is named itself."""
+        folder = str(tmp_path / "gone")
+        with pytest.raises(InterpreterError) as caught:
+            run_quiet(["/bin/sh"], cwd=folder)
+
+        assert str(caught.value) == f"could not start '/bin/sh': No such file or directory: {folder!r}"
+
+
+class TestRunVisible:
+    """`run_visible`."""
+
+    def test_prints_to_standard_error_only(self, capfd: pytest.CaptureFixture[str]) -> None:
+        """What the program prints is seen, and standard output stays ours."""
+        returncode = run_visible(["/bin/sh", "-c", "echo out; echo err >&2; cat; exit 4"])
+
+        assert (returncode, capfd.readouterr()) == (4, ("", "out\nerr\n"))
+
+    def test_missing_program_is_named(self, tmp_path: Path) -> None:
+        """A program that cannot be started is our error, not the system's."""
+        with pytest.raises(InterpreterError, match="No such file or directory"):
+            run_visible([str(tmp_path / "pip")])
+
+
+class TestCleanEnvironment:
+    """`clean_environment`."""
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *sorted(name for name in DROPPED_VARIABLES if not name.endswith("*") and name != "_PYTHON_HOST_PLATFORM"),
+            "_PYPROJECT_HOOKS_BUILD_BACKEND",
+            "_PYPROJECT_HOOKS_BACKEND_PATH_JSON",
+            "PEP517_BACKEND_PATH",
+        ],
+    )
+    def test_drops(self, name: str) -> None:
+        """A variable that stops or misdirects another Python stays behind."""
+        assert clean_environment({name: "x", "PATH": "/bin"}) == {"PATH": "/bin", "PYTHONNOUSERSITE": "1"}
+
+    @pytest.mark.parametrize("name", ["PIP_BUILD_TRACKER", "PIP_INDEX_URL", "LD_LIBRARY_PATH", "PYTHONWARNINGS", "CC"])
+    def test_keeps(self, name: str) -> None:
+        """What the user or pip's guard against recursion says reaches the child."""
+        assert clean_environment({name: "x"}) == {name: "x", "PYTHONNOUSERSITE": "1"}
+
+    @pytest.mark.parametrize(
+        ("platform", "expected"),
+        [pytest.param("linux", {}, id="linux"), pytest.param("darwin", {"_PYTHON_HOST_PLATFORM": "x"}, id="macOS")],
+    )
+    def test_host_platform_is_kept_on_macos_only(
+        self, monkeypatch: pytest.MonkeyPatch, platform: str, expected: Dict[str, str]
+    ) -> None:
+        """Universal builds of macOS set it deliberately; elsewhere it spoils the wheel's tag."""
+        monkeypatch.setattr(sys, "platform", platform)
+
+        assert clean_environment({"_PYTHON_HOST_PLATFORM": "x"}) == {**expected, "PYTHONNOUSERSITE": "1"}
+
+    def test_starts_from_this_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without an argument the variables of this process are cleaned, and left as they are here."""
+        monkeypatch.setenv("PYTHONHOME", "/nowhere")
+        monkeypatch.setenv("MINE", "1")
+
+        assert "PYTHONHOME" not in clean_environment()
+        assert clean_environment()["MINE"] == "1"
+        assert os.environ["PYTHONHOME"] == "/nowhere"
+
+    @pytest.mark.parametrize("name", ["PYTHONHOME", "PYTHONPLATLIBDIR"])
+    def test_python_starts_in_it(self, name: str) -> None:
+        """A real interpreter that would die of the variable starts."""
+        environ = clean_environment({**os.environ, name: "/nowhere"})
+        done = subprocess.run([sys.executable, "-c", "print(1)"], env=environ, stdout=subprocess.PIPE, check=False)
+
+        assert (done.returncode, done.stdout) == (0, b"1\n")
+
+
+class TestRunInterpreterJson:
+    """`run_interpreter_json`."""
+
+    def test_returns_what_the_code_printed(self) -> None:
+        """The answer of a real interpreter comes back as a dictionary."""
+        code = "import json, sys; print(json.dumps({'major': sys.version_info[0], 'isolated': sys.flags.isolated}))"
+
+        assert run_interpreter_json(Path(sys.executable), code) == {"major": 3, "isolated": 1}
+
+    def test_only_the_last_line_counts(self) -> None:
+        """A site directory that prints something at start-up does no harm."""
+        assert run_interpreter_json(Path(sys.executable), "print('hello'); print('{}')") == {}
+
+    @pytest.mark.parametrize(
+        ("script", "message"),
+        [
+            pytest.param("echo hello", "did not answer like a Python: wanted a JSON object, found 'hello'", id="text"),
+            pytest.param("echo '[1]'", "did not answer like a Python: wanted a JSON object, found '[1]'", id="list"),
+            pytest.param("true", "did not answer like a Python: wanted a JSON object, found ''", id="nothing"),
+            pytest.param("echo why >&2; exit 3", "ended with exit status 3\n  why", id="exit status"),
+            pytest.param("kill -SEGV $$", "was ended by the signal SIGSEGV", id="crash"),
+            pytest.param(
+                "kill -ILL $$",
+                "was ended by the signal SIGILL\n  it was built for a newer CPU than this one",
+                id="newer CPU",
+            ),
+            pytest.param(
+                "echo 'Error relocating python: copy_file_range: symbol not found' >&2; exit 127",
+                "could not be loaded: a library or a symbol that it needs is missing\n"
+                "  Error relocating python: copy_file_range: symbol not found",
+                id="libc too old",
+            ),
+        ],
+    )
+    def test_failure_says_what_happened(self, tmp_path: Path, script: str, message: str) -> None:
+        """Each way in which an interpreter may fail has its own sentence."""
+        program = make_program(tmp_path / "python", f"#!/bin/sh\n{script}\n")
+        with pytest.raises(InterpreterError) as caught:
+            run_interpreter_json(program, "")
+
+        assert str(caught.value) == f"{str(program)!r} {message}"
+
+    def test_long_errors_are_cut_to_their_end(self, tmp_path: Path) -> None:
+        """Of a traceback the last three lines are shown."""
+        program = make_program(tmp_path / "python", "#!/bin/sh\nfor n in 1 2 3 4 5; do echo $n >&2; done; exit 1\n")
+        with pytest.raises(InterpreterError) as caught:
+            run_interpreter_json(program, "")
+
+        assert caught.value.hint == "3\n4\n5"
+
+    def test_unnamed_signal_is_shown_by_number(self, tmp_path: Path) -> None:
+        """A real-time signal has no name in every Python."""
+        program = make_program(tmp_path / "python", "#!/bin/sh\nkill -40 $$\n")
+        with pytest.raises(InterpreterError) as caught:
+            run_interpreter_json(program, "")
+
+        assert str(caught.value) == f"{str(program)!r} was ended by the signal 40"
