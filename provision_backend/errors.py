@@ -19,7 +19,8 @@
     ├── MissingDependencyError          a package of the extra "provision" is not installed
     ├── BuildEnvironmentError           the build environment could not be made
     ├── PackError                       an installed interpreter cannot be made relocatable
-    └── BackendError                    real backend missing, lacks the hook, or its hook failed
+    └── BackendError                    real backend missing, or lacks the hook
+        └── HookFailedError             the real backend's hook failed and has said why
 
 A message is one lower-case sentence (what failed, what was wanted, what was found) and, where there is
 something to do, an indented second line that says so.
@@ -33,6 +34,7 @@ __all__ = [
     "CacheError",
     "CatalogError",
     "DownloadError",
+    "HookFailedError",
     "HostError",
     "InstallError",
     "IntegrityError",
@@ -159,4 +161,16 @@ class PackError(ProvisionError):
 
 
 class BackendError(ProvisionError):
-    """The real backend is missing, lacks a hook, or its hook failed."""
+    """The real backend is missing or lacks a hook."""
+
+
+class HookFailedError(BackendError):
+    """The real backend's hook failed and has said why; nothing is added to that.
+
+    Args:
+        returncode: exit status of the process, negative for a signal.
+    """
+
+    def __init__(self, hook: str, returncode: int) -> None:
+        super().__init__(f"the real backend's {hook} ended with exit status {returncode}")
+        self.returncode = returncode

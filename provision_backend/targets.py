@@ -1,0 +1,298 @@
+"""Name targets: what an ELF header says becomes the parts of a target triple.
+
+One table holds every combination of architecture and libc that has a name here, with the path at which executables
+for it look for their loader. Names are those of python-build-standalone for what it builds (``ppc64le``, ``i686``,
+``armv7``) and those of LLVM for the rest. Pure; nothing here touches a file.
+
+Source: LLVM ``Triple.h``; glibc wiki "ABIList"; musl ``configure`` and ``arch/*/reloc.h``; the processor
+supplements to the gABI for the meaning of ``e_flags``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, Optional, Tuple
+
+from .elf import ElfFile
+
+__all__ = [
+    "ELF_TARGETS",
+    "OTHER_TARGETS",
+    "Target",
+    "architecture_of",
+    "environment_of",
+    "float_abi_of",
+    "split_level",
+    "triple_of",
+]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One row of the table: what a triple stands for and where its executables look for their loader."""
+
+    architecture: str
+    """As in the triple, without a microarchitecture level."""
+    environment: str
+    """The last part of the triple: the libc and the variant of the ABI."""
+    loader: str
+    """Absolute path of the dynamic loader."""
+
+    @property
+    def triple(self) -> str:
+        """The target triple."""
+        return f"{self.architecture}-unknown-linux-{self.environment}"
+
+    @property
+    def libc(self) -> str:
+        """``gnu``, ``musl`` or ``android``."""
+        return next(libc for libc in ("gnu", "musl", "android") if self.environment.startswith(libc))
+
+    @property
+    def bits(self) -> int:
+        """Word size of the ABI; that of x32 and n32 is 32 on 64-bit CPUs."""
+        return 32 if self.environment.endswith(("x32", "n32")) or self.architecture in _NARROW else 64
+
+    @property
+    def byte_order(self) -> str:
+        """``little`` or ``big``."""
+        return "big" if self.architecture in _BIG_ENDIAN else "little"
+
+    @property
+    def float_abi(self) -> Optional[str]:
+        """``hard`` or ``soft`` on ARM; ``double``, ``single`` or ``soft`` on RISC-V and LoongArch; else None."""
+        if self.architecture.startswith("arm"):
+            return "hard" if self.environment.endswith("hf") else "soft"
+        if self.architecture.startswith(("riscv", "loongarch")):
+            return {"sf": "soft", "32": "single"}.get(self.environment[-2:], "double")
+        return None
+
+
+# (e_machine, bits, byte order) -> architecture. ARM is called by the version that python-build-standalone
+# builds for; whether the CPU really is an ARMv7 is another question (cpu.py).
+_ARCHITECTURES: Dict[Tuple[int, int, str], str] = {
+    (62, 64, "little"): "x86_64",
+    (62, 32, "little"): "x86_64",  # x32
+    (3, 32, "little"): "i686",
+    (183, 64, "little"): "aarch64",
+    (183, 64, "big"): "aarch64_be",
+    (40, 32, "little"): "armv7",
+    (40, 32, "big"): "armeb",
+    (21, 64, "little"): "ppc64le",
+    (21, 64, "big"): "powerpc64",
+    (20, 32, "big"): "powerpc",
+    (22, 64, "big"): "s390x",
+    (22, 32, "big"): "s390",
+    (243, 64, "little"): "riscv64",
+    (243, 32, "little"): "riscv32",
+    (258, 64, "little"): "loongarch64",
+    (8, 32, "big"): "mips",
+    (8, 32, "little"): "mipsel",
+    (8, 64, "big"): "mips64",
+    (8, 64, "little"): "mips64el",
+    (43, 64, "big"): "sparc64",
+    (2, 32, "big"): "sparc",
+    (18, 32, "big"): "sparc",
+    (4, 32, "big"): "m68k",
+    (15, 32, "big"): "hppa",
+    (0x9026, 64, "little"): "alpha",
+}
+
+_NARROW = frozenset(name for (_, bits, _), name in _ARCHITECTURES.items() if bits == 32 and name != "x86_64") | {
+    "mipsisa32r6",
+    "mipsisa32r6el",
+}
+_BIG_ENDIAN = frozenset(name for (_, _, order), name in _ARCHITECTURES.items() if order == "big") | {
+    "mipsisa32r6",
+    "mipsisa64r6",
+}
+
+_EM_MIPS, _EM_ARM, _EM_X86_64, _EM_RISCV, _EM_LOONGARCH = 8, 40, 62, 243, 258
+_EF_ARM_ABI_FLOAT_SOFT, _EF_ARM_ABI_FLOAT_HARD = 0x200, 0x400
+_EF_MIPS_ABI2 = 0x20  # The n32 ABI: 64-bit registers, 32-bit pointers.
+_EF_MIPS_ARCH, _EF_MIPS_ARCH_32R6, _EF_MIPS_ARCH_64R6 = 0xF0000000, 0x90000000, 0xA0000000
+_RISCV_FLOAT = {0x0: "soft", 0x2: "single", 0x4: "double", 0x6: "quad"}
+_LOONGARCH_FLOAT = {1: "soft", 2: "single", 3: "double"}
+
+_GNU_LOADERS = """
+x86_64 gnu /lib64/ld-linux-x86-64.so.2
+x86_64 gnux32 /libx32/ld-linux-x32.so.2
+i686 gnu /lib/ld-linux.so.2
+aarch64 gnu /lib/ld-linux-aarch64.so.1
+aarch64_be gnu /lib/ld-linux-aarch64_be.so.1
+armv7 gnueabihf /lib/ld-linux-armhf.so.3
+armv7 gnueabi /lib/ld-linux.so.3
+armeb gnueabihf /lib/ld-linux-armhf.so.3
+armeb gnueabi /lib/ld-linux.so.3
+ppc64le gnu /lib64/ld64.so.2
+powerpc64 gnu /lib64/ld64.so.1
+powerpc gnu /lib/ld.so.1
+s390x gnu /lib/ld64.so.1
+s390 gnu /lib/ld.so.1
+riscv64 gnu /lib/ld-linux-riscv64-lp64d.so.1
+riscv32 gnu /lib/ld-linux-riscv32-ilp32d.so.1
+loongarch64 gnu /lib64/ld-linux-loongarch-lp64d.so.1
+loongarch64 gnuf32 /lib64/ld-linux-loongarch-lp64f.so.1
+loongarch64 gnusf /lib64/ld-linux-loongarch-lp64s.so.1
+mips gnu /lib/ld.so.1
+mipsel gnu /lib/ld.so.1
+mips64 gnuabi64 /lib64/ld.so.1
+mips64 gnuabin32 /lib32/ld.so.1
+mips64el gnuabi64 /lib64/ld.so.1
+mips64el gnuabin32 /lib32/ld.so.1
+mipsisa32r6 gnu /lib/ld-linux-mipsn8.so.1
+mipsisa32r6el gnu /lib/ld-linux-mipsn8.so.1
+mipsisa64r6 gnuabi64 /lib64/ld-linux-mipsn8.so.1
+mipsisa64r6el gnuabi64 /lib64/ld-linux-mipsn8.so.1
+sparc64 gnu /lib64/ld-linux.so.2
+sparc gnu /lib/ld-linux.so.2
+m68k gnu /lib/ld.so.1
+hppa gnu /lib/ld.so.1
+alpha gnu /lib/ld-linux.so.2
+"""
+
+_MUSL_LOADERS = """
+x86_64 musl /lib/ld-musl-x86_64.so.1
+x86_64 muslx32 /lib/ld-musl-x32.so.1
+i686 musl /lib/ld-musl-i386.so.1
+aarch64 musl /lib/ld-musl-aarch64.so.1
+aarch64_be musl /lib/ld-musl-aarch64_be.so.1
+armv7 musleabihf /lib/ld-musl-armhf.so.1
+armv7 musleabi /lib/ld-musl-arm.so.1
+armeb musleabihf /lib/ld-musl-armebhf.so.1
+armeb musleabi /lib/ld-musl-armeb.so.1
+ppc64le musl /lib/ld-musl-powerpc64le.so.1
+powerpc64 musl /lib/ld-musl-powerpc64.so.1
+powerpc musl /lib/ld-musl-powerpc.so.1
+s390x musl /lib/ld-musl-s390x.so.1
+riscv64 musl /lib/ld-musl-riscv64.so.1
+riscv32 musl /lib/ld-musl-riscv32.so.1
+loongarch64 musl /lib/ld-musl-loongarch64.so.1
+loongarch64 muslf32 /lib/ld-musl-loongarch64-sp.so.1
+loongarch64 muslsf /lib/ld-musl-loongarch64-sf.so.1
+mips musl /lib/ld-musl-mips.so.1
+mipsel musl /lib/ld-musl-mipsel.so.1
+mips64 muslabi64 /lib/ld-musl-mips64.so.1
+mips64 muslabin32 /lib/ld-musl-mipsn32.so.1
+mips64el muslabi64 /lib/ld-musl-mips64el.so.1
+mips64el muslabin32 /lib/ld-musl-mipsn32el.so.1
+m68k musl /lib/ld-musl-m68k.so.1
+"""
+
+_ANDROID_LOADERS = """
+x86_64 android /system/bin/linker64
+i686 android /system/bin/linker
+aarch64 android /system/bin/linker64
+armv7 androideabi /system/bin/linker
+riscv64 android /system/bin/linker64
+"""
+
+ELF_TARGETS: Dict[str, Target] = {
+    target.triple: target
+    for line in (_GNU_LOADERS + _MUSL_LOADERS + _ANDROID_LOADERS).split("\n")
+    if line
+    for target in [Target(*line.split())]
+}
+"""Every Linux target that has a name here, by its triple."""
+
+OTHER_TARGETS: Dict[str, Tuple[str, int]] = {
+    "aarch64-apple-darwin": ("aarch64", 64),
+    "x86_64-apple-darwin": ("x86_64", 64),
+    "aarch64-pc-windows-msvc": ("aarch64", 64),
+    "i686-pc-windows-msvc": ("i686", 32),
+    "x86_64-pc-windows-msvc": ("x86_64", 64),
+}
+"""Hosts without ELF files: triple -> (architecture, bits). Taken by name, not read from anything."""
+
+_LEVELS = ("_v2", "_v3", "_v4")
+
+
+def split_level(triple: str) -> Tuple[str, int]:
+    """Take the microarchitecture level off a triple.
+
+    Args:
+        triple: a target triple, such as ``x86_64_v3-unknown-linux-gnu``.
+
+    Returns:
+        The triple of the baseline and the level: 1 for the baseline, else 2, 3 or 4.
+    """
+    architecture, separator, rest = triple.partition("-")
+    if architecture.startswith("x86_64") and architecture[-3:] in _LEVELS:
+        return architecture[:-3] + separator + rest, int(architecture[-1])
+    return triple, 1
+
+
+def architecture_of(elf: ElfFile) -> Optional[str]:
+    """Name the architecture of an ELF file.
+
+    Returns:
+        Its name, or None for a machine that has none here.
+    """
+    name = _ARCHITECTURES.get((elf.machine, elf.bits, elf.byte_order))
+    if name and elf.machine == _EM_MIPS:
+        return _mips_architecture(elf, name)
+    return name
+
+
+def _mips_architecture(elf: ElfFile, name: str) -> str:
+    # The n32 ABI is a 32-bit class for a 64-bit CPU; LLVM puts the 64 in the architecture, as for x32.
+    wide = elf.bits == 64 or bool(elf.flags & _EF_MIPS_ABI2)
+    ending = "el" if elf.byte_order == "little" else ""
+    if elf.flags & _EF_MIPS_ARCH in (_EF_MIPS_ARCH_32R6, _EF_MIPS_ARCH_64R6):
+        return ("mipsisa64r6" if wide else "mipsisa32r6") + ending
+    return "mips64" + ending if wide else name
+
+
+def float_abi_of(elf: ElfFile, loader: str) -> Optional[str]:
+    """Say how an ELF file passes floating-point arguments.
+
+    Args:
+        elf: the executable.
+        loader: path of its loader, which decides on ARM where the flags of an old linker say nothing.
+
+    Returns:
+        As :attr:`Platform.float_abi`. Not what the CPU could do: a soft-float userland runs on any (uv#18509).
+    """
+    if elf.machine == _EM_ARM:
+        if elf.flags & _EF_ARM_ABI_FLOAT_HARD:
+            return "hard"
+        if elf.flags & _EF_ARM_ABI_FLOAT_SOFT:
+            return "soft"
+        return "hard" if "hf" in loader.rpartition("/")[2] else "soft"
+    if elf.machine == _EM_RISCV:
+        return _RISCV_FLOAT[elf.flags & 0x6]
+    if elf.machine == _EM_LOONGARCH:
+        return _LOONGARCH_FLOAT.get(elf.flags & 0x7, "double")
+    return None
+
+
+def environment_of(elf: ElfFile, libc: str, float_abi: Optional[str]) -> str:
+    """Name the last part of a target triple.
+
+    Args:
+        elf: the executable.
+        libc: as :attr:`Platform.libc`.
+        float_abi: as :attr:`Platform.float_abi`.
+    """
+    if elf.machine == _EM_ARM:
+        hard = "hf" if float_abi == "hard" and libc != "android" else ""
+        return f"{libc}eabi{hard}"
+    if elf.machine == _EM_X86_64 and elf.bits == 32:
+        return f"{libc}x32"
+    if elf.machine == _EM_LOONGARCH and libc != "android":
+        return libc + {"soft": "sf", "single": "f32"}.get(float_abi or "", "")
+    if elf.machine == _EM_MIPS and libc in ("gnu", "musl"):
+        return libc + ("abi64" if elf.bits == 64 else "abin32" if elf.flags & _EF_MIPS_ABI2 else "")
+    return libc
+
+
+def triple_of(elf: ElfFile, libc: str, loader: str) -> str:
+    """Name the target that an executable is for.
+
+    Args:
+        elf: the executable.
+        libc: as :attr:`Platform.libc`.
+        loader: path of its loader.
+    """
+    environment = environment_of(elf, libc, float_abi_of(elf, loader))
+    return f"{architecture_of(elf) or 'unknown'}-unknown-linux-{environment}"
