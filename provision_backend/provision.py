@@ -1,0 +1,249 @@
+"""The composition root: what a build wants + settings → `Interpreter`.
+
+`find` answers with what can be used at once: nothing is installed and the network stays untouched. `provision` makes
+one available where there is none. Both decide alike, so that one can be asked in ``get_requires_for_build_*`` and the
+other in the hook that builds.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Dict, NamedTuple, Optional, Tuple
+
+from .cache import Cache, open_cache
+from .catalog import Archive, load_builtin_catalog, load_catalog_file, parse_catalog, select_archive
+from .errors import (
+    HostError,
+    InterpreterError,
+    MissingDependencyError,
+    NoMatchingArchiveError,
+    OfflineError,
+    UsageError,
+)
+from .interpreter import Interpreter, find_interpreters, inspect_interpreter
+from .report import Reporter
+from .settings import Settings
+from .wanted import Wanted
+
+if TYPE_CHECKING:
+    from .platforms import Platform
+
+__all__ = ["find", "find_any", "load_archives", "provision"]
+
+Step = Callable[[Wanted, Settings, Reporter], Optional[Interpreter]]
+
+
+def find(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Interpreter]:
+    """Return the interpreter that `provision` would return, where that needs neither network nor installing.
+
+    Returns:
+        None where something would have to be downloaded, or a package is missing to find out.
+
+    Raises:
+        ProvisionError: no interpreter can be had at all, or a setting is wrong.
+    """
+    try:
+        return _resolve(wanted, settings, reporter, _find_managed)
+    except MissingDependencyError:
+        return None
+
+
+def find_any(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Interpreter]:
+    """Return an interpreter that is there already, though `provision` might fetch a newer one.
+
+    Raises:
+        ProvisionError: a setting is wrong, or the host was not identified.
+    """
+    found = find(wanted, replace(settings, offline=True), reporter)
+    if found is None and settings.preference == "managed":
+        found = _system(wanted)
+    return found
+
+
+def provision(wanted: Wanted, settings: Settings, reporter: Reporter) -> Interpreter:
+    """Return an interpreter that a build wants; download and install it where it is not there yet.
+
+    Raises:
+        NoMatchingArchiveError: nothing in the catalog satisfies the request on this platform.
+        HostError: the host was not identified, or runs no standalone CPython.
+        InstallError: it could not be downloaded, verified or unpacked.
+        InterpreterError: an interpreter does not start or is not what it should be.
+        CacheError: the cache cannot be used.
+        MissingDependencyError: a package of the extra ``provision`` is missing.
+    """
+    found = _resolve(wanted, settings, reporter, _provide_managed)
+    if found is None:
+        raise InterpreterError(f"no interpreter of this machine satisfies {wanted.describe()}")
+    return found
+
+
+def load_archives(settings: Settings, triple: str, cache: Cache, reporter: Reporter) -> Tuple[Archive, ...]:
+    """Read the catalog for one target triple: the built-in one, or the one that the settings name.
+
+    Raises:
+        CatalogError: it is unreadable or malformed.
+        DownloadError: its URL did not answer.
+    """
+    if not settings.catalog:
+        return load_builtin_catalog(triple)
+    if "://" not in settings.catalog:
+        return load_catalog_file(Path(settings.catalog).expanduser())
+    from .remote_catalog import fetch_catalog
+
+    return parse_catalog(fetch_catalog(settings, cache, reporter), source="the catalog")
+
+
+def _resolve(wanted: Wanted, settings: Settings, reporter: Reporter, managed: Step) -> Optional[Interpreter]:
+    if wanted.path:
+        return _given(wanted, settings)
+    if settings.preference == "only-system":
+        found = _system(wanted)
+        if found is None:
+            raise InterpreterError(
+                f"no interpreter of this machine satisfies {wanted.describe()}",
+                hint="install one, or allow others with preference = system or managed",
+            )
+        return found
+    if settings.preference == "system":
+        return _system(wanted) or managed(wanted, settings, reporter)
+    if settings.preference == "only-managed":
+        return managed(wanted, settings, reporter)
+    return _managed_or_system(wanted, settings, reporter, managed)
+
+
+def _managed_or_system(wanted: Wanted, settings: Settings, reporter: Reporter, managed: Step) -> Optional[Interpreter]:
+    try:
+        return managed(wanted, settings, reporter)
+    except (HostError, NoMatchingArchiveError, OfflineError) as exc:
+        # Where no archive can serve, an interpreter of the machine may. A failed download is no such case: it would
+        # make the interpreter of a build depend on the network's mood.
+        found = _system(wanted)
+        if found is None:
+            raise
+        reporter.info(f"{exc.message}; using {found.executable} (CPython {found.version}) of this machine")
+        return found
+
+
+def _given(wanted: Wanted, settings: Settings) -> Interpreter:
+    if not os.path.exists(wanted.path):
+        raise UsageError(f"{settings.origin('python')} names {wanted.path!r}, which does not exist")
+    found = inspect_interpreter(Path(wanted.path), source="given")
+    if not wanted.requires_python.contains(found.version, prereleases=True):
+        raise InterpreterError(
+            f"{wanted.path} is Python {found.version}, which does not satisfy {wanted.describe()}",
+            hint=f"it was named by {settings.origin('python')}",
+        )
+    return found
+
+
+def _system(wanted: Wanted) -> Optional[Interpreter]:
+    def accepts(version: str, freethreaded: bool) -> bool:
+        return wanted.accepts(version, freethreaded=freethreaded)
+
+    return next(find_interpreters(accepts), None)
+
+
+class _Choice(NamedTuple):
+    """The archive that a request comes down to, and where it belongs."""
+
+    cache: Cache
+    platform: Platform
+    archive: Archive
+
+
+def _choose(wanted: Wanted, settings: Settings, reporter: Reporter) -> _Choice:
+    from .remembered import current_platform
+
+    cache = open_cache(settings)
+    platform = current_platform(settings, cache)
+    archives = load_archives(settings, platform.triple, cache, reporter)
+    archive = select_archive(
+        archives, requires_python=wanted.requires_python, request=wanted.request, triple=platform.triple
+    )
+    return _Choice(cache, platform, archive)
+
+
+def _find_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Interpreter]:
+    return _lookup(wanted, settings, _choose(wanted, settings, reporter))
+
+
+def _lookup(wanted: Wanted, settings: Settings, choice: _Choice) -> Optional[Interpreter]:
+    found = choice.cache.lookup(choice.archive)
+    if found is None and settings.offline:
+        found = _other_published(wanted, choice.cache, choice.platform)
+    return found
+
+
+def _other_published(wanted: Wanted, cache: Cache, platform: Platform) -> Optional[Interpreter]:
+    """Find another interpreter in the cache that will do; only asked offline, since the newest one is preferred."""
+    from packaging.version import Version
+
+    usable = (
+        interpreter
+        for interpreter in cache.published()
+        if interpreter.triple == platform.triple
+        and wanted.accepts(interpreter.version, freethreaded=interpreter.freethreaded)
+    )
+    return max(usable, key=lambda interpreter: Version(interpreter.version), default=None)
+
+
+def _provide_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> Interpreter:
+    cache, platform, archive = choice = _choose(wanted, settings, reporter)
+    found = _lookup(wanted, settings, choice)
+    if found is not None:
+        return found
+    if settings.offline and not _has_local_mirror(settings):
+        raise OfflineError(
+            f"{archive.filename} is not in the cache, and offline is set",
+            hint=f"cache: {cache.root}\nprovision it once with network, name a shared cache, or name a folder as mirror",
+        )
+    if not settings.target:
+        from .host import check_archive_runs
+
+        check_archive_runs(platform, archive.triple)
+    build = _builder(archive, platform, settings, reporter)
+    interpreter = cache.provide(archive, build, lock_timeout=settings.lock_timeout, reporter=reporter)
+    if not settings.target:
+        from .remembered import remember_platform
+
+        remember_platform(platform, cache)
+    return interpreter
+
+
+def _has_local_mirror(settings: Settings) -> bool:
+    return any("://" not in mirror or mirror.startswith("file://") for mirror in settings.mirror)
+
+
+def _builder(
+    archive: Archive, platform: Platform, settings: Settings, reporter: Reporter
+) -> Callable[[Path, Path, Path], Dict[str, Any]]:
+    """Return the function that makes a tree of an archive, for `Cache.provide`."""
+    from .download import DownloadOptions, download_archive
+    from .finalize import finalize_tree, find_executable, smoke_run
+    from .host import check_tree
+    from .unpack import unpack_archive
+
+    options = DownloadOptions(
+        mirrors=settings.mirror,
+        offline=settings.offline,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        retries=settings.retries,
+    )
+
+    def build(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
+        download_archive(archive, download, options=options, reporter=reporter)
+        unpacked = staging / "unpacked"
+        unpacked.mkdir()
+        tree = unpack_archive(download, unpacked)
+        python = find_executable(tree)
+        check_tree(python, platform)
+        finalize_tree(tree, final_path=final)
+        facts = smoke_run(
+            python, version=archive.version, freethreaded=archive.freethreaded, triple=archive.triple
+        )
+        return {"tree": tree, "executable": str(python.relative_to(tree)), "pip": facts.pip}
+
+    return build

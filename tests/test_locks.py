@@ -1,0 +1,292 @@
+"""Locks between real processes: waiting, timing out, a holder that is killed, and places that have no locks."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Callable, Iterator, List
+
+import pytest
+
+from provision_backend.errors import LockTimeoutError
+from provision_backend.locks import key_lock, owner_is_gone, owner_name
+from provision_backend.report import Reporter
+
+ROOT = Path(__file__).resolve().parent.parent
+
+HOLDER = """
+import sys
+from pathlib import Path
+from provision_backend.locks import key_lock
+from provision_backend.report import Reporter
+with key_lock(Path(sys.argv[1]), sys.argv[2], timeout=30, reporter=Reporter()) as held:
+    print(held, flush=True)
+    sys.stdin.read()
+"""
+
+Hold = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def hold() -> Iterator[Hold]:
+    """Return a function that starts a process which holds a lock until its standard input ends."""
+    running: List[subprocess.Popen[bytes]] = []
+
+    def start(folder: Path, key: str = "key", *, wait: bool = True) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(folder), key],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        running.append(process)
+        if wait:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"True\n"
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def _describe(folder: Path, process: subprocess.Popen[bytes]) -> str:
+    since = json.loads((folder / "key.owner").read_text())["since"]
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", since)
+    return f"process {process.pid} on {socket.gethostname()} (since {since})"
+
+
+def test_a_free_lock_is_had_at_once(tmp_path: Path) -> None:
+    """Nobody is told anything, the lock file stays, and the lock can be had again and again."""
+    said = io.StringIO()
+    for _ in range(3):
+        with key_lock(tmp_path, "key", timeout=0, reporter=Reporter(said, verbosity=2)) as held:
+            assert held
+            assert json.loads((tmp_path / "key.owner").read_text())["pid"] == os.getpid()
+
+    assert said.getvalue() == ""
+    # Nobody removes the file: another process may have it open, and would then hold a lock on nothing.
+    assert sorted(os.listdir(tmp_path)) == ["key.lock", "key.owner"]
+
+
+def test_a_process_waits_and_says_for_whom(tmp_path: Path, hold: Hold) -> None:
+    """One line names the holder, and the lock is had when the holder gives it back."""
+    first = hold(tmp_path)
+    second = hold(tmp_path, wait=False)
+    assert second.stderr is not None
+    line = second.stderr.readline().decode()
+
+    assert line == (
+        f"provision-backend: waiting for {_describe(tmp_path, first)}, which provisions the same interpreter\n"
+    )
+    first.communicate()
+    assert first.returncode == 0
+    assert second.stdout is not None
+    assert second.stdout.readline() == b"True\n"
+    assert json.loads((tmp_path / "key.owner").read_text())["pid"] == second.pid
+    assert second.communicate() == (b"", b"")
+
+
+def test_another_key_is_another_lock(tmp_path: Path, hold: Hold) -> None:
+    """Two interpreters are provisioned side by side."""
+    hold(tmp_path, "one")
+    with key_lock(tmp_path, "two", timeout=0, reporter=Reporter(io.StringIO())) as held:
+        assert held
+
+
+def test_the_time_is_over(tmp_path: Path, hold: Hold) -> None:
+    """The message names the file, the time, the holder, and what to do."""
+    holder = hold(tmp_path)
+    start = time.monotonic()
+    with pytest.raises(LockTimeoutError) as caught, key_lock(
+        tmp_path, "key", timeout=0.5, reporter=Reporter(io.StringIO())
+    ):
+        pass
+
+    assert 0.5 <= time.monotonic() - start < 10
+    assert str(caught.value) == (
+        f"the lock {tmp_path}/key.lock was held for 0.5 seconds by {_describe(tmp_path, holder)}\n"
+        "  wait for that process or end it, or raise PROVISION_BACKEND_LOCK_TIMEOUT"
+    )
+
+
+@pytest.mark.parametrize("owner", [None, "", "{", "[]", '{"pid": 1}'])
+def test_a_holder_that_left_no_name_is_another_process(tmp_path: Path, hold: Hold, owner: Any) -> None:
+    """The owner's file only serves the message; whatever stands there, the message is a sentence."""
+    hold(tmp_path)
+    if owner is None:
+        (tmp_path / "key.owner").unlink()
+    else:
+        (tmp_path / "key.owner").write_text(owner)
+    with pytest.raises(LockTimeoutError) as caught, key_lock(
+        tmp_path, "key", timeout=0, reporter=Reporter(io.StringIO())
+    ):
+        pass
+
+    assert caught.value.message == f"the lock {tmp_path}/key.lock was held for 0 seconds by another process"
+
+
+def test_a_holder_that_is_killed_frees_the_lock(tmp_path: Path, hold: Hold) -> None:
+    """The kernel drops the lock, though the file and the owner's name are still there."""
+    holder = hold(tmp_path)
+    holder.kill()
+    holder.communicate()
+
+    assert json.loads((tmp_path / "key.owner").read_text())["pid"] == holder.pid
+    with key_lock(tmp_path, "key", timeout=0, reporter=Reporter(io.StringIO())) as held:
+        assert held
+
+
+def test_an_error_inside_gives_the_lock_back(tmp_path: Path) -> None:
+    """The next process need not wait for this one to end."""
+    with pytest.raises(ZeroDivisionError), key_lock(tmp_path, "key", timeout=0, reporter=Reporter(io.StringIO())):
+        raise ZeroDivisionError
+    with key_lock(tmp_path, "key", timeout=0, reporter=Reporter(io.StringIO())) as held:
+        assert held
+
+
+@pytest.mark.parametrize(("folder_mode", "file_mode"), [(0o700, 0o644), (0o755, 0o644), (0o775, 0o666), (0o777, 0o666)])
+def test_the_file_is_for_whoever_may_write_the_folder(tmp_path: Path, folder_mode: int, file_mode: int) -> None:
+    """In a cache of several users each must be able to open the lock of another, whatever the umask."""
+    folder = tmp_path / "locks"
+    folder.mkdir()
+    folder.chmod(folder_mode)
+    before = os.umask(0o077)
+    try:
+        with key_lock(folder, "key", timeout=0, reporter=Reporter(io.StringIO())):
+            pass
+    finally:
+        os.umask(before)
+
+    assert oct(file_mode) == oct((folder / "key.lock").stat().st_mode & 0o777)
+
+
+AS_NOBODY = """
+import os, sys, tempfile, socket, json
+from pathlib import Path
+import filelock, filelock._unix
+try:
+    import filelock._soft
+except ImportError:
+    pass
+from provision_backend.locks import key_lock
+from provision_backend.report import Reporter
+folder = Path(sys.argv[1])
+with key_lock(folder, "warm", timeout=0, reporter=Reporter()):
+    pass
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+with key_lock(folder, "key", timeout=5, reporter=Reporter(verbosity=1)) as held:
+    print(held)
+"""
+
+
+@pytest.mark.parametrize("folder_mode", [0o555, 0o1777], ids=["read-only folder", "shared folder"])
+def test_a_lock_file_of_another_user_is_done_without(folder_mode: int) -> None:
+    """Whoever may not open the file for writing goes on without a lock, at once, and says so when asked."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a file that belongs to another user")
+    # The folders of pytest are closed to other users.
+    folder = Path(tempfile.mkdtemp())
+    try:
+        (folder / "key.lock").touch()
+        (folder / "key.lock").chmod(0o444)
+        folder.chmod(folder_mode)
+        start = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, str(folder)],
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+    finally:
+        shutil.rmtree(str(folder))
+
+    assert (done.returncode, done.stdout) == (0, b"False\n"), done.stderr.decode()
+    assert time.monotonic() - start < 5
+    message = f"provision-backend: no lock is to be had on {folder}/key.lock ("
+    assert done.stderr.decode().startswith(message)
+    assert done.stderr.decode().endswith("); going on without\n")
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(errno.ENOSYS, id="ENOSYS"),
+        pytest.param(errno.ENOTSUP, id="ENOTSUP"),
+        pytest.param(errno.ENOLCK, id="ENOLCK"),
+        pytest.param(errno.EBADF, id="EBADF"),
+        pytest.param(errno.EPERM, id="EPERM"),
+        pytest.param(524, id="ENOTSUPP"),
+    ],
+)
+def test_simulated_a_file_system_without_flock_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Where flock answers as such file systems do, no time is lost and no file is left that would have to be removed.
+
+    It is a simulation, since no such file system is at hand.
+    """
+
+    def flock(_file: object, _operation: int) -> None:
+        raise OSError(number, "simulated")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    said = io.StringIO()
+    start = time.monotonic()
+    with key_lock(tmp_path, "key", timeout=30, reporter=Reporter(said, verbosity=1)) as held:
+        assert held is False
+        assert not (tmp_path / "key.owner").exists()
+
+    assert time.monotonic() - start < 5
+    assert said.getvalue() == (
+        f"provision-backend: no lock is to be had on {tmp_path}/key.lock ([Errno {number}] simulated); "
+        "going on without\n"
+    )
+
+
+def test_the_name_of_this_process_is_not_gone(tmp_path: Path) -> None:
+    """A staging folder of a living process is nobody else's to sweep."""
+    assert re.fullmatch(r"[0-9a-f]{8}-\d+", owner_name())
+    assert not owner_is_gone(owner_name(), tmp_path)
+
+
+def test_the_name_of_a_process_that_ended_is_gone(tmp_path: Path) -> None:
+    """Its number is asked of the kernel, so its leftovers can be swept at once."""
+    code = "from provision_backend.locks import owner_name; print(owner_name())"
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environ, check=True)
+
+    assert owner_is_gone(done.stdout.decode().strip(), tmp_path)
+
+
+def test_a_living_process_of_another_user_is_not_gone(tmp_path: Path) -> None:
+    """The kernel's refusal to signal it says that it lives; for root it answers."""
+    machine = owner_name().rpartition("-")[0]
+
+    assert not owner_is_gone(f"{machine}-1", tmp_path)
+
+
+@pytest.mark.parametrize("owner", ["0000ffff-1", "nonsense", "", "{machine}-x", "{machine}-"])
+def test_elsewhere_only_time_tells(tmp_path: Path, owner: str) -> None:
+    """What another machine or container began is taken for abandoned after a day, and never before."""
+    owner = owner.format(machine=owner_name().rpartition("-")[0])
+    for hours, gone in ((0, False), (23, False), (25, True)):
+        then = time.time() - hours * 3600
+        os.utime(str(tmp_path), (then, then))
+        assert gone is owner_is_gone(owner, tmp_path)
+
+    assert not owner_is_gone(owner, tmp_path / "absent")

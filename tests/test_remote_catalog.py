@@ -1,0 +1,171 @@
+"""A catalog by URL, from a real server: when it is asked, when the copy serves, and what is said."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+from support.servers import ArchiveServer, Reply
+
+from provision_backend.cache import Cache
+from provision_backend.errors import DownloadError, OfflineError
+from provision_backend.remote_catalog import FRESH, fetch_catalog
+from provision_backend.report import Reporter
+from provision_backend.settings import Settings
+
+TEXT = "0" * 64 + "  cpython-3.13.0+20241016-x86_64-unknown-linux-gnu-install_only.tar.gz\n"
+
+
+@pytest.fixture
+def server() -> Iterator[ArchiveServer]:
+    """Serve one catalog on loopback."""
+    with ArchiveServer({"/SHA256SUMS": TEXT.encode()}) as server:
+        yield server
+
+
+class Fetching:
+    """Fetches one catalog again and again, and keeps what was said meanwhile."""
+
+    def __init__(self, url: str, root: Path) -> None:
+        self.url = url
+        self.cache = Cache(root)
+        self.said = io.StringIO()
+
+    def __call__(self, *, offline: bool = False) -> str:
+        """Fetch the catalog."""
+        settings = Settings(catalog=self.url, offline=offline, retries=0)
+        return fetch_catalog(settings, self.cache, Reporter(self.said))
+
+    def copy(self) -> Path:
+        """Return the copy in the cache."""
+        return next((self.cache.root / "catalogs").iterdir())
+
+    def age(self, seconds: float) -> None:
+        """Make the copy older, or with a negative number younger than now."""
+        then = time.time() - seconds
+        os.utime(str(self.copy()), (then, then))
+
+
+@pytest.fixture
+def fetching(server: ArchiveServer, tmp_path: Path) -> Fetching:
+    """Return what fetches the catalog of the server."""
+    return Fetching(server.url + "/SHA256SUMS", tmp_path / "cache")
+
+
+def test_a_catalog_is_fetched_and_kept(server: ArchiveServer, fetching: Fetching) -> None:
+    """The text comes from the server, and the next question makes no request."""
+    assert (fetching(), fetching()) == (TEXT, TEXT)
+    assert len(server.requests) == 1
+    assert fetching.copy().read_text() == TEXT
+    assert len(list(fetching.copy().parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("age", "requests"),
+    [
+        pytest.param(FRESH - 30, 1, id="fresh"),
+        pytest.param(FRESH + 1, 2, id="stale"),
+        pytest.param(-30, 1, id="from a clock that is a little ahead"),
+        pytest.param(-FRESH - 30, 2, id="from a clock that was set back"),
+    ],
+)
+def test_a_copy_serves_for_ten_minutes(server: ArchiveServer, fetching: Fetching, age: float, requests: int) -> None:
+    """After that the server is asked again, and what it says is kept."""
+    fetching()
+    server.files["/SHA256SUMS"] = b"# newer\n"
+    fetching.age(age)
+
+    assert fetching() == (TEXT if requests == 1 else "# newer\n")
+    assert len(server.requests) == requests
+
+
+def test_a_stale_copy_serves_when_the_server_does_not(server: ArchiveServer, fetching: Fetching) -> None:
+    """A build goes on with what was known, and says so."""
+    fetching()
+    fetching.age(FRESH * 100)
+    server.script.append(Reply(status=404))
+
+    assert fetching() == TEXT
+    assert fetching.said.getvalue().startswith(f"provision-backend: could not fetch {fetching.url}: ")
+    assert fetching.said.getvalue().endswith("; using the copy of it in the cache\n")
+    assert fetching.said.getvalue().count("\n") == 1
+
+
+def test_without_a_copy_the_failure_is_the_answer(server: ArchiveServer, fetching: Fetching) -> None:
+    """Nothing is kept of an answer that is none."""
+    server.script.append(Reply(status=404))
+
+    with pytest.raises(DownloadError, match=f"^could not fetch {fetching.url}: "):
+        fetching()
+    assert not (fetching.cache.root / "catalogs").exists()
+
+
+def test_offline_takes_any_copy_and_asks_nobody(server: ArchiveServer, fetching: Fetching) -> None:
+    """With offline set a copy serves however old it is."""
+    fetching()
+    fetching.age(FRESH * 1000)
+
+    assert fetching(offline=True) == TEXT
+    assert len(server.requests) == 1
+
+
+def test_offline_without_a_copy_is_an_error(server: ArchiveServer, fetching: Fetching) -> None:
+    """The message names the URL, and no request is made."""
+    with pytest.raises(OfflineError) as caught:
+        fetching(offline=True)
+
+    assert str(caught.value) == f"the catalog {fetching.url} is not in the cache, and offline is set"
+    assert server.requests == []
+
+
+def test_credentials_are_not_shown(tmp_path: Path) -> None:
+    """A login in the URL stays out of the message, and out of the name of the copy."""
+    fetching = Fetching("http://someone:secret@127.0.0.1:9/SHA256SUMS", tmp_path)
+
+    for offline in (True, False):
+        with pytest.raises(DownloadError) as caught:
+            fetching(offline=offline)
+        assert "secret" not in str(caught.value)
+    assert not list(tmp_path.rglob("*secret*"))
+
+
+def test_plain_http_from_elsewhere_is_refused(tmp_path: Path) -> None:
+    """Anybody on the way could say which bytes are right; no request is made."""
+    with pytest.raises(DownloadError) as caught:
+        Fetching("http://mirror.invalid/SHA256SUMS", tmp_path)()
+
+    assert caught.value.message.startswith("could not fetch http://mirror.invalid/SHA256SUMS: ")
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_file_url_is_read_each_time(tmp_path: Path, offline: bool) -> None:
+    """Nobody has to wait ten minutes for a change in a file of one's own, and no copy is made of it."""
+    file = tmp_path / "SHA256SUMS"
+    fetching = Fetching(file.as_uri(), tmp_path / "cache")
+    for text in ("# one\n", "# two\n"):
+        file.write_text(text)
+        assert text == fetching(offline=offline)
+
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_damaged_copy_is_fetched_anew(server: ArchiveServer, fetching: Fetching) -> None:
+    """A copy that is no text counts as none."""
+    fetching()
+    fetching.copy().write_bytes(b"\xff\xfe\x00")
+
+    assert fetching() == TEXT
+    assert len(server.requests) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(server: ArchiveServer, tmp_path: Path) -> None:
+    """The catalog is then fetched each time."""
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    fetching = Fetching(server.url + "/SHA256SUMS", tmp_path / "cache")
+
+    assert (fetching(), fetching()) == (TEXT, TEXT)
+    assert len(server.requests) == 2
