@@ -35,9 +35,9 @@ def build_wheel(
 
     Source: PEP 517, Build backend interface.
     """
-    from . import hooks
+    from .hooks import calls
 
-    file_name: str = hooks.build("build_wheel", wheel_directory, config_settings, metadata_directory)
+    file_name: str = calls.build("build_wheel", wheel_directory, config_settings, metadata_directory)
     return file_name
 
 
@@ -46,9 +46,9 @@ def build_sdist(sdist_directory: str, config_settings: Settings = None) -> str:
 
     Source: PEP 517, Build backend interface.
     """
-    from . import hooks
+    from .hooks import calls
 
-    file_name: str = hooks.build("build_sdist", sdist_directory, config_settings)
+    file_name: str = calls.build("build_sdist", sdist_directory, config_settings)
     return file_name
 
 
@@ -57,9 +57,9 @@ def get_requires_for_build_wheel(config_settings: Settings = None) -> List[str]:
 
     Source: PEP 517, Build backend interface.
     """
-    from . import hooks
+    from .hooks import calls
 
-    return hooks.get_requires("get_requires_for_build_wheel", config_settings)
+    return calls.get_requires("get_requires_for_build_wheel", config_settings)
 
 
 def get_requires_for_build_sdist(config_settings: Settings = None) -> List[str]:
@@ -67,19 +67,19 @@ def get_requires_for_build_sdist(config_settings: Settings = None) -> List[str]:
 
     Source: PEP 517, Build backend interface.
     """
-    from . import hooks
+    from .hooks import calls
 
-    return hooks.get_requires("get_requires_for_build_sdist", config_settings)
+    return calls.get_requires("get_requires_for_build_sdist", config_settings)
 
 
 def __getattr__(name: str) -> Any:
     # Frontends, inspect and pytest probe for other names too; the answer to those must cost nothing.
     if name in _OPTIONAL:
-        from . import optional_hooks
+        from .hooks import optional
 
-        return optional_hooks.find_hook(name)
+        return optional.find_hook(name)
     if name == "UnsupportedOperation":
-        from . import optional_hooks
+        from .hooks import optional
 
-        return optional_hooks.unsupported_operation()
+        return optional.unsupported_operation()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

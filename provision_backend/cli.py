@@ -133,7 +133,7 @@ def _version() -> str:
 
 
 def _detect(arguments: argparse.Namespace, _settings: Settings, _reporter: Reporter) -> _Answer:
-    from .host import detect_platform
+    from .host.detection import detect_platform
 
     if arguments.root:
         if not Path(arguments.root).is_dir():
@@ -152,10 +152,10 @@ def _detect(arguments: argparse.Namespace, _settings: Settings, _reporter: Repor
 def _list(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> _Answer:
     from packaging.specifiers import SpecifierSet
 
-    from .cache import open_cache
-    from .catalog import matching_archives
+    from .cache.remembered import current_platform
+    from .cache.store import open_cache
+    from .catalog.selection import matching_archives
     from .provision import load_archives
-    from .remembered import current_platform
     from .request import parse_request
 
     cache = open_cache(settings)
@@ -219,7 +219,7 @@ def _wanted(request: str) -> Any:
 
 
 def _pack(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter) -> _Answer:
-    from .pack import pack_interpreter
+    from .pack.packing import pack_interpreter
 
     packed = pack_interpreter(Path(arguments.interpreter), Path(arguments.to), tag=arguments.tag)
     for note in packed.notes:
@@ -236,7 +236,7 @@ def _pack(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter
 
 
 def _settings(_arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> _Answer:
-    from .download import redact_url
+    from .download.fetch import redact_url
 
     rows = []
     for option in OPTIONS:
@@ -260,7 +260,7 @@ def _settings(_arguments: argparse.Namespace, settings: Settings, _reporter: Rep
 
 
 def _cache_dir(_arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> _Answer:
-    from .cache import open_cache
+    from .cache.store import open_cache
 
     cache = open_cache(settings)
     data = {"cache-dir": str(cache.root), "shared-caches": [str(path) for path in cache.shared]}

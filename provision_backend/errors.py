@@ -169,8 +169,10 @@ class HookFailedError(BackendError):
 
     Args:
         returncode: exit status of the process, negative for a signal.
+        signal: name of the signal that ended it, or empty.
     """
 
-    def __init__(self, hook: str, returncode: int) -> None:
-        super().__init__(f"the real backend's {hook} ended with exit status {returncode}")
+    def __init__(self, hook: str, returncode: int, *, signal: str = "") -> None:
+        end = f"was ended by the signal {signal}" if signal else f"ended with exit status {returncode}"
+        super().__init__(f"the real backend's {hook} {end}")
         self.returncode = returncode

@@ -24,6 +24,7 @@ __all__ = [
     "run_interpreter_json",
     "run_quiet",
     "run_visible",
+    "signal_name",
 ]
 
 DROPPED_VARIABLES: Dict[str, str] = {
@@ -163,6 +164,14 @@ def run_interpreter_json(python: os.PathLike[str], code: str, *, timeout: float 
     return answer
 
 
+def signal_name(number: int) -> str:
+    """Return what people call a signal: ``SIGKILL``; its number where it has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
 def _is_dropped(name: str) -> bool:
     if name == "_PYTHON_HOST_PLATFORM" and sys.platform == "darwin":
         return False
@@ -184,7 +193,7 @@ def _not_started(program: str, exc: OSError) -> InterpreterError:
 
 def _ended_badly(program: str, done: CompletedOutput) -> InterpreterError:
     if done.returncode < 0:
-        name = _signal_name(-done.returncode)
+        name = signal_name(-done.returncode)
         hint = "it was built for a newer CPU than this one" if name == "SIGILL" else _last_lines(done.stderr)
         return InterpreterError(f"{program!r} was ended by the signal {name}", hint=hint)
     message = f"{program!r} ended with exit status {done.returncode}"
@@ -192,13 +201,6 @@ def _ended_badly(program: str, done: CompletedOutput) -> InterpreterError:
         # musl's and glibc's loaders end so when a library or a symbol is missing: a libc that is too old (uv#16341).
         message = f"{program!r} could not be loaded: a library or a symbol that it needs is missing"
     return InterpreterError(message, hint=_last_lines(done.stderr))
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return str(number)
 
 
 def _last_lines(text: str, count: int = 3) -> str:

@@ -7,19 +7,21 @@ other in the hook that builds.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, NamedTuple, Optional, Tuple
 
-from .cache import Cache, open_cache
-from .catalog import Archive, load_builtin_catalog, load_catalog_file, parse_catalog, select_archive
+from .cache.store import Cache, open_cache
+from .catalog.selection import Archive, load_builtin_catalog, load_catalog_file, parse_catalog, select_archive
 from .errors import (
     HostError,
     InterpreterError,
     MissingDependencyError,
     NoMatchingArchiveError,
     OfflineError,
+    ProvisionError,
     UsageError,
 )
 from .interpreter import Interpreter, find_interpreters, inspect_interpreter
@@ -28,7 +30,7 @@ from .settings import Settings
 from .wanted import Wanted
 
 if TYPE_CHECKING:
-    from .platforms import Platform
+    from .host.platforms import Platform
 
 __all__ = ["find", "find_any", "load_archives", "provision"]
 
@@ -90,7 +92,7 @@ def load_archives(settings: Settings, triple: str, cache: Cache, reporter: Repor
         return load_builtin_catalog(triple)
     if "://" not in settings.catalog:
         return load_catalog_file(Path(settings.catalog).expanduser())
-    from .remote_catalog import fetch_catalog
+    from .cache.catalogs import fetch_catalog
 
     return parse_catalog(fetch_catalog(settings, cache, reporter), source="the catalog")
 
@@ -154,7 +156,7 @@ class _Choice(NamedTuple):
 
 
 def _choose(wanted: Wanted, settings: Settings, reporter: Reporter) -> _Choice:
-    from .remembered import current_platform
+    from .cache.remembered import current_platform
 
     cache = open_cache(settings)
     platform = current_platform(settings, cache)
@@ -197,16 +199,16 @@ def _provide_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> 
     if settings.offline and not _has_local_mirror(settings):
         raise OfflineError(
             f"{archive.filename} is not in the cache, and offline is set",
-            hint=f"cache: {cache.root}\nprovision it once with network, name a shared cache, or name a folder as mirror",
+            hint=f"the cache is {cache.root}\nprovision it once with network, or name a shared cache or a local mirror",
         )
     if not settings.target:
-        from .host import check_archive_runs
+        from .host.detection import check_archive_runs
 
         check_archive_runs(platform, archive.triple)
     build = _builder(archive, platform, settings, reporter)
     interpreter = cache.provide(archive, build, lock_timeout=settings.lock_timeout, reporter=reporter)
     if not settings.target:
-        from .remembered import remember_platform
+        from .cache.remembered import remember_platform
 
         remember_platform(platform, cache)
     return interpreter
@@ -220,10 +222,10 @@ def _builder(
     archive: Archive, platform: Platform, settings: Settings, reporter: Reporter
 ) -> Callable[[Path, Path, Path], Dict[str, Any]]:
     """Return the function that makes a tree of an archive, for `Cache.provide`."""
-    from .download import DownloadOptions, download_archive
-    from .finalize import finalize_tree, find_executable, smoke_run
-    from .host import check_tree
-    from .unpack import unpack_archive
+    from .download.fetch import DownloadOptions, download_archive
+    from .finalize.tree import finalize_tree, find_executable, smoke_run
+    from .host.detection import check_tree
+    from .unpack.extract import unpack_archive
 
     options = DownloadOptions(
         mirrors=settings.mirror,
@@ -234,16 +236,29 @@ def _builder(
     )
 
     def build(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
-        download_archive(archive, download, options=options, reporter=reporter)
+        try:
+            download_archive(archive, download, options=options, reporter=reporter)
+            return make(staging, download, final)
+        except ProvisionError:
+            _forget(download)
+            raise
+
+    def make(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
         unpacked = staging / "unpacked"
         unpacked.mkdir()
         tree = unpack_archive(download, unpacked)
         python = find_executable(tree)
         check_tree(python, platform)
         finalize_tree(tree, final_path=final)
-        facts = smoke_run(
-            python, version=archive.version, freethreaded=archive.freethreaded, triple=archive.triple
-        )
+        facts = smoke_run(python, version=archive.version, freethreaded=archive.freethreaded, triple=archive.triple)
         return {"tree": tree, "executable": str(python.relative_to(tree)), "pip": facts.pip}
 
     return build
+
+
+def _forget(download: Path) -> None:
+    """Remove an archive of which no interpreter could be made; one that is half there stays, to be resumed."""
+    with contextlib.suppress(OSError):
+        if download.exists():
+            download.unlink()
+        download.parent.rmdir()

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Iterator
 
 import pytest
 
@@ -17,12 +16,18 @@ for folder in (str(ROOT), str(ROOT / "tests")):
     if folder not in sys.path:
         sys.path.insert(0, folder)
 
-from support.hosts import Frontend, make_frontend  # noqa: E402
-from support.real_interpreters import Unavailable, host_interpreters, standalone_archive  # noqa: E402
+from support.hosts import FrontendCache  # noqa: E402
+from support.real_interpreters import Unavailable, standalone_archive  # noqa: E402
 
 # Taken away from every test: what would redirect a download, an installation or a Python.
 _SCRUBBED = ("PROVISION_BACKEND_", "_PROVISION_BACKEND_", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "UV")
-_KEPT = ("PROVISION_BACKEND_TEST_CACHE", "PROVISION_BACKEND_TEST_BUILD", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_CACHE_DIR")
+_KEPT = (
+    "PROVISION_BACKEND_TEST_CACHE",
+    "PROVISION_BACKEND_TEST_BUILD",
+    "UV_INDEX_URL",
+    "UV_DEFAULT_INDEX",
+    "UV_CACHE_DIR",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -56,47 +61,6 @@ def mirror() -> Path:
 
 
 @pytest.fixture(scope="session")
-def frontends(tmp_path_factory: pytest.TempPathFactory, own_wheel: Path) -> Iterator["FrontendCache"]:
+def frontends(tmp_path_factory: pytest.TempPathFactory, own_wheel: Path) -> FrontendCache:
     """Return virtual environments with ``build``, one a host interpreter, made when they are first asked for."""
-    yield FrontendCache(tmp_path_factory.mktemp("frontends"), own_wheel)
-
-
-class FrontendCache:
-    """Makes one `Frontend` a host interpreter."""
-
-    def __init__(self, folder: Path, own_wheel: Path) -> None:
-        self._folder = folder
-        self._own_wheel = own_wheel
-        self._made: "dict[str, Frontend]" = {}
-
-    def on(self, python: Path) -> Frontend:
-        """Return the frontend environment of an interpreter."""
-        key = str(python)
-        if key not in self._made:
-            self._made[key] = make_frontend(python, self._folder / f"env{len(self._made)}", self._own_wheel)
-        return self._made[key]
-
-    def below(self, version: str) -> Frontend:
-        """Return the frontend environment of the oldest interpreter that is older than a version; skip for none."""
-        from packaging.version import Version
-
-        for host in host_interpreters():
-            if host.has_venv and host.has_ssl and Version(host.version) < Version(version):
-                return self.on(host.path)
-        pytest.skip(f"no CPython below {version} with venv and ssl is installed")
-
-    def of(self, minor: str) -> Frontend:
-        """Return the frontend environment of an interpreter of one minor version; skip for none."""
-        for host in host_interpreters():
-            if host.has_venv and host.has_ssl and host.version.startswith(f"{minor}."):
-                return self.on(host.path)
-        pytest.skip(f"no CPython {minor} with venv and ssl is installed")
-
-    def from_(self, version: str) -> Frontend:
-        """Return the frontend environment of the newest interpreter, of a version at least; skip for none."""
-        from packaging.version import Version
-
-        for host in reversed(host_interpreters()):
-            if host.has_venv and host.has_ssl and Version(host.version) >= Version(version):
-                return self.on(host.path)
-        pytest.skip(f"no CPython {version} or later with venv and ssl is installed")
+    return FrontendCache(tmp_path_factory.mktemp("frontends"), own_wheel)

@@ -52,10 +52,10 @@ def check(data: bytes) -> bool:
     Returns:
         Whether it was taken for an ELF file; any exception but ours leaves this function.
     """
-    from provision_backend.elf import read_elf
     from provision_backend.errors import HostError
-    from provision_backend.loaders import libc_of_loader
-    from provision_backend.targets import architecture_of, triple_of
+    from provision_backend.host.elf import read_elf
+    from provision_backend.host.loaders import libc_of_loader
+    from provision_backend.host.targets import architecture_of, triple_of
 
     try:
         elf = read_elf(io.BytesIO(data))
@@ -146,9 +146,9 @@ def run_with_coverage(runs: int) -> None:
     import atheris  # type: ignore[import-not-found,unused-ignore]
 
     with atheris.instrument_imports(include=["provision_backend", "elftools"]):
-        import provision_backend.elf
-        import provision_backend.loaders
-        import provision_backend.targets  # noqa: F401
+        import provision_backend.host.elf
+        import provision_backend.host.loaders
+        import provision_backend.host.targets  # noqa: F401
 
     corpus = Path(tempfile.mkdtemp())
     for number, data in enumerate(seeds()):

@@ -20,19 +20,23 @@ PACKAGE = ROOT / "provision_backend"
 ORDER: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
     ("the tree of errors", ("errors",)),
     ("talk to people, run programs", ("report", "processes")),
-    ("what a project and a builder write", ("settings", "request", "wanted", "project", "requirements", "plan")),
-    ("read binaries", ("rootfs", "elf", "targets", "cpu")),
-    ("what the host is", ("platforms", "running", "loaders", "compatibility", "host")),
-    ("which archives there are", ("archive", "catalog")),
+    ("what a project and a builder write", ("settings", "request", "wanted", "project")),
+    ("read binaries", ("host", "host.rootfs", "host.elf", "host.targets", "host.cpu")),
+    ("what the host is", ("host.platforms", "host.running", "host.loaders", "host.compatibility", "host.detection")),
+    ("which archives there are", ("catalog", "catalog.archive", "catalog.selection")),
     ("interpreters that are there", ("interpreter",)),
-    ("archive to file", ("credentials", "attempts", "sources", "partial", "transport", "streams", "download")),
-    ("file to directory", ("tarheader", "tarstream", "inflate", "unpack")),
-    ("directory to usable tree", ("sysconfig_data", "smoke", "finalize")),
-    ("the cache", ("locks", "cache", "remembered", "remote_catalog")),
+    ("reach a source", ("download", "download.credentials", "download.attempts", "download.sources")),
+    ("archive to file", ("download.partial", "download.transport", "download.streams", "download.fetch")),
+    ("file to directory", ("unpack", "unpack.tarheader", "unpack.tarstream", "unpack.inflate", "unpack.extract")),
+    ("directory to usable tree", ("finalize", "finalize.sysconfig_data", "finalize.smoke", "finalize.tree")),
+    ("the cache", ("cache", "cache.locks", "cache.store", "cache.remembered", "cache.catalogs")),
     ("a wanted interpreter made available", ("provision",)),
-    ("an installed interpreter to archive", ("installed", "staging", "scrub", "relocate", "moved", "pack")),
-    ("build environments and real backends", ("environment", "forward", "passthrough", "provisioned")),
-    ("what a frontend and a person call", ("hooks", "optional_hooks", "cli", "__init__", "__main__")),
+    ("look at an installed interpreter", ("pack", "pack.installed", "pack.staging", "pack.scrub", "pack.relocate")),
+    ("an installed interpreter to archive", ("pack.moved", "pack.packing")),
+    ("what runs the real backend", ("hooks", "hooks.requirements", "hooks.plan", "hooks.installers")),
+    ("where the real backend runs", ("hooks.environment", "hooks.forward")),
+    ("what a hook does", ("hooks.passthrough", "hooks.provisioned", "hooks.calls", "hooks.optional")),
+    ("what a frontend and a person call", ("cli", "__init__", "__main__")),
 )
 MODULES = [name for _, group in ORDER for name in group]
 
@@ -137,11 +141,11 @@ def test_the_walk_sees_all_three_kinds() -> None:
     assert Import("__main__", ".cli", "module", 5) in IMPORTS
     places = {(found.importer, found.target, found.place) for found in IMPORTS}
     assert {
-        ("hooks", ".provisioned", "function"),
-        ("hooks", ".passthrough", "module"),
-        ("provisioned", ".hooks", "typing"),
-        ("locks", "filelock", "typing"),
-        ("locks", "filelock", "function"),
+        ("hooks.calls", ".hooks.provisioned", "function"),
+        ("hooks.calls", ".hooks.passthrough", "module"),
+        ("hooks.provisioned", ".hooks.calls", "typing"),
+        ("cache.locks", "filelock", "typing"),
+        ("cache.locks", "filelock", "function"),
     } <= places
 
 
@@ -155,7 +159,7 @@ def test_imports_go_one_way(place: str) -> None:
     """What is imported stands before who imports it, late imports included; for typing alone the way back is free."""
     rank = {name: number for number, name in enumerate(MODULES)}
     # A name that only the type checker sees closes no circle at run time; these are the ones that we have.
-    free = {("provisioned", "hooks")} if place == "typing" else set()
+    free = {("hooks.provisioned", "hooks.calls")} if place == "typing" else set()
     wrong = [
         f"{found.importer} imports {found.target} in line {found.line}"
         for found in IMPORTS
@@ -188,15 +192,15 @@ def test_packages_that_only_provisioning_needs_are_imported_late() -> None:
 
 
 def test_pass_through_modules_import_no_slow_part_of_the_standard_library() -> None:
-    """What `hooks` draws in when it is imported is all that a build on a satisfying host pays for."""
-    reached = _reachable(_graph("module"), "hooks")
+    """What `hooks.calls` draws in when it is imported is all that a build on a satisfying host pays for."""
+    reached = _reachable(_graph("module"), "hooks.calls")
     slow = [
         f"{found.importer} imports {found.target} in line {found.line}"
         for found in IMPORTS
         if found.place == "module" and found.importer in reached and _matches(found.target, SLOW)
     ]
 
-    assert {"hooks", "passthrough", "plan", "project", "settings", "errors"} <= reached
+    assert {"hooks.calls", "hooks.passthrough", "hooks.plan", "project", "settings", "errors"} <= reached
     assert slow == []
 
 
@@ -254,4 +258,4 @@ def test_errors_become_exits_in_two_places_only() -> None:
             if isinstance(node, ast.Attribute) and node.attr in ("exit", "_exit", "abort"):
                 exits.add(name)
 
-    assert exits == {"hooks", "__main__"}
+    assert exits == {"hooks.calls", "__main__"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from provision_backend.archive import Archive, ArchiveName, parse_archive_name
+from provision_backend.catalog.archive import Archive, ArchiveName, parse_archive_name
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 import provision_backend
-from provision_backend.catalog import (
+from provision_backend.catalog.selection import (
     Archive,
     builtin_triples,
     load_builtin_catalog,
@@ -169,7 +169,7 @@ def test_a_malformed_file_is_named_by_its_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize("triple", builtin_triples())
 def test_built_in_data_are_exact_and_sorted(triple: str) -> None:
     """Every line is an archive of its file's platform, as ``sha256sum -c`` reads it, newest version first."""
-    text = (PACKAGE / "catalog" / f"{triple}.txt").read_text(encoding="ascii")
+    text = (PACKAGE / "catalog" / "data" / f"{triple}.txt").read_text(encoding="ascii")
     archives = load_builtin_catalog(triple)
 
     assert text == "".join(f"{archive.sha256}  {archive.filename}\n" for archive in archives)
@@ -195,7 +195,7 @@ def test_built_in_data_cover_the_platforms_of_pbs() -> None:
     } <= set(builtin_triples())
 
 
-@pytest.mark.parametrize("triple", ["loongarch64-unknown-linux-gnu", "../catalog/x86_64-unknown-linux-gnu", ""])
+@pytest.mark.parametrize("triple", ["loongarch64-unknown-linux-gnu", "../data/x86_64-unknown-linux-gnu", ""])
 def test_a_platform_without_built_in_data_has_no_archives(triple: str) -> None:
     """What is no known triple is not looked for in the file system."""
     assert load_builtin_catalog(triple) == ()
@@ -218,13 +218,13 @@ def test_the_package_works_from_a_zip_file(tmp_path: Path) -> None:
     """The built-in data are found when the package is in a zip file, and their directory does not hide the module."""
     bundle = tmp_path / "bundle.zip"
     with zipfile.ZipFile(bundle, "w") as target:
-        for file in [*sorted(PACKAGE.glob("*.py")), *sorted((PACKAGE / "catalog").glob("*.txt"))]:
+        for file in [*sorted(PACKAGE.rglob("*.py")), *sorted((PACKAGE / "catalog" / "data").glob("*.txt"))]:
             target.write(file, Path("provision_backend") / file.relative_to(PACKAGE))
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from provision_backend import catalog\n"
-        "print(catalog.__file__ == sys.argv[1] + '/provision_backend/catalog.py', len(catalog.builtin_triples()))\n"
-        f"print(len(catalog.load_builtin_catalog({MUSL!r})))\n"
+        "from provision_backend.catalog import selection\n"
+        "print(selection.__file__.startswith(sys.argv[1]), len(selection.builtin_triples()))\n"
+        f"print(len(selection.load_builtin_catalog({MUSL!r})))\n"
     )
     command = [sys.executable, "-W", "error", "-c", program, str(bundle)]
     answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=60)

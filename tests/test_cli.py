@@ -12,7 +12,7 @@ from typing import Any, List, NamedTuple, Optional
 import pytest
 
 from provision_backend.errors import ProvisionError, UsageError
-from provision_backend.host import detect_platform
+from provision_backend.host.detection import detect_platform
 from provision_backend.settings import OPTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,8 +188,8 @@ def test_install_without_network_is_a_no(catalog: Path, tmp_path: Path) -> None:
     assert (done.code, done.out) == (1, "")
     assert done.err == (
         f"provision-backend: cpython-3.12.12+20251031-{TRIPLE}-install_only_stripped.tar.gz is not in the cache, "
-        f"and offline is set\n  cache: {tmp_path}/cache\n"
-        "  provision it once with network, name a shared cache, or name a folder as mirror\n"
+        f"and offline is set\n  the cache is {tmp_path}/cache\n"
+        "  provision it once with network, or name a shared cache or a local mirror\n"
     )
     assert not (tmp_path / "cache" / "interpreters").exists()
 
@@ -310,7 +310,8 @@ def test_an_unreadable_catalog_is_a_no(tmp_path: Path) -> None:
 
 def test_only_usage_errors_are_wrong_use(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Each class of the tree ends with 1, and `UsageError` with 2."""
-    from provision_backend import cache, cli
+    from provision_backend import cli
+    from provision_backend.cache import store as cache
 
     error: ProvisionError
     for error, code in ((ProvisionError("a", hint="b"), 1), (UsageError("a", hint="b"), 2)):
@@ -326,7 +327,8 @@ def test_only_usage_errors_are_wrong_use(monkeypatch: pytest.MonkeyPatch, capsys
 
 def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever presses Ctrl-C is not shown a traceback; 130 is the shell's code for it."""
-    from provision_backend import cache, cli
+    from provision_backend import cli
+    from provision_backend.cache import store as cache
 
     def interrupt(_settings: object) -> None:
         raise KeyboardInterrupt

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from support.roots import make_root
 
-from provision_backend.compatibility import check_archive_runs, check_tree
 from provision_backend.errors import HostError, InterpreterError, UsageError
-from provision_backend.host import detect_platform
-from provision_backend.platforms import Platform, platform_from_triple
+from provision_backend.host.compatibility import check_archive_runs, check_tree
+from provision_backend.host.detection import detect_platform
+from provision_backend.host.platforms import Platform, platform_from_triple
 
 GNU = Platform("x86_64", "gnu", (2, 36), "x86_64-unknown-linux-gnu")
 MUSL = Platform("x86_64", "musl", (1, 2, 5), "x86_64-unknown-linux-musl")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from provision_backend.cpu import Cpu, missing_for_armv7, missing_for_level, read_cpu, select_level
+from provision_backend.host.cpu import Cpu, missing_for_armv7, missing_for_level, read_cpu, select_level
 
 BASE = "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat clflush mmx fxsr sse sse2 syscall nx lm"
 V2 = f"{BASE} pni ssse3 cx16 sse4_1 sse4_2 popcnt lahf_lm"

@@ -1,4 +1,4 @@
-"""Archives from sources that work, and from sources that do not: `provision_backend.download`."""
+"""Archives from sources that work, and from sources that do not: `provision_backend.download.fetch`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from typing import Any, Dict, Iterator, List
 import pytest
 from support.servers import ArchiveServer, Reply
 
-from provision_backend.archive import Archive
-from provision_backend.download import DownloadOptions, download_archive, fetch_text
+from provision_backend.catalog.archive import Archive
+from provision_backend.download.fetch import DownloadOptions, download_archive, fetch_text
+from provision_backend.download.partial import Partial
 from provision_backend.errors import DownloadError, IntegrityError, MissingDependencyError, OfflineError, ProvisionError
-from provision_backend.partial import Partial
 from provision_backend.report import Reporter
 
 httpx = pytest.importorskip("httpx")
@@ -169,7 +169,7 @@ def test_a_folder_needs_no_http_library(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from test_download import ARCHIVE;"
         "from provision_backend.report import Reporter;"
-        "from provision_backend.download import DownloadOptions, download_archive;"
+        "from provision_backend.download.fetch import DownloadOptions, download_archive;"
         "[sys.modules.pop(name) for name in list(sys.modules) if name.startswith('httpx')];"
         "options = DownloadOptions(mirrors=(sys.argv[1],));"
         "download_archive(ARCHIVE, Path(sys.argv[1], 'to'), options=options, reporter=Reporter());"
@@ -421,7 +421,7 @@ def test_a_killed_process_leaves_what_the_next_continues(server: ArchiveServer, 
     code = (
         "import sys; from pathlib import Path; from test_download import ARCHIVE;"
         "from provision_backend.report import Reporter;"
-        "from provision_backend.download import DownloadOptions, download_archive;"
+        "from provision_backend.download.fetch import DownloadOptions, download_archive;"
         "options = DownloadOptions(mirrors=(sys.argv[1],));"
         "download_archive(ARCHIVE, Path(sys.argv[2]), options=options, reporter=Reporter())"
     )
@@ -628,7 +628,7 @@ def test_a_monster_is_not_begun(server: ArchiveServer, download: Download) -> No
 
 def test_an_endless_body_is_cut_off(server: ArchiveServer, download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body without a length ends at the bound."""
-    monkeypatch.setattr("provision_backend.download.MAX_ARCHIVE", 100_000)
+    monkeypatch.setattr("provision_backend.download.fetch.MAX_ARCHIVE", 100_000)
     server.script = [Reply(chunked=True)]
     with pytest.raises(DownloadError) as caught:
         download(server.url)
@@ -699,7 +699,7 @@ def test_a_full_disk_is_noticed_before_it_is_full(
     server: ArchiveServer, download: Download, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the announced length has no room, nothing is written."""
-    monkeypatch.setattr("provision_backend.partial.Partial._free", lambda _: 1000)
+    monkeypatch.setattr("provision_backend.download.partial.Partial._free", lambda _: 1000)
     with pytest.raises(DownloadError) as caught:
         download(server.url)
 

@@ -15,8 +15,8 @@ import pytest
 from fuzz_elf import check, mutate, seeds
 from support.roots import elf_bytes, elf_names
 
-from provision_backend.elf import ElfFile, read_elf
 from provision_backend.errors import HostError
+from provision_backend.host.elf import ElfFile, read_elf
 
 
 def read(data: bytes) -> ElfFile:
@@ -300,7 +300,7 @@ def test_without_pyelftools_the_error_names_it(tmp_path: Path) -> None:
     """A host without the extra learns which package it lacks, and only once a file is to be read."""
     program = (
         "import sys; sys.modules['elftools'] = None\n"
-        "from provision_backend.elf import read_elf\n"
+        "from provision_backend.host.elf import read_elf\n"
         "from provision_backend.errors import MissingDependencyError\n"
         "import io\n"
         f"data = {AMD64[:64]!r}\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Dict, Iterator
 
 import pytest
-from support.hosts import Frontend
+from support.hosts import Frontend, FrontendCache
 from support.projects import c_extension, pure
 from support.servers import ArchiveServer
 
@@ -60,7 +60,7 @@ def managed_interpreter(frontend: Frontend, settings: Dict[str, str]) -> Path:
 
 
 def test_a_c_extension_is_built_under_a_provisioned_interpreter_and_imports_there(
-    frontends, settings: Dict[str, str], tmp_path: Path
+    frontends: FrontendCache, settings: Dict[str, str], tmp_path: Path
 ) -> None:
     """An old host makes the sdist and a wheel for a newer ABI with its own compiler, and the wheel works."""
     compiler = shutil.which("cc")
@@ -89,7 +89,7 @@ def test_a_c_extension_is_built_under_a_provisioned_interpreter_and_imports_ther
 
 
 def test_a_second_build_and_another_project_make_no_request(
-    frontends, settings: Dict[str, str], server: ArchiveServer, tmp_path: Path
+    frontends: FrontendCache, settings: Dict[str, str], server: ArchiveServer, tmp_path: Path
 ) -> None:
     """Once an interpreter is in the cache, no build of any project asks the archive server for anything."""
     frontend = frontends.below("3.10")
@@ -110,9 +110,9 @@ def test_a_second_build_and_another_project_make_no_request(
 
 
 def test_pip_wheel_builds_on_an_old_host_when_told_to(
-    frontends, settings: Dict[str, str], tmp_path: Path
+    frontends: FrontendCache, settings: Dict[str, str], tmp_path: Path
 ) -> None:
-    """pip goes on where it is told to ignore requires-python, and the wheel is announced as not installable."""
+    """Pip goes on where it is told to ignore requires-python, and the wheel is announced as not installable."""
     frontend = frontends.below("3.10")
     project = c_extension(tmp_path / "cext")
 
@@ -129,7 +129,7 @@ def test_pip_wheel_builds_on_an_old_host_when_told_to(
 @pytest.mark.parametrize("form", ["table", "one list"])
 @pytest.mark.parametrize("backend", ["flit_core.buildapi", "hatchling.build", "setuptools.build_meta"])
 def test_passing_through_makes_the_wheel_of_the_real_backend_alone(
-    frontends, tmp_path: Path, backend: str, form: str
+    frontends: FrontendCache, tmp_path: Path, backend: str, form: str
 ) -> None:
     """Where the host satisfies the project, the files and their contents are those of a build without us."""
     frontend = frontends.from_("3.12")
@@ -150,11 +150,13 @@ def unwrap(pyproject: Path, backend: str) -> None:
     """Make the project's real backend the one that the frontend sees."""
     text = pyproject.read_text()
     text = text.replace('build-backend = "provision_backend"', f'build-backend = "{backend}"')
-    text = text.replace('requires = ["provision-backend"]', 'requires = ["setuptools>=77", "hatchling>=1.27", "flit_core>=3.11"]')
+    text = text.replace(
+        'requires = ["provision-backend"]', 'requires = ["setuptools>=77", "hatchling>=1.27", "flit_core>=3.11"]'
+    )
     pyproject.write_text(text)
 
 
-def test_pip_install_passes_through(frontends, tmp_path: Path) -> None:
+def test_pip_install_passes_through(frontends: FrontendCache, tmp_path: Path) -> None:
     """``pip install`` on a satisfying host installs the project and none of what only provisioning needs."""
     frontend = frontends.from_("3.12")
     project = pure(tmp_path / "pure")
@@ -169,14 +171,20 @@ def test_pip_install_passes_through(frontends, tmp_path: Path) -> None:
 
 
 def test_an_editable_install_of_a_compiled_project_is_refused_under_another_abi(
-    frontends, settings: Dict[str, str], tmp_path: Path
+    frontends: FrontendCache, settings: Dict[str, str], tmp_path: Path
 ) -> None:
     """An editable wheel is imported by the old interpreter, so one for another ABI must not be made."""
     frontend = frontends.below("3.10")
     project = c_extension(tmp_path / "cext")
 
     outcome = frontend.pip(
-        "install", "--no-deps", "--ignore-requires-python", "--target", str(tmp_path / "t"), "-e", str(project),
+        "install",
+        "--no-deps",
+        "--ignore-requires-python",
+        "--target",
+        str(tmp_path / "t"),
+        "-e",
+        str(project),
         env=settings,
     )
 
@@ -186,14 +194,20 @@ def test_an_editable_install_of_a_compiled_project_is_refused_under_another_abi(
 
 
 def test_hooks_of_one_frontend_environment_share_one_build_environment(
-    frontends, settings: Dict[str, str], tmp_path: Path
+    frontends: FrontendCache, settings: Dict[str, str], tmp_path: Path
 ) -> None:
-    """pip's metadata step and its build step install the real backend once."""
+    """Pip's metadata step and its build step install the real backend once."""
     frontend = frontends.below("3.10")
     project = pure(tmp_path / "pure", "hatchling.build")
 
     outcome = frontend.pip(
-        "wheel", "-v", "--no-deps", "--ignore-requires-python", "-w", str(tmp_path / "out"), str(project),
+        "wheel",
+        "-v",
+        "--no-deps",
+        "--ignore-requires-python",
+        "-w",
+        str(tmp_path / "out"),
+        str(project),
         env={**settings, "PROVISION_BACKEND_VERBOSE": "1"},
     )
 
@@ -203,7 +217,7 @@ def test_hooks_of_one_frontend_environment_share_one_build_environment(
 
 @pytest.mark.parametrize("minor", ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"])
 def test_every_host_interpreter_builds_the_sample_project(
-    frontends, settings: Dict[str, str], tmp_path: Path, minor: str
+    frontends: FrontendCache, settings: Dict[str, str], tmp_path: Path, minor: str
 ) -> None:
     """Each CPython of this machine makes the sample project's wheel, by itself or by a provisioned interpreter."""
     sample = Path(__file__).parent.parent / "sample_project"

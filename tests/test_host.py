@@ -15,7 +15,7 @@ from support.roots import GLIBC_AMD64, MUSL_AMD64, Link, elf_bytes, make_root
 from test_targets import HEADS
 
 from provision_backend.errors import HostError
-from provision_backend.host import Platform, detect_platform
+from provision_backend.host.detection import Platform, detect_platform
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -93,7 +93,7 @@ def test_only_the_files_of_the_evidence_are_opened(tmp_path: Path) -> None:
         "import sys, os\n"
         "sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "import provision_backend.host as host\n"
+        "import provision_backend.host.detection as host\n"
         "import elftools.elf.structs\n"
         "seen = []\n"
         "def note(event, arguments):\n"
@@ -115,7 +115,7 @@ def test_only_the_files_of_the_evidence_are_opened(tmp_path: Path) -> None:
 
 def test_importing_costs_no_elftools() -> None:
     """A warm cache needs none of the packages of the extra."""
-    program = "import sys; import provision_backend.host; print('elftools' in sys.modules)"
+    program = "import sys; import provision_backend.host.detection; print('elftools' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, text=True)
 
     assert done.stdout == "False\n"

@@ -12,7 +12,7 @@ import pytest
 from support.real_interpreters import host_interpreters
 
 from provision_backend.errors import InterpreterError, PackError
-from provision_backend.installed import ask, inspect_installation
+from provision_backend.pack.installed import ask, inspect_installation
 
 CPYTHON: Dict[str, Any] = {
     "implementation": "cpython",

@@ -9,9 +9,9 @@ from typing import Optional
 import pytest
 from support.roots import GLIBC_AMD64, Content, Link, elf_bytes, make_root
 
-from provision_backend.elf import read_elf
-from provision_backend.loaders import glibc_version, inspect_loader, libc_of_loader, musl_version
-from provision_backend.rootfs import RootDirectory
+from provision_backend.host.elf import read_elf
+from provision_backend.host.loaders import glibc_version, inspect_loader, libc_of_loader, musl_version
+from provision_backend.host.rootfs import RootDirectory
 
 LOADER = "/lib64/ld-linux-x86-64.so.2"
 

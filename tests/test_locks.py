@@ -19,8 +19,8 @@ from typing import Any, Callable, Iterator, List
 
 import pytest
 
+from provision_backend.cache.locks import key_lock, owner_is_gone, owner_name
 from provision_backend.errors import LockTimeoutError
-from provision_backend.locks import key_lock, owner_is_gone, owner_name
 from provision_backend.report import Reporter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HOLDER = """
 import sys
 from pathlib import Path
-from provision_backend.locks import key_lock
+from provision_backend.cache.locks import key_lock
 from provision_backend.report import Reporter
 with key_lock(Path(sys.argv[1]), sys.argv[2], timeout=30, reporter=Reporter()) as held:
     print(held, flush=True)
@@ -182,7 +182,7 @@ try:
     import filelock._soft
 except ImportError:
     pass
-from provision_backend.locks import key_lock
+from provision_backend.cache.locks import key_lock
 from provision_backend.report import Reporter
 folder = Path(sys.argv[1])
 with key_lock(folder, "warm", timeout=0, reporter=Reporter()):
@@ -266,7 +266,7 @@ def test_the_name_of_this_process_is_not_gone(tmp_path: Path) -> None:
 
 def test_the_name_of_a_process_that_ended_is_gone(tmp_path: Path) -> None:
     """Its number is asked of the kernel, so its leftovers can be swept at once."""
-    code = "from provision_backend.locks import owner_name; print(owner_name())"
+    code = "from provision_backend.cache.locks import owner_name; print(owner_name())"
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environ, check=True)
 

@@ -18,12 +18,12 @@ from typing import List
 import pytest
 from support.real_interpreters import host_interpreters
 
-from provision_backend.archive import parse_archive_name
+from provision_backend.catalog.archive import parse_archive_name
 from provision_backend.errors import PackError, UsageError
-from provision_backend.installed import Installation, ask, inspect_installation
-from provision_backend.pack import PackedArchive, pack_interpreter
-from provision_backend.relocate import relocate_libraries
-from provision_backend.unpack import unpack_archive
+from provision_backend.pack.installed import Installation, ask, inspect_installation
+from provision_backend.pack.packing import PackedArchive, pack_interpreter
+from provision_backend.pack.relocate import relocate_libraries
+from provision_backend.unpack.extract import unpack_archive
 
 ROOT = Path(__file__).resolve().parent.parent
 TAG = "20250131"
@@ -381,7 +381,7 @@ PACK = """
 import resource, sys
 from pathlib import Path
 from provision_backend.errors import ProvisionError
-from provision_backend.pack import pack_interpreter
+from provision_backend.pack.packing import pack_interpreter
 if sys.argv[3] != "0":
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
 try:

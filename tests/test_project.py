@@ -241,7 +241,9 @@ def test_anything_else_is_no_backend(tmp_path: Path, backend: str) -> None:
     )
 
 
-@pytest.mark.parametrize("backend", ["provision_backend", "provision_backend:x", "provision_backend.hooks:build.x"])
+@pytest.mark.parametrize(
+    "backend", ["provision_backend", "provision_backend:x", "provision_backend.hooks.calls:build.x"]
+)
 def test_a_project_that_wraps_the_wrapper_is_refused(tmp_path: Path, backend: str) -> None:
     """It would start itself without end, whichever of our modules it names."""
     _write(tmp_path, f'[tool.provision-backend]\nbuild-backend = "{backend}"\n')

@@ -88,7 +88,7 @@ def test_star_gives_the_mandatory_hooks() -> None:
 def test_hooks_have_the_signatures_of_the_specifications() -> None:
     """Frontends pass some arguments by name: PEP 517 and PEP 660 fix names, order and defaults."""
     import provision_backend
-    from provision_backend import optional_hooks
+    from provision_backend.hooks import optional as optional_hooks
 
     signatures = {
         "build_wheel": "(wheel_directory, config_settings=None, metadata_directory=None)",
@@ -212,7 +212,7 @@ def test_looking_for_a_hook_provisions_nothing(tmp_path: Path) -> None:
     [
         pytest.param("class UnsupportedOperation(Exception): pass", "toy.UnsupportedOperation", id="its own"),
         pytest.param("", "none", id="none"),
-        pytest.param("(", "provision_backend.forward.UnsupportedOperation", id="a backend in another syntax"),
+        pytest.param("(", "provision_backend.hooks.forward.UnsupportedOperation", id="a backend in another syntax"),
     ],
 )
 def test_unsupported_operation_is_that_of_the_real_backend(tmp_path: Path, source: str, expected: str) -> None:
@@ -265,12 +265,12 @@ def test_pass_through_imports_nothing_that_only_provisioning_needs(tmp_path: Pat
     assert done.stderr.decode().startswith("provision-backend: passing through: Python ")
     assert "toy" in loaded
     # With the table the real backend is asked for its dynamic requirements in a process of its own.
-    allowed = set() if one_list else {"forward", "environment", "pyproject_hooks"}
+    allowed = set() if one_list else {"hooks.forward", "hooks.environment", "pyproject_hooks"}
     # subprocess is not among them: packaging imports it for itself.
     heavy = {"httpx", "elftools", "filelock", "platformdirs", "pyproject_hooks", "ssl", "tarfile"}
-    ours = {name.rpartition(".")[2] for name in loaded if name.startswith("provision_backend.")}
-    provisioning = {"cache", "catalog", "cpu", "download", "elf", "environment", "finalize", "forward", "host"}
-    provisioning |= {"locks", "pack", "platforms", "provision", "provisioned", "remembered", "sources", "unpack"}
+    ours = {name.partition(".")[2] for name in loaded if name.startswith("provision_backend.")}
+    provisioning = {"cache", "catalog", "download", "finalize", "host", "pack", "unpack", "provision", "interpreter"}
+    provisioning |= {"hooks.environment", "hooks.forward", "hooks.provisioned"}
     assert sorted((heavy & loaded) - allowed) == []
     assert sorted((provisioning & ours) - allowed) == []
     assert not (tmp_path / "cache").exists()

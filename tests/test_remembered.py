@@ -13,12 +13,12 @@ from typing import Any, Tuple
 
 import pytest
 
-from provision_backend.cache import Cache
+from provision_backend.cache.remembered import current_platform, remember_platform
+from provision_backend.cache.store import Cache
 from provision_backend.errors import UsageError
-from provision_backend.host import detect_platform
-from provision_backend.platforms import Evidence, Platform, platform_from_triple
-from provision_backend.remembered import current_platform, remember_platform
-from provision_backend.rootfs import FileIdentity
+from provision_backend.host.detection import detect_platform
+from provision_backend.host.platforms import Evidence, Platform, platform_from_triple
+from provision_backend.host.rootfs import FileIdentity
 from provision_backend.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,8 +79,9 @@ def test_the_evidence_of_this_host_holds(cache: Cache) -> None:
     """What detection finds here is such that the next process needs no ELF reader."""
     current_platform(Settings(), cache)
     code = (
-        "import sys; from pathlib import Path; from provision_backend.cache import Cache;"
-        "from provision_backend.remembered import current_platform; from provision_backend.settings import Settings;"
+        "import sys; from pathlib import Path; from provision_backend.cache.store import Cache;"
+        "from provision_backend.cache.remembered import current_platform;"
+        "from provision_backend.settings import Settings;"
         "print(current_platform(Settings(), Cache(Path(sys.argv[1]))).triple, 'elftools' in sys.modules)"
     )
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -11,9 +11,9 @@ from typing import Iterator
 import pytest
 from support.servers import ArchiveServer, Reply
 
-from provision_backend.cache import Cache
+from provision_backend.cache.catalogs import FRESH, fetch_catalog
+from provision_backend.cache.store import Cache
 from provision_backend.errors import DownloadError, OfflineError
-from provision_backend.remote_catalog import FRESH, fetch_catalog
 from provision_backend.report import Reporter
 from provision_backend.settings import Settings
 

@@ -11,7 +11,7 @@ import packaging.version
 import pytest
 
 from provision_backend.errors import MissingDependencyError, ProjectError
-from provision_backend.requirements import extra_requirements, missing_extra, require_extra, unmet_requirements
+from provision_backend.hooks.requirements import extra_requirements, missing_extra, require_extra, unmet_requirements
 
 Install = Callable[..., None]
 

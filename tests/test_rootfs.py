@@ -11,7 +11,7 @@ import pytest
 from support.roots import Link, make_root
 
 from provision_backend.errors import HostError
-from provision_backend.rootfs import RootDirectory, open_regular_file
+from provision_backend.host.rootfs import RootDirectory, open_regular_file
 
 SECRET = b"outside"
 INSIDE = b"inside"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from provision_backend.running import ask_confstr, ask_musl_loader, has_elf_files
+from provision_backend.host.running import ask_confstr, ask_musl_loader, has_elf_files
 
 
 def program(path: Path, text: str) -> str:

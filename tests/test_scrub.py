@@ -10,8 +10,8 @@ from typing import Any, Dict
 import pytest
 
 from provision_backend.errors import PackError
-from provision_backend.installed import Installation
-from provision_backend.scrub import Scrubber, scrub_tree
+from provision_backend.pack.installed import Installation
+from provision_backend.pack.scrub import Scrubber, scrub_tree
 
 COMPANY = Installation(
     executable=Path("/opt/company/python/bin/python3.13"),

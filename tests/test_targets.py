@@ -7,12 +7,12 @@ import io
 import pytest
 from support.roots import elf_bytes
 
-from provision_backend.elf import read_elf
 from provision_backend.errors import UsageError
-from provision_backend.loaders import libc_of_loader
-from provision_backend.platforms import Evidence, Platform, format_version, platform_from_triple
-from provision_backend.rootfs import FileIdentity
-from provision_backend.targets import ELF_TARGETS, architecture_of, float_abi_of, split_level, triple_of
+from provision_backend.host.elf import read_elf
+from provision_backend.host.loaders import libc_of_loader
+from provision_backend.host.platforms import Evidence, Platform, format_version, platform_from_triple
+from provision_backend.host.rootfs import FileIdentity
+from provision_backend.host.targets import ELF_TARGETS, architecture_of, float_abi_of, split_level, triple_of
 
 HEADS = {
     "debian/hostname.amd64": "x86_64-unknown-linux-gnu",

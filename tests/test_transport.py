@@ -1,4 +1,4 @@
-"""Redirects, certificates and credentials: `provision_backend.transport` and `provision_backend.credentials`.
+"""Redirects, certificates and credentials: `transport` and `credentials` of the package `download`.
 
 The rules about GitHub's hosts are seen at work through a proxy on loopback that answers for them.
 """
@@ -14,9 +14,9 @@ from typing import Any, Iterator, List, Tuple
 import pytest
 from support.servers import ArchiveServer, Reply
 
-from provision_backend.download import DownloadOptions, fetch_text
+from provision_backend.download.fetch import DownloadOptions, fetch_text
+from provision_backend.download.transport import Transport
 from provision_backend.errors import DownloadError
-from provision_backend.transport import Transport
 
 httpx = pytest.importorskip("httpx")
 

@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence
 
+import pytest
+from packaging.version import Version
+
 from support.real_interpreters import HostInterpreter, cache_folder, host_interpreters, locked
 
-__all__ = ["Frontend", "Outcome", "make_frontend", "make_project", "wheelhouse"]
+__all__ = ["Frontend", "FrontendCache", "Outcome", "make_frontend", "make_project", "wheelhouse"]
 
 # All that the builds of the tests install, but ourselves.
 _WHEELS = (
@@ -35,7 +38,15 @@ _WHEELS = (
 _FRESH = 24 * 3600.0
 """Seconds for which the downloaded wheels serve; then newer releases may come in."""
 
-_DROPPED = ("PROVISION_BACKEND_", "_PROVISION_BACKEND_", "PYTHON", "VIRTUAL_ENV", "_PYPROJECT_HOOKS", "COVERAGE_", "TOX_")
+_DROPPED = (
+    "PROVISION_BACKEND_",
+    "_PROVISION_BACKEND_",
+    "PYTHON",
+    "VIRTUAL_ENV",
+    "_PYPROJECT_HOOKS",
+    "COVERAGE_",
+    "TOX_",
+)
 
 
 @dataclass(frozen=True)
@@ -130,11 +141,10 @@ def run_checked(command: List[str], environ: Mapping[str, str]) -> str:
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         env=dict(environ),
         timeout=600,
-        universal_newlines=True,
+        text=True,
     )
     assert done.returncode == 0, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -152,3 +162,40 @@ def make_project(folder: Path, files: Mapping[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return folder
+
+
+class FrontendCache:
+    """Makes one `Frontend` a host interpreter."""
+
+    def __init__(self, folder: Path, own_wheel: Path) -> None:
+        self._folder = folder
+        self._own_wheel = own_wheel
+        self._made: dict[str, Frontend] = {}
+
+    def on(self, python: Path) -> Frontend:
+        """Return the frontend environment of an interpreter."""
+        key = str(python)
+        if key not in self._made:
+            self._made[key] = make_frontend(python, self._folder / f"env{len(self._made)}", self._own_wheel)
+        return self._made[key]
+
+    def below(self, version: str) -> Frontend:
+        """Return the frontend environment of the oldest interpreter that is older than a version; skip for none."""
+        for host in host_interpreters():
+            if host.has_venv and host.has_ssl and Version(host.version) < Version(version):
+                return self.on(host.path)
+        pytest.skip(f"no CPython below {version} with venv and ssl is installed")
+
+    def of(self, minor: str) -> Frontend:
+        """Return the frontend environment of an interpreter of one minor version; skip for none."""
+        for host in host_interpreters():
+            if host.has_venv and host.has_ssl and host.version.startswith(f"{minor}."):
+                return self.on(host.path)
+        pytest.skip(f"no CPython {minor} with venv and ssl is installed")
+
+    def from_(self, version: str) -> Frontend:
+        """Return the frontend environment of the newest interpreter, of a version at least; skip for none."""
+        for host in reversed(host_interpreters()):
+            if host.has_venv and host.has_ssl and Version(host.version) >= Version(version):
+                return self.on(host.path)
+        pytest.skip(f"no CPython {version} or later with venv and ssl is installed")

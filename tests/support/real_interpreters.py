@@ -82,8 +82,8 @@ def locked(path: Path) -> Iterator[None]:
 def standalone_archive(minimum: str = "3.12") -> Path:
     """Return an ``install_only`` archive of a real CPython for the libc of this machine.
 
-    Made by `provision_backend.pack` from an installed interpreter, else built from Debian's source. Its folder is a
-    flat mirror: beside it is its ``SHA256SUMS``, as beside all the archives of this module.
+    Made by `provision_backend.pack.packing` from an installed interpreter, else built from Debian's source. Its folder
+    is a flat mirror: beside it is its ``SHA256SUMS``, as beside all the archives of this module.
 
     Args:
         minimum: The least version, ``X.Y``.
@@ -191,7 +191,7 @@ def _build(*command: str) -> list[Path]:
 
 def _pack_key(host: HostInterpreter) -> str:
     """Name the archive of *host* by what it depends on: the interpreter's file and the code that packs."""
-    from provision_backend import pack
+    from provision_backend.pack import packing as pack
 
     identity = f"{host.path} {host.path.stat().st_mtime_ns}".encode()
     used = {getattr(value, "__module__", "") for value in vars(pack).values()} | {pack.__name__}
@@ -205,7 +205,7 @@ def _packed(host: HostInterpreter) -> Path:
     try:
         key = _pack_key(host)
     except ImportError as error:
-        raise Unavailable(f"provision_backend.pack cannot be imported: {error}") from None
+        raise Unavailable(f"provision_backend.pack.packing cannot be imported: {error}") from None
     folder = cache_folder() / "archives" / "packed" / key
     with locked(cache_folder() / "pack.lock"):
         if not folder.is_dir():
@@ -216,7 +216,7 @@ def _packed(host: HostInterpreter) -> Path:
 def _pack_into(host: HostInterpreter, folder: Path) -> None:
     """Pack *host* into *folder*, which appears complete, and forget the archives that older code made of it."""
     from provision_backend.errors import ProvisionError
-    from provision_backend.pack import pack_interpreter
+    from provision_backend.pack.packing import pack_interpreter
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=str(folder.parent), prefix=".new-") as staging:

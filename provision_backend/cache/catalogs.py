@@ -1,0 +1,86 @@
+"""A catalog that is given by URL, with a copy beside the cache.
+
+The copy serves for ten minutes, the freshness that package indexes grant, so that a warm cache makes no request; and
+when the URL does not answer, or offline is set, however old it is. A ``file://`` URL is read each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import Optional
+
+from ..errors import DownloadError, OfflineError
+from ..report import Reporter
+from ..settings import Settings
+from .store import Cache
+
+__all__ = ["FRESH", "fetch_catalog"]
+
+FRESH = 600.0
+"""Seconds for which a copy is used without a question."""
+
+
+def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
+    """Return the text behind ``settings.catalog``.
+
+    Raises:
+        DownloadError: the URL did not answer and there is no copy; or it is plain ``http://`` and not on loopback,
+            where anybody on the way could say which bytes are right.
+        MissingDependencyError: httpx is not installed.
+    """
+    from ..download.fetch import redact_url
+
+    if settings.catalog.startswith("file://"):
+        return _fetch(settings)
+    copy = cache.root / "catalogs" / hashlib.sha256(os.fsencode(settings.catalog)).hexdigest()[:16]
+    kept = _read(copy)
+    if kept is not None and (settings.offline or _age(copy) < FRESH):
+        return kept
+    if settings.offline:
+        raise OfflineError(f"the catalog {redact_url(settings.catalog)} is not in the cache, and offline is set")
+    try:
+        text = _fetch(settings)
+    except DownloadError as exc:
+        if kept is None:
+            raise
+        reporter.info(f"{exc.message}; using the copy of it in the cache")
+        return kept
+    _keep(copy, text)
+    return text
+
+
+def _fetch(settings: Settings) -> str:
+    from ..download.fetch import DownloadOptions, fetch_text
+
+    options = DownloadOptions(
+        connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout, retries=settings.retries
+    )
+    return fetch_text(settings.catalog, options=options)
+
+
+def _read(path: Path) -> Optional[str]:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _age(path: Path) -> float:
+    try:
+        # A clock that was set back must not keep a copy fresh for years.
+        return abs(time.time() - path.stat().st_mtime)
+    except OSError:
+        return float("inf")
+
+
+def _keep(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(str(temporary), str(path))
+    except OSError:
+        pass  # A read-only cache: the catalog is fetched each time.

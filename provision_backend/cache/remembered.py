@@ -1,0 +1,80 @@
+"""The host's `Platform`, remembered beside the cache.
+
+Detection reads ELF files with a package that a warm cache should not need. So its answer is written down with the
+identity (size, time of change, inode) of every file that was its evidence, and holds as long as none of them changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from typing import Optional
+
+from ..host.detection import detect_platform
+from ..host.platforms import Evidence, Platform, platform_from_triple
+from ..settings import Settings
+from .store import Cache
+
+__all__ = ["current_platform", "remember_platform"]
+
+
+def current_platform(settings: Settings, cache: Cache) -> Platform:
+    """Return the platform that interpreters are provisioned for.
+
+    Raises:
+        HostError: the host was not identified.
+        MissingDependencyError: it is not remembered, and pyelftools is not installed.
+        UsageError: the setting ``target`` is not a target triple.
+    """
+    if settings.target:
+        return platform_from_triple(settings.target)
+    remembered = _recall(cache)
+    if remembered is not None:
+        return remembered
+    platform = detect_platform()
+    remember_platform(platform, cache)
+    return platform
+
+
+def _file_name() -> str:
+    # The executable that runs us is the first evidence, so what was found depends on it.
+    return hashlib.sha256(os.fsencode(os.path.realpath(sys.executable))).hexdigest()[:16] + ".json"
+
+
+def _recall(cache: Cache) -> Optional[Platform]:
+    for root in (cache.root, *cache.shared):
+        try:
+            record = json.loads((root / "platforms" / _file_name()).read_text(encoding="utf-8"))
+            platform = Platform.from_dict(record)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if platform.evidence and all(_still_holds(item) for item in platform.evidence):
+            return platform
+    return None
+
+
+def _still_holds(evidence: Evidence) -> bool:
+    identity = evidence.identity
+    if not isinstance(evidence.path, str):
+        return False  # A damaged record may hold anything.
+    try:
+        status = os.stat(evidence.path)
+    except (OSError, ValueError, TypeError):
+        # What was not there is evidence too: a loader that is installed later changes the answer.
+        return identity is None
+    if identity is None:
+        return False
+    return (status.st_size, status.st_mtime_ns, status.st_ino) == (identity.size, identity.mtime_ns, identity.inode)
+
+
+def remember_platform(platform: Platform, cache: Cache) -> None:
+    """Write down what was detected, once there is a cache; called again when the first interpreter has made one."""
+    folder = cache.root / "platforms"
+    try:
+        temporary = folder / f"{_file_name()}.{os.getpid()}"
+        temporary.write_text(json.dumps(platform.as_dict(), indent=1), encoding="utf-8")
+        os.replace(str(temporary), str(folder / _file_name()))
+    except OSError:
+        pass  # There is no cache yet, or it is read-only: the host is looked at again next time.

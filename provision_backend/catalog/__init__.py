@@ -1,0 +1,1 @@
+"""Which archives there are, and which of them a request comes down to."""

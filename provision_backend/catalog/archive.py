@@ -1,0 +1,109 @@
+"""One downloadable build of CPython: its file name in, what it is out. Pure.
+
+The names are those of python-build-standalone (PBS), as its documentation gives them under "Distribution Archives":
+``cpython-<version>+<tag>-<target triple>[-freethreaded]-install_only[_stripped].tar.gz``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Tuple
+
+from ..request import parse_version
+
+if TYPE_CHECKING:
+    from packaging.version import Version
+
+__all__ = ["Archive", "ArchiveName", "parse_archive_name"]
+
+# The systems are spelled out so that a build option between triple and flavor ("-debug", "-static") is no part of the
+# triple but makes the name none of ours. "-shared" is a former option of the Windows builds, today their only form.
+_NAME = re.compile(
+    r"""
+    cpython-(?P<version>[0-9]+\.[0-9]+\.[0-9]+(?:(?:a|b|rc)[0-9]+)?)
+    (?:\+|%2[Bb])(?P<tag>[0-9]{8})
+    -(?P<triple>[a-z0-9_]+-(?:unknown-linux-[a-z]+|apple-darwin|pc-windows-msvc))
+    (?:-shared)?
+    (?P<freethreaded>-freethreaded)?
+    -(?P<flavor>install_only(?:_stripped)?)
+    \.tar\.(?:gz|zst)
+    """,
+    re.VERBOSE | re.ASCII,
+)
+
+
+class ArchiveName(NamedTuple):
+    """What the file name of an archive says."""
+
+    version: str
+    tag: str
+    triple: str
+    flavor: str
+    freethreaded: bool
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A build of CPython that can be downloaded: one line of a catalog."""
+
+    filename: str
+    """Name of the file on a mirror, with ``+`` where a URL has ``%2B``; never a path."""
+
+    sha256: str
+    """Hash of the file's bytes, lower-case hex."""
+
+    version: str
+    """Full version of CPython, ``3.13.5`` or ``3.15.0a1``."""
+
+    tag: str
+    """Release of PBS that it belongs to: a date of eight digits."""
+
+    triple: str
+    """Target triple that it runs on, ``x86_64-unknown-linux-musl``."""
+
+    flavor: str
+    """``install_only``, or ``install_only_stripped`` where debug symbols are left out."""
+
+    freethreaded: bool
+    """Whether it is a free-threaded build (PEP 703)."""
+
+    @property
+    def label(self) -> str:
+        """Version as people write it: ``3.13.5``, or ``3.13.5t`` for a free-threaded build."""
+        return f"{self.version}t" if self.freethreaded else self.version
+
+    @property
+    def key(self) -> str:
+        """Name of the interpreter in the cache; it differs for any two builds that differ in a single byte."""
+        return f"cpython-{self.label}-{self.tag}-{self.triple}-{self.sha256[:8]}"
+
+    @property
+    def prerelease(self) -> bool:
+        """Whether it is an alpha, beta or release candidate."""
+        return parse_version(self.version).is_prerelease
+
+    @property
+    def sort_key(self) -> Tuple[Version, str, bool]:
+        """Order of preference, best last: newest version, its newest tag, stripped rather than not."""
+        return parse_version(self.version), self.tag, self.flavor == "install_only_stripped"
+
+
+def parse_archive_name(filename: str) -> ArchiveName | None:
+    """Take the file name of an archive apart.
+
+    Args:
+        filename: name without a directory; ``+`` may be written ``%2B``, as in a URL.
+
+    Returns:
+        What the name says, or None if it is not that of an ``install_only`` archive of CPython: full and debug builds,
+        static musl builds and other files of a release are none of ours.
+
+    Source:
+        python-build-standalone, Distribution Archives.
+    """
+    match = _NAME.fullmatch(filename)
+    if match is None:
+        return None
+    version, tag, triple, freethreaded, flavor = match.group("version", "tag", "triple", "freethreaded", "flavor")
+    return ArchiveName(version, tag, triple, flavor, freethreaded is not None)

@@ -1,0 +1,265 @@
+"""The catalog of archives: ``SHA256SUMS`` lines in, the archive to use out. Pure after loading.
+
+A line is ``<sha256>  <file name>``, as ``sha256sum -c`` reads it, and the file name of a python-build-standalone (PBS)
+archive says the rest. So the built-in data (``catalog/<triple>.txt`` beside this module, written by
+``scripts/update-catalog``), the ``SHA256SUMS`` of a PBS release and that of a private mirror are read by the same code.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Dict, Iterable, Sequence, Tuple
+
+from ..errors import CatalogError, NoMatchingArchiveError
+from ..request import parse_version, satisfies
+from .archive import Archive, ArchiveName, parse_archive_name
+
+if TYPE_CHECKING:
+    import zipfile
+
+    from packaging.specifiers import SpecifierSet
+
+    from ..request import VersionRequest
+
+__all__ = [
+    "Archive",
+    "ArchiveName",
+    "builtin_triples",
+    "load_builtin_catalog",
+    "load_catalog_file",
+    "matching_archives",
+    "parse_archive_name",
+    "parse_catalog",
+    "select_archive",
+]
+
+SHA256SUMS = "SHA256SUMS"
+
+# "*" marks binary mode; sha256sum writes it on systems that have another one.
+_LINE = re.compile(r"(?P<sha256>[0-9a-fA-F]{64})[ \t]+\*?(?P<path>\S.*)")
+
+# Before this tag, musl builds are static and cannot load a native module (PBS#541; PBS docs, Former quirks).
+_FIRST_DYNAMIC_MUSL_TAG = "20250311"
+
+# Before this tag, musl builds of 3.12 and older name their extension modules "...-linux-gnu.so" (PBS#724, PBS#827), so
+# that those of musllinux wheels are not found and those we would build are found by nobody else.
+_FIRST_MUSL_SOABI_TAG = "20251028"
+_LAST_MINOR_WITH_WRONG_SOABI = (3, 12)
+
+
+def parse_catalog(text: str, *, source: str) -> Tuple[Archive, ...]:
+    """Parse a catalog.
+
+    Empty lines, lines that begin with ``#`` and well-formed lines of other files are skipped; a release of PBS lists
+    its full and debug builds too.
+
+    Args:
+        text: lines ``<sha256>  <file name>``; the name may follow a directory, and ``*`` may stand before it.
+        source: path or URL that the text comes from; begins the message of an error.
+
+    Returns:
+        The archives in the order of their lines, each file name once; never empty.
+
+    Raises:
+        CatalogError: when a line is not of this form, a file name has two different hashes, or there is no archive.
+
+    Source:
+        GNU coreutils manual, sha2 utilities.
+    """
+    archives: Dict[str, Archive] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        archive = _parse_line(line.strip(), where=f"{source}, line {number}")
+        if archive is None:
+            continue
+        known = archives.setdefault(archive.filename, archive)
+        if known.sha256 != archive.sha256:
+            raise CatalogError(
+                f"{source}, line {number}: {archive.filename} is listed with two different hashes,"
+                f" {known.sha256} and {archive.sha256}"
+            )
+    if not archives:
+        raise CatalogError(
+            f"{source} lists no archive of CPython",
+            hint="the name of an archive is cpython-<version>+<tag>-<target triple>-install_only[_stripped].tar.gz",
+        )
+    return tuple(archives.values())
+
+
+def load_catalog_file(path: Path) -> Tuple[Archive, ...]:
+    """Load the catalog that the setting ``catalog`` names by a path.
+
+    Args:
+        path: a file in the format of ``SHA256SUMS``, or a directory that holds one of this name.
+
+    Returns:
+        As `parse_catalog`.
+
+    Raises:
+        CatalogError: when it cannot be read or is malformed.
+    """
+    file = path / SHA256SUMS if path.is_dir() else path
+    try:
+        # Some editors, and PowerShell's redirection, begin a file with a byte order mark.
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as exc:
+        raise CatalogError(f"catalog '{file}' cannot be read: {exc.strerror or exc}") from exc
+    except UnicodeDecodeError:
+        raise CatalogError(f"catalog '{file}' cannot be read: it is not UTF-8 text") from None
+    return parse_catalog(text, source=str(file))
+
+
+def load_builtin_catalog(triple: str) -> Tuple[Archive, ...]:
+    """Load the built-in data of a platform.
+
+    Args:
+        triple: target triple, ``x86_64-unknown-linux-musl``.
+
+    Returns:
+        Its archives, newest version first; empty if there is none for this platform.
+    """
+    if triple not in builtin_triples():
+        return ()
+    text = (_data_directory() / f"{triple}.txt").read_text(encoding="utf-8")
+    return parse_catalog(text, source=f"built-in catalog of {triple}")
+
+
+def builtin_triples() -> Tuple[str, ...]:
+    """Return the target triples that there is built-in data for, sorted."""
+    names = [file.name for file in _data_directory().iterdir()]
+    return tuple(sorted(name[: -len(".txt")] for name in names if name.endswith(".txt")))
+
+
+def matching_archives(
+    archives: Iterable[Archive],
+    *,
+    requires_python: SpecifierSet | None,
+    request: VersionRequest | None,
+    triple: str,
+) -> Tuple[Archive, ...]:
+    """Return the archives that can serve, best first; arguments as in `select_archive`.
+
+    Returns:
+        Newest version first, then newest tag, then stripped; empty if none fits.
+    """
+    fitting = [
+        archive
+        for archive in archives
+        if archive.triple == triple and _is_usable(archive) and _fits(archive, requires_python, request)
+    ]
+    # A project that says ">=3.15.0a1" said so when there was nothing else, and is best built by 3.15.2 today.
+    if request is None or not request.prereleases:
+        fitting = [archive for archive in fitting if not archive.prerelease] or fitting
+    return tuple(sorted(fitting, key=lambda archive: archive.sort_key, reverse=True))
+
+
+def select_archive(
+    archives: Sequence[Archive],
+    *,
+    requires_python: SpecifierSet | None,
+    request: VersionRequest | None,
+    triple: str,
+) -> Archive:
+    """Select the archive to provision: the newest version that satisfies, in its newest build.
+
+    Musl builds that cannot load native modules are never selected, and pre-releases only where the request names one
+    or nothing else fits.
+
+    Args:
+        archives: the catalog; may hold archives of any platform.
+        requires_python: what the project demands; None for anything.
+        request: which of the satisfying interpreters is wanted; None for the newest that is not free-threaded.
+        triple: target triple of the host. It is compared as a whole, so that a build for a higher CPU level
+            (``x86_64_v3-...``) is only selected by whoever names it.
+
+    Raises:
+        NoMatchingArchiveError: when nothing fits; the hint names the versions or the platforms there are.
+    """
+    matching = matching_archives(archives, requires_python=requires_python, request=request, triple=triple)
+    if matching:
+        return matching[0]
+    wanted = [f"requires-python '{requires_python}'"] if requires_python else []
+    wanted += [f"python '{request.text}'"] if request is not None else []
+    raise NoMatchingArchiveError(
+        f"no CPython archive satisfies {' and '.join(wanted)} on {triple}"
+        if wanted
+        else f"there is no CPython archive for {triple}",
+        hint=_describe_archives(archives, triple, freethreaded=request is not None and request.freethreaded),
+    )
+
+
+def _parse_line(line: str, *, where: str) -> Archive | None:
+    """Return the archive of a line without white space round it, None if it lists something else."""
+    if not line or line.startswith("#"):
+        return None
+    match = _LINE.fullmatch(line)
+    if match is None:
+        found = line if len(line) <= 80 else f"{line[:80]}..."
+        raise CatalogError(f"{where}: expected '<sha256>  <file name>', found {found!r}")
+    # A mirror laid out by release lists "<tag>/<file>"; where the file is found is not the catalog's business.
+    filename = match["path"].rsplit("/", 1)[-1]
+    name = parse_archive_name(filename)
+    if name is None:
+        return None
+    return Archive(filename.replace("%2B", "+").replace("%2b", "+"), match["sha256"].lower(), *name)
+
+
+def _data_directory() -> Path | zipfile.Path:
+    """Return the directory of the built-in data, in the file system or in the zip file that the package is in."""
+    directory = Path(__file__).with_name("data")
+    for parent in directory.parents:
+        if parent.is_file():
+            # importlib.resources finds no subdirectory of a package on 3.8.
+            import zipfile
+
+            return zipfile.Path(str(parent), f"{directory.relative_to(parent).as_posix()}/")
+    return directory
+
+
+def _is_usable(archive: Archive) -> bool:
+    """Tell whether native modules can be built for an archive and loaded by it; all but early musl builds are."""
+    if "-linux-musl" not in archive.triple:
+        return True
+    if parse_version(archive.version).release[:2] <= _LAST_MINOR_WITH_WRONG_SOABI:
+        return archive.tag >= _FIRST_MUSL_SOABI_TAG
+    return archive.tag >= _FIRST_DYNAMIC_MUSL_TAG
+
+
+def _fits(archive: Archive, requires_python: SpecifierSet | None, request: VersionRequest | None) -> bool:
+    """Tell whether an archive satisfies both; without a request, a free-threaded build does not."""
+    if requires_python is not None and not satisfies(requires_python, archive.version):
+        return False
+    if request is None:
+        return not archive.freethreaded
+    return request.matches(archive.version, freethreaded=archive.freethreaded)
+
+
+def _describe_archives(archives: Sequence[Archive], triple: str, *, freethreaded: bool) -> str:
+    """Say which archives there are for a platform, or which platforms there are."""
+    here = [archive for archive in archives if archive.triple == triple]
+    if not here:
+        return _describe_platforms({archive.triple for archive in archives} or set(builtin_triples()), triple)
+    usable = [archive for archive in here if _is_usable(archive)]
+    if not usable:
+        return (
+            "the archives for this platform are musl builds that cannot load native modules (tag below 20250311)"
+            " or give them the suffix of glibc (tag below 20251028)"
+        )
+    alike = [archive for archive in usable if archive.freethreaded == freethreaded] or usable
+    newest: Dict[Tuple[int, ...], Archive] = {}
+    for archive in sorted(alike, key=lambda archive: (not archive.prerelease, archive.sort_key)):
+        newest[parse_version(archive.version).release[:2]] = archive
+    return "archives for this platform: " + ", ".join(newest[minor].label for minor in sorted(newest))
+
+
+def _describe_platforms(triples: Iterable[str], triple: str) -> str:
+    """Say which platforms of the same system there are archives for: of the same architecture, or else all."""
+    architecture = triple.partition("-")[0]
+    known = sorted(triples)
+    system = [other for other in known if ("-linux-" in other) == ("-linux-" in triple)]
+    near = [other for other in system if other.partition("-")[0] == architecture]
+    if near:
+        return f"there are archives for {architecture} on other platforms: {', '.join(near)}"
+    # The higher CPU levels of x86_64 would be half of the list and help nobody.
+    baseline = [other for other in system or known if "_v" not in other]
+    return f"there are archives for these platforms: {', '.join(baseline or known)}"

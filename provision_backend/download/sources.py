@@ -1,0 +1,194 @@
+"""Which places an archive is asked for, in which order, and how a place is named to people.
+
+In: the mirrors of the settings, and the archive that is wanted. Out: `Source` values in the order in which they are
+tried, each with the locations that the archive may have there. A mirror is laid out by release
+(``<base>/<tag>/<file>``, as upstream) or flat (``<base>/<file>``, as ``pack`` and ``mirror`` write).
+
+Addresses may hold passwords and signatures. Nothing of this package shows an address that did not go through
+`redact_url`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional, Tuple
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from ..errors import UsageError
+
+__all__ = [
+    "DEFAULT_SOURCES",
+    "DownloadOptions",
+    "Source",
+    "is_github",
+    "is_loopback",
+    "list_sources",
+    "local_path",
+    "redact_text",
+    "redact_url",
+]
+
+DEFAULT_SOURCES = (
+    "https://releases.astral.sh/github/python-build-standalone/releases/download",
+    "https://github.com/astral-sh/python-build-standalone/releases/download",
+)
+"""Where archives come from when no mirror is set: Astral's mirror, then the GitHub release."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://\S*")
+_LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
+
+
+@dataclass(frozen=True)
+class DownloadOptions:
+    """What the settings say about downloads."""
+
+    mirrors: Tuple[str, ...] = field(default=(), repr=False)
+    """URLs or paths, tried in order; empty means `DEFAULT_SOURCES`. Not in ``repr``, for they may hold passwords."""
+    offline: bool = False
+    """Use only what is on this machine."""
+    connect_timeout: float = 10.0
+    """Seconds until a connection must stand."""
+    read_timeout: float = 60.0
+    """Seconds for which a server may be silent; proxies that scan first need many (uv issue 6072)."""
+    retries: int = 3
+    """How often in a row a request that brings nothing is repeated."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place that archives come from."""
+
+    base: str = field(repr=False)
+    """URL or path of the folder, without a slash at its end; may hold a password."""
+    flat: bool = True
+    """Whether the archives may also lie in the folder itself."""
+
+    @property
+    def name(self) -> str:
+        """What people are told: the address without its secrets."""
+        return redact_url(self.base)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder of this machine."""
+        return local_path(self.base) is not None
+
+    def locations(self, tag: str, filename: str) -> Tuple[str, ...]:
+        """Return where the archive may lie, by release first, then flat; URLs or paths."""
+        layouts = [(tag, filename), (filename,)] if self.flat and tag else [(tag, filename) if tag else (filename,)]
+        return tuple(_join(self.base, names) for names in layouts)
+
+
+def list_sources(options: DownloadOptions) -> Tuple[Source, ...]:
+    """Return the sources in the order in which they are tried.
+
+    Args:
+        options: mirrors that are set replace the default sources, and get no fallback to them.
+
+    Raises:
+        UsageError: a mirror is neither ``https://``, ``http://``, ``file://`` nor a path.
+    """
+    if not options.mirrors:
+        # Upstream has one layout, and a second request that must fail would count against GitHub's rate limit.
+        return tuple(Source(base, flat=False) for base in DEFAULT_SOURCES)
+    for mirror in options.mirrors:
+        local_path(mirror)
+    return tuple(Source(mirror) for mirror in options.mirrors)
+
+
+def local_path(location: str) -> Optional[Path]:
+    """Return the path that *location* means on this machine, or None when it is an ``http(s)`` URL.
+
+    Args:
+        location: a path (``~`` is the home directory) or a URL.
+
+    Raises:
+        UsageError: the URL has another scheme, or is a ``file://`` URL of another machine.
+    """
+    if not _URL.match(location):
+        return Path(location).expanduser() if location.startswith("~") else Path(location)
+    scheme = location.partition("://")[0].lower()
+    if scheme not in ("http", "https", "file"):
+        wanted = "wanted https://, http://, file:// or a path"
+        raise UsageError(f"cannot download from {redact_url(location)!r}: {wanted}, found {scheme}://")
+    if scheme == "file":
+        return _path_of_url(location)
+    if not _is_valid(location):
+        raise UsageError(
+            f"cannot download from {redact_url(location)!r}: its host or port is malformed",
+            hint="in a user name or password, escape '/' as %2F, '@' as %40, '#' as %23 and '?' as %3F",
+        )
+    return None
+
+
+def is_loopback(url: str) -> bool:
+    """Say whether the host of *url* is this machine, so that nobody in between can change what it sends."""
+    return bool(_LOOPBACK.fullmatch(_host(url)))
+
+
+def is_github(url: str) -> bool:
+    """Say whether the host of *url* is one of GitHub's, whose refusals often are rate limits."""
+    host = _host(url)
+    return host in ("github.com", "api.github.com") or host.endswith(".githubusercontent.com")
+
+
+def redact_url(url: str) -> str:
+    """Return *url* as it may be shown: without user name, password, query and fragment; a path stays as it is."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    shown = re.split(r"[?#]", rest, maxsplit=1)[0]
+    authority, slash, path = shown.partition("/")
+    # An "@" behind the authority may be the end of a password with an unescaped "/", "?" or "#" in it.
+    if "@" in rest[len(shown) :]:
+        return f"{scheme}://***"
+    if "@" in path:
+        return f"{scheme}://***@{path.rpartition('@')[2]}"
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+
+
+def redact_text(text: str) -> str:
+    """Return *text*, such as the message of another library's exception, with every URL in it redacted."""
+    return _URL.sub(lambda found: redact_url(found.group()), text)
+
+
+def _host(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _join(base: str, names: Tuple[str, ...]) -> str:
+    path = local_path(base)
+    if path is not None:
+        return str(path.joinpath(*names))
+    parts = urlsplit(base)
+    # "+" is escaped, since some servers read it as a space.
+    tail = "/".join(quote(name, safe="") for name in names)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{tail}"))
+
+
+def _is_valid(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
+def _path_of_url(url: str) -> Path:
+    authority, _, path = url.partition("://")[2].partition("/")
+    if authority not in ("", "localhost"):
+        raise UsageError(
+            f"cannot read {redact_url(url)!r}: it names another machine",
+            hint="a file URL has three slashes: file:///path/of/the/mirror",
+        )
+    if os.name == "nt":
+        from urllib.request import url2pathname
+
+        return Path(url2pathname("/" + path))
+    return Path(unquote("/" + path))

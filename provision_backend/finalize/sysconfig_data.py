@@ -1,0 +1,239 @@
+"""What a standalone CPython recorded about its own build → what is true where it is installed. Pure: text in, text out.
+
+python-build-standalone configures with ``--prefix=/install`` and compilers that exist on no other machine, and CPython
+records both in ``_sysconfigdata*.py``, ``_sysconfig_vars_*.json`` (3.14), ``config-*/Makefile``, ``python3.X-config``
+and ``lib/pkgconfig/*.pc``; every tool that builds C extensions reads one of them.
+
+Source: python-build-standalone, Quirks; CPython ``Lib/sysconfig``; the breakages in uv#8429, uv#7369, uv#9905,
+python-build-standalone#194, #374, #616, #857 and #1011.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+from typing import Any, Dict
+
+from ..errors import UnpackError
+
+__all__ = [
+    "BUILD_PREFIX",
+    "clean_value",
+    "patch_config_script",
+    "patch_json",
+    "patch_makefile",
+    "patch_module",
+    "patch_pkgconfig",
+    "replace_prefix",
+]
+
+BUILD_PREFIX = "/install"
+"""The prefix that python-build-standalone configures with."""
+
+_MARKER = "PYTHON_BUILD_STANDALONE"
+
+_COMPILERS = frozenset({"BLDSHARED", "CC", "CPP", "CXX", "LDCXXSHARED", "LDSHARED", "LINKCC"})
+
+_COMPILER = re.compile(
+    r"(?:[^\s=,'\"]*/)?(?:[\w.]+-)*(?:(?P<cxx>clang\+\+|g\+\+|c\+\+)|clang|gcc|cc)(?:-\d+(?:\.\d+)*)?"
+)
+
+_UNUSABLE_FLAGS = re.compile(
+    r"""(?<![^\s"'=])
+    (?: -isysroot[ \t]+[^\s"']+             # An SDK of the machine that built.
+      | -[IL]/tools/deps(?:/[^\s"']*)?      # Its libraries.
+      | -fdebug-default-version=\d+         # gcc refuses it (python-build-standalone#194).
+      | -LModules/_hacl                     # A folder of the build tree (python-build-standalone#1011).
+      | -l:libatomic\.a                     # Not everywhere (python-build-standalone#616).
+    )(?![^\s"'])[ \t]?""",
+    re.VERBOSE,
+)
+
+# GNU and LLVM name these tools alike; only LLVM's own ones keep their names.
+_BUILD_TOOL = re.compile(
+    r"(?<![^\s\"'=])[^\s\"'=]*/tools/llvm/bin/(?:llvm-(?=(?:ar|nm|objcopy|objdump|ranlib|readelf|strip)(?![\w-])))?"
+)
+
+_TRAILER = """
+
+# Written by provision-backend. The values above are right where the tree was installed; the code below keeps them right
+# where the tree was mounted or copied to another place.
+{function}
+
+_installed, _here = build_time_vars.get("prefix"), globals().get("__file__") or ""
+if _installed and _here.startswith("/") and _here.endswith({tail}):
+    _here = _here[: -len({tail})]
+    if _here != _installed:
+        build_time_vars = replace_prefix(build_time_vars, _installed, _here)
+"""
+
+
+def replace_prefix(values: "dict[str, Any]", old: str, new: str) -> "dict[str, Any]":  # noqa: UP037
+    """Return a dict with *old* replaced by *new* wherever a string names it as the head of a path.
+
+    A value that begins with it is a path and is not quoted; elsewhere it is a word of a command and is quoted for
+    the shell where *new* needs it. Needs nothing from outside: its source is also the trailer of _sysconfigdata.
+    """
+    import re
+    import shlex
+
+    def spell(path: str, quote: str) -> str:
+        if quote == "'":
+            return path.replace("'", "'\"'\"'")
+        if quote == '"':
+            return re.sub(r'([\\"])', r"\\\1", path)
+        return shlex.quote(path) if re.search(r"[\s'\"\\$`&|;<>()*?\[\]#~!{}]", path) else path
+
+    def open_quote(text: str) -> str:
+        found = re.search("['\"]", re.sub(r"\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"", "", text))
+        return found.group() if found else ""
+
+    def replace(value: str) -> str:
+        def moved(path: str, before: str) -> str:
+            if path not in forms[old]:
+                return path
+            return new if is_path else spell(new, open_quote(before))
+
+        head = pattern.match(value)
+        is_path = head is not None and head.start(2) == 0
+        return pattern.sub(lambda found: found.group(1) + moved(found.group(2), value[: found.start(2)]), value)
+
+    forms = {path: {path} | {spell(path, quote) for quote in ("", "'", '"')} for path in (old, new)}
+    # What already says new stays, even when new lies below old; so replacing twice is replacing once.
+    longest_first = sorted(forms[old] | forms[new], key=lambda form: (-len(form), form))
+    paths = "|".join(re.escape(form) for form in longest_first)
+    pattern = re.compile(r"((?:^|[\s,:;=('\"])(?:-[A-Za-z])?)(" + paths + r")(?=[/\s,:;)'\"\\]|$)")
+    return {name: replace(value) if isinstance(value, str) else value for name, value in values.items()}
+
+
+def clean_value(name: str, value: str) -> str:
+    """Return a build variable with tools that exist here and without flags that only the build machine understands.
+
+    Args:
+        name: the variable; those that name a compiler or archiver get ``cc``, ``c++`` or ``ar``.
+        value: its text; runs of spaces are kept.
+    """
+    cleaned = _BUILD_TOOL.sub("", _UNUSABLE_FLAGS.sub("", value))
+    if cleaned != value and value == value.rstrip():
+        cleaned = cleaned.rstrip()
+    if name == "AR" and cleaned:
+        return "ar"
+    if name in _COMPILERS:
+        return _name_compiler(name, cleaned)
+    return cleaned
+
+
+def patch_module(text: str, *, prefix: str, tail: str) -> str:
+    """Return the source of a ``_sysconfigdata`` module for a tree that will lie at *prefix*.
+
+    The dictionary stays a plain literal, since some tools read it without importing it (PyO3). After it comes code that
+    moves the values when the module is imported from elsewhere (python-build-standalone#857, uv#6782).
+
+    Args:
+        text: the module, as CPython or as python-build-standalone writes it, or as this function has written it.
+        prefix: absolute path of the tree.
+        tail: the module's path below the tree, with a leading ``/``.
+
+    Raises:
+        UnpackError: the module does not assign a literal dictionary to ``build_time_vars``.
+    """
+    values = _patch_values(_read_module(text, tail), prefix)
+    lines = "".join(f"    {name!a}: {values[name]!a},\n" for name in sorted(values))
+    function = inspect.getsource(replace_prefix).replace("  # noqa: UP037", "")
+    return (
+        "# system configuration generated and used by the sysconfig module\n"
+        f"build_time_vars = {{\n{lines}}}\n"
+        f"{_TRAILER.format(function=function.rstrip(), tail=ascii(tail))}"
+    )
+
+
+def patch_json(text: str, *, prefix: str, name: str) -> str:
+    """Return ``_sysconfig_vars_*.json`` with the same replacements; JSON has no trailer.
+
+    Raises:
+        UnpackError: *text*, the content of the file *name*, is not a JSON object.
+    """
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise UnpackError(f"{name} is not what CPython writes: wanted a JSON object")
+    return json.dumps(_patch_values(values, prefix), indent=2, sort_keys=True) + "\n"
+
+
+def patch_makefile(text: str, *, prefix: str) -> str:
+    """Return ``config-*/Makefile`` with the same replacements; ``$`` and ``#`` of the prefix are escaped for make."""
+    escaped = prefix.replace("$", "$$").replace("#", "\\#")
+
+    def patch(found: re.Match[str]) -> str:
+        head, name, value = found.group(1), found.group(2) or "", found.group(3)
+        return str(head) + _moved(clean_value(name, value), escaped)
+
+    return re.sub(r"(?m)^((?:(\w+)[ \t]*=[ \t]*)?)(.*)$", patch, text)
+
+
+def patch_config_script(text: str, *, prefix: str) -> str:
+    """Return ``python3.X-config`` with the same replacements.
+
+    The script finds out where it lies and edits the prefix by ``sed``; one that sed or the shell would misread is left
+    ``/install``, from which the script finds its way as well. Its own search for the folder is quoted, without which a
+    path with a space has no prefix at all.
+    """
+    text = text.replace('$(dirname $(cd $(dirname "$1") && pwd -P))', '$(dirname "$(cd "$(dirname "$1")" && pwd -P)")')
+    lines = [_BUILD_TOOL.sub("", _UNUSABLE_FLAGS.sub("", line)) for line in text.split("\n")]
+    if not re.search(r"[\\$`\"'#&*\[\]^\n]", prefix):
+        lines = [_moved(line, prefix) for line in lines]
+    return "\n".join(lines)
+
+
+def patch_pkgconfig(text: str) -> str:
+    """Return a ``.pc`` file whose prefix is computed from where the file lies; one that already does is unchanged."""
+    text = re.sub(rf"(?m)^prefix={BUILD_PREFIX}/?$", "prefix=${pcfiledir}/../..", text)
+    return re.sub(rf"(?<![\w.}}/-]){BUILD_PREFIX}(?![\w.-])|(?<=-[A-Z]){BUILD_PREFIX}(?![\w.-])", "${prefix}", text)
+
+
+def _name_compiler(name: str, value: str) -> str:
+    if name == "CXX" and not value.strip():
+        return "c++"
+    if name == "LDCXXSHARED" and value.startswith("-"):
+        # Where configure found no C++ compiler, the command has lost its program.
+        return f"c++ {value}"
+    # Only words before the first option are programs; a path behind -L may contain anything.
+    programs, options = re.match(r"((?:\s*(?!-)\S+)*)(.*)", value, re.DOTALL).groups()  # type: ignore[union-attr]
+    return re.sub(r"\S+", _short_name, programs) + options
+
+
+def _short_name(word: re.Match[str]) -> str:
+    found = _COMPILER.fullmatch(word.group())
+    if not found:
+        return str(word.group())
+    return "c++" if found.group("cxx") else "cc"
+
+
+def _patch_values(values: Dict[str, Any], prefix: str) -> Dict[str, Any]:
+    if values.get(_MARKER) and values.get("prefix") == prefix:
+        return values
+    cleaned = {name: clean_value(name, value) if isinstance(value, str) else value for name, value in values.items()}
+    moved: Dict[str, Any] = replace_prefix(cleaned, BUILD_PREFIX, prefix)
+    moved[_MARKER] = 1
+    return moved
+
+
+def _moved(text: str, prefix: str) -> str:
+    return str(replace_prefix({"": text}, BUILD_PREFIX, prefix)[""])
+
+
+def _read_module(text: str, tail: str) -> Dict[str, Any]:
+    try:
+        assigned = [node for node in ast.parse(text).body if isinstance(node, ast.Assign)]
+        named = [node.value for node in assigned if getattr(node.targets[0], "id", "") == "build_time_vars"]
+        values = ast.literal_eval(named[0])
+    except (SyntaxError, ValueError, TypeError, IndexError, RecursionError, MemoryError):
+        # Missing, or anything else than a literal; the module's code is never run here.
+        values = None
+    if isinstance(values, dict) and all(isinstance(name, str) for name in values):
+        return values
+    raise UnpackError(f"{tail.lstrip('/')} is not what CPython writes: wanted build_time_vars = {{...}}")

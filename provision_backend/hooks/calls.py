@@ -1,0 +1,152 @@
+"""What each hook does: read the project, decide, and run the real backend here or elsewhere.
+
+Beside the command line the only place that turns our errors into an exit: `SystemExit` with the message, which every
+frontend shows without a traceback. Exceptions of a real backend that runs in this process pass as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, Optional
+
+from ..errors import ProjectError, ProvisionError
+from ..project import Project, read_project
+from ..report import Reporter
+from ..settings import Settings, load_settings, strip_settings
+from . import passthrough
+from .plan import Plan, make_plan
+
+__all__ = ["Build", "build", "get_requires", "open_build"]
+
+_ACTIVE = "_PROVISION_BACKEND_ACTIVE"
+"""Variable with the source trees that are being built, a JSON list, outermost first."""
+
+_MAX_DEPTH = 10
+"""A build requirement that is built from source may use us too, and so may its own; more than this is a loop."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """What one call of a hook works with."""
+
+    project: Project
+    settings: Settings
+    plan: Plan
+    reporter: Reporter
+    config_settings: Optional[Dict[str, Any]]
+    """What is forwarded to the real backend: all but our own keys."""
+
+
+def open_build(config_settings: Optional[Mapping[str, Any]] = None) -> Build:
+    """Read the project in the current folder and decide how it is built.
+
+    Raises:
+        ProjectError: ``pyproject.toml`` is wrong.
+        UsageError: a setting is wrong.
+
+    Source: PEP 517 has frontends call every hook in the root of the source tree.
+    """
+    project = read_project(Path.cwd())
+    settings = load_settings(config_settings, project={"installer": project.installer})
+    plan = make_plan(project, settings)
+    reporter = Reporter(verbosity=settings.verbose)
+    reporter.detail(f"{'provisioning' if plan.provision else 'passing through'}: {plan.reason}")
+    return Build(project, settings, plan, reporter, strip_settings(config_settings))
+
+
+def get_requires(hook: str, config_settings: Optional[Mapping[str, Any]]) -> List[str]:
+    """Answer a ``get_requires_for_build_*``: what the frontend must install first, and nothing else.
+
+    Passing through, those are the real backend's requirements that are not met, and once it can be imported, its
+    dynamic ones. Where an interpreter must be provisioned they are our own for that, and none with a warm cache.
+    """
+    with _user_errors():
+        build = open_build(config_settings)
+        with _guarded(build.project):
+            if build.plan.provision:
+                return _provisioning_requires(build)
+            unmet = _unmet_static(build.project)
+            return unmet or passthrough.get_requires(build.project, hook, build.config_settings)
+
+
+def build(hook: str, directory: str, config_settings: Optional[Mapping[str, Any]], *metadata: Optional[str]) -> Any:
+    """Run a hook that makes something, and return what the real backend returns.
+
+    Args:
+        hook: name of the hook.
+        directory: where the result goes.
+        config_settings: as the frontend gave them.
+        metadata: for the hooks that have it, ``metadata_directory``.
+    """
+    with _user_errors():
+        opened = open_build(config_settings)
+        arguments = (directory, opened.config_settings, *metadata)
+        with _guarded(opened.project):
+            if not opened.plan.provision and passthrough.serves(opened.project, hook, opened.config_settings):
+                return passthrough.call_hook(opened.project, hook, *arguments)
+            from . import provisioned
+
+            return provisioned.call_hook(opened, hook, arguments)
+
+
+def _unmet_static(project: Project) -> List[str]:
+    if project.one_list:
+        return []  # The frontend has installed that list already, exactly as without us.
+    from .requirements import unmet_requirements
+
+    return unmet_requirements(project.requires)
+
+
+def _provisioning_requires(build: Build) -> List[str]:
+    from ..provision import find
+    from .requirements import missing_extra
+
+    if find(build.plan.wanted, build.settings, build.reporter) is not None:
+        return []
+    return missing_extra("provision")
+
+
+@contextmanager
+def _guarded(project: Project) -> Iterator[None]:
+    """Refuse a source tree whose build has led back to itself, before it forks without end."""
+    before = os.environ.get(_ACTIVE)
+    active = json.loads(before) if before else []
+    root = os.path.realpath(str(project.root))
+    if root in active:
+        raise ProjectError(
+            f"the build of {root} has started itself",
+            hint=f"its real backend {project.build_backend!r} must not lead back to provision_backend",
+        )
+    if len(active) >= _MAX_DEPTH:
+        raise ProjectError(f"builds within builds are {_MAX_DEPTH} deep", hint=" -> ".join([*active, root]))
+    os.environ[_ACTIVE] = json.dumps([*active, root])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_ACTIVE]
+        else:
+            os.environ[_ACTIVE] = before
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    try:
+        yield
+    except ProvisionError as exc:
+        raise _as_exit(exc) from None
+
+
+def _as_exit(exc: ProvisionError) -> SystemExit:
+    returncode: Optional[int] = getattr(exc, "returncode", None)
+    if returncode is None:
+        return SystemExit(f"provision-backend: {exc}")
+    if returncode > 0:
+        return SystemExit(returncode)  # The real backend's own traceback stands above.
+    sys.stderr.write(f"provision-backend: {exc.message}\n")
+    return SystemExit(128 - returncode)

@@ -1,0 +1,98 @@
+"""Project + Settings + the running interpreter → `Plan`: pass through, or provision.
+
+Pure, and the same in every hook process of one build: nothing here depends on which hook is called, on the cache or
+on the network.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Optional
+
+from ..errors import UsageError
+from ..project import Project
+from ..request import parse_request, satisfies
+from ..settings import Settings
+from ..wanted import Wanted
+
+__all__ = ["Plan", "RunningInterpreter", "make_plan", "running_interpreter"]
+
+
+@dataclass(frozen=True)
+class RunningInterpreter:
+    """What counts of the interpreter that runs the frontend's hook."""
+
+    version: str
+    """Full version without local build suffix: ``3.13.0rc1``."""
+    freethreaded: bool
+    executable: str
+    """The installation's own executable, links resolved, never a virtual environment's."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The decision, with its reason as a sentence for ``verbose`` output."""
+
+    provision: bool
+    wanted: Wanted
+    reason: str
+
+
+def running_interpreter() -> RunningInterpreter:
+    """Describe this process's interpreter without importing sysconfig, whose data file is large."""
+    info = sys.version_info
+    level = {"alpha": "a", "beta": "b", "candidate": "rc"}.get(info.releaselevel)
+    suffix = f"{level}{info.serial}" if level else ""
+    return RunningInterpreter(
+        version=f"{info.major}.{info.minor}.{info.micro}{suffix}",
+        # PEP 703: the ABI flag exists on POSIX only; Windows has no abiflags attribute.
+        freethreaded="t" in getattr(sys, "abiflags", ""),
+        executable=os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable),
+    )
+
+
+def make_plan(project: Project, settings: Settings, running: Optional[RunningInterpreter] = None) -> Plan:
+    """Decide how the hooks of this build are run.
+
+    A pin in ``[tool.provision-backend] python`` says which interpreter to provision when one must be provisioned. It
+    never overrides a running interpreter that satisfies ``requires-python``: pip installs a wheel that it has just
+    built without looking at its tag, so a wheel for another ABI would end up installed and not importable. Only an
+    explicit request of the person who builds does (setting ``python``, or ``preference = only-managed``).
+
+    Raises:
+        UsageError: the setting ``python`` is not a request.
+    """
+    running = running or running_interpreter()
+    if _is_path(settings.python):
+        return _plan_for_path(project, settings, running)
+    explicit = None
+    if settings.python:
+        explicit = parse_request(settings.python, source=settings.origin("python"))
+    wanted = Wanted(project.requires_python, explicit or project.python)
+    if settings.preference == "only-managed":
+        return Plan(True, wanted, "only provisioned interpreters are allowed (preference = only-managed)")
+    if not satisfies(project.requires_python, running.version):
+        reason = f"Python {running.version} does not satisfy requires-python '{project.requires_python}'"
+        return Plan(True, wanted, reason)
+    if explicit is not None and not explicit.matches(running.version, freethreaded=running.freethreaded):
+        return Plan(True, wanted, f"python '{explicit.text}' was asked for, and this is Python {running.version}")
+    return Plan(False, wanted, f"Python {running.version} satisfies requires-python '{project.requires_python}'")
+
+
+def _is_path(text: str) -> bool:
+    # "~=3.13" is a version specifier; a path in the home directory has a separator anyway.
+    return "/" in text or os.sep in text
+
+
+def _plan_for_path(project: Project, settings: Settings, running: RunningInterpreter) -> Plan:
+    path = os.path.abspath(os.path.expanduser(settings.python))
+    if settings.preference == "only-managed":
+        raise UsageError(
+            f"{settings.origin('python')} names an interpreter of the machine, and preference is only-managed"
+        )
+    wanted = Wanted(project.requires_python, None, path)
+    if os.path.realpath(path) == running.executable and satisfies(project.requires_python, running.version):
+        return Plan(False, wanted, f"{path} is the running interpreter")
+    return Plan(True, wanted, f"{path} was asked for")

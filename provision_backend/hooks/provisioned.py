@@ -1,0 +1,104 @@
+"""Run a hook of the real backend in a build environment of our own.
+
+Mostly on a provisioned interpreter; on the running one where the real backend has dynamic requirements that the
+frontend could not install.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Tuple
+
+from ..errors import BackendError
+from ..interpreter import Interpreter, inspect_interpreter
+from ..provision import provision
+from . import forward
+from .environment import BuildEnvironment, open_environment
+from .passthrough import requires_hook
+from .plan import running_interpreter
+
+if TYPE_CHECKING:
+    from .calls import Build
+
+__all__ = ["call_hook", "open_build_environment"]
+
+
+def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
+    """Provision where needed, install what the real backend requires, and forward the hook.
+
+    Args:
+        build: the project, the settings and the plan.
+        hook: name of a hook that makes something.
+        arguments: its arguments, ``config_settings`` without our keys.
+
+    Raises:
+        ProvisionError: any of its subclasses.
+    """
+    interpreter = _interpreter(build)
+    environment = open_build_environment(build, interpreter)
+    _install_dynamic(build, environment, hook)
+    build.reporter.detail(f"{hook} of {build.project.build_backend} under {interpreter.executable}")
+    result = forward.call_hook(build.project, environment, hook, *arguments)
+    if build.plan.provision and hook in ("build_wheel", "build_editable"):
+        _check_wheel(build, interpreter, Path(arguments[0], result), editable=hook == "build_editable")
+    return result
+
+
+def open_build_environment(build: Build, interpreter: Interpreter) -> BuildEnvironment:
+    """Open the build environment of a build, with the static requirements installed."""
+    return open_environment(
+        interpreter,
+        build.project.requires,
+        settings=build.settings,
+        reporter=build.reporter,
+        source=build.project.root,
+    )
+
+
+def _interpreter(build: Build) -> Interpreter:
+    if build.plan.provision:
+        return provision(build.plan.wanted, build.settings, build.reporter)
+    return inspect_interpreter(Path(running_interpreter().executable))
+
+
+def _install_dynamic(build: Build, environment: BuildEnvironment, hook: str) -> None:
+    asking = requires_hook(hook)
+    question = json.dumps([asking, build.config_settings], sort_keys=True, default=repr)
+    # The hooks of one build ask the same: pip's metadata step and its build step, for one.
+    if question in environment.asked:
+        return
+    dynamic = forward.get_requires(build.project, environment, asking, build.config_settings)
+    environment.install(dynamic, what="what the real backend asks for")
+    environment.asked += (question,)
+    environment.save()
+
+
+def _check_wheel(build: Build, interpreter: Interpreter, wheel: Path, *, editable: bool) -> None:
+    """Announce a wheel that the running interpreter cannot install, and refuse an editable one.
+
+    pip does not look at the tag of a wheel that it has just built. An editable wheel is imported by the interpreter
+    that it is installed for, so one that is tied to another ABI could never work.
+    """
+    from packaging.tags import sys_tags
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+    try:
+        tags = parse_wheel_filename(wheel.name)[3]
+    except InvalidWheelFilename:
+        return  # The frontend will say what is wrong with it.
+    if not tags.isdisjoint(sys_tags()):
+        return
+    tag = "-".join(wheel.stem.split("-")[-3:])
+    here = running_interpreter().version
+    if editable:
+        os.unlink(str(wheel))
+        raise BackendError(
+            f"the editable wheel has the tag {tag}: it was built by CPython {interpreter.version}, "
+            f"and Python {here} cannot import it",
+            hint=f"make the editable install with CPython {interpreter.version}: {interpreter.executable}",
+        )
+    build.reporter.info(f"{wheel.name} was built by {interpreter.executable}; Python {here} cannot install it")
+    sys.stderr.flush()

@@ -1,0 +1,117 @@
+"""Which requirements apply, and which are met, in the environment of the running interpreter.
+
+Requirements are PEP 508 strings; an environment is what ``importlib.metadata`` sees on ``sys.path``.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from typing import TYPE_CHECKING, FrozenSet, Iterable, Iterator, List, Optional, Tuple
+
+from ..errors import MissingDependencyError, ProjectError
+from ..project import OWN_NAME
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+__all__ = ["extra_requirements", "missing_extra", "require_extra", "unmet_requirements"]
+
+
+def unmet_requirements(requirements: Iterable[str]) -> List[str]:
+    """Return those of the requirements that apply here and are not met, in their order.
+
+    An extra's own requirements are looked at too, since ``setuptools-scm[toml]`` is not met by a setuptools-scm
+    alone. A requirement by URL is met by any version, as pip has it.
+
+    Raises:
+        ProjectError: one of them is not a requirement; frontends that skip their dependency check let that pass.
+    """
+    return [text for text in requirements if not _is_met(text)]
+
+
+def extra_requirements(extra: str) -> Tuple[str, ...]:
+    """Return the requirements of one of our own extras, read from our own metadata, without its marker.
+
+    Returns:
+        PEP 508 strings; empty where the package runs from a folder without metadata.
+    """
+    try:
+        declared = importlib.metadata.requires(OWN_NAME) or []
+    except importlib.metadata.PackageNotFoundError:
+        return ()
+    return tuple(_of_extra(declared, extra))
+
+
+def missing_extra(extra: str) -> List[str]:
+    """Return those requirements of one of our extras that are not met here."""
+    return unmet_requirements(extra_requirements(extra))
+
+
+def require_extra(extra: str, purpose: str) -> None:
+    """Raise `MissingDependencyError` when a requirement of one of our extras is not met here."""
+    for text in missing_extra(extra):
+        raise MissingDependencyError(_parse(text).name, purpose, extra=extra)
+
+
+def _parse(text: str) -> Requirement:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        return Requirement(text)
+    except InvalidRequirement as exc:
+        raise ProjectError(f"{text!r} is not a requirement: {str(exc).splitlines()[0]}") from None
+
+
+def _of_extra(declared: Iterable[str], extra: str) -> Iterator[str]:
+    for text in declared:
+        requirement = _parse(text)
+        marker = requirement.marker
+        # A requirement without the extra is a static one: its marker is true with no extra at all.
+        if marker is None or marker.evaluate({"extra": ""}) or not marker.evaluate({"extra": extra}):
+            continue
+        requirement.marker = None
+        yield str(requirement)
+
+
+def _is_met(text: str, extra: str = "", seen: FrozenSet[str] = frozenset()) -> bool:
+    # Extras may refer to each other in a circle.
+    if text in seen:
+        return True
+    requirement = _parse(text)
+    if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+        return True
+    distribution = _find_distribution(requirement.name)
+    if distribution is None or not _fits(requirement, distribution):
+        return False
+    nested = [item for item in distribution.requires or [] if "extra" in item]
+    return all(_is_met(item, name, seen | {text}) for name in requirement.extras for item in nested)
+
+
+def _find_distribution(name: str) -> Optional[importlib.metadata.Distribution]:
+    try:
+        return importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    # Before 3.10 a name is found by its own spelling only: "zope-interface" is not that of zope.interface (bpo-44246).
+    wanted = _normalised(name)
+    candidates = importlib.metadata.distributions()
+    return next((found for found in candidates if _normalised(found.metadata["Name"] or "") == wanted), None)
+
+
+def _normalised(name: str) -> str:
+    """Normalise a name as PEP 503 has it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _fits(requirement: Requirement, distribution: importlib.metadata.Distribution) -> bool:
+    from packaging.version import InvalidVersion, Version
+
+    # A removal that was interrupted leaves folders without metadata behind.
+    if "Version" not in (distribution.metadata or ()):
+        return False
+    try:
+        version = Version(distribution.version)
+    except InvalidVersion:
+        return False
+    return requirement.specifier.contains(version, prereleases=True)

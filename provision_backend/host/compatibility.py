@@ -1,0 +1,182 @@
+"""Decide whether an archive runs on a platform: before the download by its name, afterwards by its executables.
+
+Both answers are an exception with what was wanted and what was found, or nothing. The first costs no file but
+``/proc/cpuinfo``; the second reads the interpreter and its ``libpython`` from the unpacked tree, so that an archive
+of another libc or architecture that a mirror offers under the right name is never published.
+
+Source: python-build-standalone, "Running Distributions" and ``src/validation.rs`` for what its builds need.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Tuple
+
+from ..errors import HostError, InterpreterError
+from .cpu import CPUINFO, missing_for_armv7, missing_for_level, read_cpu
+from .elf import ElfFile, read_elf
+from .loaders import Version, libc_of_loader
+from .platforms import Platform, format_version, platform_from_triple
+from .targets import architecture_of, split_level, triple_of
+
+__all__ = ["check_archive_runs", "check_tree", "minimum_libc_version"]
+
+_GLIBC_FLOOR: Version = (2, 17)
+_GLIBC_FLOORS: Dict[str, Version] = {
+    "riscv64": (2, 28),
+    "loongarch64": (2, 36),
+    "mips": (2, 19),
+    "mipsel": (2, 19),
+    "mips64": (2, 19),
+    "mips64el": (2, 19),
+}
+# Below 1.1.24 functions are missing that every build needs: "copy_file_range: symbol not found" (uv#16341). The builds
+# are made against 1.2.2; whether 1.1.24 (Alpine 3.11 and 3.12) has all of it is not known, so between the two
+# the smoke run decides instead of a refusal that may be wrong.
+_MUSL_FLOOR: Version = (1, 1, 24)
+
+_BASELINE_HINT = "use the baseline, which every CPU of the architecture runs"
+
+
+def check_archive_runs(platform: Platform, archive_triple: str, *, cpuinfo: Path = CPUINFO) -> None:
+    """Refuse an archive that cannot run on a platform, before it is downloaded.
+
+    Args:
+        platform: the host.
+        archive_triple: target triple of the archive, with its microarchitecture level if it has one.
+        cpuinfo: the kernel's description of the processors.
+
+    Raises:
+        HostError: other architecture or libc; libc too old; loader missing, gcompat's or NixOS's stub; or a CPU that
+            lacks what the archive needs.
+        UsageError: the triple is not known.
+
+    Source: glibc 2.17 and for riscv64 2.28: python-build-standalone's own validation; musl 1.1.24: uv#16341.
+    """
+    baseline, level = split_level(archive_triple)
+    _check_same_platform(platform, archive_triple, baseline)
+    if platform.problem:
+        raise HostError(f"no archive for {archive_triple} runs here: {platform.problem}", hint=platform.hint)
+    _check_libc_version(platform)
+    _check_cpu(platform, archive_triple, level, cpuinfo)
+
+
+def _check_same_platform(platform: Platform, archive_triple: str, baseline: str) -> None:
+    wanted = split_level(platform.triple)[0]
+    if platform_from_triple(baseline).triple != wanted:
+        raise HostError(
+            f"an archive for {archive_triple} does not run on this host: "
+            f"it needs {baseline}, and the host is {wanted} ({platform.libc_name})"
+        )
+
+
+def _check_libc_version(platform: Platform) -> None:
+    floor = minimum_libc_version(platform)
+    if floor and platform.libc_version and platform.libc_version < floor:
+        libc = "glibc" if platform.libc == "gnu" else platform.libc
+        raise HostError(
+            f"the libc of this host is too old: python-build-standalone for {platform.triple} needs "
+            f"{libc} {format_version(floor)} or newer, found {platform.libc_name}",
+            hint="build on a newer system, or set preference = only-system and install an interpreter of the system",
+        )
+
+
+def minimum_libc_version(platform: Platform) -> Optional[Version]:
+    """Return the oldest libc that archives for a platform run on, or None where there is no such bound."""
+    if platform.libc == "musl":
+        return _MUSL_FLOOR
+    return _GLIBC_FLOORS.get(platform.architecture, _GLIBC_FLOOR) if platform.libc == "gnu" else None
+
+
+def _check_cpu(platform: Platform, archive_triple: str, level: int, cpuinfo: Path) -> None:
+    if platform.architecture == "armv7":
+        _check_armv7(archive_triple, platform.float_abi == "hard", cpuinfo)
+    if level == 1:
+        return
+    cpu = read_cpu(cpuinfo)
+    if cpu is None:
+        # A guess would end in SIGILL in the middle of a build.
+        raise HostError(
+            f"cannot tell whether this CPU runs {archive_triple}: '{cpuinfo}' is not readable", hint=_BASELINE_HINT
+        )
+    missing = missing_for_level(cpu, level)
+    if missing:
+        raise HostError(f"this CPU does not run {archive_triple}: it lacks {', '.join(missing)}", hint=_BASELINE_HINT)
+
+
+def _check_armv7(archive_triple: str, hard_float: bool, cpuinfo: Path) -> None:
+    cpu = read_cpu(cpuinfo)
+    # Without a word about ARM the description is that of another machine, which qemu-user shows.
+    if cpu is None or cpu.arm_version is None:
+        return
+    missing = missing_for_armv7(cpu, hard_float=hard_float)
+    if missing:
+        raise HostError(
+            f"this CPU does not run {archive_triple}: it lacks {', '.join(missing)}",
+            hint="set preference = only-system and install an interpreter of the system",
+        )
+
+
+def check_tree(python_executable: Path, platform: Platform) -> None:
+    """Refuse an unpacked interpreter that is not for the platform, before it is started or published.
+
+    Args:
+        python_executable: the interpreter in the unpacked tree; links are followed.
+        platform: the host.
+
+    Raises:
+        InterpreterError: it is no ELF executable, is for another architecture or libc, is statically linked, or needs
+            a newer glibc than the host has. Hosts without ELF files (macOS, Windows) are not checked.
+        MissingDependencyError: pyelftools is not installed.
+    """
+    if platform.libc == "none":
+        return
+    elf = _read(python_executable)
+    _check_linkage(python_executable, elf, platform)
+    for path in [python_executable, *_libpythons(python_executable)]:
+        _check_version_needs(path, _read(path), platform)
+
+
+def _read(path: Path) -> ElfFile:
+    try:
+        return read_elf(path)
+    except HostError as exc:
+        raise InterpreterError(f"the archive holds no interpreter for this host: {exc.message}") from None
+
+
+def _check_linkage(path: Path, elf: ElfFile, platform: Platform) -> None:
+    if elf.loader is None:
+        raise InterpreterError(
+            f"'{path}' is statically linked: it could not import a single extension module from a wheel, "
+            f"wanted an interpreter that the loader of {platform.triple} starts",
+            hint="dynamically linked musl builds exist from tag 20250311 on",
+        )
+    libc = libc_of_loader(elf.loader)
+    found = f"{architecture_of(elf) or f'machine {elf.machine}'} with the loader {elf.loader!r}"
+    if triple_of(elf, libc or "unknown", elf.loader) != split_level(platform.triple)[0]:
+        raise InterpreterError(f"'{path}' is not for this host: wanted {platform.triple}, found {found}")
+
+
+def _libpythons(python_executable: Path) -> List[Path]:
+    """Find the library that the interpreter may be linked to; PBS's since 20250517 are not."""
+    directory = python_executable.resolve().parent.parent / "lib"
+    return sorted(path for path in directory.glob("libpython3.*.so.1.0") if path.is_file())
+
+
+def _check_version_needs(path: Path, elf: ElfFile, platform: Platform) -> None:
+    if platform.libc != "gnu" or platform.libc_version is None:
+        return
+    version, symbol = max(_glibc_needs(elf), default=((0,), ""))
+    if version > platform.libc_version:
+        raise InterpreterError(
+            f"'{path}' needs a newer libc than this host has: wanted {symbol} or newer, found {platform.libc_name}"
+        )
+
+
+def _glibc_needs(elf: ElfFile) -> Iterator[Tuple[Version, str]]:
+    for _, versions in elf.version_needs:
+        for name in versions:
+            match = re.fullmatch(r"GLIBC_(\d+(?:\.\d+)+)", name)
+            if match:
+                yield tuple(int(part) for part in match[1].split("."))[:2], name

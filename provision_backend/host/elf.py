@@ -1,0 +1,301 @@
+"""Say what an ELF file tells about itself: bytes in, an :class:`ElfFile` out.
+
+Only what the kernel and the dynamic loader go by is read: the file header, the program headers, ``PT_INTERP`` and
+what the dynamic section points to. Section headers are not needed, so stripped and truncated files work as far as
+their loader would take them. The decoding of records is pyelftools'; the way from one record to the next is ours,
+because every count, offset and link in it may be a lie: each read is checked against the size of the file and all
+of them together against a budget. A malformed file ends in :class:`HostError` and in nothing else.
+
+Source: System V gABI, chapters 4 and 5; Linux Standard Base, "Symbol Versioning".
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Tuple, Union
+
+from ..errors import HostError, MissingDependencyError
+from .rootfs import open_regular_file
+
+__all__ = ["ElfFile", "read_elf"]
+
+# Generous multiples of what the largest real executables need (a browser: 15 program headers, 60 dynamic entries).
+_MAX_SEGMENTS = 256
+_MAX_RECORDS = 8192
+_MAX_BYTES = 1 << 20
+# PATH_MAX: the kernel refuses a longer loader, and no name in the file can be longer and be found.
+_MAX_STRING = 4096
+
+_VER_FLG_BASE = 1
+
+
+@dataclass(frozen=True)
+class ElfFile:
+    """What one ELF file says about itself."""
+
+    bits: int
+    """Word size of the file's class: 32 or 64. An x32 executable is 32 with the machine of x86_64."""
+    byte_order: str
+    """``little`` or ``big``."""
+    machine: int
+    """``e_machine``, such as 62 for x86_64."""
+    flags: int
+    """``e_flags``; what they mean depends on the machine."""
+    osabi: int
+    """``EI_OSABI``: 0 for System V, 3 for GNU, 9 for FreeBSD."""
+    type: int
+    """``e_type``: 2 for an executable, 3 for a shared object or position-independent executable."""
+    loader: Optional[str]
+    """``PT_INTERP``, the path of the dynamic loader; None in static executables and most libraries."""
+    needed: Tuple[str, ...]
+    """``DT_NEEDED``, in the order of the file."""
+    runpath: Tuple[str, ...]
+    """The directories of ``DT_RUNPATH``, or of ``DT_RPATH`` where there is no ``DT_RUNPATH``."""
+    soname: Optional[str]
+    """``DT_SONAME``."""
+    version_needs: Tuple[Tuple[str, Tuple[str, ...]], ...]
+    """Which symbol versions of which library must be there to run it, in the order of the file."""
+    version_definitions: Tuple[str, ...]
+    """Which symbol versions it provides, in the order of the file and without that of the file itself."""
+
+
+def read_elf(file: Union[BinaryIO, Path]) -> ElfFile:
+    """Read the headers of an ELF file.
+
+    Args:
+        file: a path, or a binary stream that can seek. The stream is not closed. At most 1 MiB is read of either.
+
+    Raises:
+        HostError: the file cannot be read, is not ELF, or contradicts itself.
+        MissingDependencyError: pyelftools is not installed.
+
+    Source: System V gABI, chapter 4 "ELF Header", chapter 5 "Program Loading and Dynamic Linking".
+    """
+    if isinstance(file, Path):
+        with open_regular_file(file) as stream:
+            return read_elf(stream)
+    name = str(getattr(file, "name", "the file"))
+    try:
+        return _Reader(file).read()
+    except _MalformedError as exc:
+        raise HostError(f"cannot read {name!r} as an ELF file: {exc}") from None
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "strerror", None) or str(exc)
+        raise HostError(f"cannot read {name!r}: {reason.lower()}") from exc
+
+
+class _MalformedError(Exception):
+    """The file is not what it claims to be; the text says where."""
+
+
+@dataclass(frozen=True)
+class _Segment:
+    type: Union[str, int]
+    offset: int
+    address: int
+    size: int
+
+
+class _Reader:
+    """A file and the budget that reading it may use up."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = file.seek(0, io.SEEK_END)
+        self._bytes_left = _MAX_BYTES
+        self._records_left = _MAX_RECORDS
+        self._structs: Any = None
+        self._segments: List[_Segment] = []
+
+    def read(self) -> ElfFile:
+        byte_order, bits = self._read_identification()
+        header = self._read_header(byte_order, bits)
+        self._segments = list(self._read_segments(header))
+        dynamic = self._read_dynamic()
+        return ElfFile(
+            bits=bits,
+            byte_order=byte_order,
+            machine=_number(header["e_machine"], "ENUM_E_MACHINE"),
+            flags=header["e_flags"],
+            osabi=_number(header["e_ident"]["EI_OSABI"], "ENUM_EI_OSABI"),
+            type=_number(header["e_type"], "ENUM_E_TYPE"),
+            loader=self._read_loader(),
+            needed=tuple(self._strings(dynamic, "DT_NEEDED")),
+            runpath=tuple(self._read_runpath(dynamic)),
+            soname=next(iter(self._strings(dynamic, "DT_SONAME")), None),
+            version_needs=tuple(self._read_version_needs(dynamic)),
+            version_definitions=tuple(self._read_version_definitions(dynamic)),
+        )
+
+    def _read_identification(self) -> Tuple[str, int]:
+        start = self._bytes(0, min(16, self._size), "the identification") if self._size else b""
+        if start[:4] != b"\x7fELF":
+            raise _MalformedError(f"it starts with {start[:4]!r}")
+        if len(start) < 16:
+            raise _MalformedError(f"the identification ends after {len(start)} of 16 bytes")
+        bits = {1: 32, 2: 64}.get(start[4])
+        byte_order = {1: "little", 2: "big"}.get(start[5])
+        if bits is None or byte_order is None:
+            raise _MalformedError(f"class {start[4]} with data encoding {start[5]} is not defined")
+        return byte_order, bits
+
+    def _read_header(self, byte_order: str, bits: int) -> Any:
+        header = self._record(_structs(byte_order, bits).Elf_Ehdr, 0, "the file header")
+        self._structs = _structs(byte_order, bits, header["e_machine"])
+        return header
+
+    def _read_segments(self, header: Any) -> Iterator[_Segment]:
+        count = header["e_phnum"]
+        size = self._structs.Elf_Phdr.sizeof()
+        if count > _MAX_SEGMENTS:
+            raise _MalformedError(f"{count} program headers, more than {_MAX_SEGMENTS}")
+        if count and header["e_phentsize"] != size:
+            raise _MalformedError(f"program headers of {header['e_phentsize']} bytes, expected {size}")
+        for index in range(count):
+            entry = self._record(self._structs.Elf_Phdr, header["e_phoff"] + index * size, "a program header")
+            yield _Segment(entry["p_type"], entry["p_offset"], entry["p_vaddr"], entry["p_filesz"])
+
+    def _read_loader(self) -> Optional[str]:
+        segment = self._segment("PT_INTERP")
+        if segment is None:
+            return None
+        if not 2 <= segment.size <= _MAX_STRING:
+            raise _MalformedError(f"the path of the loader takes {segment.size} bytes")
+        text, terminator, _ = self._bytes(segment.offset, segment.size, "the path of the loader").partition(b"\0")
+        if not terminator or not text:
+            raise _MalformedError("the path of the loader is empty or does not end")
+        return _decode(text)
+
+    def _read_dynamic(self) -> Dict[str, List[int]]:
+        """Collect the entries of the dynamic section, by the name of their tag."""
+        found: Dict[str, List[int]] = {}
+        segment = self._segment("PT_DYNAMIC")
+        if segment is None:
+            return found
+        size = self._structs.Elf_Dyn.sizeof()
+        for index in range(segment.size // size):
+            entry = self._record(self._structs.Elf_Dyn, segment.offset + index * size, "a dynamic entry")
+            if entry["d_tag"] == "DT_NULL":
+                break
+            found.setdefault(str(entry["d_tag"]), []).append(entry["d_val"])
+        return found
+
+    def _strings(self, dynamic: Dict[str, List[int]], tag: str) -> Iterator[str]:
+        for offset in dynamic.get(tag, ()):
+            yield self._string(dynamic, offset)
+
+    def _read_runpath(self, dynamic: Dict[str, List[int]]) -> Iterator[str]:
+        # The loader ignores DT_RPATH when there is a DT_RUNPATH (ld.so(8)).
+        tag = "DT_RUNPATH" if "DT_RUNPATH" in dynamic else "DT_RPATH"
+        for text in self._strings(dynamic, tag):
+            yield from (directory for directory in text.split(":") if directory)
+
+    def _read_version_needs(self, dynamic: Dict[str, List[int]]) -> Iterator[Tuple[str, Tuple[str, ...]]]:
+        structs = self._structs
+        for need, offset in self._chain(dynamic, "DT_VERNEED", structs.Elf_Verneed, "vn_next"):
+            versions = []
+            position = offset + need["vn_aux"]
+            for _ in range(need["vn_cnt"]):
+                version = self._record(structs.Elf_Vernaux, position, "a symbol version need")
+                versions.append(self._string(dynamic, version["vna_name"]))
+                if not version["vna_next"]:
+                    break
+                position += version["vna_next"]
+            yield self._string(dynamic, need["vn_file"]), tuple(versions)
+
+    def _read_version_definitions(self, dynamic: Dict[str, List[int]]) -> Iterator[str]:
+        structs = self._structs
+        for definition, offset in self._chain(dynamic, "DT_VERDEF", structs.Elf_Verdef, "vd_next"):
+            if not definition["vd_flags"] & _VER_FLG_BASE and definition["vd_cnt"]:
+                # The first of the names is the version's own, those that follow are its parents'.
+                name = self._record(structs.Elf_Verdaux, offset + definition["vd_aux"], "a symbol version")
+                yield self._string(dynamic, name["vda_name"])
+
+    def _chain(self, dynamic: Dict[str, List[int]], tag: str, struct: Any, link: str) -> Iterator[Tuple[Any, int]]:
+        """Follow the records from where a dynamic entry points to, as many as its ``...NUM`` says."""
+        if tag not in dynamic or tag + "NUM" not in dynamic:
+            return
+        position = self._file_offset(dynamic[tag][0], tag)
+        for _ in range(dynamic[tag + "NUM"][0]):
+            record = self._record(struct, position, f"an entry of {tag}")
+            yield record, position
+            if not record[link]:
+                return
+            position += record[link]
+
+    def _string(self, dynamic: Dict[str, List[int]], offset: int) -> str:
+        if "DT_STRTAB" not in dynamic:
+            raise _MalformedError("a dynamic section with names and without DT_STRTAB")
+        limit = dynamic.get("DT_STRSZ", [self._size])[0]
+        if offset >= limit:
+            raise _MalformedError(f"a name at {offset} of a string table of {limit} bytes")
+        start = self._file_offset(dynamic["DT_STRTAB"][0], "DT_STRTAB") + offset
+        length = max(0, min(_MAX_STRING, limit - offset, self._size - start))
+        text, terminator, _ = self._terminated(start, length).partition(b"\0")
+        if not terminator:
+            raise _MalformedError(f"a name at {offset} of the string table that does not end")
+        return _decode(text)
+
+    def _terminated(self, start: int, length: int) -> bytes:
+        """Read in small steps up to a NUL, since nearly all names are short."""
+        text = b""
+        while len(text) < length and b"\0" not in text:
+            text += self._bytes(start + len(text), min(64, length - len(text)), "a name")
+        return text
+
+    def _file_offset(self, address: int, what: str) -> int:
+        for segment in self._segments:
+            if segment.type == "PT_LOAD" and segment.address <= address < segment.address + segment.size:
+                return segment.offset + address - segment.address
+        raise _MalformedError(f"{what} points to {address:#x}, where no segment is loaded")
+
+    def _segment(self, kind: str) -> Optional[_Segment]:
+        return next((segment for segment in self._segments if segment.type == kind), None)
+
+    def _record(self, struct: Any, offset: int, what: str) -> Any:
+        self._records_left -= 1
+        if self._records_left < 0:
+            raise _MalformedError(f"more than {_MAX_RECORDS} records")
+        return struct.parse(self._bytes(offset, struct.sizeof(), what))
+
+    def _bytes(self, offset: int, size: int, what: str) -> bytes:
+        if offset + size > self._size:
+            raise _MalformedError(f"{what} reaches to byte {offset + size} of {self._size}")
+        self._bytes_left -= size
+        if self._bytes_left < 0:
+            raise _MalformedError(f"more than {_MAX_BYTES} bytes of headers")
+        self._file.seek(offset)
+        data = self._file.read(size)
+        if not data or len(data) != size:
+            raise _MalformedError(f"{what} could not be read to its end")
+        return data
+
+
+@functools.lru_cache(maxsize=16)
+def _structs(byte_order: str, bits: int, machine: Union[str, int, None] = None) -> Any:
+    """Make pyelftools' decoders; the kinds of segments and of dynamic entries depend on the machine."""
+    try:
+        from elftools.elf.structs import ELFStructs
+    except ImportError as exc:
+        raise MissingDependencyError("pyelftools", "read the executables of this host") from exc
+    structs = ELFStructs(little_endian=byte_order == "little", elfclass=bits)
+    structs.create_basic_structs()
+    # pyelftools calls a machine that it has no name for by its number, whatever its type hints say.
+    named: Any = machine
+    structs.create_advanced_structs(e_machine=named)
+    return structs
+
+
+def _number(value: Union[str, int], enumeration: str) -> int:
+    """Undo pyelftools' naming: a known value comes as its name, an unknown one as the number."""
+    from elftools.elf import enums
+
+    return int(getattr(enums, enumeration)[value]) if isinstance(value, str) else value
+
+
+def _decode(text: bytes) -> str:
+    # Names are bytes to the kernel; what is no UTF-8 stays visible and can always be printed.
+    return text.decode("utf-8", "backslashreplace")

@@ -1,0 +1,215 @@
+"""Read loaders and C libraries: whose loader is it, and what version does the libc have? Nothing is executed.
+
+A path such as ``/lib64/ld-linux-x86-64.so.2`` proves nothing: on Alpine it may be gcompat's or a link to musl, on
+NixOS a stub that only prints an error. So the file behind it is looked at. The version of glibc is the highest
+``GLIBC_x.y`` that ``libc.so.6`` defines, which is what the dynamic linker itself compares, and its banner for the
+releases that added no symbol; that of musl is a string in the loader, which is the libc at the same time.
+
+Source: glibc ``Versions`` files and ``csu/version.c``; musl ``ldso/dynlink.c`` and ``src/internal/version.c``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import BinaryIO, Iterator, List, Match, Optional, Pattern, Set, Tuple
+
+from ..errors import HostError
+from .elf import ElfFile, read_elf
+from .platforms import Evidence, format_version
+from .rootfs import RootDirectory
+
+__all__ = ["LoaderFile", "Version", "glibc_version", "inspect_loader", "libc_of_loader", "musl_version"]
+
+Version = Tuple[int, ...]
+
+# libc.so.6 has 2 MiB and musl less than 1 MiB; with debugging symbols both stay below this.
+_MAX_SCAN = 8 << 20
+_CHUNK = 1 << 18
+_OVERLAP = 256
+
+_GLIBC_SYMBOL_VERSION = re.compile(r"GLIBC_(\d+)\.(\d+)(?:\.\d+)?")
+# "GNU C Library (Ubuntu EGLIBC 2.15-0ubuntu10) stable release version 2.15, by ..."; the vendor's
+# part may say anything (uv#7529).
+_GLIBC_BANNER = re.compile(rb"GNU C Library [^\0\n]{0,120}? version (\d{1,2})\.(\d{1,3})")
+_GLIBC_FILE_NAME = re.compile(r"(?:ld|libc)-(\d+)\.(\d+)(?:\.\d+)?\.so")
+_MUSL_MARK = re.compile(rb"musl libc \(")
+_GCOMPAT_MARK = re.compile(rb"libgcompat|/lib/ld-musl-[a-z]")
+_STUB_MARK = re.compile(rb"NixOS cannot run dynamically linked")
+# The string stands alone between other data. "LINUX_2.6.39" is no version of musl but the name of a vDSO's symbols.
+_MUSL_VERSION = re.compile(rb"(?<![0-9._])([01])\.(\d{1,2})\.(\d{1,3})(?:-git-\d+-g[0-9a-f]+)?\0")
+
+
+@dataclass(frozen=True)
+class LoaderFile:
+    """What the file is that a loader's path leads to."""
+
+    kind: str
+    """``glibc``, ``musl``, ``missing``, ``gcompat``, ``stub-ld``, ``nix-ld`` or ``other``."""
+    path: str
+    """The path that was asked for."""
+    resolved: Optional[str]
+    """Where it leads inside the root; None if nowhere."""
+    evidence: Evidence
+    version: Optional[Version] = None
+    """Of musl, whose loader is its libc, or of an old glibc, whose loader is called ``ld-2.17.so``."""
+
+
+def libc_of_loader(path: str) -> Optional[str]:
+    """Tell the libc by the name of a loader.
+
+    Args:
+        path: as an executable names it; the directory does not matter (Nix and Guix have it in their stores).
+
+    Returns:
+        ``gnu``, ``musl``, ``android``, ``uclibc``, or None for a name that is not known.
+    """
+    name = path.rpartition("/")[2]
+    if name.startswith("ld-musl-") or name == "libc.so":
+        return "musl"
+    if "uClibc" in name:
+        return "uclibc"
+    if name in ("linker", "linker64", "linker_asan", "linker_asan64"):
+        return "android"
+    if re.fullmatch(r"ld(64|-linux[\w.-]*|-\d+\.\d+)?\.so(\.\d+)?", name) and "/libexec/" not in path:
+        return "gnu"
+    return None
+
+
+def inspect_loader(root: RootDirectory, path: str) -> LoaderFile:
+    """Look at the file behind a loader's path.
+
+    Args:
+        root: the root it is in.
+        path: absolute path inside the root.
+
+    Returns:
+        What it is. A musl loader comes with its version, where that was found.
+    """
+    located = root.locate(path)
+    if located is None or not located.is_file:
+        return LoaderFile("missing", path, None, Evidence(path, "does not exist"))
+    kind, finding, version = _identify(root, located.path)
+    if located.path != path:
+        finding = f"leads to {located.path!r}, which {finding}"
+    return LoaderFile(kind, path, located.path, Evidence(path, finding, located.identity), version)
+
+
+def _identify(root: RootDirectory, path: str) -> Tuple[str, str, Optional[Version]]:
+    # NixOS puts the stub and nix-ld where foreign executables look for glibc (nixpkgs#429813, kani#4413).
+    if "stub-ld" in path:
+        return "stub-ld", "is NixOS's stub-ld, which starts no program", None
+    if re.match("/nix/store/[^/]*nix-ld", path):
+        return "nix-ld", "is nix-ld, which hands over to the loader of NixOS", None
+    try:
+        with root.open(path) as file:
+            elf = read_elf(file)
+            if any(name.startswith("GLIBC_") for name in elf.version_definitions):
+                return "glibc", "is glibc's loader", _version_in_name(path)
+            return _identify_by_text(file, elf)
+    except HostError as exc:
+        return "other", f"is no loader: {exc.message}", None
+
+
+def _identify_by_text(file: BinaryIO, elf: ElfFile) -> Tuple[str, str, Optional[Version]]:
+    if _scan(file, _MUSL_MARK):
+        version = musl_version(file)
+        text = format_version(version)
+        return "musl", f"is musl {text}" if text else "is musl, of a version that it does not say", version
+    # gcompat's loader starts musl's with a library of its own preloaded, so it names both.
+    if _scan(file, _GCOMPAT_MARK):
+        return "gcompat", "is gcompat's loader, which runs programs for glibc on musl", None
+    if _scan(file, _STUB_MARK):
+        return "stub-ld", "is NixOS's stub-ld, which starts no program", None
+    return "other", f"is neither glibc's nor musl's loader (a {elf.bits}-bit ELF file)", None
+
+
+def _version_in_name(path: str) -> Optional[Version]:
+    match = _GLIBC_FILE_NAME.fullmatch(path.rpartition("/")[2])
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def musl_version(file: BinaryIO) -> Optional[Version]:
+    """Find the version of musl in its loader.
+
+    Args:
+        file: the loader, which is musl's ``libc.so`` as well; at most 8 MiB are scanned.
+
+    Returns:
+        Three numbers, or None where there is no such string or more than one.
+    """
+    found = {tuple(int(part) for part in match.groups()) for match in _matches(file, _MUSL_VERSION)}
+    return found.pop() if len(found) == 1 else None
+
+
+def glibc_version(root: RootDirectory, loader: LoaderFile, like: ElfFile) -> Tuple[Optional[Version], List[Evidence]]:
+    """Find the version of glibc that a loader would load.
+
+    Args:
+        root: the root it is in.
+        loader: glibc's loader.
+        like: an executable for this glibc; libraries of another machine or word size are passed over.
+
+    Returns:
+        Two numbers, or None, and what was read to find them.
+    """
+    machine = (like.machine, like.bits, like.byte_order)
+    for path in _libc_paths(loader):
+        located = root.locate(path)
+        if located is None or not located.is_file:
+            continue
+        try:
+            with root.open(path) as file:
+                elf = read_elf(file)
+                version = _highest(elf.version_definitions)
+                if version is None or (elf.machine, elf.bits, elf.byte_order) != machine:
+                    continue
+                banner = next(_matches(file, _GLIBC_BANNER), None)
+        except HostError:
+            continue
+        exact = _refine(version, banner, located.path)
+        return exact, [Evidence(path, _describe(version, exact), located.identity)]
+    return loader.version, []
+
+
+def _highest(definitions: Tuple[str, ...]) -> Optional[Version]:
+    matches = [match for name in definitions for match in [_GLIBC_SYMBOL_VERSION.fullmatch(name)] if match]
+    return max(((int(match[1]), int(match[2])) for match in matches), default=None)
+
+
+def _refine(version: Version, banner: Optional[Match[bytes]], path: str) -> Version:
+    # 2.19 to 2.21, 2.37 and others added no symbol to libc.so.6, so the symbols say 2.18 and 2.36 there.
+    stated = (int(banner[1]), int(banner[2])) if banner else version
+    return max(version, stated, _version_in_name(path) or version)
+
+
+def _describe(version: Version, exact: Version) -> str:
+    text = f"defines symbol versions up to GLIBC_{format_version(version)}"
+    return text if exact == version else f"{text} and calls itself {format_version(exact)}"
+
+
+def _libc_paths(loader: LoaderFile) -> Iterator[str]:
+    """List where the loader would find its libc: beside it, then in the usual directories."""
+    beside = [path.rpartition("/")[0] for path in (loader.resolved, loader.path) if path]
+    seen: Set[str] = set()
+    for directory in [*beside, "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/lib32", "/usr/lib32", "/libx32"]:
+        if directory not in seen:
+            seen.add(directory)
+            yield f"{directory}/libc.so.6"
+
+
+def _scan(file: BinaryIO, pattern: Pattern[bytes]) -> bool:
+    return next(_matches(file, pattern), None) is not None
+
+
+def _matches(file: BinaryIO, pattern: Pattern[bytes]) -> Iterator[Match[bytes]]:
+    """Search a file piece by piece; what lies across two pieces is found, once or twice."""
+    file.seek(0)
+    rest = b""
+    for _ in range(_MAX_SCAN // _CHUNK):
+        chunk = file.read(_CHUNK)
+        if not chunk:
+            return
+        # At the start of a later piece a pattern cannot look behind; what is there was seen in the piece before.
+        yield from (match for match in pattern.finditer(rest + chunk) if match.start() or not rest)
+        rest = (rest + chunk)[-_OVERLAP:]

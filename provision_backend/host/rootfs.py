@@ -1,0 +1,281 @@
+"""Read files below a root directory, and nothing outside of it.
+
+What goes in: a directory that holds a root file system (``/``, or the unpacked image of any machine, which
+may be hostile) and paths as programs inside of that root would write them. What comes out: the state of a file
+or its open stream.
+
+Symbolic links are resolved as the kernel would resolve them after ``chroot``: an absolute target starts at the
+root and ``..`` at the root stays there (path_resolution(7)). Every component is opened relative to its parent's
+descriptor and without following links, so that a tree which changes meanwhile cannot lead outside either. Only
+regular files are opened: a FIFO named ``/bin/sh`` would block for ever and a device may act on being opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Dict, Iterator, List, Optional
+
+from ..errors import HostError
+
+__all__ = ["FileIdentity", "Located", "RootDirectory", "open_regular_file"]
+
+# The kernel's own limit (MAXSYMLINKS); a chain that is longer does not work in the root either.
+_MAX_LINKS = 40
+# One descriptor is held for each directory on the way; PATH_MAX alone would allow 2048 of them.
+_MAX_DEPTH = 100
+_PATH_MAX = 4096
+
+# O_PATH needs no permission to read the directory: on Android "/" and "/data" can only be searched.
+_DIRECTORY_FLAGS = (
+    getattr(os, "O_PATH", os.O_RDONLY)
+    | getattr(os, "O_DIRECTORY", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+)
+# O_NONBLOCK is the second line of defence, in case a FIFO takes the place of the file that was looked at.
+_FILE_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+
+
+@dataclass(frozen=True)
+class FileIdentity:
+    """What tells one state of a file from another without reading it."""
+
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    """Time of the last modification, nanoseconds since the epoch."""
+    inode: int
+    """Inode number; changes when a package manager replaces the file."""
+
+    @classmethod
+    def from_stat(cls, status: os.stat_result) -> FileIdentity:
+        """Take the identity out of what ``stat`` returned."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@dataclass(frozen=True)
+class Located:
+    """A path after all links were followed."""
+
+    path: str
+    """Absolute path inside the root, free of links and ``..``."""
+    is_file: bool
+    """Whether it is a regular file."""
+    identity: FileIdentity
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    directory: int
+    name: str
+    path: str
+    status: os.stat_result
+
+
+class RootDirectory:
+    """A root file system for reading.
+
+    Args:
+        path: the directory; it may itself be reached through links, since whoever names it chose it.
+
+    Raises:
+        HostError: the directory does not exist or cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not os.path.isdir(path):  # Unlike Path.is_dir, it takes a missing permission for an answer.
+            raise HostError(f"cannot inspect the root {str(path)!r}: it is not a directory")
+
+    @property
+    def is_running_system(self) -> bool:
+        """Whether this is the root of the process itself, so that what is found here also runs here."""
+        return _same_file(self.path, Path("/"))
+
+    def locate(self, path: str) -> Optional[Located]:
+        """Follow a path to its end.
+
+        Args:
+            path: absolute path inside the root; a relative one is taken from the root.
+
+        Returns:
+            What is there, or None where nothing is, a link leads nowhere or in circles, or permission is missing.
+        """
+        with contextlib.suppress(OSError, ValueError, _UnreachableError), self._walk(path) as leaf:
+            identity = FileIdentity.from_stat(leaf.status)
+            return Located(leaf.path, stat.S_ISREG(leaf.status.st_mode), identity)
+        return None
+
+    @contextlib.contextmanager
+    def open(self, path: str) -> Iterator[BinaryIO]:
+        """Open a regular file for reading.
+
+        Args:
+            path: absolute path inside the root.
+
+        Raises:
+            HostError: nothing is there, it is not a regular file, or it cannot be read.
+        """
+        try:
+            with self._walk(path) as leaf:
+                descriptor = _open_leaf(leaf)
+        except _UnreachableError as exc:
+            raise HostError(f"cannot read {path!r}: {exc}") from None
+        except (OSError, ValueError) as exc:  # ValueError: a name that the locale cannot encode.
+            raise HostError(f"cannot read {path!r}: {_reason(exc)}") from exc
+        with _stream(descriptor, path) as file:
+            yield file
+
+    def read(self, path: str, limit: int) -> bytes:
+        """Read the beginning of a regular file.
+
+        Args:
+            path: absolute path inside the root.
+            limit: bytes at most.
+
+        Raises:
+            HostError: nothing is there, it is not a regular file, or it cannot be read.
+        """
+        with self.open(path) as file:
+            try:
+                # None is what a file of /proc gives that has nothing to say at the moment.
+                return file.read(limit) or b""
+            except OSError as exc:
+                raise HostError(f"cannot read {path!r}: {_reason(exc)}") from exc
+
+    @contextlib.contextmanager
+    def _walk(self, path: str) -> Iterator[_Leaf]:
+        with contextlib.ExitStack() as stack:
+            walk = _Walk(self.path, stack)
+            yield walk.to_the_end_of(path)
+
+
+class _UnreachableError(Exception):
+    """The path does not lead to a file; the text says why."""
+
+
+class _Walk:
+    """One way from the root to a file: the names so far and a descriptor for each directory of them."""
+
+    def __init__(self, root: Path, stack: contextlib.ExitStack) -> None:
+        self._stack = stack
+        flags = _DIRECTORY_FLAGS & ~getattr(os, "O_NOFOLLOW", 0)
+        self._descriptors: List[int] = [self._keep(os.open(root, flags))]
+        self._names: List[str] = []
+
+    def to_the_end_of(self, path: str) -> _Leaf:
+        pending = _components(path)
+        links = 0
+        while pending:
+            name = pending.pop()
+            if name == "..":
+                self._ascend()
+                continue
+            status = os.stat(name, dir_fd=self._descriptors[-1], follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                links += 1
+                if links > _MAX_LINKS:
+                    raise _UnreachableError("too many symbolic links")
+                target = os.readlink(name, dir_fd=self._descriptors[-1])
+                if target.startswith("/"):
+                    self._restart()
+                pending += _components(target)
+            elif pending:
+                self._descend(name)
+            else:
+                return _Leaf(self._descriptors[-1], name, "/" + "/".join([*self._names, name]), status)
+        raise _UnreachableError("it is a directory")
+
+    def _keep(self, descriptor: int) -> int:
+        self._stack.callback(os.close, descriptor)
+        return descriptor
+
+    def _descend(self, name: str) -> None:
+        if len(self._names) >= _MAX_DEPTH:
+            raise _UnreachableError(f"more than {_MAX_DEPTH} directories deep")
+        self._descriptors.append(self._keep(os.open(name, _DIRECTORY_FLAGS, dir_fd=self._descriptors[-1])))
+        self._names.append(name)
+
+    def _ascend(self) -> None:
+        if self._names:
+            self._names.pop()
+            self._descriptors.pop()
+
+    def _restart(self) -> None:
+        del self._names[:], self._descriptors[1:]
+
+
+def _components(path: str) -> List[str]:
+    """Split a path into what is still to be walked, the last component first."""
+    if len(path) > _PATH_MAX or "\0" in path:
+        raise _UnreachableError("it is not a path")
+    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
+
+
+def _open_leaf(leaf: _Leaf) -> int:
+    if not stat.S_ISREG(leaf.status.st_mode):
+        raise _UnreachableError(f"it is {_kind(leaf.status.st_mode)}, not a regular file")
+    descriptor = os.open(leaf.name, _FILE_FLAGS, dir_fd=leaf.directory)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise _UnreachableError("it changed while it was opened")
+
+
+def open_regular_file(path: Path) -> BinaryIO:
+    """Open a regular file of this machine for reading, wherever links lead.
+
+    Args:
+        path: where it is.
+
+    Raises:
+        HostError: nothing is there, it is not a regular file, or it cannot be read.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise HostError(f"cannot read {str(path)!r}: it is {_kind(status.st_mode)}, not a regular file")
+        descriptor = os.open(path, _FILE_FLAGS & ~getattr(os, "O_NOFOLLOW", 0))
+    except (OSError, ValueError) as exc:
+        raise HostError(f"cannot read {str(path)!r}: {_reason(exc)}") from exc
+    return _stream(descriptor, str(path))
+
+
+def _stream(descriptor: int, name: str) -> BinaryIO:
+    """Make a stream whose name is a path, for messages, rather than the number of a descriptor."""
+    return open(name, "rb", opener=lambda *_: descriptor)
+
+
+_KINDS: Dict[int, str] = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def _kind(mode: int) -> str:
+    return _KINDS.get(stat.S_IFMT(mode), "something else")
+
+
+def _reason(exc: Exception) -> str:
+    return (getattr(exc, "strerror", None) or str(exc)).lower()
+
+
+def _same_file(first: Path, second: Path) -> bool:
+    try:
+        return first.samefile(second)
+    except OSError:
+        return False

@@ -1,0 +1,1 @@
+"""Make a relocatable standalone archive of an installed CPython."""

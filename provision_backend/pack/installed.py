@@ -1,0 +1,195 @@
+"""An installed CPython: ask it what it is, and refuse what could not be moved to another place.
+
+In: the path of an executable. Out: `Installation`, which is all that copying, relocating and verifying need to know.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Sequence
+
+from ..errors import PackError
+from ..processes import clean_environment, run_quiet
+
+__all__ = ["Installation", "ask", "inspect_installation"]
+
+OLDEST = (3, 8)
+TIMEOUT = 120.0  # seconds that one question may take on a busy machine
+
+# Python 2 must be able to parse this: it is asked, too, and refused by name.
+_QUESTIONS = """
+import json, os, sys, sysconfig
+try:
+    import ensurepip
+    pip = ensurepip.version()
+except Exception:
+    pip = ""
+names = ("prefix", "exec_prefix", "abs_builddir", "abs_srcdir", "CC", "CXX", "AR", "LDSHARED", "BLDSHARED",
+         "LDCXXSHARED", "LINKCC", "MAINCC", "RANLIB", "PYTHONFRAMEWORK")
+places = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix,
+          "installed_base": sys.base_prefix, "installed_platbase": sys.base_exec_prefix}
+scheme = "posix_prefix"
+print(json.dumps({
+    "implementation": sys.implementation.name,
+    "version": list(sys.version_info),
+    "platform": sys.platform,
+    "prefix": sys.base_prefix,
+    "exec_prefix": sys.base_exec_prefix,
+    "executable": sys.executable,
+    "freethreaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    "debug": hasattr(sys, "gettotalrefcount"),
+    "in_build_tree": sysconfig.is_python_build(),
+    "paths": {key: sysconfig.get_path(key, scheme, places) for key in ("stdlib", "platstdlib", "purelib", "include")},
+    "config": {name: str(sysconfig.get_config_var(name) or "") for name in names},
+    "pip": pip,
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """An interpreter that can be packed, as far as can be told before trying."""
+
+    executable: Path
+    """The base interpreter's own executable, links resolved."""
+    prefix: Path
+    """Folder that it was installed to, as it says so itself; links not resolved."""
+    version: str
+    """Full version, ``3.13.5`` or ``3.15.0a1``."""
+    freethreaded: bool
+    paths: Mapping[str, str]
+    """Standard library (``stdlib``, ``platstdlib``), ``purelib`` and ``include``, all relative to the prefix."""
+    config: Mapping[str, str]
+    """Some variables of its sysconfig; absent ones are empty."""
+    pip: str
+    """Version of the pip that its ensurepip installs."""
+
+    @property
+    def minor(self) -> str:
+        """``3.13``."""
+        return ".".join(self.version.split(".")[:2])
+
+    @property
+    def program(self) -> str:
+        """Name of its executable, ``python3.13`` or ``python3.13t``."""
+        return f"python{self.minor}t" if self.freethreaded else f"python{self.minor}"
+
+
+def ask(python: Path, script: str, arguments: Sequence[str] = (), environ: Optional[Mapping[str, str]] = None) -> Any:
+    """Run a script in an interpreter, without site-packages, and parse the JSON in its last line of output.
+
+    Args:
+        python: the interpreter's executable.
+        script: Python source.
+        arguments: ``sys.argv[1:]`` of the script.
+        environ: the whole environment; None for our own, less what steers a Python.
+
+    Raises:
+        PackError: it fails, or answers something else.
+        InterpreterError: it does not start, or takes too long.
+    """
+    # LD_LIBRARY_PATH stays: an interpreter of a company may not start without it, and what it finds there is packed.
+    environ = clean_environment() if environ is None else environ
+    done = run_quiet([str(python), "-I", "-S", "-B", "-c", script, *arguments], env=environ, timeout=TIMEOUT)
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        message = f"'{python}' ended with exit status {done.returncode}, wanted an answer of CPython 3.8 or later"
+        raise PackError(message, hint="\n".join(said[-3:]))
+    return _parse_answer(python, done.stdout)
+
+
+def _parse_answer(python: Path, output: str) -> Any:
+    lines = output.strip().splitlines()
+    try:
+        return json.loads(lines[-1])
+    except (IndexError, ValueError):
+        raise PackError(f"'{python}' is no Python: asked for its version, it answered something else") from None
+
+
+def inspect_installation(python: Path) -> Installation:
+    """Ask an interpreter what it is; a virtual environment is answered by its base interpreter.
+
+    Args:
+        python: path of an executable.
+
+    Raises:
+        PackError: it is no CPython that can be packed; the message says why.
+        InterpreterError: it does not start.
+    """
+    if not python.is_file():
+        raise PackError(f"'{python}' is not there, or is no file", hint="name the executable of an installed CPython")
+    facts = _ask_what_it_is(python)
+    prefix = Path(facts["prefix"])
+    program = "python{}.{}{}".format(*facts["version"][:2], "t" if facts["freethreaded"] else "")
+    executable = Path(os.path.realpath(str(prefix / "bin" / program)))
+    if not executable.is_file():
+        executable = Path(os.path.realpath(facts["executable"]))
+    # The base interpreter may be another one than its virtual environment says: updated in place, for example.
+    facts = _ask_what_it_is(executable)
+    _refuse_layout(executable, facts)
+    return Installation(
+        executable=executable,
+        prefix=Path(facts["prefix"]),
+        version=_version_text(facts["version"]),
+        freethreaded=facts["freethreaded"],
+        paths={key: os.path.relpath(path, facts["prefix"]) for key, path in facts["paths"].items()},
+        config=facts["config"],
+        pip=facts["pip"],
+    )
+
+
+def _ask_what_it_is(python: Path) -> Dict[str, Any]:
+    facts = ask(python, _QUESTIONS)
+    reason = _reason_against(facts) if isinstance(facts, dict) else "it is no Python"
+    if reason:
+        raise PackError(f"'{python}' cannot be packed: {reason}")
+    assert isinstance(facts, dict)  # noqa: S101 - the line above refused everything else; this tells mypy.
+    return facts
+
+
+def _reason_against(facts: Dict[str, Any]) -> str:
+    implementation, version = facts.get("implementation"), facts.get("version") or [0, 0]
+    if implementation != "cpython":
+        return f"it is {implementation!r}, wanted CPython"
+    if tuple(version[:2]) < OLDEST:
+        return "it is CPython {}.{}, wanted 3.8 or later".format(*version)
+    if facts["platform"] != "linux":
+        return f"only interpreters for Linux are, this is one for {facts['platform']!r}"
+    if facts["debug"]:
+        return "it is a debug build, which extension modules of other builds do not fit"
+    if facts["in_build_tree"]:
+        return "it runs from the folder it was built in, wanted an installed one ('make install')"
+    return ""
+
+
+def _refuse_layout(executable: Path, facts: Dict[str, Any]) -> None:
+    """Refuse what is not in a folder of its own; real paths, since a prefix may be a link to another (pyenv's 3.12)."""
+    prefix = os.path.realpath(facts["prefix"])
+    reason = hint = ""
+    outside = [path for path in facts["paths"].values() if not _is_within(os.path.realpath(path), prefix)]
+    if prefix in ("/", "/usr"):
+        reason = f"it is part of the operating system, its files are spread over the folders of '{prefix}'"
+        hint = "pack one that was installed to a folder of its own, for example by pyenv"
+    elif (Path(prefix) / "conda-meta").is_dir():
+        reason = f"'{prefix}' is an environment of conda, whose packages cannot be told from the interpreter"
+        hint = "conda-pack makes such an environment relocatable; the setting 'python' uses it where it is"
+    elif os.path.realpath(facts["exec_prefix"]) != prefix:
+        reason = f"it is installed to two folders, '{prefix}' and '{facts['exec_prefix']}'"
+    elif outside:
+        reason = f"its prefix is '{prefix}', but a part of it is in '{outside[0]}'"
+    elif not facts["pip"]:
+        reason = "it has no module 'ensurepip', from which pip would be installed"
+    if reason:
+        raise PackError(f"'{executable}' cannot be packed: {reason}", hint=hint)
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _version_text(info: Sequence[Any]) -> str:
+    level = {"alpha": "a", "beta": "b", "candidate": "rc"}.get(info[3])
+    return "{}.{}.{}".format(*info) + (f"{level}{info[4]}" if level else "")

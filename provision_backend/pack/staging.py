@@ -1,0 +1,220 @@
+"""`Installation` → a staged tree: the files that an archive of it holds, at the places where they belong.
+
+The layout is that of python-build-standalone's ``install_only`` archives: ``bin``, ``include``, ``lib`` and ``share``,
+without test suites, byte code and static libraries, and with pip alone (below 3.12 setuptools, too) in site-packages.
+What a user installed is left behind. Nothing here makes the tree relocatable: see `provision_backend.pack.relocate`.
+"""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import hashlib
+import os
+import re
+import shutil
+import zipfile
+from pathlib import Path
+from typing import List, Tuple
+
+from ..errors import PackError
+from .installed import Installation
+
+__all__ = ["copy_installation", "install_bundled", "is_test_module", "relocatable_script"]
+
+# Test suites are the larger half of a standard library, and python-build-standalone leaves them out as well.
+_DROPPED_FOLDERS = {"__pycache__", "dist-packages", "idle_test", "site-packages", "test", "tests"}
+_TEST_MODULE = re.compile(r"_test\w*|_ctypes_test|_xxtestfuzz|xx(limited|subtype)\w*")
+# Static libraries and objects serve only whoever links CPython into a program of his own. The marker of PEP 668 is
+# the business of whoever unpacks.
+_DROPPED_FILES = re.compile(r".*\.[ao]|EXTERNALLY-MANAGED")
+# The shell reads the second line as a command, and Python reads the two lines as one string: python-build-standalone's
+# own scripts find their interpreter beside them in this way.
+_STUB = """#!/bin/sh
+'''exec' "$(dirname -- "$(realpath -- "$0")")/{program}" "$0" "$@"
+' '''
+"""
+
+
+def is_test_module(filename: str) -> bool:
+    """Tell whether an extension module belongs to CPython's own test suite: ``_testcapi.cpython-313-....so``."""
+    return _TEST_MODULE.fullmatch(filename.split(".")[0]) is not None
+
+
+def relocatable_script(program: str, body: str) -> str:
+    """Return a script that runs with the interpreter *program* in its own folder.
+
+    Args:
+        program: file name of the interpreter, ``python3.13``.
+        body: Python source without a ``#!`` line.
+    """
+    return _STUB.format(program=program) + body
+
+
+def copy_installation(installation: Installation, tree: Path) -> None:
+    """Copy the standard library, headers, programs and libpython.
+
+    Args:
+        installation: where from.
+        tree: where to; made, with its parents.
+
+    Raises:
+        PackError: a link leads out of the installation.
+        OSError: something cannot be read or written.
+    """
+    prefix, paths = installation.prefix, installation.paths
+    for key in ("stdlib", "platstdlib", "include"):
+        if (prefix / paths[key]).is_dir() and not (tree / paths[key]).exists():
+            _copy_folder(prefix / paths[key], tree / paths[key])
+    _copy_libraries(installation, tree / "lib")
+    _copy_programs(installation, tree / "bin")
+    for folder, pattern in _extras(installation):
+        for path in sorted((prefix / folder).glob(pattern)):
+            copy = _copy_folder if path.is_dir() else _copy_file
+            copy(path, tree / folder / path.name)
+    tag = installation.program[len("python") :]
+    _link(tree / "lib/pkgconfig/python3.pc", f"python-{tag}.pc")
+    _link(tree / "lib/pkgconfig/python3-embed.pc", f"python-{tag}-embed.pc")
+    _link(tree / "share/man/man1/python3.1", f"python{installation.minor}.1")
+
+
+def _extras(installation: Installation) -> List[Tuple[str, str]]:
+    """Return pairs of a folder and a pattern of what is copied from it if it is there."""
+    tag = installation.program[len("python") :]
+    # Tcl looks for its scripts beside its library.
+    tcl = [("lib", f"{name}[0-9]*") for name in ("tcl", "tk", "itcl", "thread", "tdbc", "Tix")]
+    return [
+        ("lib/pkgconfig", f"python-{tag}.pc"),
+        ("lib/pkgconfig", f"python-{tag}-embed.pc"),
+        ("share", "terminfo"),
+        ("share/man/man1", f"python{installation.minor}.1"),
+    ] + tcl
+
+
+def _copy_libraries(installation: Installation, lib: Path) -> None:
+    # Other versions may live in the same prefix, as in /usr/local.
+    wanted = (f"lib{installation.program}.so*", "libpython3t.so" if installation.freethreaded else "libpython3.so")
+    for folder in ("lib64", "lib"):
+        for pattern in wanted:
+            for path in sorted((installation.prefix / folder).glob(pattern)):
+                _copy_file(path, lib / path.name)
+
+
+def _copy_programs(installation: Installation, folder: Path) -> None:
+    program, minor = installation.program, installation.minor
+    _copy_file(installation.executable, folder / program)
+    for name in ("python", "python3", f"python{minor}"):
+        _link(folder / name, program)
+    scripts = {
+        f"{program}-config": "python3-config",
+        f"pydoc{minor}": "pydoc3",
+        f"idle{minor}": "idle3",
+        f"2to3-{minor}": "2to3",
+    }
+    for name, link in scripts.items():
+        source = installation.prefix / "bin" / name
+        if source.is_file():
+            _copy_file(source, folder / name)
+            _link(folder / link, name)
+
+
+def _link(link: Path, target: str) -> None:
+    if (link.parent / target).exists() and not os.path.lexists(str(link)):
+        link.symlink_to(target)
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    for folder, names, files in os.walk(str(source), onerror=_raise):
+        here = target / os.path.relpath(folder, str(source))
+        here.mkdir(parents=True, exist_ok=True)
+        names[:] = sorted(name for name in names if name not in _DROPPED_FOLDERS)
+        # os.walk counts a link to a folder as a folder, and does not follow it.
+        links = [name for name in names if (Path(folder) / name).is_symlink()]
+        for name in links + [name for name in sorted(files) if _is_kept(name)]:
+            _copy_file(Path(folder) / name, here / name, root=source)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _is_kept(name: str) -> bool:
+    return not _DROPPED_FILES.fullmatch(name) and not (name.endswith(".so") and is_test_module(name))
+
+
+def _copy_file(source: Path, target: Path, *, root: Path | None = None) -> None:
+    """Copy a file; a link stays one if it leads to something in *root* (its own folder), else its content is copied."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.lexists(str(target)):
+        return
+    if source.is_symlink():
+        aim = os.readlink(str(source))
+        inside = os.path.relpath(str(source.parent / aim), str(root or source.parent))
+        if not Path(aim).is_absolute() and not inside.startswith(".."):
+            target.symlink_to(aim)
+            return
+        if source.is_dir():
+            raise PackError(f"'{source}' is a link to the folder '{aim}', which is no part of the interpreter")
+    shutil.copyfile(str(source), str(target))
+    target.chmod(0o755 if os.access(str(source), os.X_OK) else 0o644)
+
+
+def install_bundled(installation: Installation, tree: Path) -> None:
+    """Install the pip that ensurepip carries, and below 3.12 its setuptools, as python-build-standalone does.
+
+    The wheels are unpacked here instead of running ensurepip, which would write the path of the staged tree into the
+    scripts and their hashes into RECORD: the same interpreter must give the same bytes every time.
+
+    Raises:
+        PackError: the standard library does not hold the wheel.
+
+    Source:
+        PEP 427, Installing a wheel; PEP 376, RECORD and INSTALLER.
+    """
+    bundled = tree / installation.paths["stdlib"] / "ensurepip" / "_bundled"
+    wheels = sorted(bundled.glob(f"pip-{installation.pip}-*.whl"))
+    if not wheels:
+        raise PackError(
+            f"'{installation.executable}' cannot be packed: its ensurepip does not hold pip {installation.pip}",
+            hint="distributions that take pip's wheel out of CPython put it into a folder of the system instead",
+        )
+    # Several may lie there after an update; the newest setuptools is the last one, since its versions have two digits.
+    site = tree / installation.paths["purelib"]
+    info = _install_wheel(wheels[-1], site)
+    scripts = [tree / "bin" / name for name in ("pip", "pip3", f"pip{installation.minor}")]
+    for script in scripts:
+        script.write_text(relocatable_script(installation.program, _script_source(info)), encoding="utf-8")
+        script.chmod(0o755)
+    _add_to_record(info, scripts)
+    # Several may lie there after an update. Its own scripts (easy_install) are no longer wanted by anyone.
+    for wheel in sorted(bundled.glob("setuptools-*.whl"))[-1:]:
+        _add_to_record(_install_wheel(wheel, site), [])
+
+
+def _install_wheel(wheel: Path, site: Path) -> Path:
+    """Unpack a wheel and return its ``.dist-info`` folder."""
+    with zipfile.ZipFile(str(wheel)) as archive:
+        archive.extractall(str(site))
+        return site / next(name for name in archive.namelist() if name.endswith(".dist-info/RECORD")).split("/")[0]
+
+
+def _script_source(info: Path) -> str:
+    # The wheel's other scripts are named for the Python that built it, not for the one that it is installed to.
+    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None)
+    parser.read(str(info / "entry_points.txt"), encoding="utf-8")
+    module, _, function = parser.get("console_scripts", "pip").partition(":")
+    return f'import sys\n\nfrom {module} import {function}\n\nif __name__ == "__main__":\n    sys.exit({function}())\n'
+
+
+def _add_to_record(info: Path, scripts: List[Path]) -> None:
+    installer, record = info / "INSTALLER", info / "RECORD"
+    installer.write_text("pip\n", encoding="ascii")
+    lines = record.read_text(encoding="utf-8").splitlines()
+    lines += [_record_line(path, info.parent) for path in [installer, *scripts]]
+    record.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _record_line(path: Path, site: Path) -> str:
+    content = path.read_bytes()
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode("ascii")
+    return f"{os.path.relpath(str(path), str(site))},sha256={digest},{len(content)}"

@@ -1,0 +1,1 @@
+"""Make a folder of an archive without trusting it."""
