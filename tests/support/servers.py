@@ -263,8 +263,9 @@ class _Handler(BaseHTTPRequestHandler):
         limit = min(bound for bound in (reply.cut, reply.stall, len(body)) if bound is not None)
         for start in range(0, limit, BLOCK):
             block = body[start : min(start + BLOCK, limit)]
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(block), block) if reply.chunked else block)
+            # Counted before it is written: the test may look at the count as soon as it has the last byte.
             seen.sent += len(block)
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(block), block) if reply.chunked else block)
         if reply.stall is not None:
             self.server.owner.stopped.wait(self.timeout)
         elif reply.chunked and limit == len(body):
