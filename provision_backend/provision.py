@@ -123,6 +123,7 @@ def _managed_or_system(wanted: Wanted, settings: Settings, reporter: Reporter, m
         # make the interpreter of a build depend on the network's mood.
         found = _system(wanted)
         if found is None:
+            exc.hint += "\nno interpreter of this machine satisfies it either; install one, or name a catalog and mirror"
             raise
         reporter.info(f"{exc.message}; using {found.executable} (CPython {found.version}) of this machine")
         return found
@@ -160,11 +161,30 @@ def _choose(wanted: Wanted, settings: Settings, reporter: Reporter) -> _Choice:
 
     cache = open_cache(settings)
     platform = current_platform(settings, cache)
-    archives = load_archives(settings, platform.triple, cache, reporter)
-    archive = select_archive(
-        archives, requires_python=wanted.requires_python, request=wanted.request, triple=platform.triple
-    )
+    triple, archives = _archives_for(platform, settings, cache, reporter)
+    archive = select_archive(archives, requires_python=wanted.requires_python, request=wanted.request, triple=triple)
     return _Choice(cache, platform, archive)
+
+
+def _archives_for(
+    platform: Platform, settings: Settings, cache: Cache, reporter: Reporter
+) -> Tuple[str, Tuple[Archive, ...]]:
+    """Return the triple to select for, with the microarchitecture level that the settings ask for, and its archives.
+
+    A level is checked on each use and not only before a download: a cache may be shared with another CPU, and the
+    wrong level ends in SIGILL in the middle of a build (uv#8499).
+    """
+    if settings.cpu_level in ("", "baseline"):
+        return platform.triple, load_archives(settings, platform.triple, cache, reporter)
+    from .host.cpu import leveled_triples
+    from .host.detection import check_archive_runs
+
+    for triple in leveled_triples(platform.triple, settings.cpu_level):
+        archives = load_archives(settings, triple, cache, reporter)
+        if settings.cpu_level != "auto" or any(archive.triple == triple for archive in archives):
+            check_archive_runs(platform, triple)
+            return triple, archives
+    return platform.triple, load_archives(settings, platform.triple, cache, reporter)
 
 
 def _find_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Interpreter]:
@@ -174,18 +194,18 @@ def _find_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> Opt
 def _lookup(wanted: Wanted, settings: Settings, choice: _Choice) -> Optional[Interpreter]:
     found = choice.cache.lookup(choice.archive)
     if found is None and settings.offline:
-        found = _other_published(wanted, choice.cache, choice.platform)
+        found = _other_published(wanted, choice)
     return found
 
 
-def _other_published(wanted: Wanted, cache: Cache, platform: Platform) -> Optional[Interpreter]:
+def _other_published(wanted: Wanted, choice: _Choice) -> Optional[Interpreter]:
     """Find another interpreter in the cache that will do; only asked offline, since the newest one is preferred."""
     from packaging.version import Version
 
     usable = (
         interpreter
-        for interpreter in cache.published()
-        if interpreter.triple == platform.triple
+        for interpreter in choice.cache.published()
+        if interpreter.triple == choice.archive.triple
         and wanted.accepts(interpreter.version, freethreaded=interpreter.freethreaded)
     )
     return max(usable, key=lambda interpreter: Version(interpreter.version), default=None)
@@ -201,10 +221,9 @@ def _provide_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> 
             f"{archive.filename} is not in the cache, and offline is set",
             hint=f"the cache is {cache.root}\nprovision it once with network, or name a shared cache or a local mirror",
         )
-    if not settings.target:
-        from .host.detection import check_archive_runs
+    from .host.detection import check_archive_runs
 
-        check_archive_runs(platform, archive.triple)
+    check_archive_runs(platform, archive.triple)
     build = _builder(archive, platform, settings, reporter)
     interpreter = cache.provide(archive, build, lock_timeout=settings.lock_timeout, reporter=reporter)
     if not settings.target:

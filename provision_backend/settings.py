@@ -59,6 +59,13 @@ OPTIONS: Tuple[Option, ...] = (
     Option("catalog", "text", "", "path or URL of a SHA256SUMS file that replaces the built-in catalog"),
     Option("target", "text", "", "the target triple, in place of what host detection finds"),
     Option(
+        "cpu-level",
+        "choice",
+        "",
+        "the x86-64 microarchitecture level of the archive; auto takes the highest that this CPU runs",
+        ("baseline", "v2", "v3", "v4", "auto"),
+    ),
+    Option(
         "preference",
         "choice",
         "managed",
@@ -88,6 +95,7 @@ class Settings:
     mirror: Tuple[str, ...] = ()
     catalog: str = ""
     target: str = ""
+    cpu_level: str = ""
     preference: str = "managed"
     offline: bool = False
     installer: str = ""

@@ -162,7 +162,8 @@ def test_find_says_when_there_is_no_such_archive(catalog: Path) -> None:
         1,
         "",
         f"provision-backend: no CPython archive satisfies python '3.11' on {TRIPLE}\n"
-        "  archives for this platform: 3.12.12, 3.13.9\n",
+        "  archives for this platform: 3.12.12, 3.13.9\n"
+        "  no interpreter of this machine satisfies it either; install one, or name a catalog and mirror\n",
     )
 
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import List
 
 import pytest
 
-from provision_backend.host.cpu import Cpu, missing_for_armv7, missing_for_level, read_cpu, select_level
+from provision_backend.host.cpu import (
+    Cpu,
+    leveled_triples,
+    missing_for_armv7,
+    missing_for_level,
+    read_cpu,
+    select_level,
+)
 
 BASE = "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat clflush mmx fxsr sse sse2 syscall nx lm"
 V2 = f"{BASE} pni ssse3 cx16 sse4_1 sse4_2 popcnt lahf_lm"
@@ -128,3 +136,26 @@ def test_this_machine_is_read() -> None:
     assert [missing_for_level(found, level) for level in range(1, select_level(found) + 1)] == [[]] * select_level(
         found
     )
+
+
+@pytest.mark.parametrize(
+    ("triple", "wanted", "expected"),
+    [
+        pytest.param("x86_64-unknown-linux-gnu", "v3", ["x86_64_v3-unknown-linux-gnu"], id="asked for"),
+        pytest.param("x86_64-unknown-linux-musl", "v4", ["x86_64_v4-unknown-linux-musl"], id="more than the CPU has"),
+        pytest.param(
+            "x86_64-unknown-linux-gnu",
+            "auto",
+            ["x86_64_v3-unknown-linux-gnu", "x86_64_v2-unknown-linux-gnu"],
+            id="auto, best first",
+        ),
+        pytest.param("aarch64-unknown-linux-gnu", "v3", ["aarch64-unknown-linux-gnu"], id="other architecture"),
+        pytest.param("x86_64_v2-unknown-linux-gnu", "auto", ["x86_64_v2-unknown-linux-gnu"], id="a target says it"),
+    ],
+)
+def test_a_wish_for_a_level_becomes_triples(tmp_path: Path, triple: str, wanted: str, expected: List[str]) -> None:
+    """A level that is asked for is taken by name; auto stops at what the CPU runs."""
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {V3}\n")
+
+    assert leveled_triples(triple, wanted, cpuinfo) == expected

@@ -16,7 +16,7 @@ from typing import Dict, FrozenSet, List, Optional, Set
 from ..errors import HostError
 from .rootfs import open_regular_file
 
-__all__ = ["CPUINFO", "Cpu", "missing_for_armv7", "missing_for_level", "read_cpu", "select_level"]
+__all__ = ["CPUINFO", "Cpu", "leveled_triples", "missing_for_armv7", "missing_for_level", "read_cpu", "select_level"]
 
 CPUINFO = Path("/proc/cpuinfo")
 # 2 KiB a processor: enough for 4096 of them.
@@ -98,6 +98,23 @@ def select_level(cpu: Optional[Cpu]) -> int:
         1 (the baseline) to 4.
     """
     return max([1] + [level for level in _LEVEL_FLAGS if cpu and not missing_for_level(cpu, level)])
+
+
+def leveled_triples(triple: str, wanted: str, cpuinfo: Path = CPUINFO) -> List[str]:
+    """Return the triples that a wish for a microarchitecture level comes down to, best first.
+
+    Args:
+        triple: target triple of the host; one that is not for x86_64, or names a level already, stays as it is.
+        wanted: ``v2``, ``v3``, ``v4``, or ``auto`` for the highest that the CPU runs.
+        cpuinfo: the kernel's description of the processors.
+
+    Returns:
+        One triple; for ``auto`` those of all levels that the CPU runs, without the baseline, and possibly none.
+    """
+    if not triple.startswith("x86_64-"):
+        return [triple]
+    levels = range(select_level(read_cpu(cpuinfo)), 1, -1) if wanted == "auto" else [int(wanted[1:])]
+    return [triple.replace("x86_64", f"x86_64_v{level}", 1) for level in levels]
 
 
 def missing_for_armv7(cpu: Cpu, *, hard_float: bool) -> List[str]:
