@@ -12,10 +12,15 @@ import json
 import os
 import signal
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from .errors import InterpreterError
+from .lifetime import child_options, communicate
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 __all__ = [
     "DROPPED_VARIABLES",
@@ -56,6 +61,10 @@ _NOT_STARTED = {
 }
 
 
+_GRACE = 3.0
+"""Seconds that a program has to end when it is asked to; then it is killed."""
+
+
 @dataclass(frozen=True)
 class CompletedOutput:
     """What a program left behind when it ended."""
@@ -88,19 +97,23 @@ def run_quiet(
     """
     import subprocess
 
-    program = str(command[0])
     try:
-        done = subprocess.run(
-            command, env=env, cwd=cwd, timeout=timeout, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        returncode, output, errors = _run(
+            command, env=env, cwd=cwd, timeout=timeout, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
     except subprocess.TimeoutExpired:
+        program = str(command[0])
         raise InterpreterError(f"{program!r} did not end within {timeout:g} seconds and was killed") from None
-    except OSError as exc:
-        raise _not_started(program, exc) from exc
-    return CompletedOutput(done.returncode, _decode(done.stdout), _decode(done.stderr))
+    return CompletedOutput(returncode, _decode(output), _decode(errors))
 
 
-def run_visible(command: Sequence[str], *, env: Optional[Mapping[str, str]] = None, cwd: Optional[str] = None) -> int:
+def run_visible(
+    command: Sequence[str],
+    *,
+    env: Optional[Mapping[str, str]] = None,
+    cwd: Optional[str] = None,
+    stdout: Optional[int] = 2,
+) -> int:
     """Run a program without standard input, let it print to standard error, and return its exit status.
 
     Standard output stays ours: a command line with ``--json`` promises what stands there.
@@ -109,16 +122,15 @@ def run_visible(command: Sequence[str], *, env: Optional[Mapping[str, str]] = No
         command: the program and its arguments.
         env: all environment variables of the child; None: those of this process.
         cwd: working directory of the child; None: this one.
+        stdout: file descriptor for what it prints; None: our standard output, for what stands in for this process.
 
     Raises:
         InterpreterError: it could not be started.
     """
-    import subprocess
-
-    try:
-        return subprocess.run(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=2, check=False).returncode
-    except OSError as exc:
-        raise _not_started(str(command[0]), exc) from exc
+    # What we have said so far stands before what the program says, also in a pipe.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return _run(command, env=env, cwd=cwd, stdout=stdout)[0]
 
 
 def clean_environment(base: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
@@ -170,6 +182,78 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return str(number)
+
+
+def _run(command: Sequence[str], *, timeout: Optional[float] = None, **options: Any) -> Tuple[int, bytes, bytes]:
+    """Run a program to its end; it does not outlive this process, nor a frontend that a hook follows."""
+    import subprocess
+
+    with _passing_on_sigterm() as running:
+        try:
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, **child_options(), **options)
+        except OSError as exc:
+            raise _not_started(str(command[0]), exc) from exc
+        with child:
+            running.adopt(child)
+            try:
+                output, errors = communicate(child, timeout)
+            except BaseException:
+                # Mostly Ctrl-C: the child has had the signal too, and communicate() has given it a moment.
+                _end(child)
+                raise
+    return child.returncode, output, errors
+
+
+def _end(child: Popen[bytes]) -> None:
+    from subprocess import TimeoutExpired
+
+    child.terminate()
+    try:
+        child.wait(_GRACE)
+    except TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+class _Running:
+    """The child of the moment, which gets the SIGTERM that this process gets."""
+
+    def __init__(self) -> None:
+        self.child: Optional[Popen[bytes]] = None
+        self.terminated = False
+
+    def adopt(self, child: Popen[bytes]) -> None:
+        self.child = child
+        if self.terminated:
+            child.terminate()
+
+    def pass_on(self, _number: int, _frame: object) -> None:
+        self.terminated = True
+        if self.child is not None:
+            self.child.terminate()
+
+
+@contextmanager
+def _passing_on_sigterm() -> Iterator[_Running]:
+    """Let a SIGTERM end the child first and then this process, which would otherwise leave it running.
+
+    A terminal sends its signals to the whole group; ``kill``, tox and containers send them to one process. A handler
+    that the frontend has set is left alone, and only the main thread can set one.
+    """
+    import threading
+
+    running = _Running()
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield running
+        return
+    signal.signal(signal.SIGTERM, running.pass_on)
+    try:
+        yield running
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if running.terminated:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _is_dropped(name: str) -> bool:

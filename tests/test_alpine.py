@@ -112,8 +112,9 @@ def outside(*arguments: str, environ: Mapping[str, str]) -> Dict[str, Any]:
 def loader_of(path: Path) -> str:
     """Return PT_INTERP of an executable, without our own reader of ELF files."""
     with path.open("rb") as file:
-        segments = ELFFile(file).iter_segments("PT_INTERP")
-        return str(next(segments).get_interp_name())
+        # pyelftools' type hints know the base class of segments only.
+        segment: Any = next(ELFFile(file).iter_segments("PT_INTERP"))
+        return str(segment.get_interp_name())
 
 
 def test_detect_says_musl_and_its_version_and_why(host: AlpineHost) -> None:

@@ -290,7 +290,7 @@ def need_a_newer_glibc(tree: Path) -> None:
     content = bytearray(program.read_bytes())
     with program.open("rb") as file:
         elf = ELFFile(file)
-        section = elf.get_section_by_name(".gnu.version_r")
+        section: Any = elf.get_section_by_name(".gnu.version_r")
         wanted = [version for _, versions in section.iter_versions() for version in versions]
         highest = max((version for version in wanted if re.fullmatch(r"GLIBC_2\.\d\d", version.name)), key=by_name)
         name = elf.get_section(section["sh_link"])["sh_offset"] + highest["vna_name"]

@@ -12,9 +12,10 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..errors import ProjectError, ProvisionError
+from ..lifetime import follow_frontend
 from ..project import Project, read_project
 from ..report import Reporter
 from ..settings import Settings, load_settings, strip_settings
@@ -83,15 +84,28 @@ def build(hook: str, directory: str, config_settings: Optional[Mapping[str, Any]
         config_settings: as the frontend gave them.
         metadata: for the hooks that have it, ``metadata_directory``.
     """
+    follow_frontend()
     with _user_errors():
         opened = open_build(config_settings)
         arguments = (directory, opened.config_settings, *metadata)
         with _guarded(opened.project):
             if not opened.plan.provision and passthrough.serves(opened.project, hook, opened.config_settings):
                 return passthrough.call_hook(opened.project, hook, *arguments)
-            from . import provisioned
+            return _build_apart(opened, hook, arguments)
 
-            return provisioned.call_hook(opened, hook, arguments)
+
+def _build_apart(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
+    from . import provisioned
+    from .forward import UnsupportedOperation
+
+    try:
+        return provisioned.call_hook(opened, hook, arguments)
+    except UnsupportedOperation as exc:
+        if opened.plan.provision:
+            raise
+        # The frontend, which looks for the class when the exception is there, finds that of this process's backend.
+        theirs = getattr(passthrough.load_backend(opened.project), "UnsupportedOperation", UnsupportedOperation)
+        raise theirs(str(exc)) from None
 
 
 def _unmet_static(project: Project) -> List[str]:
@@ -129,7 +143,7 @@ def _guarded(project: Project) -> Iterator[None]:
         yield
     finally:
         if before is None:
-            del os.environ[_ACTIVE]
+            os.environ.pop(_ACTIVE, None)  # A real backend may have removed it.
         else:
             os.environ[_ACTIVE] = before
 

@@ -12,6 +12,7 @@ What may come from the environment and what must not: `provision_backend.process
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -19,23 +20,28 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, List, Optional, Protocol, Sequence, Tuple
 
 from ..errors import BuildEnvironmentError
-from ..processes import clean_environment, run_quiet, run_visible
+from ..processes import clean_environment, run_quiet
 from ..report import Reporter
 from ..settings import Settings
-from .installers import find_uv, install_command, supports_python_option
+from .installers import Installer, find_uv, last_lines, supports_python_option
+from .variables import host_variables
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
 
-__all__ = ["BuildEnvironment", "CurrentEnvironment", "HookEnvironment", "existing_environment", "open_environment"]
+__all__ = [
+    "BuildEnvironment",
+    "CurrentEnvironment",
+    "HookEnvironment",
+    "existing_environment",
+    "frontend_run",
+    "open_environment",
+]
 
 _STATE = "provision-backend.json"
-
-_INSTALL_TIMEOUT = 3600.0
-"""Seconds an installer may take; a build dependency without a wheel is compiled in that time."""
 
 
 class HookEnvironment(Protocol):
@@ -105,7 +111,7 @@ class BuildEnvironment:
         environ["PATH"] = os.pathsep.join([scripts, environ["PATH"]]) if environ.get("PATH") else scripts
         # uv, CMake's FindPython and meson take the environment from here.
         environ["VIRTUAL_ENV"] = str(self.path)
-        environ.update(_certificates(self.interpreter, environ))
+        environ.update(host_variables(self.interpreter, environ))
         return environ
 
     def install(self, requirements: Sequence[str], *, what: str) -> None:
@@ -122,8 +128,8 @@ class BuildEnvironment:
         if not missing:
             return
         self.reporter.detail(f"installing {what} under CPython {self.interpreter.version}: {', '.join(missing)}")
-        command, environ = install_command(self.interpreter, self.python, self.settings, self.environ())
-        self._run_installer([*command, *missing], environ, what)
+        installer = Installer(self.interpreter, self.python, self.settings, self.reporter)
+        installer.install(missing, environ=self.environ(), cwd=str(self.source), what=what)
         self.installed += tuple(missing)
         self.save()
 
@@ -133,20 +139,6 @@ class BuildEnvironment:
         temporary = self.path / f"{_STATE}.{os.getpid()}"
         temporary.write_text(json.dumps(state), encoding="utf-8")
         os.replace(str(temporary), str(self.path / _STATE))
-
-    def _run_installer(self, command: List[str], environ: Dict[str, str], what: str) -> None:
-        if self.reporter.verbosity:
-            returncode, output = run_visible(command, env=environ, cwd=str(self.source)), ""
-        else:
-            done = run_quiet(command, env=environ, cwd=str(self.source), timeout=_INSTALL_TIMEOUT)
-            returncode, output = done.returncode, (done.stdout + done.stderr).strip()
-        if returncode == 0:
-            return
-        raise BuildEnvironmentError(
-            f"could not install {what} under CPython {self.interpreter.version}: "
-            f"{_installer_name(command)} ended with exit status {returncode}",
-            hint=_tail(output),
-        )
 
 
 def open_environment(
@@ -171,13 +163,22 @@ def open_environment(
         if _load_state(environment):
             return environment
         if _claim(path):
-            _create(environment)
-            environment.install(requires, what="the real backend's requirements")
-            environment.save()
+            _fill(environment, requires)
             return environment
     raise BuildEnvironmentError(
         f"no folder for a build environment is free in {shared}", hint="remove the folder and build again"
     )
+
+
+def _fill(environment: BuildEnvironment, requires: Sequence[str]) -> None:
+    try:
+        _create(environment)
+        environment.install(requires, what="the real backend's requirements")
+        environment.save()
+    except BaseException:
+        # In tox's lasting environment, failed ones would take all the names that there are.
+        shutil.rmtree(str(environment.path), ignore_errors=True)
+        raise
 
 
 def existing_environment(
@@ -192,6 +193,11 @@ def existing_environment(
         if _load_state(environment):
             return environment
     return None
+
+
+def frontend_run() -> str:
+    """Tell one run of a frontend from the next: all its hook processes have the same parent."""
+    return str(os.getppid())
 
 
 def _environment_key(interpreter: Interpreter, requires: Sequence[str]) -> str:
@@ -222,11 +228,11 @@ def _places(shared: Optional[Path], key: str) -> List[Path]:
 
     This needs no lock: who makes the folder owns it, and its state file says that it is complete.
     """
-    if shared is None:
-        return [_private_folder() / key]
-    return [shared / (key + suffix) for suffix in ("", "-1", "-2", "-3", "-4", "-5", "-6", "-7")]
+    folder = shared or _private_folder()
+    return [folder / (key + suffix) for suffix in ("", "-1", "-2", "-3", "-4", "-5", "-6", "-7")]
 
 
+@functools.lru_cache(maxsize=None)  # A frontend may call many hooks in one process.
 def _private_folder() -> Path:
     import atexit
     import tempfile
@@ -270,30 +276,5 @@ def _create(environment: BuildEnvironment) -> None:
     if done.returncode != 0:
         raise BuildEnvironmentError(
             f"{interpreter.executable} could not make a virtual environment: exit status {done.returncode}",
-            hint=_tail((done.stdout + done.stderr).strip()),
+            hint=last_lines(done.stdout + done.stderr),
         )
-
-
-def _certificates(interpreter: Interpreter, environ: Mapping[str, str]) -> Dict[str, str]:
-    """Say where the host keeps its CA certificates, to a standalone CPython that looks in Debian's place only.
-
-    Its OpenSSL has ``/etc/ssl`` compiled in, which RHEL 8 and Fedora 33 and older do not have (uv#16703,
-    python-build-standalone#858).
-    """
-    if interpreter.source != "managed" or environ.get("SSL_CERT_FILE") or environ.get("SSL_CERT_DIR"):
-        return {}
-    if os.path.exists("/etc/ssl/cert.pem") or os.path.isdir("/etc/ssl/certs"):
-        return {}
-    for bundle in ("/etc/pki/tls/certs/ca-bundle.crt", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"):
-        if os.path.exists(bundle):
-            return {"SSL_CERT_FILE": bundle}
-    return {}
-
-
-def _installer_name(command: Sequence[str]) -> str:
-    return "uv" if os.path.basename(command[0]).startswith("uv") else "pip"
-
-
-def _tail(output: str) -> str:
-    lines = [line for line in output.splitlines() if line.strip()]
-    return "\n".join(lines[-15:])

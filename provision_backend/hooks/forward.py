@@ -6,6 +6,7 @@ standard input (tox sends its commands there), writes to our own standard output
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -15,16 +16,25 @@ from typing import TYPE_CHECKING, Any, Iterator, List, Mapping, Optional, Sequen
 from ..errors import BackendError, HookFailedError
 from ..processes import run_visible, signal_name
 from ..project import Project
-from .environment import HookEnvironment
+from .environment import BuildEnvironment, HookEnvironment, frontend_run
 
 if TYPE_CHECKING:
     from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller
 
-__all__ = ["UnsupportedOperation", "call_hook", "get_requires", "import_advice", "probe_hooks"]
+__all__ = ["UnsupportedOperation", "call_hook", "get_requires", "import_advice", "known_hooks", "probe_hooks"]
+
+_HOOKS = (
+    "build_wheel",
+    "build_sdist",
+    "build_editable",
+    "prepare_metadata_for_build_wheel",
+    "prepare_metadata_for_build_editable",
+)
 
 _PROBE = """
 import importlib, json, os, sys
-sys.path[:0] = json.loads(sys.argv[2])
+# The empty path is the source tree, which a hook does not see either.
+sys.path[:] = json.loads(sys.argv[2]) + [path for path in sys.path if path]
 module, _, path = sys.argv[1].partition(":")
 backend = importlib.import_module(module)
 for name in filter(None, path.split(".")):
@@ -66,22 +76,36 @@ def get_requires(
         return list(getattr(_caller(project, environment, hook), hook)(config_settings))
 
 
+def known_hooks(project: Project, environment: BuildEnvironment) -> Optional[List[str]]:
+    """Return the hooks that the real backend has, asked once a build; None when it cannot be imported."""
+    # hatchling hides its metadata hooks from pip, which it knows by this variable. scikit-build-core decides by the
+    # project, which may have changed when tox uses its lasting environment again.
+    facts = ["PIP_BUILD_TRACKER" in os.environ, frontend_run(), str(project.root), project.build_backend]
+    circumstances = json.dumps(facts)
+    recorded = environment.hooks.get(circumstances)
+    if recorded is None:
+        recorded = probe_hooks(project, environment, _HOOKS)
+        if recorded is not None:
+            environment.hooks = {circumstances: recorded}
+            environment.save()
+    return recorded
+
+
 def probe_hooks(project: Project, environment: HookEnvironment, names: Sequence[str]) -> Optional[List[str]]:
-    """Ask which optional hooks the real backend has; None when it cannot be imported.
+    """Ask which hooks the real backend has; None when it cannot be imported.
 
     hatchling and scikit-build-core decide that from the environment and the folder they are imported in, so the probe
     runs in those of a hook.
     """
-    import json
-
     from ..processes import run_quiet
 
     folders = [os.path.join(str(project.root), folder) for folder in project.backend_path]
     arguments = [project.build_backend, json.dumps(folders), json.dumps(list(names))]
     command = [environment.python, "-c", _PROBE, *arguments]
     done = run_quiet(command, env=environment.environ(), cwd=str(project.root))
-    match = re.search(r"^hooks=(\[.*\])$", done.stdout, re.MULTILINE)
-    return json.loads(match.group(1)) if match and done.returncode == 0 else None
+    # What the real backend prints when it is imported stands before the answer.
+    answers = re.findall(r"^hooks=(\[.*\])$", done.stdout, re.MULTILINE)
+    return json.loads(answers[-1]) if answers and done.returncode == 0 else None
 
 
 def _caller(project: Project, environment: HookEnvironment, hook: str) -> BuildBackendHookCaller:
@@ -91,7 +115,7 @@ def _caller(project: Project, environment: HookEnvironment, hook: str) -> BuildB
         cmd: Sequence[str], cwd: Optional[str] = None, extra_environ: Optional[Mapping[str, str]] = None
     ) -> None:
         environ = {**environment.environ(), **(extra_environ or {})}
-        returncode = run_visible(cmd, env=environ, cwd=cwd)
+        returncode = run_visible(cmd, env=environ, cwd=cwd, stdout=None)
         if returncode != 0:
             signal = signal_name(-returncode) if returncode < 0 else ""
             raise HookFailedError(hook, returncode, signal=signal)

@@ -10,16 +10,20 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import BuildEnvironmentError
+from ..processes import run_quiet, run_visible
+from ..report import Reporter
 from ..settings import Settings
+from .requirements import names_for, normalised_name
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
 
-__all__ = ["find_uv", "install_command", "supports_python_option"]
+__all__ = ["Installer", "find_uv", "last_lines", "supports_python_option"]
 
 # Each of these misdirects or empties the installation into a build environment; all were tried.
 _PIP_DROPPED = (
@@ -30,6 +34,8 @@ _PIP_DROPPED = (
     "PIP_DRY_RUN",
     "PIP_EDITABLE",
     "PIP_REQUIREMENT",
+    "PIP_GROUP",
+    "PIP_REQUIREMENTS_FROM_SCRIPT",
     "PIP_REQUIRE_HASHES",
     "PIP_NO_DEPS",
     "PIP_PYTHON",
@@ -45,9 +51,25 @@ _PIP_DROPPED = (
     "PIP_CONSTRAINT",
 )
 
+# An environment variable overrides a configuration file, where the same may stand. An empty one does not.
+_PIP_SET = {
+    "PIP_DRY_RUN": "0",
+    "PIP_REQUIRE_HASHES": "0",
+    "PIP_NO_DEPS": "0",
+    "PIP_CONSTRAINT": os.devnull,
+    "PIP_REQUIREMENT": os.devnull,
+    "PIP_NO_INPUT": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_NO_WARN_SCRIPT_LOCATION": "1",
+}
+
 _UV_DROPPED = (
     "UV_CONSTRAINT",
     "UV_OVERRIDE",
+    "UV_EXCLUDE",
+    "UV_PROJECT",
+    "UV_WORKING_DIR",
+    "UV_WORKING_DIRECTORY",
     "UV_REQUIRE_HASHES",
     "UV_TARGET",
     "UV_PREFIX",
@@ -58,33 +80,86 @@ _UV_DROPPED = (
     "UV_NO_DEPS",
 )
 
+# What a uv.toml, or the [tool.uv] of the project, says about the packages that the project runs with.
+_UV_OPTIONS = ("--deps", "--no-require-hashes", "--resolution", "highest")
 
-def install_command(
-    interpreter: Interpreter, python: str, settings: Settings, environ: Mapping[str, str]
-) -> Tuple[List[str], Dict[str, str]]:
-    """Return the command that installs what is appended to it, and its environment variables.
+_MISDIRECTED = {
+    "pip": "a configuration file of pip may say so: prefix, root",
+    "uv": "uv.toml, or tool.uv of the project, may say so: pip.target, pip.prefix, exclude-dependencies",
+}
 
-    Args:
-        interpreter: whose pip installs.
-        python: the build environment's interpreter.
-        settings: of this build.
-        environ: variables of a process in the build environment.
+_PACKAGES = ("lib/python*/site-packages", "lib64/python*/site-packages", "Lib/site-packages")
 
-    Raises:
-        BuildEnvironmentError: uv was asked for and there is none.
-    """
-    uv = find_uv(settings)
-    if uv:
-        cleaned = {name: value for name, value in environ.items() if name not in _UV_DROPPED}
-        command = [uv, "pip", "install", "--python", python, "--quiet"]
-        return command + _constraints(environ.get("UV_BUILD_CONSTRAINT")), cleaned
-    cleaned = {name: value for name, value in environ.items() if name not in _PIP_DROPPED}
-    cleaned.update(PIP_NO_INPUT="1", PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_WARN_SCRIPT_LOCATION="1")
-    command = [python, "-I", "-m", "pip"]
-    if supports_python_option(interpreter.pip):
-        command = [interpreter.executable, "-I", "-m", "pip", "--python", python]
-    command += ["install", "--quiet", "--no-user"]
-    return command + _constraints(environ.get("PIP_BUILD_CONSTRAINT")), cleaned
+_TIMEOUT = 3600.0
+"""Seconds an installer may take; a build dependency without a wheel is compiled in that time."""
+
+
+@dataclass(frozen=True)
+class Installer:
+    """Installs requirements into one build environment."""
+
+    interpreter: Interpreter
+    """What the environment is made of; its pip installs."""
+    python: str
+    """The environment's own interpreter."""
+    settings: Settings
+    reporter: Reporter
+
+    def install(self, requirements: Sequence[str], *, environ: Mapping[str, str], cwd: str, what: str) -> None:
+        """Install requirements, and see that they are there.
+
+        Args:
+            requirements: PEP 508 strings.
+            environ: variables of a process in the build environment.
+            cwd: where relative paths of find-links and constraints start.
+            what: what they are, for messages.
+
+        Raises:
+            BuildEnvironmentError: the installer failed, or installed somewhere else; or uv was asked for and there
+                is none.
+        """
+        command, cleaned = self._command(environ)
+        returncode, output = self._run([*command, *requirements], cleaned, cwd)
+        failed = f"could not install {what} under CPython {self.interpreter.version}: {_name(command)}"
+        if returncode != 0:
+            raise BuildEnvironmentError(f"{failed} ended with exit status {returncode}", hint=last_lines(output))
+        absent = self._absent(requirements)
+        if absent:
+            raise BuildEnvironmentError(
+                f"{failed} succeeded, and {', '.join(map(repr, absent))} is not in the build environment",
+                hint=_MISDIRECTED[_name(command)],
+            )
+
+    def _command(self, environ: Mapping[str, str]) -> Tuple[List[str], Dict[str, str]]:
+        uv = find_uv(self.settings)
+        if uv:
+            cleaned = {name: value for name, value in environ.items() if name not in _UV_DROPPED}
+            command = [uv, "pip", "install", "--python", self.python, "--quiet", *_UV_OPTIONS]
+            return command + _constraints(environ.get("UV_BUILD_CONSTRAINT")), cleaned
+        cleaned = {name: value for name, value in environ.items() if name not in _PIP_DROPPED}
+        cleaned.update(_PIP_SET)
+        command = [self.python, "-I", "-m", "pip"]
+        if supports_python_option(self.interpreter.pip):
+            command = [self.interpreter.executable, "-I", "-m", "pip", "--python", self.python]
+        command += ["install", "--quiet", "--no-user", "--target", ""]
+        return command + _constraints(environ.get("PIP_BUILD_CONSTRAINT")), cleaned
+
+    def _run(self, command: List[str], environ: Mapping[str, str], cwd: str) -> Tuple[int, str]:
+        if self.reporter.verbosity:
+            return run_visible(command, env=environ, cwd=cwd), ""
+        done = run_quiet(command, env=environ, cwd=cwd, timeout=_TIMEOUT)
+        return done.returncode, done.stdout + done.stderr
+
+    def _absent(self, requirements: Sequence[str]) -> List[str]:
+        """Return the names of what was to be installed and is not, though the installer may say so."""
+        import importlib.metadata
+
+        root = Path(self.python).parent.parent
+        folders = [str(folder) for pattern in _PACKAGES for folder in root.glob(pattern)]
+        found = importlib.metadata.distributions(path=folders)
+        there = {normalised_name(each.metadata["Name"] or "") for each in found}
+        wanted = names_for(requirements, self.interpreter.version)
+        return [name for name in wanted if normalised_name(name) not in there]
 
 
 def supports_python_option(pip_version: str) -> bool:
@@ -112,6 +187,16 @@ def find_uv(settings: Settings) -> str:
 def _own_uv() -> str:
     beside = Path(sys.executable).with_name("uv.exe" if os.name == "nt" else "uv")
     return str(beside) if beside.exists() else ""
+
+
+def last_lines(output: str) -> str:
+    """Return the end of what a program printed, as the hint of a message."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    return "\n".join(lines[-15:])
+
+
+def _name(command: Sequence[str]) -> str:
+    return "uv" if os.path.basename(command[0]).startswith("uv") else "pip"
 
 
 def _constraints(files: Optional[str]) -> List[str]:

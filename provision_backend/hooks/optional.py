@@ -7,7 +7,6 @@ or ends in a clear error.
 
 from __future__ import annotations
 
-import os
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from . import calls, passthrough
@@ -86,17 +85,7 @@ def _hooks_of_environment(build: calls.Build) -> Optional[List[str]]:
         reporter=build.reporter,
         source=build.project.root,
     )
-    if environment is None:
-        return None
-    # hatchling hides its metadata hooks from pip, which it knows by this variable.
-    circumstances = str("PIP_BUILD_TRACKER" in os.environ)
-    recorded = environment.hooks.get(circumstances)
-    if recorded is None:
-        recorded = forward.probe_hooks(build.project, environment, _NAMES)
-        if recorded is not None:
-            environment.hooks[circumstances] = recorded
-            environment.save()
-    return recorded
+    return None if environment is None else forward.known_hooks(build.project, environment)
 
 
 def _build_editable(

@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Tuple
 
-from ..errors import BackendError
+from ..errors import BackendError, BuildEnvironmentError, MissingDependencyError, ProvisionError
 from ..interpreter import Interpreter, inspect_interpreter
-from ..provision import provision
+from ..provision import provision, set_aside_damaged
 from . import forward
-from .environment import BuildEnvironment, open_environment
+from .environment import BuildEnvironment, frontend_run, open_environment
 from .passthrough import requires_hook
 from .plan import running_interpreter
 
@@ -37,14 +37,41 @@ def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
     Raises:
         ProvisionError: any of its subclasses.
     """
-    interpreter = _interpreter(build)
-    environment = open_build_environment(build, interpreter)
+    interpreter, environment = _open(build)
     _install_dynamic(build, environment, hook)
+    _check_hook(build, environment, hook)
     build.reporter.detail(f"{hook} of {build.project.build_backend} under {interpreter.executable}")
     result = forward.call_hook(build.project, environment, hook, *arguments)
     if build.plan.provision and hook in ("build_wheel", "build_editable"):
         _check_wheel(build, interpreter, Path(arguments[0], result), editable=hook == "build_editable")
     return result
+
+
+def _open(build: Build) -> Tuple[Interpreter, BuildEnvironment]:
+    interpreter = _interpreter(build)
+    try:
+        return interpreter, open_build_environment(build, interpreter)
+    except ProvisionError:
+        # Somebody may have damaged it since it was published; then a new one is made beside it.
+        if not set_aside_damaged(interpreter, build.settings, build.reporter):
+            raise
+    try:
+        interpreter = _interpreter(build)
+    except MissingDependencyError as exc:
+        # The frontend was asked for these packages while there seemed to be an interpreter.
+        raise BuildEnvironmentError(
+            f"the build environment could not be made of the damaged {interpreter.executable}",
+            hint=f"build again, and a new one is provisioned; this build has no package {exc.package!r} for that",
+        ) from None
+    return interpreter, open_build_environment(build, interpreter)
+
+
+def _check_hook(build: Build, environment: BuildEnvironment, hook: str) -> None:
+    """Refuse a hook that the real backend lacks; pyproject_hooks would end in an AttributeError of its own."""
+    known = forward.known_hooks(build.project, environment)
+    maker = "build_" + hook.rpartition("_")[2]  # Metadata can be had from what this hook makes.
+    if known is not None and hook not in known and maker not in known:
+        raise BackendError(f"the real backend {build.project.build_backend!r} has no hook {maker!r}")
 
 
 def open_build_environment(build: Build, interpreter: Interpreter) -> BuildEnvironment:
@@ -66,8 +93,10 @@ def _interpreter(build: Build) -> Interpreter:
 
 def _install_dynamic(build: Build, environment: BuildEnvironment, hook: str) -> None:
     asking = requires_hook(hook)
-    question = json.dumps([asking, build.config_settings], sort_keys=True, default=repr)
-    # The hooks of one build ask the same: pip's metadata step and its build step, for one.
+    # The hooks of one build ask the same: pip's metadata step and its build step, for one. tox uses its environment
+    # again for a project that may have changed, and then it is another question.
+    circumstances = [frontend_run(), str(build.project.root), build.project.build_backend]
+    question = json.dumps([asking, build.config_settings, *circumstances], sort_keys=True, default=repr)
     if question in environment.asked:
         return
     dynamic = forward.get_requires(build.project, environment, asking, build.config_settings)

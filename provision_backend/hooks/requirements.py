@@ -15,7 +15,14 @@ from ..project import OWN_NAME
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-__all__ = ["extra_requirements", "missing_extra", "require_extra", "unmet_requirements"]
+__all__ = [
+    "extra_requirements",
+    "missing_extra",
+    "names_for",
+    "normalised_name",
+    "require_extra",
+    "unmet_requirements",
+]
 
 
 def unmet_requirements(requirements: Iterable[str]) -> List[str]:
@@ -28,6 +35,27 @@ def unmet_requirements(requirements: Iterable[str]) -> List[str]:
         ProjectError: one of them is not a requirement; frontends that skip their dependency check let that pass.
     """
     return [text for text in requirements if not _is_met(text)]
+
+
+def names_for(requirements: Iterable[str], version: str) -> List[str]:
+    """Return the names of those requirements that apply to a CPython of another version on this host."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    other = {"python_version": ".".join(version.split(".")[:2]), "python_full_version": version, "extra": ""}
+    names = []
+    for text in requirements:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue  # A path, which an installer takes; its name is not known.
+        if requirement.marker is None or requirement.marker.evaluate(other):
+            names.append(requirement.name)
+    return names
+
+
+def normalised_name(name: str) -> str:
+    """Return the name of a distribution as PEP 503 normalises it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def extra_requirements(extra: str) -> Tuple[str, ...]:
@@ -94,14 +122,9 @@ def _find_distribution(name: str) -> Optional[importlib.metadata.Distribution]:
     except importlib.metadata.PackageNotFoundError:
         pass
     # Before 3.10 a name is found by its own spelling only: "zope-interface" is not that of zope.interface (bpo-44246).
-    wanted = _normalised(name)
+    wanted = normalised_name(name)
     candidates = importlib.metadata.distributions()
-    return next((found for found in candidates if _normalised(found.metadata["Name"] or "") == wanted), None)
-
-
-def _normalised(name: str) -> str:
-    """Normalise a name as PEP 503 has it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return next((found for found in candidates if normalised_name(found.metadata["Name"] or "") == wanted), None)
 
 
 def _fits(requirement: Requirement, distribution: importlib.metadata.Distribution) -> bool:

@@ -1,0 +1,3 @@
+"""Cannot be imported, since what it imports itself is not there."""
+
+import absent_helper

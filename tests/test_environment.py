@@ -1,0 +1,499 @@
+"""`BuildEnvironment`: which variables reach it, where it is made, and that hooks share it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping
+
+import pytest
+from packaging.version import Version
+from support.hosts import clean_environ, run_checked
+from support.real_interpreters import cache_folder, locked, usable_hosts
+from support.toys import ROOT, Host, another_interpreter, host_environment, project_of, toy_wheel
+
+from provision_backend.errors import BuildEnvironmentError
+from provision_backend.hooks import environment as subject
+from provision_backend.hooks.environment import (
+    BuildEnvironment,
+    CurrentEnvironment,
+    existing_environment,
+    frontend_run,
+    open_environment,
+)
+from provision_backend.hooks.variables import host_variables
+from provision_backend.interpreter import Interpreter, inspect_interpreter
+from provision_backend.report import Reporter
+from provision_backend.settings import Settings
+
+pytestmark = pytest.mark.slow
+
+DROPPED = {
+    "PYTHONHOME": "/nowhere",
+    "PYTHONPATH": "/nowhere",
+    "PYTHONPLATLIBDIR": "lib64",
+    "PYTHON_GIL": "0",
+    "PYTHONEXECUTABLE": "/nowhere/python",
+    "__PYVENV_LAUNCHER__": "/nowhere/python",
+    "_PYTHON_SYSCONFIGDATA_NAME": "_sysconfigdata_of_conda",
+    "_PYTHON_SYSCONFIGDATA_PATH": "/nowhere",
+    "_PYTHON_HOST_PLATFORM": "linux-z80",
+    "_PYTHON_PROJECT_BASE": "/nowhere",
+    "_PYPROJECT_HOOKS_BUILD_BACKEND": "provision_backend",
+    "_PYPROJECT_HOOKS_BACKEND_PATH": "/outer",
+    "_PYPROJECT_HOOKS_BACKEND_PATH_JSON": '["/outer"]',
+    "PEP517_BUILD_BACKEND": "provision_backend",
+    "PEP517_BACKEND_PATH": "/outer",
+    "_PIP_RUNNING_IN_SUBPROCESS": "1",
+    "_PIP_IN_BUILD_IGNORE_CONSTRAINTS": "1",
+    "SETUPTOOLS_EXT_SUFFIX": ".cp39-win_amd64.pyd",
+}
+KEPT = {
+    "PIP_BUILD_TRACKER": "/tmp/pip-build-tracker-x",
+    "PIP_INDEX_URL": "https://index.example/simple",
+    "PIP_BUILD_CONSTRAINT": "/constraints.txt",
+    "UV_INDEX": "https://index.example/simple",
+    "UV_BUILD_CONSTRAINT": "/constraints.txt",
+    "PYTHONSAFEPATH": "1",
+    "PYTHONOPTIMIZE": "1",
+    "PYTHONWARNINGS": "default",
+    "PYTHONDEVMODE": "1",
+    "PYTHONPYCACHEPREFIX": "/tmp/none",
+    "PYTHONUSERBASE": "/nowhere",
+    "PYTHONIOENCODING": "utf-8:backslashreplace",
+    "CONDA_PREFIX": "/conda",
+    "SETUPTOOLS_USE_DISTUTILS": "local",
+    "DIST_EXTRA_CONFIG": "/extra.cfg",
+    "SOURCE_DATE_EPOCH": "1700000000",
+    "ARCHFLAGS": "-arch arm64",
+    "MACOSX_DEPLOYMENT_TARGET": "11.0",
+    "CARGO_BUILD_TARGET": "x",
+    "CC": "cc",
+    "https_proxy": "http://127.0.0.1:1",
+}
+
+
+@pytest.fixture(scope="module")
+def interpreter() -> Interpreter:
+    return inspect_interpreter(another_interpreter().path)
+
+
+@pytest.fixture
+def make(tmp_path: Path, interpreter: Interpreter, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that opens an environment in a frontend's own, which is ``build-env-x``."""
+    monkeypatch.setattr(subject, "_disposable_folder", lambda: tmp_path / "build-env-x" / ".provision-backend")
+
+    def make(*requires: str, of: Interpreter = interpreter, **settings: Any) -> BuildEnvironment:
+        return open_environment(of, requires, settings=Settings(**settings), reporter=Reporter(), source=tmp_path)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def bare(interpreter: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuildEnvironment]:
+    """Return an environment of another interpreter that holds nothing."""
+    folder = tmp_path_factory.mktemp("bare")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(subject, "_disposable_folder", lambda: folder)
+        yield open_environment(interpreter, [], settings=Settings(), reporter=Reporter(), source=folder)
+
+
+def child(environment: BuildEnvironment, code: str = "json.dump(dict(os.environ), sys.stdout)") -> Any:
+    """Run the environment's own interpreter and return what it says."""
+    done = subprocess.run(
+        [environment.python, "-c", f"import json, os, sys\n{code}"],
+        env=environment.environ(),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+class TestVariables:
+    """What a process in a build environment of another interpreter sees (frontends 3.4)."""
+
+    @pytest.mark.parametrize("name", sorted(DROPPED))
+    def test_what_stops_or_misdirects_it_is_left_behind(
+        self, bare: BuildEnvironment, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        """The interpreter starts, in its environment, without the variable."""
+        monkeypatch.setenv(name, DROPPED[name])
+
+        assert name not in child(bare)
+        assert child(bare, "json.dump(sys.prefix, sys.stdout)") == str(bare.path)
+
+    @pytest.mark.parametrize("name", sorted(KEPT))
+    def test_what_builders_say_reaches_it(
+        self, bare: BuildEnvironment, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        """A variable that a real backend or an installer wants arrives as it is."""
+        monkeypatch.setenv(name, KEPT[name])
+
+        assert child(bare)[name] == KEPT[name]
+
+    def test_it_is_the_environment_that_tools_find(
+        self, bare: BuildEnvironment, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """PATH begins with it, VIRTUAL_ENV is it, and the user's site has no say (frontends 3.4)."""
+        monkeypatch.setenv("PATH", "/usr/bin")
+        monkeypatch.setenv("VIRTUAL_ENV", "/host/venv")
+        seen = child(bare)
+
+        assert seen["PATH"] == f"{bare.path}/bin:/usr/bin"
+        assert seen["VIRTUAL_ENV"] == str(bare.path)
+        assert seen["PYTHONNOUSERSITE"] == "1"
+
+    def test_a_missing_path_is_its_scripts_alone(self, bare: BuildEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An empty entry in PATH would be the current folder."""
+        monkeypatch.delenv("PATH")
+
+        assert bare.environ()["PATH"] == f"{bare.path}/bin"
+
+    def test_pips_sitecustomize_does_not_run_in_it(
+        self, bare: BuildEnvironment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """Pip's isolation puts one on PYTHONPATH that extends sys.path by packages of the host's version."""
+        (tmp_path / "sitecustomize.py").write_text("import sys; sys.path.append('/overlay')")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+        assert "/overlay" not in child(bare, "json.dump(sys.path, sys.stdout)")
+
+    def test_libraries_of_the_running_interpreters_tree_are_left_behind(
+        self, bare: BuildEnvironment, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """setup-python and Software Collections put them on LD_LIBRARY_PATH; others are what real backends need."""
+        monkeypatch.setattr(sys, "base_prefix", "/opt/python39")
+        monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/python39/lib:/opt/python39-extra/lib:/opt/cuda")
+
+        assert child(bare)["LD_LIBRARY_PATH"] == "/opt/python39-extra/lib:/opt/cuda"
+
+    @pytest.mark.parametrize("prefix", ["/usr", "/usr/local"])
+    def test_the_systems_libraries_stay(
+        self, bare: BuildEnvironment, monkeypatch: pytest.MonkeyPatch, prefix: str
+    ) -> None:
+        """A Python of the system shares its folders with everything else."""
+        monkeypatch.setattr(sys, "base_prefix", prefix)
+        monkeypatch.setenv("LD_LIBRARY_PATH", f"{prefix}/lib")
+
+        assert child(bare)["LD_LIBRARY_PATH"] == f"{prefix}/lib"
+
+    def test_an_environment_of_the_running_interpreter_keeps_its_libraries(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where it is the same tree, its libraries are the right ones."""
+        monkeypatch.setattr(sys, "base_prefix", "/opt/python39")
+
+        assert (
+            host_variables(
+                Interpreter("/opt/python39/bin/python3.9", "3.9.1"), {"LD_LIBRARY_PATH": "/opt/python39/lib"}
+            )
+            == {}
+        )
+
+    def test_the_current_environment_keeps_pips_overlay(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Under pip the build requirements are on PYTHONPATH; only the frontend's word to its own backend goes."""
+        for name in ("PYTHONPATH", "_PYPROJECT_HOOKS_BACKEND_PATH", "PEP517_BACKEND_PATH"):
+            monkeypatch.setenv(name, "/overlay")
+        seen = CurrentEnvironment().environ()
+
+        assert seen["PYTHONPATH"] == "/overlay"
+        assert [name for name in seen if name.startswith(("_PYPROJECT_HOOKS", "PEP517_"))] == []
+
+
+class TestCertificates:
+    """SSL_CERT_FILE for a standalone CPython; simulated hosts, by what their file systems hold."""
+
+    RHEL = "/etc/pki/tls/certs/ca-bundle.crt"
+    FEDORA = "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"
+
+    @pytest.mark.parametrize(
+        ("present", "source", "environ", "expected"),
+        [
+            pytest.param([RHEL], "managed", {}, {"SSL_CERT_FILE": RHEL}, id="RHEL 8"),
+            pytest.param([FEDORA], "managed", {}, {"SSL_CERT_FILE": FEDORA}, id="Fedora 33"),
+            pytest.param([RHEL, "/etc/ssl/cert.pem"], "managed", {}, {}, id="a bundle in Debian's place"),
+            pytest.param([RHEL, "/etc/ssl/certs"], "managed", {}, {}, id="a folder in Debian's place"),
+            pytest.param([], "managed", {}, {}, id="no certificates"),
+            pytest.param([RHEL], "system", {}, {}, id="an interpreter of the system knows its place"),
+            pytest.param([RHEL], "managed", {"SSL_CERT_FILE": "/mine"}, {}, id="the user's file"),
+            pytest.param([RHEL], "managed", {"SSL_CERT_DIR": "/mine"}, {}, id="the user's folder"),
+        ],
+    )
+    def test_certificates(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        present: List[str],
+        source: str,
+        environ: Mapping[str, str],
+        expected: Dict[str, str],
+    ) -> None:
+        """A host that keeps its certificates elsewhere is told to OpenSSL, and nothing else is (uv#16703)."""
+        monkeypatch.setattr(os.path, "exists", present.__contains__)
+        monkeypatch.setattr(os.path, "isdir", present.__contains__)
+
+        assert host_variables(Interpreter("/p", "3.13.1", source=source), environ) == expected
+
+
+class TestOpenEnvironment:
+    """`open_environment` and `existing_environment`."""
+
+    def test_the_second_hook_opens_what_the_first_made(self, make: Any) -> None:
+        """The environment and what is known of it are there again, and nothing is installed twice."""
+        first = make()
+        first.asked, first.hooks = ("question",), {"x": ["build_wheel"]}
+        first.save()
+        again = make()
+
+        assert (again.path, again.installed, again.asked, again.hooks) == (first.path, (), ("question",), first.hooks)
+
+    def test_there_is_none_before_it_is_made(self, make: Any, interpreter: Interpreter, tmp_path: Path) -> None:
+        """`existing_environment` makes nothing."""
+        more: Dict[str, Any] = {"settings": Settings(), "reporter": Reporter(), "source": tmp_path}
+
+        assert existing_environment(interpreter, [], **more) is None
+        assert list(tmp_path.iterdir()) == []
+        made = make()
+        found = existing_environment(interpreter, [], **more)
+        assert found is not None
+        assert found.path == made.path
+
+    def test_without_a_frontends_environment_none_is_found(
+        self, interpreter: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An environment of one process cannot be another's."""
+        monkeypatch.setattr(subject, "_disposable_folder", lambda: None)
+        more: Dict[str, Any] = {"settings": Settings(), "reporter": Reporter(), "source": tmp_path}
+
+        assert existing_environment(interpreter, [], **more) is None
+
+    def test_other_requirements_have_another_environment(self, make: Any) -> None:
+        """Tox keeps its environment when the project changes (frontends 3.3)."""
+        assert make().path != make("toy_one; python_version < '3'").path
+
+    @pytest.mark.parametrize("state", [None, "", "{}", "[]", '{"installed": 1, "asked": [], "hooks": {}}'])
+    def test_a_claimed_and_incomplete_folder_is_passed_over(self, make: Any, state: Any) -> None:
+        """A process that was killed, or is still at it, does not stop the next one."""
+        expected = make().path
+        shutil.rmtree(str(expected))
+        expected.mkdir()
+        if state is not None:
+            (expected / "provision-backend.json").write_text(state)
+        made = make()
+
+        assert made.path == expected.with_name(expected.name + "-1")
+        assert os.path.exists(made.python)
+
+    def test_an_environment_whose_interpreter_is_gone_is_passed_over(self, make: Any) -> None:
+        """A cache may have been emptied while tox kept its environment."""
+        made = make()
+        os.unlink(made.python)
+
+        assert make().path.name == made.path.name + "-1"
+
+    def test_eight_claimed_folders_are_an_error(self, make: Any) -> None:
+        """Who loops over crashes is told what to remove."""
+        first = make().path
+        for suffix in ("", "-1", "-2", "-3", "-4", "-5", "-6", "-7"):
+            folder = first.with_name(first.name + suffix)
+            shutil.rmtree(str(folder), ignore_errors=True)
+            folder.mkdir()
+        with pytest.raises(BuildEnvironmentError) as caught:
+            make()
+
+        assert str(caught.value) == (
+            f"no folder for a build environment is free in {first.parent}\n  remove the folder and build again"
+        )
+
+    def test_a_failed_installation_takes_no_folder(self, make: Any, tmp_path: Path) -> None:
+        """In tox's lasting environment, eight failures would otherwise be the end."""
+        with pytest.raises(BuildEnvironmentError, match="could not install the real backend's requirements under"):
+            make("toy-that-is-nowhere @ file:///nowhere/toy.whl")
+
+        assert list((tmp_path / "build-env-x" / ".provision-backend").iterdir()) == []
+
+    def test_a_folder_that_cannot_be_made_is_named(self, make: Any, tmp_path: Path) -> None:
+        """A file in the way is the system's error, said as ours."""
+        (tmp_path / "build-env-x").write_text("")
+        with pytest.raises(BuildEnvironmentError) as caught:
+            make()
+
+        message = str(caught.value)
+        assert message.startswith(f"could not make the folder {tmp_path}/build-env-x/.provision-backend/")
+        assert message.endswith(": Not a directory")
+
+    def test_an_interpreter_that_makes_no_environment(self, make: Any, tmp_path: Path) -> None:
+        """What the venv module says is the hint."""
+        program = tmp_path / "python3.13"
+        program.write_text("#!/bin/sh\necho no venv here >&2\nexit 3\n")
+        program.chmod(0o755)
+        with pytest.raises(BuildEnvironmentError) as caught:
+            make(of=Interpreter(str(program), "3.13.1", pip="24.0"))
+
+        assert str(caught.value) == (f"{program} could not make a virtual environment: exit status 3\n  no venv here")
+
+    def test_hooks_of_one_process_share_a_private_environment(self, interpreter: Interpreter, tmp_path: Path) -> None:
+        """Without a frontend's environment it is a temporary folder, which goes with the process."""
+        host = host_environment(tmp_path / "venv")
+        project = project_of(tmp_path / "toy", "from minimal import *")
+        env = {"PROVISION_BACKEND_PYTHON": interpreter.executable, "TMPDIR": str(tmp_path / "tmp")}
+        (tmp_path / "tmp").mkdir()
+        code = """
+import glob, json, os, provision_backend
+for out in ("a", "b"):
+    os.mkdir(out)
+    provision_backend.build_wheel(out)
+print(json.dumps(glob.glob(os.environ["TMPDIR"] + "/provision-backend-*/*")))
+"""
+        assert len(host.run(code, cwd=project, env=env)) == 1
+        assert list((tmp_path / "tmp").iterdir()) == []
+
+    def test_a_run_of_a_frontend_is_told_by_the_parent(self) -> None:
+        """All hook processes of build and pip have the frontend as their parent (frontends 1.1)."""
+        assert frontend_run() == str(os.getppid())
+
+
+REPORTS = """
+import json, os, sys
+from minimal import *
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    with open(os.environ["REPORT"], "a") as file:
+        file.write(json.dumps({"prefix": sys.prefix}) + "\\n")
+    return "toy-1.0-py3-none-any.whl"
+"""
+
+
+class TestPlaces:
+    """Where each frontend's hooks make the environment (frontends 1.4 and 3.3)."""
+
+    @pytest.mark.parametrize(
+        ("prefix", "variables", "inside"),
+        [
+            pytest.param("build-env-k3x", {}, True, id="build"),
+            pytest.param("cache/builds-v0/.tmpX", {}, True, id="uv"),
+            pytest.param("work/.tox/.pkg", {"TOX_ENV_DIR": "{prefix}"}, True, id="tox by its folder"),
+            pytest.param("work/.tox/.pkg", {"TOX_ENV_NAME": ".pkg"}, True, id="tox by its name"),
+            pytest.param("work/.tox/.pkg", {"TOX_ENV_NAME": ".pkg-cpython39"}, True, id="tox, one of several"),
+            pytest.param("work/.tox/py39", {"TOX_ENV_NAME": "py39"}, False, id="inside of a test environment"),
+            pytest.param("venv", {}, False, id="a user's own"),
+        ],
+    )
+    def test_place(
+        self, tmp_path: Path, interpreter: Interpreter, prefix: str, variables: Dict[str, str], inside: bool
+    ) -> None:
+        """It is inside what the frontend deletes or keeps for us, else in a temporary folder."""
+        folder = tmp_path / prefix
+        env = {name: value.format(prefix=folder) for name, value in variables.items()}
+        host = host_environment(folder)
+        place = self._build(host, tmp_path, interpreter, env)
+
+        assert (place.parent == folder / ".provision-backend") == inside
+        assert place.exists() == inside
+
+    @pytest.mark.parametrize(
+        "layout", ["pip-build-env-x/overlay/lib/python3.9/site-packages", "pip-build-env-x/lib/python3.9/site-packages"]
+    )
+    def test_place_of_both_kinds_of_pips_isolation(self, tmp_path: Path, interpreter: Interpreter, layout: str) -> None:
+        """Pip runs hooks under the user's own prefix, so its environment is told by where we are installed."""
+        overlay = tmp_path / layout
+        overlay.parent.mkdir(parents=True)
+        shutil.copytree(str(ROOT / "provision_backend"), str(overlay / "provision_backend"))
+        host = host_environment(tmp_path / "venv", paths=[overlay])
+
+        assert self._build(host, tmp_path, interpreter, {}).parent == tmp_path / "pip-build-env-x/.provision-backend"
+
+    def test_two_processes_at_once_both_build(self, tmp_path: Path, interpreter: Interpreter) -> None:
+        """The folder belongs to who makes it; the other one takes the next (frontends 6.16)."""
+        host = host_environment(tmp_path / "build-env-x")
+        project = project_of(tmp_path / "toy", REPORTS)
+        environ = {**host.environ, "PROVISION_BACKEND_PYTHON": interpreter.executable, "REPORT": str(tmp_path / "r")}
+        command = [str(host.python), "-c", "import provision_backend; provision_backend.build_wheel('.')"]
+        processes = [subprocess.Popen(command, cwd=str(project), env=environ) for _ in range(3)]
+
+        assert [process.wait(120) for process in processes] == [0, 0, 0]
+        prefixes = {json.loads(line)["prefix"] for line in (tmp_path / "r").read_text().splitlines()}
+        assert {Path(prefix).parent for prefix in prefixes} == {tmp_path / "build-env-x" / ".provision-backend"}
+
+    @staticmethod
+    def _build(host: Host, tmp_path: Path, interpreter: Interpreter, env: Dict[str, str]) -> Path:
+        project = project_of(tmp_path / "toy", REPORTS)
+        env.update(PROVISION_BACKEND_PYTHON=interpreter.executable, REPORT=str(tmp_path / "report"))
+        host.hook(project, "build_wheel", str(tmp_path), None, env=env)
+        return Path(json.loads((tmp_path / "report").read_text())["prefix"])
+
+
+def tree_without_pip(folder: Path, python: Path) -> Path:
+    """Make an installation of a real interpreter that has nothing in its site-packages; return its executable.
+
+    The executable is copied, since that is where Python looks for its library from; the library is linked.
+    """
+    facts = run_checked(
+        [str(python), "-I", "-c", "import os, sys; print(os.path.dirname(os.__file__)); print(sys.base_prefix)"],
+        clean_environ(),
+    ).split()
+    library, prefix = Path(facts[0]), Path(facts[1])
+    if prefix == Path("/usr"):
+        pytest.skip("an interpreter of the system cannot be copied")
+    copy = folder / library.relative_to(prefix)
+    (copy / "site-packages").mkdir(parents=True)
+    for entry in library.iterdir():
+        if entry.name not in ("site-packages", "__pycache__"):
+            (copy / entry.name).symlink_to(entry)
+    for entry in prefix.glob("lib/libpython*"):
+        (folder / "lib" / entry.name).symlink_to(entry)
+    (folder / "bin").mkdir()
+    executable = folder / "bin" / python.name
+    shutil.copy2(str(python), str(executable))
+    executable.chmod(executable.stat().st_mode | stat.S_IXUSR)
+    return executable
+
+
+class TestInterpretersWithLittlePip:
+    """Interpreters whose own pip cannot fill another environment."""
+
+    def test_no_pip_falls_back_to_ensurepip(self, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The environment then gets a pip of its own, from what every CPython carries."""
+        python = inspect_interpreter(tree_without_pip(tmp_path / "tree", another_interpreter().path))
+        toy_wheel(tmp_path / "wheels", "toy_one", "1.0")
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+        monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+        made = make("toy_one", of=python)
+
+        assert python.pip == ""
+        assert child(made, "import toy_one, pip; json.dump(toy_one.VERSION, sys.stdout)") == "1.0"
+
+    def test_an_old_pip_installs_from_inside(self, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Before 22.3 pip has no option --python (frontends 3.2)."""
+        hosts = [host for host in usable_hosts() if Version(host.version) < Version("3.12")]
+        if not hosts:
+            pytest.skip("no CPython that an old pip runs on")
+        host = hosts[0]
+        python = tree_without_pip(tmp_path / "tree", host.path)
+        install_old_pip(next(tmp_path.glob("tree/lib/python*/site-packages")))
+        toy_wheel(tmp_path / "wheels", "toy_one", "1.0")
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+        monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+        interpreter = inspect_interpreter(python)
+        made = make("toy_one", of=interpreter)
+
+        assert interpreter.pip == "22.2.2"
+        assert child(made, "import toy_one; json.dump(toy_one.VERSION, sys.stdout)") == "1.0"
+
+
+def install_old_pip(site: Path) -> None:
+    """Unpack pip 22.2.2, which is downloaded once."""
+    import zipfile
+
+    folder = cache_folder() / "wheels" / "old-pip"
+    with locked(cache_folder() / "wheels-old-pip.lock"):
+        if not list(folder.glob("pip-*.whl")):
+            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), "pip==22.2.2"]
+            if subprocess.run(command, env=clean_environ(), stderr=subprocess.DEVNULL).returncode:
+                pytest.skip("pip 22.2.2 cannot be downloaded")
+    with zipfile.ZipFile(str(next(folder.glob("pip-*.whl")))) as archive:
+        archive.extractall(str(site))

@@ -1,0 +1,392 @@
+"""`Installer`: what a builder has set for pip or uv does not misdirect it, and what should reach it does.
+
+The pip of a real second interpreter, and a real uv, install tiny wheels from a folder.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+from support.servers import ArchiveServer
+from support.toys import another_interpreter, toy_wheel
+
+from provision_backend.errors import BuildEnvironmentError
+from provision_backend.hooks import installers
+from provision_backend.hooks.installers import Installer, find_uv, last_lines, supports_python_option
+from provision_backend.interpreter import Interpreter, inspect_interpreter
+from provision_backend.processes import clean_environment
+from provision_backend.report import Reporter
+from provision_backend.settings import Settings
+
+BOTH = ["toy_one-2.0", "toy_two-1.0"]
+"""What is in the environment when all went well: the newest one, with its dependency."""
+
+
+class Place:
+    """An empty build environment and what installs into it."""
+
+    def __init__(self, folder: Path, interpreter: Interpreter, wheels: Path) -> None:
+        self.folder = folder
+        self.wheels = wheels
+        self.interpreter = interpreter
+        self.environ: Dict[str, str] = {}
+        command = [interpreter.executable, "-I", "-m", "venv", "--without-pip", str(folder / "env")]
+        subprocess.run(command, check=True, env=clean_environment())
+
+    def configure(self, variables: Dict[str, str], configuration: str, variable: str) -> None:
+        """Set variables and write a configuration file; ``{}`` stands for the place's folder."""
+        self.environ.update({name: value.replace("{}", str(self.folder)) for name, value in variables.items()})
+        if configuration:
+            path = self.folder / ("uv.toml" if variable.startswith("UV") else "pip.conf")
+            path.write_text(configuration.replace("{}", str(self.folder)))
+            self.environ[variable] = str(path)
+
+    def install(self, *requirements: str, verbosity: int = 0, **settings: Any) -> List[str]:
+        """Install and return what is there."""
+        installer = Installer(
+            self.interpreter,
+            str(self.folder / "env" / "bin" / "python"),
+            Settings(**settings),
+            Reporter(verbosity=verbosity),
+        )
+        environ = {**clean_environment(), **self.environ}
+        installer.install(requirements, environ=environ, cwd=str(self.folder), what="the toys")
+        return self.found()
+
+    def found(self) -> List[str]:
+        """Return what is installed, as name-version."""
+        folders = self.folder.glob("env/lib/python*/site-packages/toy_*.dist-info")
+        return sorted(path.name[: -len(".dist-info")] for path in folders)
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheels")
+    toy_wheel(folder, "toy_one", "1.0")
+    toy_wheel(folder, "toy_one", "2.0", ["toy_two"])
+    toy_wheel(folder, "toy_two", "1.0")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def interpreter() -> Interpreter:
+    return inspect_interpreter(another_interpreter().path)
+
+
+@pytest.fixture
+def pip(tmp_path: Path, interpreter: Interpreter, wheels: Path) -> Place:
+    place = Place(tmp_path, interpreter, wheels)
+    place.environ = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
+    return place
+
+
+@pytest.fixture
+def uv(tmp_path: Path, interpreter: Interpreter, wheels: Path) -> Place:
+    if not real_uv():
+        pytest.skip("uv is not installed")
+    place = Place(tmp_path, interpreter, wheels)
+    # Another file system than that of uv's cache makes it say so.
+    place.environ = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(wheels), "UV_LINK_MODE": "copy"}
+    return place
+
+
+def real_uv() -> str:
+    if importlib.util.find_spec("uv"):
+        from uv import find_uv_bin
+
+        return str(find_uv_bin())
+    return shutil.which("uv") or ""
+
+
+@pytest.mark.slow
+class TestPip:
+    """With the interpreter's own pip (frontends 3.5)."""
+
+    @pytest.mark.parametrize(
+        "variable",
+        [
+            "PIP_TARGET={}/elsewhere",
+            "PIP_PREFIX={}/elsewhere",
+            "PIP_ROOT={}/elsewhere",
+            "PIP_USER=1",
+            "PIP_DRY_RUN=1",
+            "PIP_EDITABLE={}",
+            "PIP_REQUIREMENT={}/missing",
+            "PIP_GROUP=dev",
+            "PIP_REQUIRE_HASHES=1",
+            "PIP_NO_DEPS=1",
+            "PIP_PYTHON={}/missing",
+            "PIP_ABI=cp38",
+            "PIP_PLATFORM=win32",
+            "PIP_IMPLEMENTATION=pp",
+            "PIP_PYTHON_VERSION=3.6",
+            "PIP_REPORT={}/elsewhere",
+            "PIP_CONSTRAINT={}/missing",
+            "PIP_REQUIRE_VIRTUALENV=1",
+            "PIP_IGNORE_INSTALLED=1",
+        ],
+    )
+    def test_a_variable_that_would_misdirect_it_does_not(self, pip: Place, variable: str) -> None:
+        """The package and its dependency land in the build environment, and nothing anywhere else."""
+        name, _, value = variable.partition("=")
+        pip.configure({name: value}, "", "")
+
+        assert pip.install("toy_one") == BOTH
+        assert sorted(path.name for path in pip.folder.iterdir()) == ["env"]
+
+    def test_the_flag_of_a_nested_pip_is_not_inherited(self, pip: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With it pip ignores --python, exits with 0, and fills its own environment: the shared cache."""
+        monkeypatch.setenv("_PIP_RUNNING_IN_SUBPROCESS", "1")
+
+        assert pip.install("toy_one") == BOTH
+
+    @pytest.mark.parametrize("section", ["install", "global"])
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "target = {}/elsewhere",
+            "user = true",
+            "dry-run = true",
+            "require-hashes = true",
+            "no-deps = true",
+            "constraint = {}/missing",
+            "requirement = {}/missing",
+            "python = {}/missing",
+        ],
+    )
+    def test_a_line_of_its_configuration_that_would_misdirect_it_is_overridden(
+        self, pip: Place, section: str, line: str
+    ) -> None:
+        """The same things may stand in a pip.conf, which is read for the indexes."""
+        pip.configure({}, f"[{section}]\n{line}\n", "PIP_CONFIG_FILE")
+
+        assert pip.install("toy_one") == BOTH
+        assert not (pip.folder / "elsewhere").exists()
+
+    @pytest.mark.parametrize("line", ["prefix = {}/elsewhere", "root = {}/elsewhere"])
+    def test_a_line_that_cannot_be_overridden_is_found_out(self, pip: Place, line: str) -> None:
+        """Pip exits with 0 and has filled another folder, so what should be there is looked for."""
+        pip.configure({}, f"[global]\n{line}\n", "PIP_CONFIG_FILE")
+        with pytest.raises(BuildEnvironmentError) as caught:
+            pip.install("toy_one", "Toy.Two>=1")
+
+        assert str(caught.value) == (
+            f"could not install the toys under CPython {pip.interpreter.version}: "
+            "pip succeeded, and 'toy_one', 'Toy.Two' is not in the build environment\n"
+            "  a configuration file of pip may say so: prefix, root"
+        )
+
+    def test_what_does_not_apply_is_not_missed(self, pip: Place) -> None:
+        """Markers are those of the interpreter that runs the real backend."""
+        minor = ".".join(pip.interpreter.version.split(".")[:2])
+
+        assert pip.install("toy_two", f"toy_one; python_version != '{minor}'") == ["toy_two-1.0"]
+
+    def test_a_path_is_installed_and_not_missed(self, pip: Place) -> None:
+        """A real backend may ask for what only its installer understands."""
+        assert pip.install(str(next(pip.wheels.glob("toy_two-*")))) == ["toy_two-1.0"]
+
+    def test_build_constraints_are_constraints_here(self, pip: Place) -> None:
+        """The installation is that of a build environment: PIP_BUILD_CONSTRAINT, one or more files (pip#13300)."""
+        pip.configure({"PIP_BUILD_CONSTRAINT": "{}/empty {}/old"}, "", "")
+        (pip.folder / "empty").write_text("")
+        (pip.folder / "old").write_text("toy_one<2\n")
+
+        assert pip.install("toy_one") == ["toy_one-1.0"]
+
+    def test_an_index_of_the_user_is_asked(self, pip: Place) -> None:
+        """Indexes reach it by variable and by configuration; the requests come to a server on loopback."""
+        listing = "".join(f'<a href="/files/{path.name}">{path.name}</a>' for path in pip.wheels.iterdir())
+        files = {f"/{kind}/{name}/": listing.encode() for kind in ("a", "b") for name in ("toy-one", "toy-two")}
+        with ArchiveServer(files) as server:
+            server.files.update({f"/files/{path.name}": path.read_bytes() for path in pip.wheels.iterdir()})
+            server.validators = {"Content-Type": "text/html"}
+            pip.environ = {"PIP_INDEX_URL": f"{server.url}/a", "PIP_NO_CACHE_DIR": "1"}
+            pip.configure({}, f"[global]\nextra-index-url = {server.url}/b\n", "PIP_CONFIG_FILE")
+
+            assert pip.install("toy_one") == BOTH
+            assert {"/a/toy-one/", "/b/toy-one/", "/files/toy_one-2.0-py3-none-any.whl"} <= set(server.paths)
+
+    def test_relative_links_start_at_the_source_tree(self, pip: Place) -> None:
+        """A project may bring its wheels along."""
+        shutil.copytree(str(pip.wheels), str(pip.folder / "vendor"))
+        pip.environ["PIP_FIND_LINKS"] = "vendor"
+
+        assert pip.install("toy_one") == BOTH
+
+    def test_a_failure_shows_what_pip_says(self, pip: Place) -> None:
+        """The message holds pip's own last lines."""
+        with pytest.raises(BuildEnvironmentError) as caught:
+            pip.install("toy_three")
+
+        message = str(caught.value)
+        version = pip.interpreter.version
+        assert message.startswith(
+            f"could not install the toys under CPython {version}: pip ended with exit status 1\n  "
+        )
+        assert "No matching distribution found for toy_three" in message
+
+    def test_what_pip_says_is_seen_when_asked_for(self, pip: Place, capfd: pytest.CaptureFixture[str]) -> None:
+        """With ``verbose`` its output goes to standard error as it comes, and is not repeated."""
+        with pytest.raises(BuildEnvironmentError) as caught:
+            pip.install("toy_three", verbosity=1)
+
+        seen = capfd.readouterr()
+        assert "\n" not in str(caught.value)
+        assert "No matching distribution found for toy_three" in seen.err
+        assert seen.out == ""
+
+
+@pytest.mark.slow
+class TestUv:
+    """With uv, on request or since it is the frontend (frontends 3.6)."""
+
+    @pytest.fixture(autouse=True)
+    def _uv_is_the_frontend(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("UV", real_uv())
+
+    @pytest.mark.parametrize(
+        "variable",
+        [
+            "UV_CONSTRAINT={}/missing",
+            "UV_OVERRIDE={}/missing",
+            "UV_EXCLUDE={}/missing",
+            "UV_REQUIRE_HASHES=1",
+            "UV_TARGET={}/elsewhere",
+            "UV_PREFIX={}/elsewhere",
+            "UV_PYTHON=3.6",
+            "UV_SYSTEM_PYTHON=1",
+            "UV_PROJECT_ENVIRONMENT={}/elsewhere",
+            "UV_PROJECT={}/missing",
+            "UV_WORKING_DIR={}/missing",
+            "UV_WORKING_DIRECTORY={}/missing",
+            "UV_RESOLUTION=lowest",
+            "UV_NO_DEPS=1",
+            "UV_PYTHON_PREFERENCE=only-managed",
+            "UV_MANAGED_PYTHON=1",
+            "UV_PYTHON_DOWNLOADS=never",
+            "VIRTUAL_ENV={}/missing",
+        ],
+    )
+    def test_a_variable_that_would_misdirect_it_does_not(self, uv: Place, variable: str) -> None:
+        """The package and its dependency land in the build environment, and nothing anywhere else."""
+        name, _, value = variable.partition("=")
+        uv.configure({name: value}, "", "")
+
+        assert uv.install("toy_one") == BOTH
+        assert sorted(path.name for path in uv.folder.iterdir()) == ["env"]
+
+    @pytest.mark.parametrize(
+        "line", ["no-deps = true", "require-hashes = true", 'resolution = "lowest"', 'python = "3.6"', "system = true"]
+    )
+    def test_a_line_of_its_configuration_that_would_misdirect_it_is_overridden(self, uv: Place, line: str) -> None:
+        """What uv.toml says is meant for the packages that a project runs with."""
+        uv.configure({}, f"[pip]\n{line}\n", "UV_CONFIG_FILE")
+
+        assert uv.install("toy_one") == BOTH
+
+    @pytest.mark.parametrize(
+        "text",
+        ['[pip]\ntarget = "{}/elsewhere"', '[pip]\nprefix = "{}/elsewhere"', 'exclude-dependencies = ["toy_one"]'],
+    )
+    def test_a_line_that_cannot_be_overridden_is_found_out(self, uv: Place, text: str) -> None:
+        """Uv exits with 0 and the package is not there."""
+        if text.startswith("exclude") and sys.version_info < (3, 9):
+            pytest.skip("the newest uv for this Python does not know it")
+        uv.configure({}, text, "UV_CONFIG_FILE")
+        with pytest.raises(BuildEnvironmentError) as caught:
+            uv.install("toy_one")
+
+        assert str(caught.value) == (
+            f"could not install the toys under CPython {uv.interpreter.version}: "
+            "uv succeeded, and 'toy_one' is not in the build environment\n"
+            "  uv.toml, or tool.uv of the project, may say so: pip.target, pip.prefix, exclude-dependencies"
+        )
+
+    def test_build_constraints_are_constraints_here(self, uv: Place) -> None:
+        """UV_BUILD_CONSTRAINT is for build environments, which this is."""
+        uv.configure({"UV_BUILD_CONSTRAINT": "{}/old"}, "", "")
+        (uv.folder / "old").write_text("toy_one<2\n")
+
+        assert uv.install("toy_one") == ["toy_one-1.0"]
+
+    def test_a_failure_names_uv(self, uv: Place) -> None:
+        """The message says which installer it was."""
+        with pytest.raises(BuildEnvironmentError, match=r"CPython .*: uv ended with exit status 1\n"):
+            uv.install("toy_three")
+
+    def test_pip_on_request_all_the_same(self, pip: Place) -> None:
+        """The setting ``installer`` stands above the frontend's own."""
+        pip.environ["UV_NO_INDEX"] = "1"
+
+        assert pip.install("toy_one", installer="pip") == BOTH
+
+
+class TestFindUv:
+    """`find_uv`."""
+
+    def test_it_is_not_taken_because_it_is_there(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """A silent switch would change which index wins (frontends 3.6)."""
+        program(tmp_path / "uv")
+        monkeypatch.setenv("PATH", str(tmp_path))
+
+        assert find_uv(Settings()) == ""
+        assert find_uv(Settings(installer="uv")) == str(tmp_path / "uv")
+
+    def test_that_of_the_frontend_comes_first(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """Uv tells its children where it is."""
+        program(tmp_path / "uv")
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setenv("UV", "/frontend/uv")
+
+        assert [find_uv(Settings(installer=name)) for name in ("", "uv", "pip")] == ["/frontend/uv", "/frontend/uv", ""]
+
+    def test_that_beside_the_running_interpreter_is_the_last(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """A virtual environment with uv in it need not be on PATH; without that it is an error."""
+        monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+        with pytest.raises(BuildEnvironmentError, match=r"^the installer uv was asked for, and no uv is on PATH$"):
+            find_uv(Settings(installer="uv"))
+        program(tmp_path / "uv")
+
+        assert find_uv(Settings(installer="uv")) == str(tmp_path / "uv")
+
+
+def program(path: Path) -> None:
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [("", False), ("9.0.1", False), ("22.2.2", False), ("22.3", True), ("23.0.1", True), ("26.0.dev0", True)],
+)
+def test_supports_python_option(version: str, expected: bool) -> None:
+    """``--python`` is there since pip 22.3."""
+    assert supports_python_option(version) is expected
+
+
+def test_last_lines_are_the_end_without_gaps() -> None:
+    """Of a long output the end says why."""
+    assert last_lines("\n\n".join(map(str, range(30)))) == "\n".join(map(str, range(15, 30)))
+
+
+def test_no_variable_is_both_set_and_dropped_but_what_overrides_a_file() -> None:
+    """What is set for pip wins over what was dropped."""
+    assert set(installers._PIP_SET) & set(installers._PIP_DROPPED) == {
+        "PIP_DRY_RUN",
+        "PIP_REQUIRE_HASHES",
+        "PIP_NO_DEPS",
+        "PIP_CONSTRAINT",
+        "PIP_REQUIREMENT",
+    }
+    assert os.path.exists(installers._PIP_SET["PIP_CONSTRAINT"])

@@ -1,0 +1,360 @@
+"""The real backend in this very process: it is as if we were not there."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+from support.toys import ROOT, Host, backend_packages, host_environment, in_process, project_of, toy_wheel
+
+from provision_backend.errors import BackendError
+from provision_backend.hooks import passthrough
+from provision_backend.project import Project, read_project
+
+VERSION = sys.version.split()[0]
+
+
+@pytest.fixture(autouse=True)
+def _process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give every test the modules and the path that it found."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name in ("toy_backend", "minimal"):
+            del sys.modules[name]
+
+
+def project(tmp_path: Path, backend: str = "from minimal import *", **more: Any) -> Project:
+    return read_project(project_of(tmp_path / "toy", backend, **more))
+
+
+class TestLoadBackend:
+    """`load_backend`."""
+
+    def test_in_tree_backends_come_first(self, tmp_path: Path) -> None:
+        """The folder of ``backend-path`` stands before all others, once (PEP 517)."""
+        mine = project(tmp_path)
+        backend = passthrough.load_backend(mine)
+        passthrough.load_backend(mine)
+
+        assert backend.__file__ == str(mine.root / "backends" / "toy_backend.py")
+        assert sys.path[0] == str(mine.root / "backends")
+        assert sys.path.count(sys.path[0]) == 1
+
+    def test_several_folders_keep_their_order(self, tmp_path: Path) -> None:
+        """The first folder wins."""
+        mine = dataclasses.replace(project(tmp_path), backend_path=("backends", "."))
+        passthrough.load_backend(mine)
+
+        assert sys.path[:2] == [str(mine.root / "backends"), str(mine.root)]
+
+    def test_an_object_of_a_module(self, tmp_path: Path) -> None:
+        """``module:object.attribute`` is looked up, as for setuptools' ``__legacy__``."""
+        mine = project(tmp_path, "class Api:\n  class inner: NAME = 1", name="toy_backend:Api.inner")
+
+        assert passthrough.load_backend(mine).NAME == 1
+
+    def test_an_object_that_is_missing(self, tmp_path: Path) -> None:
+        """The message has what Python says of it."""
+        with pytest.raises(BackendError) as caught:
+            passthrough.load_backend(project(tmp_path, "", name="toy_backend:Api"))
+
+        assert str(caught.value) == (
+            "the real backend 'toy_backend:Api' does not exist: module 'toy_backend' has no attribute 'Api'"
+        )
+
+    @pytest.mark.parametrize(
+        ("table", "hint"),
+        [
+            pytest.param(
+                'requires = ["toy_absent>=1"]', "not installed: toy_absent>=1", id="a requirement is not installed"
+            ),
+            pytest.param(
+                "", "tool.provision-backend.backend-path must lead to it, found backends", id="all are installed"
+            ),
+        ],
+    )
+    def test_a_module_that_is_missing(self, tmp_path: Path, table: str, hint: str) -> None:
+        """It is ours to say, since the frontend would name us (frontends 2.5)."""
+        with pytest.raises(BackendError) as caught:
+            passthrough.load_backend(project(tmp_path, name="toy_nowhere", table=table))
+
+        assert str(caught.value) == (
+            f"the real backend 'toy_nowhere' could not be imported under Python {VERSION}: "
+            f"No module named 'toy_nowhere'\n  {hint}"
+        )
+
+    def test_another_exception_passes(self, tmp_path: Path) -> None:
+        """What is no ImportError is the real backend's own affair."""
+        with pytest.raises(ZeroDivisionError):
+            passthrough.load_backend(project(tmp_path, "1 / 0"))
+
+
+class TestCalls:
+    """`call_hook`, `get_requires` and `requires_hook`."""
+
+    def test_the_answer_is_the_real_backends(self, tmp_path: Path) -> None:
+        """Arguments go in as they are, and what comes back is not touched."""
+        source = "def build_sdist(directory, settings=None): return directory, settings"
+
+        assert passthrough.call_hook(project(tmp_path, source), "build_sdist", "/out", {"a": 1}) == ("/out", {"a": 1})
+
+    @pytest.mark.parametrize(
+        "raised", ["ValueError('why')", "KeyError('why')", "SystemExit('why')", "AttributeError('why')"]
+    )
+    def test_exceptions_pass_unchanged(self, tmp_path: Path, raised: str) -> None:
+        """Type, arguments and traceback are those of a build without us."""
+        source = f"def build_sdist(directory, settings=None):\n    raise {raised}\n"
+        with pytest.raises(BaseException, match="why") as caught:
+            passthrough.call_hook(project(tmp_path, source), "build_sdist", "/out", None)
+
+        assert type(caught.value).__name__ == raised.partition("(")[0]
+        assert caught.value.args == ("why",)
+        assert Path(str(caught.traceback[-1].path)).name == "toy_backend.py"
+
+    def test_a_hook_that_is_missing(self, tmp_path: Path) -> None:
+        """PEP 517 wants this one of every backend."""
+        with pytest.raises(BackendError, match=r"^the real backend 'toy_backend' has no hook 'build_sdist'$"):
+            passthrough.call_hook(project(tmp_path, ""), "build_sdist", "/out", None)
+
+    @pytest.mark.parametrize(
+        ("source", "expected"),
+        [
+            pytest.param("", [], id="no such hook"),
+            pytest.param("def get_requires_for_build_wheel(settings): return ('a', 'b')", ["a", "b"], id="asked"),
+        ],
+    )
+    def test_get_requires(self, tmp_path: Path, source: str, expected: Any) -> None:
+        """A missing hook means no requirements (PEP 517)."""
+        assert passthrough.get_requires(project(tmp_path, source), "get_requires_for_build_wheel", None) == expected
+
+    @pytest.mark.parametrize(
+        ("hook", "asked"),
+        [
+            ("build_wheel", "wheel"),
+            ("build_sdist", "sdist"),
+            ("build_editable", "editable"),
+            ("prepare_metadata_for_build_wheel", "wheel"),
+            ("prepare_metadata_for_build_editable", "editable"),
+        ],
+    )
+    def test_requires_hook(self, hook: str, asked: str) -> None:
+        """Metadata need what the wheel needs."""
+        assert passthrough.requires_hook(hook) == f"get_requires_for_build_{asked}"
+
+
+ASKS = """
+def build_wheel(directory, settings=None, metadata=None): pass
+def get_requires_for_build_wheel(settings=None): return {requires}
+"""
+
+
+class TestServes:
+    """`serves`: whether this environment will do for a hook."""
+
+    @pytest.mark.parametrize(
+        ("source", "hook", "expected"),
+        [
+            pytest.param("", "build_wheel", True, id="a missing hook is reported here"),
+            pytest.param("", "prepare_metadata_for_build_wheel", False, id="metadata can be had from a wheel"),
+            pytest.param("def build_wheel(): pass", "build_wheel", True, id="a backend that asks for nothing"),
+            pytest.param(ASKS.format(requires="[]"), "build_wheel", True, id="no dynamic requirements"),
+            pytest.param(ASKS.format(requires="['pytest>=1']"), "build_wheel", True, id="met ones"),
+            pytest.param(ASKS.format(requires="['pytest>=999']"), "build_wheel", False, id="unmet ones"),
+            pytest.param(
+                ASKS.format(requires="['toy_absent; python_version < \"3\"']"),
+                "build_wheel",
+                True,
+                id="not for this Python",
+            ),
+        ],
+    )
+    def test_serves(self, tmp_path: Path, source: str, hook: str, expected: bool) -> None:
+        """Only dynamic requirements that nobody could install are a reason to build elsewhere."""
+        assert passthrough.serves(project(tmp_path, source), hook, None) is expected
+
+    def test_settings_reach_the_question(self, tmp_path: Path) -> None:
+        """A backend may ask for more on request, and the answer is that of a process of its own."""
+        source = ASKS.format(requires="[settings['need']]")
+
+        assert passthrough.serves(project(tmp_path, source), "build_wheel", {"need": "pytest"})
+        assert not passthrough.serves(project(tmp_path, source), "build_wheel", {"need": "toy_absent"})
+
+    def test_with_one_list_nothing_is_asked(self, tmp_path: Path) -> None:
+        """The frontend has asked already."""
+        mine = project(tmp_path, ASKS.format(requires="1 / 0"))
+        mine = dataclasses.replace(mine, one_list=True)
+
+        assert passthrough.serves(mine, "build_wheel", None)
+
+
+MANY_HOOKS = """
+import json, os, sys
+
+def state():
+    return [dict(os.environ), os.getcwd(), [path for path in sys.path if not path.endswith("backends")], sys.argv]
+
+before, outcomes = state(), []
+import provision_backend as backend
+for number in range(2):
+    for hook in json.loads({hooks!r}):
+        out = os.path.join(os.environ["OUT"], "%d-%s" % (number, hook))
+        os.mkdir(out)
+        try:
+            answer = getattr(backend, hook)(*([out] if not hook.startswith("get_") else []))
+        except BaseException as error:
+            answer = type(error).__name__
+        outcomes.append([hook, answer])
+print()
+print(json.dumps([outcomes, [pair for pair in zip(before, state()) if pair[0] != pair[1]]]))
+"""
+
+
+@pytest.mark.slow
+class TestManyHooksInOneProcess:
+    """tox runs all hooks in one process that lives on (frontends 1.5)."""
+
+    HOOKS = '["get_requires_for_build_sdist", "build_sdist", "get_requires_for_build_wheel", "build_wheel"]'
+
+    def test_a_toy_backend(self, tmp_path: Path) -> None:
+        """Environment, folder, path and arguments are as they were, also after the hook has exited."""
+        source = "from minimal import *\nimport sys\ndef build_sdist(directory, settings=None): sys.exit('no')"
+        mine = project_of(tmp_path / "toy", source)
+        code = MANY_HOOKS.format(hooks=self.HOOKS)
+        outcomes, changed = in_process(code, mine, env={"OUT": str(tmp_path)})
+
+        assert changed == []
+        assert outcomes == 2 * [
+            ["get_requires_for_build_sdist", []],
+            ["build_sdist", "SystemExit"],
+            ["get_requires_for_build_wheel", []],
+            ["build_wheel", "toy-1.0-py3-none-any.whl"],
+        ]
+
+    @pytest.mark.parametrize("fault", ["an unreadable project", "a wrong setting", "a refused recursion"])
+    def test_our_own_errors(self, tmp_path: Path, fault: str) -> None:
+        """Each is a SystemExit that leaves no trace."""
+        mine = project_of(tmp_path / "toy", "from minimal import *")
+        env = {"OUT": str(tmp_path)}
+        if fault == "an unreadable project":
+            (mine / "pyproject.toml").write_text("[")
+        elif fault == "a wrong setting":
+            env["PROVISION_BACKEND_OFFLINE"] = "maybe"
+        else:
+            env["_PROVISION_BACKEND_ACTIVE"] = f'["{mine}"]'
+        outcomes, changed = in_process(MANY_HOOKS.format(hooks=self.HOOKS), mine, env=env)
+
+        assert changed == []
+        assert {answer for _, answer in outcomes} == {"SystemExit"}
+
+    def test_setuptools(self, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+        """The real backend that runs ``setup.py`` does so several times."""
+        site = backend_packages(tmp_path_factory.mktemp("site"), "setuptools", "wheel")
+        mine = project_of(tmp_path / "toy", "", name="setuptools.build_meta", table='requires = ["setuptools"]')
+        (mine / "setup.py").write_text("from setuptools import setup\nsetup(py_modules=['toy'])\n")
+        (mine / "toy.py").write_text("")
+        text = (mine / "pyproject.toml").read_text().replace('backend-path = ["backends"]', "")
+        (mine / "pyproject.toml").write_text(text)
+        host = host_environment(tmp_path / "venv", paths=[ROOT, site])
+        code, seen = MANY_HOOKS.format(hooks=self.HOOKS), []
+        for number, backend in enumerate(("provision_backend", "setuptools.build_meta")):
+            (tmp_path / str(number)).mkdir()
+            env = {"OUT": str(tmp_path / str(number))}
+            seen.append(host.run(code.replace("provision_backend as", f"{backend} as"), cwd=mine, env=env))
+        (outcomes, ours), (_, theirs) = seen
+
+        assert [answer for hook, answer in outcomes if hook == "build_wheel"] == 2 * ["toy-1.0-py3-none-any.whl"]
+        # setuptools itself leaves something behind; we add nothing to that.
+        assert len(ours) == len(theirs)
+        assert all(difference(*mine) <= difference(*its) for mine, its in zip(ours, theirs))
+
+
+def difference(before: Any, after: Any) -> Any:
+    """Return what has changed: the names of variables, or the number of entries that came."""
+    if isinstance(before, dict):
+        return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    return len(after) - len(before)
+
+
+UNMET = """
+import os, sys
+from minimal import *
+def get_requires_for_build_wheel(settings=None): return ["toy_needed>=2"]
+def get_requires_for_build_sdist(settings=None): return ["toy_needed>=2"]
+class UnsupportedOperation(Exception): pass
+def build_sdist(directory, settings=None):
+    import toy_needed
+    raise UnsupportedOperation("no version control")
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    import toy_needed
+    return "|".join([toy_needed.VERSION, sys.version.split()[0], sys.prefix, str(os.getppid())])
+"""
+
+
+@pytest.mark.slow
+class TestUnmetDynamicRequirements:
+    """Dynamic requirements that no frontend could install (frontends 3.1)."""
+
+    @pytest.fixture
+    def host(self, tmp_path: Path) -> Host:
+        """Return a frontend's environment, with the tiny wheel at hand."""
+        host = host_environment(tmp_path / "build-env-x")
+        toy_wheel(tmp_path / "wheels", "toy_needed", "2.0")
+        host.environ.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path / "wheels"))
+        return host
+
+    def test_unmet_ones_have_an_environment_of_the_same_interpreter(self, tmp_path: Path, host: Host) -> None:
+        """The tiny wheel is installed where the real backend then runs."""
+        mine = project_of(tmp_path / "toy", UNMET)
+        version, python, prefix, _ = host.hook(mine, "build_wheel", str(tmp_path), None).split("|")
+
+        assert (version, python) == ("2.0", VERSION)
+        assert Path(prefix).parent == tmp_path / "build-env-x" / ".provision-backend"
+
+    def test_met_ones_are_served_in_process(self, tmp_path: Path, host: Host) -> None:
+        """Where the frontend's environment has them already, nothing is made."""
+        mine = project_of(tmp_path / "toy", UNMET)
+        with zipfile.ZipFile(str(tmp_path / "wheels" / "toy_needed-2.0-py3-none-any.whl")) as archive:
+            archive.extractall(str(next((tmp_path / "build-env-x").glob("lib/python*/site-packages"))))
+        _, _, prefix, _ = host.hook(mine, "build_wheel", str(tmp_path), None).split("|")
+
+        assert prefix == str(tmp_path / "build-env-x")
+        assert not (tmp_path / "build-env-x" / ".provision-backend").exists()
+
+    def test_an_sdist_that_cannot_be_made_is_told_as_the_frontend_expects(self, tmp_path: Path, host: Host) -> None:
+        """The frontend looks for the class in this process's backend, though another process raised it."""
+        from pyproject_hooks import UnsupportedOperation
+
+        mine = project_of(tmp_path / "toy", UNMET)
+        with pytest.raises(UnsupportedOperation, match="no version control"):
+            host.hook(mine, "build_sdist", str(tmp_path), None)
+
+    def test_hatchlings_editable_wheel_needs_editables(
+        self, tmp_path: Path, host: Host, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        """A real backend that asks: hatchling for a project whose files are not where they are imported from."""
+        site = backend_packages(tmp_path_factory.mktemp("site"), "hatchling", "packaging", "pyproject-hooks", "tomli")
+        host = host_environment(tmp_path / "build-env-y", paths=[ROOT, site], bare=True)
+        from support.hosts import wheelhouse
+
+        links = wheelhouse(Path(sys.executable), host.environ)
+        host.environ.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(links))
+        mine = project_of(tmp_path / "toy", "", name="hatchling.build", table='requires = ["hatchling"]')
+        text = (mine / "pyproject.toml").read_text().replace('backend-path = ["backends"]', "")
+        text += '[tool.hatch.build.targets.wheel]\nsources = ["src"]\nonly-include = ["src/toy"]\n'
+        text += "[tool.hatch.build.targets.editable]\n[tool.hatch.build]\ndev-mode-exact = true\n"
+        (mine / "pyproject.toml").write_text(text)
+        (mine / "src" / "toy").mkdir(parents=True)
+        (mine / "src" / "toy" / "__init__.py").write_text("")
+
+        asked = host.hook(mine, "get_requires_for_build_editable", None)
+        name = host.hook(mine, "build_editable", str(tmp_path), None, None)
+
+        assert [item.partition("~")[0] for item in asked] == ["editables"]
+        assert name.startswith("toy-1.0-py")
+        assert (tmp_path / "build-env-y" / ".provision-backend").exists()
