@@ -1,0 +1,1 @@
+"""Wraps an existing project: its ``pyproject.toml`` as text in, the one that names us out, and back."""

@@ -1,0 +1,542 @@
+"""A project is wrapped and unwrapped: what changes in the text, what does not, and what is refused."""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import List, Tuple
+
+import pytest
+
+from provision_backend.errors import MissingDependencyError, ProjectError
+from provision_backend.wrap.arrays import add_ourselves, drop_ourselves
+from provision_backend.wrap.checks import is_wrapped, load_data
+from provision_backend.wrap.edit import wrap_text
+from provision_backend.wrap.undo import unwrap_text
+
+MARKER = "python_version >= '3.12'"
+PROJECT = '[project]\nname = "x"\nversion = "1"\nrequires-python = ">=3.12"\n'
+
+HATCHLING = f"""\
+# A comment at the head.
+
+[build-system]
+requires = ["hatchling>=1.27", "hatch-vcs"]  # both
+build-backend = "hatchling.build"  # the real one
+
+{PROJECT}
+# About hatch.
+[tool.hatch.build]
+packages = ["src/x"]
+"""
+HATCHLING_WRAPPED = f"""\
+# A comment at the head.
+
+[build-system]
+requires = ["provision-backend", "hatchling>=1.27; {MARKER}", "hatch-vcs; {MARKER}"]  # both
+build-backend = "provision_backend"  # the real one
+
+{PROJECT}
+[tool.provision-backend]
+build-backend = "hatchling.build"
+
+# About hatch.
+[tool.hatch.build]
+packages = ["src/x"]
+"""
+HATCHLING_TABLE = f"""\
+# A comment at the head.
+
+[build-system]
+requires = ["provision-backend"]  # both
+build-backend = "provision_backend"  # the real one
+
+{PROJECT}
+[tool.provision-backend]
+requires = ["hatchling>=1.27", "hatch-vcs"]
+build-backend = "hatchling.build"
+
+# About hatch.
+[tool.hatch.build]
+packages = ["src/x"]
+"""
+
+SETUPTOOLS = f"""\
+{PROJECT}
+[build-system]
+  build-backend = 'setuptools.build_meta'
+  requires      = [
+    # The compiler's front.
+    'Cython; os_name == "nt"',  # on Windows
+    "setuptools >= 77",
+
+    \"\"\"wheel\"\"\"
+  ]
+  # The end.
+[project.urls]
+home = "https://example.org"
+"""
+SETUPTOOLS_WRAPPED = f"""\
+{PROJECT}
+[build-system]
+  build-backend = 'provision_backend'
+  requires      = [
+    "provision-backend",
+    # The compiler's front.
+    'Cython; (os_name == "nt") and (python_version >= "3.12")',  # on Windows
+    "setuptools >= 77; {MARKER}",
+
+    \"\"\"wheel; {MARKER}\"\"\"
+  ]
+[tool.provision-backend]
+  build-backend = 'setuptools.build_meta'
+  # The end.
+[project.urls]
+home = "https://example.org"
+"""
+
+IN_TREE = f"""\
+[build-system]
+requires = []
+backend-path = [
+  ".",  # here
+]  # in the tree
+build-backend = "backend:hooks"
+
+{PROJECT}"""
+IN_TREE_WRAPPED = f"""\
+[build-system]
+requires = ["provision-backend"]
+build-backend = "provision_backend"
+
+[tool.provision-backend]
+backend-path = [
+  ".",  # here
+]  # in the tree
+build-backend = "backend:hooks"
+
+{PROJECT}"""
+
+NO_BACKEND = f"""\
+[build-system]
+requires = ["setuptools"]
+
+{PROJECT}"""
+NO_BACKEND_WRAPPED = f"""\
+[build-system]
+requires = ["provision-backend", "setuptools; {MARKER}"]
+build-backend = "provision_backend"
+
+[tool.provision-backend]
+build-backend = "setuptools.build_meta:__legacy__"  # the default where no build-backend is named
+
+{PROJECT}"""
+
+NO_BUILD_SYSTEM = f"""\
+{PROJECT}
+[tool.black]
+line-length = 120
+"""
+NO_BUILD_SYSTEM_WRAPPED = f"""\
+[build-system]
+requires = ["provision-backend", "setuptools>=40.8.0; {MARKER}"]
+build-backend = "provision_backend"
+
+{PROJECT}
+[tool.provision-backend]
+build-backend = "setuptools.build_meta:__legacy__"  # the default where there is no [build-system]
+
+[tool.black]
+line-length = 120
+"""
+
+POETRY = """\
+[tool.poetry]
+name = "x"
+
+[tool.poetry.dependencies]
+python = "^3.12"
+
+[build-system]
+requires = ["poetry-core>=2"]
+build-backend = "poetry.core.masonry.api"
+"""
+POETRY_WRAPPED = f"""\
+[tool.poetry]
+name = "x"
+
+[tool.poetry.dependencies]
+python = "^3.12"
+
+[build-system]
+requires = ["provision-backend", "poetry-core>=2; {MARKER} and python_version < '4'"]
+build-backend = "provision_backend"
+
+[tool.provision-backend]
+build-backend = "poetry.core.masonry.api"
+requires-python = ">=3.12,<4"
+"""
+
+UNTRANSLATABLE = HATCHLING.replace(">=3.12", "===3.12.1")
+UNTRANSLATABLE_WRAPPED = HATCHLING_TABLE.replace(">=3.12", "===3.12.1")
+
+# name: form, --requires-python, before, after
+CASES = {
+    "one list": ("", "", HATCHLING, HATCHLING_WRAPPED),
+    "one list asked for": ("one-list", "", HATCHLING, HATCHLING_WRAPPED),
+    "table asked for": ("table", "", HATCHLING, HATCHLING_TABLE),
+    "no marker says the same": ("", "", UNTRANSLATABLE, UNTRANSLATABLE_WRAPPED),
+    "comments, indentation, both quotes": ("", "", SETUPTOOLS, SETUPTOOLS_WRAPPED),
+    "in-tree backend": ("", "", IN_TREE, IN_TREE_WRAPPED),
+    "no build-backend": ("", "", NO_BACKEND, NO_BACKEND_WRAPPED),
+    "no build-system": ("", "", NO_BUILD_SYSTEM, NO_BUILD_SYSTEM_WRAPPED),
+    "no project": ("", ">=3.12,<4", POETRY, POETRY_WRAPPED),
+}
+
+
+@pytest.mark.parametrize("ending", ["line feeds", "CRLF", "no final line break"])
+@pytest.mark.parametrize("name", list(CASES))
+def test_a_project_is_wrapped_and_unwrapped(name: str, ending: str) -> None:
+    """The text changes where it must and nowhere else, whatever its line breaks; the way back gives the very text."""
+    form, requires_python, before, after = CASES[name]
+    if ending == "CRLF":
+        before, after = before.replace("\n", "\r\n"), after.replace("\n", "\r\n")
+    if ending == "no final line break":
+        before, after = before[:-1], after[:-1]
+    wrapped = wrap_text(before, form=form, requires_python=requires_python)
+
+    assert wrapped.text == after
+    assert is_wrapped(load_data(after))
+    assert unwrap_text(after) == before
+
+
+def test_what_was_done_is_told() -> None:
+    """The form, the real backend and its requirements as they now are."""
+    wrapped = wrap_text(SETUPTOOLS)
+
+    assert (wrapped.form, wrapped.build_backend, wrapped.notes) == ("one-list", "setuptools.build_meta", ())
+    assert wrapped.requires == (
+        'Cython; (os_name == "nt") and (python_version >= "3.12")',
+        f"setuptools >= 77; {MARKER}",
+        f"wheel; {MARKER}",
+    )
+    assert wrap_text(SETUPTOOLS, form="table").requires == ('Cython; os_name == "nt"', "setuptools >= 77", "wheel")
+
+
+def test_a_backend_that_will_complain_is_announced() -> None:
+    """Maturin looks for its own name in [build-system]; whoever wraps it should not be surprised."""
+    assert wrap_text(HATCHLING.replace("hatchling.build", "maturin")).notes == (
+        "maturin warns that [build-system] does not name it and builds all the same; "
+        "MATURIN_NO_MISSING_BUILD_BACKEND_WARNING=1 silences it",
+    )
+
+
+def test_an_empty_file_can_be_wrapped() -> None:
+    """A project with a setup.py alone needs no more than this."""
+    wrapped = wrap_text("", requires_python=">=3.12")
+
+    assert wrapped.text.splitlines() == [
+        "[build-system]",
+        f'requires = ["provision-backend", "setuptools>=40.8.0; {MARKER}"]',
+        'build-backend = "provision_backend"',
+        "",
+        "[tool.provision-backend]",
+        'build-backend = "setuptools.build_meta:__legacy__"  # the default where there is no [build-system]',
+        'requires-python = ">=3.12"',
+    ]
+    assert unwrap_text(wrapped.text) == ""
+
+
+@pytest.mark.parametrize(
+    "build_system",
+    [
+        '[build-system]\nbackend-path = ["."]\nrequires = ["a"]\nbuild-backend = "b"\n',
+        '[build-system]\nrequires = ["a"]\nbuild-backend = "b"\nbackend-path = ["."]\n',
+        '[build-system]\nrequires = ["a"]\nbackend-path = ["."]\nbuild-backend = "b"',
+        "[build-system]\n\"requires\" = ['a']\n'build-backend' = 'b'\n\n\n",
+        '[ build-system ] # x\nrequires=[]\nbuild-backend="b"\n[project.urls]\n',
+        '[build-system]\nrequires = [ # first\n  # second\n  "a", "b" ] # third\nbuild-backend = """b"""\n# end',
+        '[build-system]\nrequires = [\n]\nbuild-backend = "b"\n\n# end\n',
+        '[tool.a]\nx = """\n[tool.b]\n"""\n\n[build-system]\nrequires = ["a"]\nbuild-backend = "b"\n\n[[tool.c]]\n',
+        '[[tool.a]]\nx = 1\n[build-system]\nrequires = ["a", "b"]\nbuild-backend = "b"\n[project.urls]\n[tool.d]\n',
+        '[project.urls]\n\n# c\n# d\n[[tool.a.b]]\n[build-system]\nrequires = ["a",\n]\nbuild-backend = "b"\n',
+    ],
+)
+@pytest.mark.parametrize("form", ["one-list", "table"])
+def test_unusual_ways_of_writing_come_back(build_system: str, form: str) -> None:
+    """Order, quotes, comments, empty lines and compact files are given back as they were."""
+    before = PROJECT + "\n" + build_system
+    again = unwrap_text(wrap_text(before, form=form).text)
+
+    # Which place a key has had among the others is the one thing that is not written anywhere.
+    assert sorted(again.splitlines()) == sorted(before.splitlines())
+    assert again == before or "backend-path" in before
+
+
+def test_what_changes_elsewhere_may_change() -> None:
+    """Going back concerns what init wrote, not the rest of the file."""
+    later = HATCHLING_WRAPPED.replace('version = "1"', 'version = "2"') + "\n[tool.ruff]\nline-length = 99\n"
+
+    assert unwrap_text(later) == HATCHLING.replace('version = "1"', 'version = "2"') + (
+        "\n[tool.ruff]\nline-length = 99\n"
+    )
+
+
+UNCERTAIN = {
+    "a pin": (
+        ('build-backend = "hatchling.build"\n', 'build-backend = "hatchling.build"\npython = "3.13"\n'),
+        "[tool.provision-backend] has 'python', which init does not write",
+    ),
+    "a requirement without the marker": (
+        ("\"hatch-vcs; python_version >= '3.12'\"", '"hatch-vcs"'),
+        "[build-system] or [tool.provision-backend] is not as init writes it",
+    ),
+    "another requires-python": (
+        ('requires-python = ">=3.12"', 'requires-python = ">=3.13"'),
+        "[build-system] or [tool.provision-backend] is not as init writes it",
+    ),
+    "a comment": (
+        ("[tool.provision-backend]\n", "[tool.provision-backend]\n# Ours.\n"),
+        "[build-system] or [tool.provision-backend] is not as init writes it",
+    ),
+    "another order": (
+        (f'"provision-backend", "hatchling>=1.27; {MARKER}"', f'"hatchling>=1.27; {MARKER}", "provision-backend"'),
+        "[build-system] or [tool.provision-backend] is not as init writes it",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(UNCERTAIN))
+def test_what_a_person_changed_is_not_guessed_at(name: str) -> None:
+    """Where the inverse is not certain there is none."""
+    (old, new), reason = UNCERTAIN[name]
+    assert HATCHLING_WRAPPED.count(old) == 1
+
+    with pytest.raises(ProjectError) as caught:
+        unwrap_text(HATCHLING_WRAPPED.replace(old, new))
+    assert str(caught.value) == (
+        f"pyproject.toml: what it was before is not certain: {reason}\n"
+        "  move the keys of [tool.provision-backend] back into [build-system] by hand"
+    )
+
+
+BUILD_SYSTEM = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+MISSING_PYTHON = (
+    "pyproject.toml: project.requires-python is missing, so any Python will do and none would ever be provisioned\n"
+)
+OPTION = (
+    "  --requires-python '>=3.X' writes it into [tool.provision-backend]; keep it equal to the one that the backend "
+    "reads"
+)
+
+REFUSED = {
+    "no requires-python": (
+        BUILD_SYSTEM + '[project]\nname = "x"\n',
+        MISSING_PYTHON + '  write it there, for example requires-python = ">=3.12"',
+    ),
+    "empty requires-python": (
+        BUILD_SYSTEM + '[project]\nrequires-python = ""\n',
+        MISSING_PYTHON + '  write it there, for example requires-python = ">=3.12"',
+    ),
+    "no project": (BUILD_SYSTEM, MISSING_PYTHON + OPTION),
+    "dynamic requires-python": (
+        BUILD_SYSTEM + '[project]\nname = "x"\ndynamic = ["requires-python"]\n',
+        "pyproject.toml: project.requires-python is dynamic, so it is not known before the build\n" + OPTION,
+    ),
+    "requires-python is a float": (
+        BUILD_SYSTEM + "[project]\nrequires-python = 3.12\n",
+        "pyproject.toml: project.requires-python must be a string",
+    ),
+    "requires-python malformed": (
+        BUILD_SYSTEM + '[project]\nrequires-python = "^3.12"\n',
+        "pyproject.toml: requires-python must be a version specifier such as '>=3.12', found '^3.12'",
+    ),
+    "no requires": (
+        PROJECT + '[build-system]\nbuild-backend = "hatchling.build"\n',
+        "pyproject.toml: build-system.requires is missing, which PEP 518 demands\n"
+        '  add what the backend needs, for example requires = ["setuptools"], and run this again',
+    ),
+    "requires is a string": (
+        PROJECT + '[build-system]\nrequires = "hatchling"\n',
+        "pyproject.toml: build-system.requires must be an array of strings",
+    ),
+    "build-backend is an array": (
+        PROJECT + "[build-system]\nrequires = []\nbuild-backend = []\n",
+        "pyproject.toml: build-system.build-backend must be a string",
+    ),
+    "backend-path holds an integer": (
+        PROJECT + '[build-system]\nrequires = []\nbuild-backend = "b"\nbackend-path = [1]\n',
+        "pyproject.toml: build-system.backend-path must be an array of strings",
+    ),
+    "we are required already": (
+        PROJECT + '[build-system]\nrequires = ["provision_backend>=1"]\nbuild-backend = "b"\n',
+        "pyproject.toml: build-system.requires names 'provision_backend>=1' already, but the build-backend is another "
+        "one\n  remove it and run this again",
+    ),
+    "we are the project": (
+        BUILD_SYSTEM + PROJECT.replace('"x"', '"Provision.Backend"'),
+        "pyproject.toml: provision-backend cannot be built by itself",
+    ),
+    "inline table": (
+        'build-system = { requires = ["hatchling"], build-backend = "b" }\n' + PROJECT,
+        "pyproject.toml: build-system.requires does not have a line of its own below [build-system]\n"
+        "  write [build-system] as a table with a line a key, then run this again",
+    ),
+    "dotted keys": (
+        'build-system.requires = ["hatchling"]\nbuild-system.build-backend = "b"\n' + PROJECT,
+        "pyproject.toml: build-system.requires does not have a line of its own below [build-system]\n"
+        "  write [build-system] as a table with a line a key, then run this again",
+    ),
+    "tool is a string": ('tool = "x"\n' + PROJECT, "pyproject.toml: tool must be a table"),
+}
+
+
+@pytest.mark.parametrize("name", list(REFUSED))
+def test_what_cannot_be_wrapped_is_refused(name: str) -> None:
+    """The message says why, and what to do where there is something to do."""
+    text, message = REFUSED[name]
+    with pytest.raises(ProjectError) as caught:
+        wrap_text(text)
+
+    assert str(caught.value) == message
+
+
+def test_a_requirement_that_is_none_is_refused() -> None:
+    """The reason is in the words of packaging."""
+    with pytest.raises(
+        ProjectError, match=r"^pyproject\.toml: build-system\.requires holds 'a b', not a requirement: "
+    ):
+        wrap_text(PROJECT + '[build-system]\nrequires = ["a b"]\n')
+
+
+def test_what_is_no_toml_is_refused() -> None:
+    """Nothing is edited that is not understood."""
+    with pytest.raises(ProjectError, match=r"^pyproject\.toml is not valid TOML: "):
+        wrap_text("build-system]\n")
+
+
+def test_requires_python_is_not_written_twice() -> None:
+    """What [project] says counts alone."""
+    with pytest.raises(ProjectError) as caught:
+        wrap_text(HATCHLING, requires_python=">=3.13")
+
+    assert str(caught.value) == (
+        "pyproject.toml: --requires-python is given although project.requires-python is '>=3.12'"
+    )
+
+
+def test_one_list_needs_a_marker() -> None:
+    """It is not written where it would say something else than requires-python."""
+    with pytest.raises(ProjectError) as caught:
+        wrap_text(UNTRANSLATABLE, form="one-list")
+
+    assert str(caught.value) == (
+        "pyproject.toml: requires-python '===3.12.1' cannot be written as a marker that says the same\n"
+        "  --form table needs no marker"
+    )
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        ('[tool.scikit-build]\nminimum-version = "build-system.requires"\n',
+         "tool.scikit-build.minimum-version reads them there"),
+        ("", "'setuptools_scm[simple]>=9' there is what switches setuptools-scm on"),
+    ],
+    ids=["scikit-build-core", "setuptools-scm"],
+)  # fmt: skip
+def test_requirements_that_a_backend_reads_stay(extra: str, reason: str) -> None:
+    """Some backends behave differently when their requirements stand elsewhere: the build would not be the same."""
+    requires = '"setuptools_scm[simple]>=9"' if not extra else '"scikit-build-core>=0.10"'
+    text = f'{PROJECT}[build-system]\nrequires = [{requires}]\nbuild-backend = "b"\n{extra}'
+    with pytest.raises(ProjectError) as caught:
+        wrap_text(text, form="table")
+
+    assert str(caught.value) == (
+        f"pyproject.toml: the requirements cannot move out of build-system.requires: {reason}\n"
+        "  --form one-list leaves them there"
+    )
+    assert wrap_text(text).form == "one-list"
+
+
+HALVES = {
+    "backend without table": (
+        '[build-system]\nrequires = ["provision-backend"]\nbuild-backend = "provision_backend"\n',
+        "pyproject.toml: the build-backend is provision_backend already, but [tool.provision-backend] is missing\n"
+        "  the real backend is not known; name it there, or put it back into [build-system] and run this again",
+    ),
+    "table without backend": (
+        BUILD_SYSTEM + '[tool.provision-backend]\nbuild-backend = "b"\n',
+        "pyproject.toml: [tool.provision-backend] is there, but the build-backend is 'hatchling.build'\n"
+        '  write build-backend = "provision_backend" in [build-system], or remove the table and run this again',
+    ),
+    "table that is none": (
+        BUILD_SYSTEM + '[[tool.provision-backend]]\nbuild-backend = "b"\n',
+        "pyproject.toml: tool.provision-backend must be a table",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(HALVES))
+def test_a_project_that_is_wrapped_by_half_is_refused(name: str) -> None:
+    """Neither direction would be right."""
+    text, message = HALVES[name]
+    with pytest.raises(ProjectError) as caught:
+        is_wrapped(load_data(text))
+
+    assert str(caught.value) == message
+
+
+ARRAYS: List[Tuple[str, str]] = [
+    ("[]", '["provision-backend"]'),
+    ("[ ]", '["provision-backend" ]'),
+    ("[\n]", '["provision-backend"\n]'),
+    ('["a"]', '["provision-backend", "a"]'),
+    ('[ "a", ]', '[ "provision-backend", "a", ]'),
+    ('[\n  "a",\n]', '[\n  "provision-backend",\n  "a",\n]'),
+    ('[\r\n\t"a"\r\n]', '[\r\n\t"provision-backend",\r\n\t"a"\r\n]'),
+    ('[ # x\n  # y\n  "a" ]', '[ # x\n  "provision-backend",\n  # y\n  "a" ]'),
+    ('["a",\n "b"]', '["provision-backend", "a",\n "b"]'),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), ARRAYS)
+def test_we_stand_first_in_an_array(before: str, after: str) -> None:
+    """With a line of our own where the others have one; comments stay where they belong."""
+    assert add_ourselves(before) == after
+    assert list(drop_ourselves(after)) == [before]
+
+
+@pytest.mark.slow
+def test_mutilated_files_are_refused_or_come_back() -> None:
+    """Whatever a file holds, only `ProjectError` leaves; what was wrapped says the same once it is unwrapped."""
+    chance = random.Random(5)
+    wrapped = 0
+    for _ in range(300):
+        form, requires_python, before, _after = CASES[chance.choice(list(CASES))]
+        text = before
+        for _ in range(chance.randrange(1, 4)):
+            position = chance.randrange(len(text) + 1)
+            text = text[:position] + chance.choice("\n\"'[]=#;,. \r\t\0aé") + text[position + chance.randrange(3) :]
+        try:
+            result = wrap_text(text, form=form, requires_python=requires_python)
+        except ProjectError:
+            continue
+        wrapped += 1
+        again = load_data(unwrap_text(result.text))
+        said = load_data(text)
+        # What PEP 517 takes for granted may be written down now.
+        assert {**again, "build-system": 0} == {**said, "build-system": 0}
+
+    assert wrapped > 20
+
+
+def test_tomlkit_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else of ours needs it, so it comes with an extra."""
+    monkeypatch.setitem(sys.modules, "tomlkit", None)
+    with pytest.raises(MissingDependencyError) as caught:
+        wrap_text(HATCHLING)
+
+    assert str(caught.value) == (
+        "the package 'tomlkit' is needed to edit pyproject.toml and is not installed\n  install provision-backend[init]"
+    )
