@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 from .errors import ProvisionError, UsageError
 from .report import Reporter
 from .settings import OPTIONS, Settings, load_settings
+from .wrap.options import add_arguments as add_init_arguments
 
 __all__ = ["main"]
 
@@ -97,9 +98,31 @@ def _parser() -> argparse.ArgumentParser:
     packing.add_argument("--to", required=True, metavar="DIR", help="folder for the archive and its SHA256SUMS")
     packing.add_argument("--tag", metavar="YYYYMMDD", help="release tag in the archive's name; default today")
     _add(commands, "settings", _settings, "show every setting, its value and where that comes from")
-    caching = commands.add_parser("cache", help="look after the cache")
-    _add(caching.add_subparsers(metavar="COMMAND", required=True), "dir", _cache_dir, "print the cache's folder")
+    _add_cache_commands(commands.add_parser("cache", help="look after the cache"))
+    add_init_arguments(_add(commands, "init", _init, "wrap the real backend of a project, in its pyproject.toml"))
     return parser
+
+
+def _add_cache_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add(commands, "dir", _cache_command("directory"), "print the cache's folder")
+    _add(commands, "list", _cache_command("list_entries"), "list the interpreters in it, their size and last use")
+    verifying = _add(commands, "verify", _cache_command("verify"), "find changed, missing and added files")
+    verifying.add_argument("key", nargs="*", metavar="KEY", help="only these interpreters")
+    pruning = _add(commands, "prune", _cache_command("prune"), "remove what is damaged, left over, old or too much")
+    pruning.add_argument("--unused-for", metavar="DAYS", help="interpreters that were not used for so long")
+    pruning.add_argument("--max-size", metavar="SIZE", help="the longest unused, until the rest has 500M, 2G or so")
+    cleaning = _add(commands, "clean", _cache_command("clean"), "remove everything that is not in use")
+    cleaning.add_argument("--force", action="store_true", help="also what processes use")
+
+
+def _cache_command(name: str) -> _Command:
+    def command(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> _Answer:
+        from . import cli_cache
+
+        return _Answer(*getattr(cli_cache, name)(arguments, settings, reporter))
+
+    return command
 
 
 def _add(commands: Any, name: str, command: _Command, text: str) -> argparse.ArgumentParser:
@@ -235,6 +258,12 @@ def _pack(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter
     return _Answer(data, [str(packed.path)])
 
 
+def _init(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter) -> _Answer:
+    from .wrap.command import run
+
+    return _Answer(*run(arguments, reporter))
+
+
 def _settings(_arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> _Answer:
     from .download.fetch import redact_url
 
@@ -257,11 +286,3 @@ def _settings(_arguments: argparse.Namespace, settings: Settings, _reporter: Rep
         lines.append(f"{row['key']} = {json.dumps(row['value'])}  ({row['origin']}; {row['variable']})")
         lines.append(f"    {row['help']}")
     return _Answer(rows, lines)
-
-
-def _cache_dir(_arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> _Answer:
-    from .cache.store import open_cache
-
-    cache = open_cache(settings)
-    data = {"cache-dir": str(cache.root), "shared-caches": [str(path) for path in cache.shared]}
-    return _Answer(data, [str(cache.root)])

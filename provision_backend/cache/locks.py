@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional
 
-from ..errors import LockTimeoutError, MissingDependencyError
+from ..errors import CacheError, LockTimeoutError, MissingDependencyError
 from ..report import Reporter
+from .notes import write_note
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -41,7 +42,8 @@ _NO_LOCK = {
 }
 
 _STALE_AFTER = 24 * 3600.0
-"""Seconds after which the leftover of a process on another machine is taken for abandoned."""
+"""Seconds after which a leftover is taken for abandoned whoever made it: its owner is on another machine, or its number
+has come to another process meanwhile."""
 
 
 @contextmanager
@@ -60,6 +62,7 @@ def key_lock(folder: Path, key: str, *, timeout: float, reporter: Reporter) -> I
 
     Raises:
         LockTimeoutError: another process held it for ``timeout`` seconds.
+        CacheError: the lock file cannot be made, as on a full disk.
         MissingDependencyError: filelock is not installed.
     """
     lock = _make_lock(folder / f"{key}.lock")
@@ -132,7 +135,7 @@ def _try(lock: BaseFileLock, timeout: float, reporter: Reporter) -> Any:
     except (OSError, NotImplementedError) as exc:
         # filelock turns ENOSYS into NotImplementedError.
         if isinstance(exc, OSError) and exc.errno not in _NO_LOCK:
-            raise
+            raise CacheError(f"the lock {lock.lock_file} cannot be had: {exc.strerror or exc}") from None
         reporter.detail(_without(lock, exc))
         return False
     return True
@@ -144,12 +147,7 @@ def _without(lock: BaseFileLock, exc: Exception) -> str:
 
 def _write_owner(path: Path) -> None:
     facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%H:%M:%S")}
-    try:
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(facts), encoding="utf-8")
-        os.replace(str(temporary), str(path))
-    except OSError:
-        pass  # It only serves a message.
+    write_note(path, json.dumps(facts), alone=True)
 
 
 def _describe_owner(path: Path) -> str:
@@ -173,8 +171,8 @@ def owner_is_gone(owner: str, folder: Path) -> bool:
         folder: the staging folder.
     """
     machine, _, pid = owner.rpartition("-")
-    if machine == _machine() and pid.isdigit():
-        return not _is_alive(int(pid))
+    if machine == _machine() and pid.isdigit() and not _is_alive(int(pid)):
+        return True
     try:
         return time.time() - folder.stat().st_mtime > _STALE_AFTER
     except OSError:
@@ -192,9 +190,13 @@ def _is_alive(pid: int) -> bool:
 
 
 def _machine() -> str:
-    """Name this machine and process namespace: containers share volumes, and each counts its own processes."""
+    """Name this machine, since when it runs, and its process namespace.
+
+    Containers that share a volume count their processes each for itself, and a machine that was started again anew.
+    """
     try:
         namespace = os.readlink("/proc/self/ns/pid")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
     except OSError:
-        namespace = ""
-    return hashlib.sha256(f"{socket.gethostname()} {namespace}".encode()).hexdigest()[:8]
+        namespace = boot = ""
+    return hashlib.sha256(f"{socket.gethostname()} {namespace} {boot}".encode()).hexdigest()[:8]

@@ -15,6 +15,7 @@ from typing import Optional
 from ..host.detection import detect_platform
 from ..host.platforms import Evidence, Platform, platform_from_triple
 from ..settings import Settings
+from .notes import write_note
 from .store import Cache
 
 __all__ = ["current_platform", "remember_platform"]
@@ -45,8 +46,11 @@ def _file_name() -> str:
 
 def _recall(cache: Cache) -> Optional[Platform]:
     for root in (cache.root, *cache.shared):
+        path = root / "platforms" / _file_name()
+        if not cache.trust(root).accepts(path):
+            continue
         try:
-            record = json.loads((root / "platforms" / _file_name()).read_text(encoding="utf-8"))
+            record = json.loads(path.read_text(encoding="utf-8"))
             platform = Platform.from_dict(record)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
@@ -71,10 +75,4 @@ def _still_holds(evidence: Evidence) -> bool:
 
 def remember_platform(platform: Platform, cache: Cache) -> None:
     """Write down what was detected, once there is a cache; called again when the first interpreter has made one."""
-    folder = cache.root / "platforms"
-    try:
-        temporary = folder / f"{_file_name()}.{os.getpid()}"
-        temporary.write_text(json.dumps(platform.as_dict(), indent=1), encoding="utf-8")
-        os.replace(str(temporary), str(folder / _file_name()))
-    except OSError:
-        pass  # There is no cache yet, or it is read-only: the host is looked at again next time.
+    write_note(cache.root / "platforms" / _file_name(), json.dumps(platform.as_dict(), indent=1))

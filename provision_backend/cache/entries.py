@@ -1,0 +1,151 @@
+"""One interpreter in a cache: its folder in, what its marker says out; and the names under which it may stand.
+
+The marker is the last file that is written before an interpreter is published, so one that can be read stands for a
+complete tree. Whether the tree still is what was published is what `provision_backend.cache.manifest` finds out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional
+
+from ..catalog.archive import Archive
+from ..interpreter import Interpreter
+from .folders import make_folders
+from .notes import write_note
+
+__all__ = [
+    "MARKER",
+    "SPARE_NAMES",
+    "condemn_entry",
+    "entry_names",
+    "entry_of",
+    "is_condemned",
+    "key_of",
+    "read_entry",
+    "read_marker",
+    "write_marker",
+]
+
+MARKER = "provision-backend.json"
+"""File in the root of an interpreter that says what it is; written last before publishing."""
+
+SPARE_NAMES = 10
+"""Under how many names, one beside the other, an interpreter may stand."""
+
+_FORMAT = 1
+"""Version of the marker; an entry of another format is not ours to read."""
+
+
+def read_marker(entry: Path) -> Dict[str, Any]:
+    """Return what the marker of an interpreter says; empty where it is damaged or not ours."""
+    try:
+        with open(entry / MARKER, "rb") as file:
+            facts = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) and facts.get("format") == _FORMAT else {}
+
+
+def read_entry(entry: Path) -> Optional[Interpreter]:
+    """Read a published interpreter's marker; None where it is damaged or not ours, or its program is gone."""
+    facts = read_marker(entry)
+    try:
+        interpreter = Interpreter(
+            executable=str(entry / facts["executable"]),
+            version=facts["version"],
+            freethreaded=facts["freethreaded"],
+            source="managed",
+            triple=facts["triple"],
+            key=facts["key"],
+            sha256=facts["sha256"],
+            pip=facts["pip"],
+        )
+    except (KeyError, TypeError):
+        return None
+    return interpreter if os.access(interpreter.executable, os.X_OK) else None
+
+
+def write_marker(tree: Path, archive: Archive, facts: Dict[str, Any]) -> None:
+    """Write the marker of a tree.
+
+    Args:
+        tree: complete but for this.
+        archive: what it was made of.
+        facts: what else is known: ``executable`` relative to the tree, ``pip``, ``manifest``, ``size``.
+    """
+    content = {
+        "format": _FORMAT,
+        "key": archive.key,
+        "filename": archive.filename,
+        "sha256": archive.sha256,
+        "version": archive.version,
+        "freethreaded": archive.freethreaded,
+        "triple": archive.triple,
+        **facts,
+    }
+    marker = tree / MARKER
+    marker.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    marker.chmod(0o644)
+
+
+def entry_names(key: str) -> Iterator[str]:
+    """Yield the names under which an interpreter may stand: the key, then those beside a damaged one."""
+    yield key
+    for number in range(1, SPARE_NAMES):
+        yield f"{key}.{number}"
+
+
+def key_of(name: str) -> str:
+    """Return the key that one of `entry_names` belongs to."""
+    return re.sub(r"\.[0-9]$", "", name)
+
+
+def entry_of(interpreter: Interpreter) -> Optional[Path]:
+    """Return the folder of a managed interpreter; None for one that is none."""
+    for folder in Path(interpreter.executable).parents:
+        if interpreter.key and key_of(folder.name) == interpreter.key:
+            return folder
+    return None
+
+
+def condemn_entry(root: Path, entry: Path) -> None:
+    """Write down that an interpreter is damaged, so that it is passed over from now on.
+
+    That is written into the cache that we may write to, since the interpreter may stand in one that we may not.
+
+    Args:
+        root: the writable cache.
+        entry: the interpreter's folder, in this or another cache.
+
+    Raises:
+        CacheError: the writable cache cannot be written.
+    """
+    make_folders(root, "damaged")
+    write_note(root / "damaged" / _digest(entry), json.dumps({"entry": str(entry), "marker": _identity(entry)}))
+
+
+def is_condemned(root: Path, entry: Path) -> bool:
+    """Whether `condemn_entry` was told of this interpreter, and it is still the same one."""
+    try:
+        note = (root / "damaged" / _digest(entry)).read_text(encoding="utf-8")
+        return bool(json.loads(note)["marker"] == _identity(entry))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _digest(entry: Path) -> str:
+    return hashlib.sha256(os.fsencode(str(entry))).hexdigest()[:16]
+
+
+def _identity(entry: Path) -> str:
+    # An interpreter that somebody has repaired or replaced has another marker.
+    try:
+        status = os.stat(entry / MARKER)
+    except OSError:
+        return ""
+    return f"{status.st_ino} {status.st_mtime_ns}"

@@ -1,0 +1,172 @@
+"""Whom a cache has to belong to before an interpreter in it is run: the folders in, a decision out.
+
+Whoever can put files where we look for interpreters can run programs as us. So before anything in a cache is believed:
+
+1. *Owner.* The cache and each interpreter in it must belong to the user who runs us or to root. Where a person has
+   named the cache (``cache-dir``, ``shared-caches``) its owner counts too, since naming it says so; but not where a
+   folder on the way to it can be written by everybody: in ``/tmp`` anybody could have made the folder of that name,
+   or a link, before us.
+2. *Mode.* Neither the cache nor its ``interpreters`` nor an interpreter may be writable for everybody. The sticky bit
+   does not help: whoever comes first to such a cache owns the folders in it and may exchange what others put there.
+   The first two may be writable for a group where a person has named the cache and we are in that group; then an
+   interpreter may belong to any member. Where no person has, the group may be everybody's.
+
+A cache that does not meet this is an error and not ignored: going on without would hide the attempt, and a shared
+cache that serves nobody. Root with the ``HOME`` of a user (``sudo`` without ``-H``) finds a default cache that belongs
+to that user, and gets the error too: what a user can write is never run as root unless root named it.
+
+What is below an interpreter's folder was written by its owner with modes that let nobody else write, and is not looked
+at again. Where folders above a cache are writable for everybody without a sticky bit (some CI systems mount them so),
+another user could still exchange the cache between the look and the use; no look can prevent that.
+
+The cost is one ``stat`` for each folder on the way. Where there are no user ids (Windows) nothing is asked.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import FrozenSet, Iterator, Optional
+
+from ..errors import CacheError
+
+__all__ = ["Trust", "trust_cache"]
+
+_MAX_LINKS = 40  # as the kernel has it
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whose interpreters in one cache are believed."""
+
+    owners: Optional[FrozenSet[int]]
+    """User ids; None where the system has none."""
+    group: bool = False
+    """Whether members of the cache's group may add interpreters."""
+
+    def accepts(self, path: Path) -> bool:
+        """Whether an interpreter, or whatever else a process has left in the cache, can be believed.
+
+        Args:
+            path: of its folder or file; a link is not followed and not accepted.
+        """
+        if self.owners is None:
+            return True
+        try:
+            status = os.lstat(path)
+        except OSError:
+            return False
+        if stat.S_ISLNK(status.st_mode) or status.st_mode & stat.S_IWOTH:
+            return False
+        return self.group or (status.st_uid in self.owners and not status.st_mode & stat.S_IWGRP)
+
+
+def trust_cache(root: Path, *, name: str = "") -> Trust:
+    """Look whether a cache can be believed.
+
+    Args:
+        root: its folder, links resolved; it may not exist yet.
+        name: the path by which a person named it; empty for the default one, which nobody named.
+
+    Raises:
+        CacheError: another user could have put interpreters there.
+    """
+    if not hasattr(os, "geteuid"):
+        return Trust(None)
+    owners = {os.geteuid(), 0}
+    found = _status(root)
+    if found is None:
+        return Trust(frozenset(owners))
+    if name and not _is_public(name):
+        owners.add(found.st_uid)
+    if found.st_uid not in owners:
+        raise _foreign(root, found, name)
+    inner = _status(root / "interpreters")
+    group = _allows_group(root, found, name)
+    if inner is not None:
+        group = _allows_group(root / "interpreters", inner, name) or group
+        if inner.st_uid not in owners and not group:
+            raise _foreign(root / "interpreters", inner, name)
+    return Trust(frozenset(owners), group)
+
+
+def _status(path: Path) -> Optional[os.stat_result]:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None  # Nothing that is not there or cannot be reached is run.
+
+
+def _allows_group(folder: Path, status: os.stat_result, name: str) -> bool:
+    """Check the mode of a folder; say whether a group may add to it."""
+    if status.st_mode & stat.S_IWOTH:
+        raise CacheError(
+            f"{folder} is not trusted: everybody can write there (mode {stat.S_IMODE(status.st_mode):o})",
+            hint=f"look at what is in it, then chmod o-w {folder}",
+        )
+    if not status.st_mode & stat.S_IWGRP:
+        return False
+    if name and (status.st_gid in (0, os.getegid()) or status.st_gid in os.getgroups()):
+        return True
+    who = f"the group {_group_name(status.st_gid)}"
+    if name:
+        raise CacheError(
+            f"{folder} is not trusted: {who} can write there, and {_user_name(os.geteuid())} is not in it",
+            hint="join that group, or use another cache",
+        )
+    raise CacheError(
+        f"{folder} is not trusted: {who} can write there",
+        hint=f"chmod g-w {folder}, or set PROVISION_BACKEND_CACHE_DIR to the cache to say that this group is trusted",
+    )
+
+
+def _foreign(folder: Path, status: os.stat_result, name: str) -> CacheError:
+    message = f"{folder} is not trusted: it belongs to {_user_name(status.st_uid)}, not to {_user_name(os.geteuid())}"
+    if name:
+        return CacheError(message, hint="everybody can write to a folder above it, so anybody could have made it")
+    return CacheError(
+        message,
+        hint="with sudo use -H, or set PROVISION_BACKEND_CACHE_DIR to a cache whose owner you trust",
+    )
+
+
+def _is_public(name: str) -> bool:
+    """Whether everybody can write to a folder on the way to a path, links on the way included."""
+    return any(status.st_mode & stat.S_IWOTH for status in _folders_on_the_way(os.path.abspath(name)))
+
+
+def _folders_on_the_way(path: str) -> Iterator[os.stat_result]:
+    """Yield the status of each folder in which a name of the path is looked up."""
+    folder, waiting, links = "/", [part for part in reversed(path.split("/")) if part], 0
+    while waiting:
+        found = _status(Path(folder))
+        if found is not None:
+            yield found
+        step = os.path.normpath(os.path.join(folder, waiting.pop()))
+        if links < _MAX_LINKS and os.path.islink(step):
+            links += 1
+            target = os.readlink(step)
+            folder = "/" if target.startswith("/") else folder
+            waiting += [part for part in reversed(target.split("/")) if part]
+        else:
+            folder = step
+
+
+def _user_name(number: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
+def _group_name(number: int) -> str:
+    import grp
+
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)

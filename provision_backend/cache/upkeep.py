@@ -1,0 +1,256 @@
+"""Look after a cache: what is in it, what of it is damaged, and how something leaves it.
+
+An interpreter leaves as it came, by one ``rename``: out of ``interpreters`` into ``staging``, where it is then deleted
+file by file; nobody ever sees half of one. It stays when a process uses it, when it was used within the last two hours
+(between two hooks of one build no process runs it), and when another process holds the lock of its key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Dict, Iterable, Iterator, List, Optional
+
+from ..errors import CacheError, LockTimeoutError
+from ..report import Reporter
+from .entries import is_condemned, key_of, read_entry, read_marker
+from .folders import list_names, open_staging, remove_path, sweep_staging, unwritable
+from .locks import key_lock
+from .manifest import tree_size, verify_entry
+from .store import Cache
+from .usage import RECENT, last_use, processes_using
+
+__all__ = ["Entry", "Swept", "clean_cache", "list_entries", "prune_cache", "verify_entries"]
+
+_ABANDONED = 24 * 3600.0  # seconds after which nobody is expected to go on with a download
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One interpreter of a cache, as it is found there."""
+
+    path: Path
+    """Its folder."""
+    key: str
+    """Its name; with a number behind it where it stands beside a damaged one."""
+    version: str
+    """``3.13.5`` or ``3.13.5t``; empty where its marker cannot be read."""
+    size: int
+    """Bytes of all its files."""
+    last_use: float
+    """Seconds since the epoch."""
+    damaged: bool
+    """Whether it is passed over: its marker or its program is missing, or a build has found it damaged."""
+    shared: bool
+    """Whether it stands in one of the caches that are only looked in."""
+
+    def as_dict(self) -> Dict[str, object]:
+        """Return what ``cache list --json`` prints."""
+        return {**vars(self), "path": str(self.path)}
+
+
+@dataclass
+class Swept:
+    """What `prune_cache` or `clean_cache` did."""
+
+    removed: List[Entry]
+    kept: Dict[str, str]
+    """Why something that was to go has stayed, by its name."""
+    leftovers: List[str]
+    """Staging folders and half-fetched archives that nobody needs any more."""
+
+    @property
+    def freed(self) -> int:
+        """Bytes of the interpreters that were removed."""
+        return sum(entry.size for entry in self.removed)
+
+
+def list_entries(cache: Cache) -> List[Entry]:
+    """Return what is in the caches, shared ones first, in the order of names.
+
+    Raises:
+        CacheError: a cache is not to be trusted.
+    """
+    entries = []
+    for root in cache.roots:
+        trust = cache.trust(root)
+        for name in list_names(root / "interpreters"):
+            path = root / "interpreters" / name
+            facts = read_marker(path) if trust.accepts(path) else {}
+            version = f"{facts.get('version', '')}{'t' if facts.get('freethreaded') else ''}"
+            size = facts.get("size")
+            entries.append(
+                Entry(
+                    path=path,
+                    key=name,
+                    version=version,
+                    size=size if isinstance(size, int) else tree_size(path),
+                    last_use=last_use(root, name),
+                    damaged=not facts or read_entry(path) is None or is_condemned(cache.root, path),
+                    shared=root != cache.root,
+                )
+            )
+    return entries
+
+
+def verify_entries(entries: Iterable[Entry]) -> Dict[Path, List[str]]:
+    """Compare interpreters with what was published.
+
+    Returns:
+        For each folder a sentence for each difference; an empty list where there is none.
+    """
+    return {entry.path: verify_entry(entry.path) for entry in entries}
+
+
+def prune_cache(
+    cache: Cache,
+    *,
+    unused_for: Optional[float] = None,
+    max_size: Optional[int] = None,
+    now: Callable[[], float] = time.time,
+) -> Swept:
+    """Remove what is left over, damaged, old or too much.
+
+    Interpreters go in the order of their last use, the longest unused first.
+
+    Args:
+        cache: only its writable folder is touched.
+        unused_for: seconds; None for whatever time.
+        max_size: bytes that the remaining interpreters may have together; None for any.
+        now: seconds since the epoch; replaced in tests.
+
+    Raises:
+        CacheError: the cache cannot be written or is not to be trusted.
+    """
+    entries = sorted((entry for entry in list_entries(cache) if not entry.shared), key=lambda entry: entry.last_use)
+    doomed = [
+        entry for entry in entries if entry.damaged or (unused_for is not None and now() - entry.last_use >= unused_for)
+    ]
+    removal = _Removal(cache, recent=RECENT, now=now)
+    removal.remove(doomed)
+    left = sum(entry.size for entry in entries if entry not in removal.swept.removed)
+    for entry in entries:
+        if max_size is None or left <= max_size:
+            break
+        if entry not in doomed and removal.remove([entry]):
+            left -= entry.size
+    removal.swept.leftovers += _sweep_downloads(cache.root, _ABANDONED)
+    return removal.swept
+
+
+def clean_cache(cache: Cache, *, force: bool = False) -> Swept:
+    """Remove everything but what is in use or being provisioned now.
+
+    Args:
+        cache: only its writable folder is touched.
+        force: remove what processes use, too.
+
+    Raises:
+        CacheError: the cache cannot be written or is not to be trusted.
+    """
+    removal = _Removal(cache, recent=0, force=force)
+    removal.remove([entry for entry in list_entries(cache) if not entry.shared])
+    removal.swept.leftovers += _sweep_downloads(cache.root, 0)
+    for folder in ("platforms", "catalogs", "damaged", "used"):
+        for name in list_names(cache.root / folder):
+            if folder != "used" or not os.path.lexists(cache.root / "interpreters" / name):
+                remove_path(cache.root / folder / name)
+    return removal.swept
+
+
+class _Removal:
+    """Takes interpreters out of a cache, one after the other."""
+
+    def __init__(
+        self, cache: Cache, *, recent: float, force: bool = False, now: Callable[[], float] = time.time
+    ) -> None:
+        self._root = cache.root
+        self._recent = recent
+        self._force = force
+        self._now = now
+        self._processes = {} if force else processes_using(cache.root)
+        self.swept = Swept([], {}, sweep_staging(cache.root))
+
+    def remove(self, entries: Iterable[Entry]) -> bool:
+        """Remove what may go; note why the rest stays; say whether all have gone."""
+        before = len(self.swept.kept)
+        for entry in entries:
+            reason = self._why_not(entry) or self._take_out(entry)
+            if reason:
+                self.swept.kept[entry.key] = reason
+            else:
+                self.swept.removed.append(entry)
+        return len(self.swept.kept) == before
+
+    def _why_not(self, entry: Entry) -> str:
+        numbers = self._processes.get(entry.key)
+        if numbers:
+            more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
+            return f"process {numbers[0]}{more} uses it"
+        age = self._now() - last_use(self._root, entry.key)
+        if not entry.damaged and 0 <= age < self._recent:
+            return f"it was used {age / 60:.0f} minutes ago, so a build may still need it"
+        return ""
+
+    def _take_out(self, entry: Entry) -> str:
+        try:
+            with _quiet_lock(self._root, key_of(entry.key)), open_staging(self._root, entry.key) as staging:
+                os.rename(str(entry.path), str(staging / "removed"))
+                # Whoever found it before the rename has noted its use by now.
+                reason = "" if self._force else self._why_not(entry)
+                if reason:
+                    os.rename(str(staging / "removed"), str(entry.path))
+                    return reason
+                remove_path(self._root / "used" / entry.key)
+        except LockTimeoutError:
+            return "another process provisions it now"
+        except FileNotFoundError:
+            return ""  # Another process was faster.
+        except PermissionError:
+            return "it belongs to another user"
+        except OSError as exc:
+            raise unwritable(self._root, exc) from None
+        return ""
+
+
+@contextlib.contextmanager
+def _quiet_lock(root: Path, key: str) -> Iterator[None]:
+    if not (root / "locks").is_dir():
+        raise CacheError(f"the cache {root} cannot be written: it has no folder 'locks'")
+    with key_lock(root / "locks", key, timeout=0, reporter=Reporter(io.StringIO())):
+        yield
+
+
+def _sweep_downloads(root: Path, age: float) -> List[str]:
+    """Remove what was fetched of archives and is that old, unless somebody is fetching it now."""
+    swept = []
+    for name in list_names(root / "downloads"):
+        folder = root / "downloads" / name
+        if time.time() - _newest(folder) >= age and not _is_being_provisioned(root, name):
+            remove_path(folder)
+            swept.append(name)
+    return swept
+
+
+def _newest(folder: Path) -> float:
+    times = [0.0]
+    for path in (folder, *(folder / name for name in list_names(folder))):
+        with contextlib.suppress(OSError):
+            times.append(path.stat().st_mtime)
+    return max(times)
+
+
+def _is_being_provisioned(root: Path, sha256: str) -> bool:
+    # A key ends with the first digits of the archive's hash.
+    for name in list_names(root / "locks"):
+        if name.endswith(f"-{sha256[:8]}.lock"):
+            try:
+                with _quiet_lock(root, name[: -len(".lock")]):
+                    continue
+            except LockTimeoutError:
+                return True
+    return False

@@ -1,0 +1,368 @@
+"""The life of an entry: looked up, made, published, passed over when damaged; the trees hold one small program."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable, Dict
+
+import pytest
+from support.cache_entries import ARCHIVE, KEY, SHA, build, names, provide
+
+from provision_backend.cache import durable, folders, store
+from provision_backend.cache.entries import MARKER, entry_of, key_of
+from provision_backend.cache.locks import owner_name
+from provision_backend.cache.manifest import MANIFEST, verify_entry
+from provision_backend.cache.notes import write_note
+from provision_backend.cache.store import Cache, open_cache
+from provision_backend.errors import CacheError, UnpackError
+from provision_backend.settings import Settings
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    """Return a cache that is not there yet."""
+    return Cache(tmp_path / "cache")
+
+
+def test_what_was_made_is_found(cache: Cache) -> None:
+    """The second question is answered by what the first one made, and nothing is left beside it."""
+    executable = provide(cache)
+
+    assert executable == str(cache.root / "interpreters" / KEY / "bin" / "python3.13")
+    found = cache.lookup(ARCHIVE)
+    assert found is not None
+    assert (found.executable, found.sha256, found.source, found.pip) == (executable, SHA, "managed", "25.0")
+    assert (names(cache, "interpreters"), names(cache, "staging"), names(cache, "downloads")) == ([KEY], [], [])
+    assert [found] == cache.published()
+    assert entry_of(found) == cache.root / "interpreters" / KEY
+
+
+def test_a_hit_writes_nothing(cache: Cache) -> None:
+    """A cache that is only looked in stays as it is, to the time stamps."""
+    provide(cache)
+    before = {path: path.stat().st_mtime_ns for path in cache.root.rglob("*")}
+
+    def refuse(*_: Path) -> Dict[str, Any]:
+        raise AssertionError
+
+    provide(cache, refuse)
+    assert before == {path: path.stat().st_mtime_ns for path in cache.root.rglob("*")}
+
+
+def test_a_hit_is_cheap_beside_a_thousand_others(cache: Cache) -> None:
+    """How much the cache holds does not matter: a lookup takes less than a millisecond."""
+    provide(cache)
+    for number in range(1000):
+        (cache.root / "interpreters" / f"{KEY}-{number}").mkdir()
+    times = []
+    for _ in range(50):
+        start = time.perf_counter()
+        assert cache.lookup(ARCHIVE)
+        times.append(time.perf_counter() - start)
+
+    assert sorted(times)[25] < 0.001
+
+
+def test_looking_makes_nothing(cache: Cache) -> None:
+    """A cache that is not there has nothing, and is not there afterwards."""
+    assert (cache.lookup(ARCHIVE), cache.published()) == (None, [])
+    assert not cache.root.exists()
+
+
+def test_another_hash_is_another_interpreter(cache: Cache) -> None:
+    """A build of the same version and tag stands beside the first one."""
+    other = replace(ARCHIVE, sha256="f" * 64)
+    provide(cache)
+    provide(cache, archive=other)
+
+    assert names(cache, "interpreters") == sorted([KEY, other.key])
+
+
+def test_an_entry_whose_first_digits_are_the_same_is_not_taken(cache: Cache) -> None:
+    """The name holds eight digits of the hash; the marker has them all, and they are compared."""
+    provide(cache)
+
+    assert cache.lookup(replace(ARCHIVE, sha256=SHA[:8] + "0" * 56)) is None
+
+
+def test_shared_caches_come_first(tmp_path: Path) -> None:
+    """The first shared cache that has it answers; the writable one is not even made."""
+    shared = (Cache(tmp_path / "one"), Cache(tmp_path / "two"))
+    provide(shared[1])
+    cache = Cache(tmp_path / "own", tuple(each.root for each in shared))
+
+    assert provide(cache) == str(tmp_path / "two" / "interpreters" / KEY / "bin" / "python3.13")
+    assert not cache.root.exists()
+    provide(shared[0])
+    assert provide(cache).startswith(str(tmp_path / "one"))
+
+
+DAMAGES: Dict[str, Callable[[Path], object]] = {
+    "no program": lambda entry: (entry / "bin" / "python3.13").unlink(),
+    "a program that is not executable": lambda entry: (entry / "bin" / "python3.13").chmod(0o644),
+    "no marker": lambda entry: (entry / MARKER).unlink(),
+    "an empty marker": lambda entry: (entry / MARKER).write_text(""),
+    "half a marker": lambda entry: (entry / MARKER).write_text((entry / MARKER).read_text()[:80]),
+    "a marker that is a list": lambda entry: (entry / MARKER).write_text("[]"),
+    "a marker without a key": lambda entry: (entry / MARKER).write_text('{"format": 1}'),
+    "a marker of another format": lambda entry: (entry / MARKER).write_text('{"format": 2}'),
+    "a marker of bytes": lambda entry: (entry / MARKER).write_bytes(b"\xff\xfe"),
+    "a program that is a number": lambda entry: (entry / MARKER).write_text(
+        json.dumps({**json.loads((entry / MARKER).read_text()), "executable": 1})
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_one_is_noticed_and_replaced_beside(cache: Cache, damage: Callable[[Path], object]) -> None:
+    """A lookup passes it over, the next build makes a new one beside it, and whoever uses the old one keeps it."""
+    provide(cache)
+    damage(cache.root / "interpreters" / KEY)
+
+    assert cache.lookup(ARCHIVE) is None
+    assert provide(cache) == str(cache.root / "interpreters" / f"{KEY}.1" / "bin" / "python3.13")
+    assert names(cache, "interpreters") == [KEY, f"{KEY}.1"]
+    assert key_of(f"{KEY}.1") == key_of(KEY) == KEY
+
+
+def test_ten_damaged_copies_are_enough(cache: Cache) -> None:
+    """A cache that damages what it is given does not fill the disk; the message says what to do."""
+    for _ in range(10):
+        Path(provide(cache)).unlink()
+
+    with pytest.raises(CacheError) as caught:
+        provide(cache)
+    assert str(caught.value) == (
+        f"{cache.root}/interpreters holds 10 damaged copies of {KEY}\n"
+        "  remove them with 'provision-backend cache prune'"
+    )
+
+
+def test_one_that_fails_and_differs_is_passed_over(cache: Cache) -> None:
+    """What only a full look finds is written down, until somebody repairs it."""
+    program = Path(provide(cache))
+    found = cache.lookup(ARCHIVE)
+    assert found is not None
+    assert cache.condemn(found) == []
+    program.write_text("#!/bin/false\n")
+
+    assert cache.condemn(found) == ["changed: bin/python3.13 (wanted 10 bytes, found 13)"]
+    assert cache.lookup(ARCHIVE) is None
+    assert cache.published() == []
+    assert provide(cache) == str(program).replace(KEY, f"{KEY}.1")
+    marker = program.parent.parent / MARKER
+    marker.write_bytes(marker.read_bytes())
+    again = cache.lookup(ARCHIVE)
+    assert again is not None
+    assert again.executable == str(program)
+
+
+def test_one_of_a_shared_cache_is_passed_over_too(tmp_path: Path) -> None:
+    """It cannot be marked where it is, so the writable cache remembers, and has the new one."""
+    shared = Cache(tmp_path / "shared")
+    program = Path(provide(shared))
+    program.write_text("#!/bin/false\n")
+    cache = Cache(tmp_path / "own", (shared.root,))
+    folders.make_folders(cache.root)
+    found = cache.lookup(ARCHIVE)
+    assert found is not None
+
+    assert cache.condemn(found)
+    assert provide(cache).startswith(str(cache.root))
+    assert shared.lookup(ARCHIVE) == found
+
+
+@pytest.mark.parametrize("error", [UnpackError("no"), KeyboardInterrupt(), MemoryError()], ids=repr)
+def test_what_fails_is_not_published(cache: Cache, error: BaseException) -> None:
+    """Whatever is raised goes through, staging is removed, and the next build succeeds."""
+
+    def fail(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
+        build(staging, download, final)
+        raise error
+
+    with pytest.raises(type(error)):
+        provide(cache, fail)
+    assert (names(cache, "interpreters"), names(cache, "staging")) == ([], [])
+    assert provide(cache)
+
+
+def test_a_disk_that_is_full_is_a_sentence(cache: Cache) -> None:
+    """An error of the system while a tree is made is one of the cache."""
+
+    def fail(*_: Path) -> Dict[str, Any]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(CacheError) as caught:
+        provide(cache, fail)
+    assert str(caught.value) == (
+        f"the cache {cache.root} cannot be written: No space left on device\n"
+        "  set PROVISION_BACKEND_CACHE_DIR to a folder that can be, or put the interpreter into a shared cache"
+    )
+
+
+def test_another_process_may_be_first(cache: Cache) -> None:
+    """Without locks two processes make the same one; the rename decides, and both have that of the first."""
+
+    def late(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
+        facts = build(staging, download, final)
+        os.rename(provided_elsewhere(), final)
+        return facts
+
+    def provided_elsewhere() -> Path:
+        other = Cache(cache.root.parent / "other")
+        return Path(provide(other)).parent.parent
+
+    assert provide(cache, late) == str(cache.root / "interpreters" / KEY / "bin" / "python3.13")
+    assert names(cache, "staging") == []
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids=oct)
+def test_modes_do_not_depend_on_the_umask(cache: Cache, umask: int) -> None:
+    """Interpreters are not secret, and nobody else may write them, whoever came first."""
+    before = os.umask(umask)
+    try:
+        provide(cache)
+    finally:
+        os.umask(before)
+
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in cache.root.rglob("*")}
+    modes[cache.root] = stat.S_IMODE(cache.root.stat().st_mode)
+    modes[cache.root.parent] = 0o755
+    entry = cache.root / "interpreters" / KEY
+    assert {oct(modes[path]) for path in (cache.root, *(cache.root / name for name in folders.FOLDERS))} == {"0o755"}
+    assert (modes[entry], modes[entry / MARKER], modes[entry / MANIFEST]) == (0o755, 0o644, 0o644)
+
+
+def test_a_umask_of_nothing_opens_no_folder_above(tmp_path: Path) -> None:
+    """Some CI systems run with umask 0; the folders on the way to a new cache are not everybody's for that."""
+    before = os.umask(0)
+    try:
+        provide(Cache(tmp_path / "a" / "b" / "cache"))
+    finally:
+        os.umask(before)
+
+    assert [stat.S_IMODE((tmp_path / path).stat().st_mode) for path in ("a", "a/b")] == [0o755, 0o755]
+
+
+def test_a_cache_for_a_group_stays_one(cache: Cache) -> None:
+    """Its folders have its mode, also when somebody died before he could set it; interpreters are their owner's."""
+    cache.root.mkdir()
+    cache.root.chmod(0o2775)
+    (cache.root / "locks").mkdir(mode=0o700)
+    named = replace(cache, names=((cache.root, str(cache.root)),))
+    seen = []
+
+    def look(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
+        seen.append(oct(download.parent.stat().st_mode & 0o7777))
+        return build(staging, download, final)
+
+    provide(named, look)
+    assert {oct((cache.root / name).stat().st_mode & 0o7777) for name in folders.FOLDERS} == {"0o2775"}
+    assert seen == ["0o2775"]
+    assert (cache.root / "interpreters" / KEY).stat().st_mode & 0o022 == 0
+
+
+def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_stay(cache: Cache) -> None:
+    """Whoever makes the next interpreter clears away what crashed processes left, folders and files."""
+    provide(cache)
+    living = owner_name()
+    dead = f"{living.rpartition('-')[0]}-{2**22 + 1}"
+    for owner in (living, dead):
+        (cache.root / "staging" / f"key~{owner}~x" / "python").mkdir(parents=True)
+    (cache.root / "staging" / f"file~{dead}~x").write_text("")
+    (cache.root / "staging" / "somebody's own").mkdir()
+    provide(cache, archive=replace(ARCHIVE, sha256="f" * 64))
+
+    assert names(cache, "staging") == sorted([f"key~{living}~x", "somebody's own"])
+
+
+def test_a_half_fetched_archive_is_kept_for_the_next(cache: Cache) -> None:
+    """The download of an archive has one place, so that the next process goes on and leftovers do not grow."""
+
+    def interrupted(_staging: Path, download: Path, _final: Path) -> Dict[str, Any]:
+        download.with_name(download.name + ".part").write_text("half")
+        raise KeyboardInterrupt
+
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            provide(cache, interrupted)
+    assert os.listdir(cache.root / "downloads" / SHA) == [ARCHIVE.filename + ".part"]
+    provide(cache)
+    assert names(cache, "downloads") == []
+
+
+def test_a_cache_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    """A file where a folder should be cannot be written, whoever asks."""
+    (tmp_path / "file").touch()
+    with pytest.raises(CacheError, match=rf"^the cache {tmp_path}/file/cache cannot be written: Not a directory\n"):
+        provide(Cache(tmp_path / "file" / "cache"))
+
+
+def test_the_last_use_is_noted_once_an_hour(cache: Cache) -> None:
+    """A hit touches one file, and only when that says something new."""
+    provide(cache)
+    found = cache.lookup(ARCHIVE)
+    assert found is not None
+    stamp = cache.root / "used" / KEY
+    for age, noted in ((0, False), (1800, False), (3700, True), (-7200, True)):
+        cache.note_use(found)
+        then = time.time() - age
+        os.utime(stamp, (then, then))
+        cache.note_use(found)
+        assert (abs(stamp.stat().st_mtime - then) > 1) is noted
+
+
+def test_the_tree_is_on_the_disk_before_its_name_is(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut an interpreter is complete or absent: marked, flushed, renamed, in this order."""
+    seen = []
+    flush, rename = durable.flush_tree, os.rename
+
+    def flushing(tree: Path) -> None:
+        seen.append(("flush", (tree / MARKER).exists(), verify_entry(tree)))
+        flush(tree)
+
+    def renaming(source: str, target: str) -> None:
+        seen.append(("rename", os.path.exists(target), []))
+        rename(source, target)
+
+    monkeypatch.setattr(store, "flush_tree", flushing)
+    monkeypatch.setattr(os, "rename", renaming)
+    provide(cache)
+    assert seen == [("flush", True, []), ("rename", False, [])]
+
+
+def test_links_to_a_cache_are_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The final path is written into the interpreter and must stay true when the link goes; the name is kept."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    cache = open_cache(Settings(cache_dir="~/link", shared_caches=(str(tmp_path / "link" / "x"),)))
+    assert (cache.root, cache.shared) == (tmp_path / "real", (tmp_path / "real" / "x",))
+    assert cache.names == ((tmp_path / "real" / "x", str(tmp_path / "link" / "x")), (cache.root, f"{tmp_path}/link"))
+    assert open_cache(Settings()) == Cache(tmp_path / ".cache" / "provision-backend")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert open_cache(Settings()).root == tmp_path / "xdg" / "provision-backend"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert open_cache(Settings()).root == tmp_path / ".cache" / "provision-backend"
+
+
+def test_a_note_is_whole_or_absent(tmp_path: Path) -> None:
+    """One that another process writes now is left to it, and one that a dead process began is replaced."""
+    note, half = tmp_path / "note", tmp_path / "note.new"
+    half.write_text("half")
+    write_note(note, "text")
+    assert not note.exists()
+    os.utime(half, (0, 0))
+    write_note(note, "text")
+
+    assert os.listdir(tmp_path) == ["note"]
+    assert (note.read_text(), oct(note.stat().st_mode & 0o777)) == ("text", "0o644")
+    write_note(tmp_path / "none" / "note", "text")

@@ -1,0 +1,413 @@
+"""Looking after a cache: what is in it, what has changed, and what goes and stays. Small trees, real processes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+
+import pytest
+from support.cache_entries import ARCHIVE, KEY, build, names, provide
+
+from provision_backend.cache.locks import key_lock
+from provision_backend.cache.manifest import MANIFEST, verify_entry
+from provision_backend.cache.store import Cache
+from provision_backend.cache.upkeep import clean_cache, list_entries, prune_cache, verify_entries
+from provision_backend.cache.usage import note_use
+from provision_backend.report import Reporter
+
+ROOT = Path(__file__).resolve().parent.parent
+DAY = 86400.0
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    """Return a cache with one interpreter."""
+    cache = Cache(tmp_path / "cache")
+    provide(cache, rich)
+    return cache
+
+
+def rich(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
+    """Make a tree that has what real ones have: files, links to files and folders, compiled modules."""
+    facts = build(staging, download, final)
+    tree: Path = facts["tree"]
+    (tree / "bin" / "python").symlink_to("python3.13")
+    (tree / "lib" / "__pycache__").mkdir(parents=True)
+    (tree / "lib" / "__pycache__" / "os.pyc").write_text("compiled")
+    (tree / "lib" / "os.py").write_text("import sys\n")
+    (tree / "lib" / "caf\udce9.txt").write_text("a name that is no UTF-8")
+    (tree / "share").symlink_to("lib")
+    return facts
+
+
+def entry_of(cache: Cache) -> Path:
+    return cache.root / "interpreters" / KEY
+
+
+def add(cache: Cache, digit: str, *, unused_for: float = 0.0) -> str:
+    """Publish another interpreter and return its key."""
+    archive = replace(ARCHIVE, sha256=digit * 64)
+    provide(cache, archive=archive)
+    age(cache, archive.key, unused_for)
+    return archive.key
+
+
+def age(cache: Cache, key: str, seconds: float) -> None:
+    then = time.time() - seconds
+    for path in (cache.root / "used" / key, cache.root / "interpreters" / key / "provision-backend.json"):
+        path.touch()
+        os.utime(path, (then, then))
+
+
+def test_an_untouched_interpreter_is_as_it_was(cache: Cache) -> None:
+    """Also after interpreters have written what they compile."""
+    (entry_of(cache) / "lib" / "__pycache__" / "json.pyc").write_text("compiled")
+    (entry_of(cache) / "bin" / "__pycache__").mkdir()
+    (entry_of(cache) / "lib" / "__pycache__" / "os.pyc").unlink()
+
+    assert verify_entry(entry_of(cache)) == []
+
+
+def replaced(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
+CHANGES: Dict[str, Tuple[Callable[[Path], object], List[str]]] = {
+    "a byte": (lambda tree: (tree / "lib/os.py").write_text("import syS\n"), ["changed: lib/os.py"]),
+    "the size": (
+        lambda tree: (tree / "lib/os.py").write_text(""),
+        ["changed: lib/os.py (wanted 11 bytes, found 0)"],
+    ),
+    "the mode": (lambda tree: (tree / "lib/os.py").chmod(0o666), ["changed: lib/os.py"]),
+    "a missing file": (lambda tree: (tree / "lib/os.py").unlink(), ["missing: lib/os.py"]),
+    "a missing folder": (
+        lambda tree: shutil.rmtree(tree / "lib"),
+        ["missing: lib/caf\udce9.txt", "missing: lib/os.py"],
+    ),
+    "a file more": (lambda tree: (tree / "lib/new.py").touch(), ["added: lib/new.py"]),
+    "a link that leads elsewhere": (
+        lambda tree: replaced(tree / "share", lambda path: path.symlink_to("/etc")),
+        ["changed: share"],
+    ),
+    "a link in place of a file": (
+        lambda tree: replaced(tree / "lib/os.py", lambda path: path.symlink_to("/dev/zero")),
+        ["changed: lib/os.py"],
+    ),
+    "a pipe in place of a file": (
+        lambda tree: replaced(tree / "lib/os.py", lambda path: os.mkfifo(str(path))),
+        ["changed: lib/os.py"],
+    ),
+    "a folder in place of a file": (
+        lambda tree: replaced(tree / "lib/os.py", Path.mkdir),
+        ["missing: lib/os.py"],
+    ),
+    "no marker": (
+        lambda tree: (tree / "provision-backend.json").unlink(),
+        ["damaged: provision-backend.json"],
+    ),
+    "no list": (lambda tree: (tree / MANIFEST).unlink(), [f"missing: {MANIFEST}"]),
+    "another list": (lambda tree: (tree / MANIFEST).write_text("{}"), [f"damaged: {MANIFEST}"]),
+}
+
+
+@pytest.mark.parametrize(("change", "problems"), CHANGES.values(), ids=CHANGES.keys())
+def test_every_change_is_found(cache: Cache, change: Callable[[Path], object], problems: List[str]) -> None:
+    """Each changed, missing or added file is named."""
+    change(entry_of(cache))
+
+    assert verify_entry(entry_of(cache)) == problems
+    assert verify_entries(list_entries(cache)) == {entry_of(cache): problems}
+
+
+def test_each_byte_counts(cache: Cache) -> None:
+    """Wherever a single bit of a file is turned, it is found."""
+    path = entry_of(cache) / "lib" / "os.py"
+    data = path.read_bytes()
+    for position in range(len(data)):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+        assert verify_entry(entry_of(cache)) == ["changed: lib/os.py"]
+
+
+def test_the_list_says_what_there_is(cache: Cache, tmp_path: Path) -> None:
+    """Shared caches come first; a damaged one is shown as such."""
+    shared = Cache(tmp_path / "shared")
+    provide(shared)
+    (entry_of(shared) / "bin" / "python3.13").unlink()
+    age(cache, KEY, 5 * DAY)
+    entries = list_entries(Cache(cache.root, (shared.root,)))
+
+    assert [(entry.path, entry.shared, entry.damaged) for entry in entries] == [
+        (entry_of(shared), True, True),
+        (entry_of(cache), False, False),
+    ]
+    assert (entries[1].key, entries[1].version) == (KEY, "3.13.5")
+    files = [path for path in entry_of(cache).rglob("*") if path.is_file()]
+    files.remove(entry_of(cache) / "provision-backend.json")
+    assert entries[1].size == sum(path.lstat().st_size for path in files)
+    assert abs(time.time() - entries[1].last_use - 5 * DAY) < 60
+
+
+def test_prune_removes_nothing_that_is_fine(cache: Cache) -> None:
+    """Without a bound only leftovers and damaged ones go."""
+    age(cache, KEY, 1000 * DAY)
+    swept = prune_cache(cache)
+
+    assert (swept.removed, swept.kept, swept.leftovers, swept.freed) == ([], {}, [], 0)
+
+
+def test_prune_by_age(cache: Cache) -> None:
+    """What was not used for so long goes, with its time stamp; the rest stays."""
+    age(cache, KEY, 31 * DAY)
+    fresh = add(cache, "b", unused_for=29 * DAY)
+    swept = prune_cache(cache, unused_for=30 * DAY)
+
+    assert [entry.key for entry in swept.removed] == [KEY]
+    assert (names(cache, "interpreters"), names(cache, "used"), names(cache, "staging")) == ([fresh], [fresh], [])
+
+
+def test_prune_by_size_takes_the_longest_unused_first(cache: Cache) -> None:
+    """It ends as soon as the rest is small enough."""
+    keys = [add(cache, digit, unused_for=days * DAY) for digit, days in (("a", 1), ("b", 3), ("c", 2))]
+    age(cache, KEY, 4 * DAY)
+    sizes = {entry.key: entry.size for entry in list_entries(cache)}
+    swept = prune_cache(cache, max_size=sizes[keys[0]] + sizes[keys[2]])
+
+    assert [entry.key for entry in swept.removed] == [KEY, keys[1]]
+    assert swept.freed == sizes[KEY] + sizes[keys[1]]
+    assert prune_cache(cache, max_size=10**9).removed == []
+
+
+def test_prune_leaves_what_was_used_lately(cache: Cache) -> None:
+    """Between two hooks of a build no process runs its interpreter, so two hours are waited."""
+    age(cache, KEY, 3600)
+    assert prune_cache(cache, unused_for=0, max_size=0).kept == {
+        KEY: "it was used 60 minutes ago, so a build may still need it"
+    }
+    age(cache, KEY, 7300)
+    assert [entry.key for entry in prune_cache(cache, unused_for=0).removed] == [KEY]
+
+
+def test_prune_removes_damaged_ones_and_leftovers(cache: Cache) -> None:
+    """They serve nobody: what a build would pass over, staging of the dead, archives half-fetched long ago."""
+    (entry_of(cache) / "bin" / "python3.13").unlink()
+    dead = f"key~00000000-{2**22 + 1}~x"
+    for path in (cache.root / "staging" / dead, cache.root / "downloads" / ("e" * 64), cache.root / "downloads" / "f"):
+        path.mkdir()
+    for path in (cache.root / "staging" / dead, cache.root / "downloads" / ("e" * 64)):
+        os.utime(path, (0, 0))
+    swept = prune_cache(cache)
+
+    assert [entry.key for entry in swept.removed] == [KEY]
+    assert swept.leftovers == [dead, "e" * 64]
+    assert (names(cache, "interpreters"), names(cache, "staging"), names(cache, "downloads")) == ([], [], ["f"])
+
+
+@contextlib.contextmanager
+def process_in(cache: Cache, how: str) -> Iterator[int]:
+    """Run a process whose program, working directory or library lies in the interpreter."""
+    entry = entry_of(cache)
+    command, cwd = ["sleep", "60"], None
+    if how == "program":
+        shutil.copy(str(shutil.which("sleep")), str(entry / "bin" / "sleep"))
+        command[0] = str(entry / "bin" / "sleep")
+    elif how == "working directory":
+        cwd = str(entry / "lib")
+    else:
+        (entry / "lib" / "mapped").write_bytes(bytes(4096))
+        code = (
+            "import mmap, sys, time; f = open(sys.argv[1]); m = mmap.mmap(f.fileno(), 0, prot=1); print(flush=True); "
+        )
+        command = [sys.executable, "-c", code + "time.sleep(60)", str(entry / "lib" / "mapped")]
+    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE)
+    if how == "library":
+        assert process.stdout is not None
+        process.stdout.readline()
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("how", ["program", "working directory", "library"])
+def test_what_a_process_uses_stays(cache: Cache, how: str) -> None:
+    """However long ago it was started; it goes when the process has ended, or with force."""
+    age(cache, KEY, 100 * DAY)
+    with process_in(cache, how) as number:
+        deadline = time.monotonic() + 10
+        while prune_cache(cache, unused_for=DAY).kept != {KEY: f"process {number} uses it"}:
+            assert time.monotonic() < deadline
+            assert names(cache, "interpreters") == [KEY]
+        assert clean_cache(cache).kept == {KEY: f"process {number} uses it"}
+        if how == "working directory":
+            assert [entry.key for entry in clean_cache(cache, force=True).removed] == [KEY]
+            return
+    assert [entry.key for entry in prune_cache(cache, unused_for=DAY).removed] == [KEY]
+
+
+def test_what_is_being_provisioned_stays(cache: Cache) -> None:
+    """Whoever holds the lock of a key is at work on it: neither an old copy nor his download goes."""
+    age(cache, KEY, 100 * DAY)
+    (cache.root / "downloads" / ARCHIVE.sha256).mkdir()
+    os.utime(cache.root / "downloads" / ARCHIVE.sha256, (0, 0))
+    with key_lock(cache.root / "locks", KEY, timeout=0, reporter=Reporter(io.StringIO())):
+        for swept in (prune_cache(cache, unused_for=DAY), clean_cache(cache), clean_cache(cache, force=True)):
+            assert swept.kept == {KEY: "another process provisions it now"}
+            assert (swept.removed, swept.leftovers) == ([], [])
+    assert names(cache, "downloads") == [ARCHIVE.sha256]
+    assert len(clean_cache(cache).removed) == 1
+
+
+def test_one_that_comes_into_use_meanwhile_is_put_back(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever found it just before the rename has noted its use, and finds it again just after."""
+    age(cache, KEY, 100 * DAY)
+    rename = os.rename
+
+    def renaming(source: str, target: str) -> None:
+        rename(source, target)
+        if source == str(entry_of(cache)):
+            note_use(cache.root, KEY)
+
+    monkeypatch.setattr(os, "rename", renaming)
+    swept = prune_cache(cache, unused_for=DAY)
+    assert swept.kept == {KEY: "it was used 0 minutes ago, so a build may still need it"}
+    assert verify_entry(entry_of(cache)) == []
+
+
+def test_an_interpreter_leaves_at_once(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is renamed away before the first of its files is deleted."""
+    seen = []
+    delete = shutil.rmtree
+
+    def deleting(path: Any, **options: Any) -> None:
+        seen.append((entry_of(cache).exists(), len(names(cache, "staging"))))
+        delete(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", deleting)
+    clean_cache(cache)
+    assert seen[0] == (False, 1)
+    assert names(cache, "staging") == []
+
+
+def test_clean_leaves_an_empty_cache(cache: Cache) -> None:
+    """The lock files stay, since another process may have them open; everything else is made again."""
+    for folder in ("platforms", "catalogs", "damaged"):
+        (cache.root / folder).mkdir(exist_ok=True)
+        (cache.root / folder / "x").touch()
+    (cache.root / "downloads" / "x").mkdir()
+    clean_cache(cache)
+
+    left = sorted(str(path.relative_to(cache.root)) for path in cache.root.rglob("*") if not path.is_dir())
+    assert left == ["CACHEDIR.TAG", f"locks/{KEY}.lock", f"locks/{KEY}.owner"]
+    assert provide(cache)
+
+
+def test_shared_caches_are_not_touched(cache: Cache, tmp_path: Path) -> None:
+    """They are only looked in."""
+    other = Cache(tmp_path / "other", (cache.root,))
+    provide(other, archive=replace(ARCHIVE, sha256="b" * 64))
+    clean_cache(other)
+
+    assert verify_entry(entry_of(cache)) == []
+    assert names(other, "interpreters") == []
+
+
+def run(cache: Cache, *arguments: str) -> Tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "provision_backend", "cache", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PROVISION_BACKEND_CACHE_DIR": str(cache.root)},
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_command_line_lists(cache: Cache) -> None:
+    """One line for people, the same facts for programs."""
+    entry = list_entries(cache)[0]
+    code, out, err = run(cache, "list")
+    assert (code, err) == (0, "")
+    assert out == f"3.13.5    {entry.size:>7} B  used just now      {entry.path}\n"
+    assert json.loads(run(cache, "list", "--json")[1]) == [
+        {
+            "path": str(entry.path),
+            "key": KEY,
+            "version": "3.13.5",
+            "size": entry.size,
+            "last_use": entry.last_use,
+            "damaged": False,
+            "shared": False,
+        }
+    ]
+
+
+def test_the_command_line_verifies(cache: Cache) -> None:
+    """It ends with 1 when something is damaged, and names the files."""
+    assert run(cache, "verify") == (0, f"{entry_of(cache)}: as it was published\n", "")
+    (entry_of(cache) / "lib" / "os.py").unlink()
+    advice = "provision-backend: 'provision-backend cache prune' removes what a build would pass over; "
+    assert run(cache, "verify", KEY) == (
+        1,
+        f"{entry_of(cache)}: damaged\n    missing: lib/os.py\n",
+        advice + "'cache clean' everything\n",
+    )
+    code, out, _ = run(cache, "verify", "--json")
+    assert (code, json.loads(out)) == (1, {str(entry_of(cache)): ["missing: lib/os.py"]})
+    assert run(cache, "verify", "other") == (
+        2,
+        "",
+        "provision-backend: there is no interpreter 'other' in the cache\n  see cache list\n",
+    )
+
+
+def test_the_command_line_prunes_and_cleans(cache: Cache) -> None:
+    """What has gone is listed, and why something has stayed; clean ends with 1 when it could not."""
+    age(cache, KEY, 100 * DAY)
+    size = list_entries(cache)[0].size
+    with process_in(cache, "working directory") as number:
+        kept = f"provision-backend: kept {KEY}: process {number} uses it\n"
+        assert run(cache, "clean") == (1, "0 B freed\n", kept)
+        assert run(cache, "prune", "--unused-for", "30") == (0, "0 B freed\n", kept)
+    code, out, err = run(cache, "prune", "--max-size", "0.001K", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["freed"] == size
+    provide(cache)
+    size = list_entries(cache)[0].size
+    assert run(cache, "clean")[:2] == (0, f"removed {entry_of(cache)} ({size} B)\n{size} B freed\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--unused-for", "-1", "--unused-for must be a number of days, 0 or more, found '-1'"),
+        ("--unused-for", "nan", "--unused-for must be a number of days, 0 or more, found 'nan'"),
+        ("--max-size", "2 X", "--max-size must be a number of bytes such as 500M or 2G, found '2 X'"),
+    ],
+)
+def test_bounds_are_checked(cache: Cache, option: str, value: str, message: str) -> None:
+    """A value that is not of its form is wrong use, and nothing is removed."""
+    assert run(cache, "prune", f"{option}={value}") == (2, "", f"provision-backend: {message}\n")
+    assert names(cache, "interpreters") == [KEY]
+
+
+def test_an_empty_cache_is_no_trouble(tmp_path: Path) -> None:
+    """Nothing is there, nothing is damaged, nothing is made."""
+    cache = Cache(tmp_path / "none")
+    assert [run(cache, command)[:2] for command in ("list", "verify", "prune", "clean")] == [
+        (0, ""),
+        (0, ""),
+        (0, "0 B freed\n"),
+        (0, "0 B freed\n"),
+    ]
+    assert not cache.root.exists()

@@ -1,0 +1,269 @@
+"""Processes that are killed while they provision: what is visible then, what is left over, and what the next one does.
+
+The places of ``cache/store.py`` are tried one by one; then come random moments. How many of these is said by
+``PROVISION_BACKEND_TEST_KILLS`` (default 16).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import List, Sequence
+
+import pytest
+from support.real_interpreters import Unavailable
+from support.servers import ArchiveServer, Reply
+from support.small_archives import ours, shared_small_archives, start
+
+from provision_backend.cache.entries import key_of, read_entry
+from provision_backend.cache.manifest import verify_entry
+
+pytestmark = pytest.mark.slow
+
+KILLS = int(os.environ.get("PROVISION_BACKEND_TEST_KILLS", "16"))
+
+
+@pytest.fixture(scope="module")
+def archive() -> Path:
+    """Return a small archive of a real CPython."""
+    try:
+        return shared_small_archives()[0]
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+def names(folder: Path) -> List[str]:
+    return sorted(os.listdir(folder)) if folder.exists() else []
+
+
+def check_visible(cache: Path) -> List[str]:
+    """Return the names of what is published; each must be complete, finalized and as it was when it was marked."""
+    found = names(cache / "interpreters")
+    for name in found:
+        entry = cache / "interpreters" / name
+        assert read_entry(entry) is not None, name
+        assert verify_entry(entry) == [], name
+        records = list(entry.glob("lib/python3.*/_sysconfigdata*.py"))
+        assert records, name
+        for record in records:
+            text = record.read_text()
+            assert str(entry) in text, name
+            assert not re.search(r"['\" ]/install\b", text), name
+    return found
+
+
+def check_leftovers(cache: Path) -> None:
+    """After a run that was left alone there is nothing but what it published."""
+    assert names(cache / "staging") == []
+    assert names(cache / "downloads") == []
+    assert [name for name in names(cache / "locks") if not name.endswith((".lock", ".owner"))] == []
+
+
+def succeed(cache: Path, archive: Path, **options: str) -> Path:
+    """Provision without a fault, and return the folder of the interpreter that was started."""
+    done = start(ours(cache=cache, archive=archive, **options))
+    out, err = done.communicate(timeout=120)
+    assert done.returncode == 0, err
+    version = subprocess.run([out.strip(), "-I", "-B", "-c", "import sys; print(sys.prefix)"], stdout=subprocess.PIPE)
+    assert version.stdout.decode().strip() == str(Path(out.strip()).parent.parent)
+    check_visible(cache)
+    check_leftovers(cache)
+    return Path(out.strip()).parent.parent
+
+
+# A process that kills itself when a function is called, or after it has returned: nothing of ours runs any more.
+KILLED = """
+import os, signal, sys
+from importlib import import_module
+
+def kill(*arguments, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+module, name, when = sys.argv[1].split(":")
+owner = import_module(module)
+for part in name.split(".")[:-1]:
+    owner = getattr(owner, part)
+name = name.split(".")[-1]
+original = getattr(owner, name)
+calls = 0
+
+def patched(*arguments, **options):
+    global calls
+    calls += 1
+    if when == "before" or when == str(calls):
+        kill()
+    result = original(*arguments, **options)
+    if when == "after":
+        kill()
+    return result
+
+setattr(owner, name, patched)
+from provision_backend.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+PLACES = {
+    "the lock is held": "provision_backend.cache.store:sweep_staging:before",
+    "the owner is being written": "provision_backend.cache.notes:os.replace:before",
+    "a staging folder is there": "provision_backend.cache.folders:owner_name:after",
+    "the staging folder is empty": "provision_backend.cache.store:Cache._download_path:before",
+    "the download has begun": "provision_backend.download.partial:Partial.begin:after",
+    "some bytes are there": "provision_backend.report:Progress.advance:20",
+    "all bytes are there": "provision_backend.download.partial:Partial.publish:before",
+    "the archive is there": "provision_backend.download.partial:Partial.publish:after",
+    "some files are unpacked": "provision_backend.unpack.extract:os.open:300",
+    "all files are unpacked": "provision_backend.unpack.extract:unpack_archive:after",
+    "half of it is finalized": "provision_backend.finalize.tree:_rewrite:2",
+    "it is finalized": "provision_backend.finalize.tree:finalize_tree:after",
+    "it has been started": "provision_backend.finalize.tree:smoke_run:after",
+    "it is listed": "provision_backend.cache.store:write_manifest:after",
+    "it is marked": "provision_backend.cache.store:write_marker:after",
+    "it is flushed": "provision_backend.cache.store:flush_tree:after",
+    "it is renamed": "provision_backend.cache.store:flush_folder:before",
+    "the archive is being removed": "provision_backend.cache.store:shutil.rmtree:before",
+}
+PUBLISHED = {"it is renamed", "the archive is being removed"}
+# Another process does not come to these places again: what was done there stays done.
+ONCE = {*PUBLISHED, "the archive is there"}
+
+
+def kill_at(place: str, cache: Path, archive: Path, command: Sequence[str] = ()) -> int:
+    (_python, _m, _package, *install), environ = ours(cache=cache, archive=archive)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, PLACES.get(place, place), *(command or install)],
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+    return done.returncode
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_killed_at_each_place(place: str, tmp_path: Path, archive: Path) -> None:
+    """Nothing or a complete interpreter is visible, however often it happens; then the next process succeeds."""
+    cache = tmp_path / "cache"
+    left = []
+    for _ in range(2):
+        assert kill_at(place, cache, archive) == -signal.SIGKILL
+        assert len(check_visible(cache)) == (place in PUBLISHED)
+        left.append([len(names(cache / "staging")), len(list((cache / "downloads").glob("*/*")))])
+        if place in PUBLISHED:
+            break
+
+    # The second crash has cleared away what the first one left, or has left less.
+    assert left[-1] <= left[0]
+    assert left[0][0] <= 1
+    assert left[0][1] <= 2
+    found = succeed_with_leftovers(cache, archive) if place in PUBLISHED else succeed(cache, archive)
+    assert key_of(found.name) == found.name
+
+
+def succeed_with_leftovers(cache: Path, archive: Path) -> Path:
+    """A hit sweeps nothing: what a crash has left goes with the next miss, or with ``prune``."""
+    done = start(ours(cache=cache, archive=archive))
+    out, err = done.communicate(timeout=120)
+    assert (done.returncode, err) == (0, "")
+    (_python, _m, _package, *_), environ = ours(cache=cache, archive=archive)
+    prune = [sys.executable, "-m", "provision_backend", "cache", "prune"]
+    assert subprocess.run(prune, env=environ, stdout=subprocess.PIPE).returncode == 0
+    assert names(cache / "staging") == []
+    return Path(out.strip()).parent.parent
+
+
+def test_killed_in_the_middle_of_a_removal(tmp_path: Path, archive: Path) -> None:
+    """An interpreter that is being removed is gone at once, and what is left of it is swept by the next process."""
+    cache = tmp_path / "cache"
+    succeed(cache, archive)
+    place = "provision_backend.cache.upkeep:remove_path:before"
+
+    assert kill_at(place, cache, archive, ["cache", "clean"]) == -signal.SIGKILL
+    assert check_visible(cache) == []
+    assert len(names(cache / "staging")) == 1
+    succeed(cache, archive)
+
+
+def test_what_was_fetched_is_not_fetched_again(tmp_path: Path, archive: Path) -> None:
+    """A process that dies while it unpacks has left the verified archive; the next one takes it from there."""
+    with ArchiveServer(root=archive.parent) as server:
+        cache = tmp_path / "cache"
+        server.script = [Reply(status=404)]
+        (_python, _m, _package, *install), environ = ours(cache=cache, archive=archive, mirror=server.url)
+        place = PLACES["all files are unpacked"]
+        done = subprocess.run([sys.executable, "-c", KILLED, place, *install], env=environ, capture_output=True)
+        assert done.returncode == -signal.SIGKILL
+        sent = server.bytes_sent
+        succeed(cache, archive, mirror=server.url)
+
+    assert server.bytes_sent == sent == archive.stat().st_size
+
+
+def test_a_killed_download_goes_on_where_it_was(tmp_path: Path, archive: Path) -> None:
+    """The bytes that a killed process had received are not sent again."""
+    cache = tmp_path / "cache"
+    size = archive.stat().st_size
+    with ArchiveServer(root=archive.parent) as server:
+        server.script = [Reply(status=404), Reply(stall=size // 2)]
+        process = start(ours(cache=cache, archive=archive, mirror=server.url))
+        deadline = time.monotonic() + 60
+        while sum(part.stat().st_size for part in cache.glob("downloads/*/*.part")) < size // 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+        there = next(cache.glob("downloads/*/*.part")).stat().st_size
+        sent = server.bytes_sent
+        server.script = [Reply(status=404)]
+        succeed(cache, archive, mirror=server.url)
+
+    assert server.bytes_sent - sent == size - there < size
+
+
+def test_killed_at_random_moments(tmp_path: Path, archive: Path) -> None:
+    """After every kill nothing incomplete is visible, the next run succeeds, and leftovers do not grow."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    moments = random.Random(seed)
+    cache = tmp_path / "cache"
+    with ArchiveServer(root=archive.parent) as server:
+        begin = time.monotonic()
+        clear(succeed(cache, archive, mirror=server.url), cache)
+        whole = time.monotonic() - begin
+        died = 0
+        for number in range(KILLS):
+            options = {"mirror": server.url} if number % 2 else {}
+            process = start(ours(cache=cache, archive=archive, **options))
+            time.sleep(moments.uniform(0, whole * 1.1))
+            process.kill()
+            process.communicate()
+            died += process.returncode == -signal.SIGKILL
+            check_visible(cache)
+            assert len(names(cache / "staging")) <= 1
+            assert len(list(cache.glob("downloads/*/*"))) <= 2
+            check_one_key(cache)
+            clear(succeed_any(cache, archive, **options), cache)
+    print(
+        f"{KILLS} runs were killed, {died} of them before they had ended, over {whole:.2f} s each; then all succeeded"
+    )
+    assert died > KILLS / 2
+
+
+def succeed_any(cache: Path, archive: Path, **options: str) -> Path:
+    if names(cache / "interpreters"):
+        return succeed_with_leftovers(cache, archive)
+    return succeed(cache, archive, **options)
+
+
+def check_one_key(cache: Path) -> None:
+    """No crash makes a second copy: a published interpreter is found, an unpublished one is not there."""
+    assert len(names(cache / "interpreters")) <= 1
+
+
+def clear(entry: Path, cache: Path) -> None:
+    """Take the interpreter away again, so that the next run begins with a miss."""
+    subprocess.run(["rm", "-rf", str(entry), *map(str, cache.glob("downloads/*"))], check=True)

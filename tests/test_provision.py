@@ -1,0 +1,358 @@
+"""The composition root with a real archive: what is found, what is provided, and what is never asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+from packaging.specifiers import SpecifierSet
+from support.real_interpreters import host_interpreters
+from support.servers import ArchiveServer
+from support.toys import another_interpreter
+
+from provision_backend import provision as subject
+from provision_backend.cache.store import open_cache
+from provision_backend.errors import (
+    HostError,
+    InterpreterError,
+    MissingDependencyError,
+    NoMatchingArchiveError,
+    OfflineError,
+    UsageError,
+)
+from provision_backend.provision import find, find_any, load_archives, provision
+from provision_backend.report import Reporter
+from provision_backend.request import parse_request
+from provision_backend.settings import Settings
+from provision_backend.wanted import Wanted
+
+pytestmark = pytest.mark.slow
+
+ANY = Wanted(SpecifierSet(">=3.8"))
+QUIET = Reporter(verbosity=-1)
+
+
+def wanted(requires_python: str = ">=3.8", request: str = "") -> Wanted:
+    return Wanted(SpecifierSet(requires_python), parse_request(request) if request else None)
+
+
+@pytest.fixture(scope="module")
+def warm(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings whose cache holds the interpreter of the mirror."""
+    settings = local(mirror, tmp_path_factory.mktemp("warm") / "cache")
+    provision(ANY, settings, QUIET)
+    return settings
+
+
+def local(folder: Path, cache: Path, **more: Any) -> Settings:
+    """Return settings for a folder that is a mirror and has its catalog."""
+    values = {"mirror": (str(folder),), "catalog": str(folder / "SHA256SUMS"), "preference": "only-managed"}
+    return Settings(**{**values, "cache_dir": str(cache), "retries": 0, **more})
+
+
+def listed(mirror: Path) -> Any:
+    """Return sha256, file name, version and triple of the archive of a mirror."""
+    digest, name = (mirror / "SHA256SUMS").read_text().split()[:2]
+    triple = name.partition("-install_only")[0].split("-", 2)[2]
+    return digest, name, name.split("-")[1].partition("+")[0], triple
+
+
+class TestProvision:
+    """`provision` and `find` decide alike (`only-managed`)."""
+
+    def test_first_it_is_made_then_it_is_found(self, mirror: Path, tmp_path: Path) -> None:
+        """`find` neither makes a cache nor fetches; afterwards it returns what `provision` has returned."""
+        settings = local(mirror, tmp_path / "cache")
+        assert find(ANY, settings, QUIET) is None
+        assert not (tmp_path / "cache").exists()
+        made = provision(ANY, settings, QUIET)
+
+        digest, _, version, triple = listed(mirror)
+        assert (made.version, made.sha256, made.triple, made.source) == (version, digest, triple, "managed")
+        assert find(ANY, settings, QUIET) == made == provision(ANY, settings, QUIET)
+        answer = subprocess.check_output([made.executable, "-I", "-c", "import sys; print(sys.version.split()[0])"])
+        assert answer.decode().strip() == version
+        assert list((tmp_path / "cache" / "downloads").iterdir()) == []
+
+    def test_nothing_satisfies(self, warm: Settings) -> None:
+        """Both say so alike."""
+        for function in (find, provision):
+            with pytest.raises(NoMatchingArchiveError, match=r"no CPython archive satisfies requires-python '>=3\.99'"):
+                function(wanted(">=3.99"), warm, QUIET)
+
+    def test_an_archive_of_which_nothing_can_be_made_does_not_stay(self, mirror: Path, tmp_path: Path) -> None:
+        """It is fetched again the next time, from a mirror that may have been repaired."""
+        name = listed(mirror)[1]
+        (tmp_path / "mirror").mkdir()
+        (tmp_path / "mirror" / name).write_bytes(b"no archive")
+        line = f"{hashlib.sha256(b'no archive').hexdigest()}  {name}\n"
+        (tmp_path / "mirror" / "SHA256SUMS").write_text(line)
+        settings = local(tmp_path / "mirror", tmp_path / "cache")
+        with pytest.raises(Exception, match="could not unpack"):
+            provision(ANY, settings, QUIET)
+
+        assert [path for path in (tmp_path / "cache" / "downloads").rglob("*") if path.is_file()] == []
+
+    def test_a_missing_package_is_no_answer_for_find(self, warm: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where the host cannot be told without pyelftools, the frontend has to install it first."""
+
+        def detect(*_: object) -> None:
+            raise MissingDependencyError("pyelftools", "read ELF files")
+
+        monkeypatch.setattr("provision_backend.cache.remembered.current_platform", detect)
+
+        assert find(ANY, warm, QUIET) is None
+        with pytest.raises(MissingDependencyError):
+            provision(ANY, warm, QUIET)
+
+
+class TestOffline:
+    """With ``offline``."""
+
+    def test_another_one_in_the_cache_will_do(self, warm: Settings, mirror: Path, tmp_path: Path) -> None:
+        """A newer archive in the catalog is not there, an older interpreter is; online it would be fetched."""
+        digest, name, version, _ = listed(mirror)
+        newer = f"{'1' * 64}  {name.replace(version, '3.99.0')}\n"
+        catalog = tmp_path / "SHA256SUMS"
+        catalog.write_text(f"{digest}  {name}\n{newer}")
+        online = local(mirror, Path(warm.cache_dir), catalog=str(catalog), mirror=())
+        offline = local(mirror, Path(warm.cache_dir), catalog=str(catalog), mirror=(), offline=True)
+
+        assert find(ANY, online, QUIET) is None
+        for function in (find, provision, find_any):
+            found = function(ANY, offline, QUIET)
+            assert found is not None
+            assert found.version == version
+        found = find_any(ANY, online, QUIET)
+        assert found is not None
+        assert found.version == version
+
+    def test_nothing_in_the_cache_is_an_error_that_names_it(self, mirror: Path, tmp_path: Path) -> None:
+        """The way out is told."""
+        settings = local(mirror, tmp_path / "cache", offline=True, mirror=("https://mirror.example",))
+        with pytest.raises(OfflineError, match=r"-install_only.* is not in the cache, and offline is set") as caught:
+            provision(ANY, settings, QUIET)
+
+        assert str(tmp_path / "cache") in caught.value.hint
+        assert find(ANY, settings, QUIET) is None
+
+    @pytest.mark.parametrize("prefix", ["", "file://"])
+    def test_a_local_mirror_needs_no_network(self, mirror: Path, tmp_path: Path, prefix: str) -> None:
+        """A folder is as good offline."""
+        settings = local(mirror, tmp_path / "cache", offline=True, mirror=(prefix + str(mirror),))
+
+        assert provision(ANY, settings, QUIET).version == listed(mirror)[2]
+
+
+class TestRemoteCatalog:
+    """A catalog that is given by URL, on loopback."""
+
+    @pytest.fixture
+    def server(self, mirror: Path) -> Iterator[ArchiveServer]:
+        """Return a server that has the mirror."""
+        with ArchiveServer(root=mirror) as server:
+            yield server
+
+    def settings(self, server: ArchiveServer, mirror: Path, cache: Path) -> Settings:
+        """Return settings by which everything comes from the server."""
+        return local(mirror, cache, catalog=f"{server.url}/SHA256SUMS", mirror=(server.url,))
+
+    def test_a_second_build_makes_no_request(self, server: ArchiveServer, mirror: Path, tmp_path: Path) -> None:
+        """Within ten minutes the copy serves, for every function."""
+        settings = self.settings(server, mirror, tmp_path / "cache")
+        made = provision(ANY, settings, QUIET)
+        before = len(server.requests)
+
+        assert before == 3  # The catalog, and the archive in two layouts.
+        assert find(ANY, settings, QUIET) == provision(ANY, settings, QUIET) == made
+        assert len(server.requests) == before
+
+    @pytest.mark.parametrize("age", [None, 3600], ids=["no copy", "an old copy"])
+    def test_find_does_not_fetch_it(self, server: ArchiveServer, mirror: Path, tmp_path: Path, age: Any) -> None:
+        """``hasattr`` must never go to the network; the answer is that something has to be fetched."""
+        settings = self.settings(server, mirror, tmp_path / "cache")
+        if age:
+            provision(ANY, settings, QUIET)
+            for copy in (tmp_path / "cache" / "catalogs").iterdir():
+                os.utime(str(copy), (copy.stat().st_mtime - age,) * 2)
+        before = len(server.requests)
+
+        assert find(ANY, settings, QUIET) is None
+        assert len(server.requests) == before
+
+
+class TestTarget:
+    """The setting ``target``."""
+
+    def test_it_replaces_host_detection(self, mirror: Path, tmp_path: Path) -> None:
+        """The catalog is searched for that triple, and nothing is said of this host."""
+        with pytest.raises(NoMatchingArchiveError, match="on aarch64-unknown-linux-musl"):
+            provision(ANY, local(mirror, tmp_path, target="aarch64-unknown-linux-musl"), QUIET)
+
+    def test_the_hosts_own_works_as_without(self, mirror: Path, tmp_path: Path) -> None:
+        """It is provisioned, and the host is not remembered."""
+        made = provision(ANY, local(mirror, tmp_path / "cache", target=listed(mirror)[3]), QUIET)
+
+        assert made.triple == listed(mirror)[3]
+        assert list((tmp_path / "cache" / "platforms").iterdir()) == []
+
+    def test_nonsense_is_refused(self, mirror: Path, tmp_path: Path) -> None:
+        """A wrong triple is a usage error, also for `find`."""
+        for function in (find, provision):
+            with pytest.raises(UsageError, match="nonsense"):
+                function(ANY, local(mirror, tmp_path, target="nonsense"), QUIET)
+
+
+class TestPreferences:
+    """Which interpreters may be used."""
+
+    @pytest.fixture
+    def _unknown(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Simulate a host that is not identified."""
+
+        def detect(*_: object) -> None:
+            raise HostError("could not identify the libc of this host")
+
+        monkeypatch.setattr("provision_backend.cache.remembered.current_platform", detect)
+
+    def own(self) -> Wanted:
+        """Return what only one interpreter of this machine is: its full version."""
+        return wanted(f"=={another_interpreter().version}")
+
+    @pytest.mark.parametrize("preference", ["system", "only-system"])
+    def test_one_of_the_machine_is_preferred(self, preference: str) -> None:
+        """Nothing is looked up in the cache."""
+        settings = Settings(preference=preference, cache_dir="/nowhere")
+        for function in (find, provision):
+            found = function(self.own(), settings, QUIET)
+            assert found is not None
+            assert (found.source, found.version) == ("system", another_interpreter().version)
+
+    def test_system_takes_a_managed_one_where_there_is_none(self, warm: Settings) -> None:
+        """The order is: the machine, then the cache; what neither has is the catalog's error."""
+        from dataclasses import replace
+
+        versions = {host.version for host in host_interpreters()}
+        settings = replace(warm, preference="system")
+        found = find(wanted(), settings, QUIET)
+        assert found is not None
+        assert found.version in versions
+        with pytest.raises(NoMatchingArchiveError):
+            find(wanted(">=3.99"), settings, QUIET)
+
+    def test_only_system_has_no_other(self) -> None:
+        """The message names the way out."""
+        with pytest.raises(InterpreterError) as caught:
+            provision(wanted(">=3.99"), Settings(preference="only-system"), QUIET)
+
+        assert str(caught.value) == (
+            "no interpreter of this machine satisfies requires-python '>=3.99'\n"
+            "  install one, or allow others with preference = system or managed"
+        )
+
+    @pytest.mark.usefixtures("_unknown")
+    def test_managed_falls_back_where_no_archive_can_serve(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """An unidentified host may have what is wanted; it is said which one is used, and why."""
+        found = provision(self.own(), Settings(), Reporter())
+
+        assert found.version == another_interpreter().version
+        assert capsys.readouterr().err == (
+            "provision-backend: could not identify the libc of this host; "
+            f"using {found.executable} (CPython {found.version}) of this machine\n"
+        )
+
+    @pytest.mark.usefixtures("_unknown")
+    def test_managed_without_any_is_the_first_error(self) -> None:
+        """What stops provisioning is what is told."""
+        with pytest.raises(HostError, match="could not identify the libc of this host"):
+            provision(wanted(">=3.99"), Settings(), QUIET)
+
+    @pytest.mark.usefixtures("_unknown")
+    def test_only_managed_does_not_fall_back(self) -> None:
+        """Whoever says so means it."""
+        with pytest.raises(HostError):
+            provision(self.own(), Settings(preference="only-managed"), QUIET)
+
+    def test_find_any_takes_one_of_the_machine(self, mirror: Path, tmp_path: Path) -> None:
+        """What is there already will do, though `provision` would fetch another."""
+        settings = local(mirror, tmp_path / "cache", preference="managed")
+        found = find_any(wanted(f"<={another_interpreter().version}"), settings, QUIET)
+
+        assert found is not None
+        assert found.source == "system"
+        only_managed = local(mirror, tmp_path / "cache")
+        assert find_any(ANY, only_managed, QUIET) is None
+
+
+class TestGiven:
+    """The setting ``python`` as a path."""
+
+    def given(self, path: Path, requires_python: str = ">=3.8") -> Wanted:
+        """Return what the setting makes of a path."""
+        return Wanted(SpecifierSet(requires_python), None, str(path))
+
+    def test_it_is_used_as_it_is(self) -> None:
+        """Nothing else is looked at."""
+        host = another_interpreter()
+        found = provision(self.given(host.path), Settings(cache_dir="/nowhere"), QUIET)
+
+        assert (found.source, found.version, found.executable) == ("given", host.version, str(host.path))
+
+    def test_a_virtual_environments_stands_for_its_base(self, tmp_path: Path) -> None:
+        """An environment made from a link to an interpreter looks for its home beside the link."""
+        host = another_interpreter()
+        subprocess.run([str(host.path), "-I", "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+        found = find(self.given(tmp_path / "venv" / "bin" / "python"), Settings(), QUIET)
+
+        assert found is not None
+        assert found.executable == str(host.path)
+
+    def test_one_that_does_not_exist(self, tmp_path: Path) -> None:
+        """Where the path was written is told."""
+        settings = Settings(origins=(("python", "PROVISION_BACKEND_PYTHON"),))
+        with pytest.raises(UsageError) as caught:
+            provision(self.given(tmp_path / "python"), settings, QUIET)
+
+        assert str(caught.value) == f"PROVISION_BACKEND_PYTHON names '{tmp_path}/python', which does not exist"
+
+    def test_one_that_does_not_satisfy(self) -> None:
+        """The version that it is and the one that is wanted are told."""
+        host = another_interpreter()
+        settings = Settings(origins=(("python", "PROVISION_BACKEND_PYTHON"),))
+        with pytest.raises(InterpreterError) as caught:
+            provision(self.given(host.path, ">=3.99"), settings, QUIET)
+
+        assert str(caught.value) == (
+            f"{host.path} is Python {host.version}, which does not satisfy requires-python '>=3.99'\n"
+            "  it was named by PROVISION_BACKEND_PYTHON"
+        )
+
+
+class TestLoadArchives:
+    """`load_archives`."""
+
+    def test_the_builtin_catalog(self, tmp_path: Path) -> None:
+        """Without a setting it is that of the triple."""
+        settings = Settings(cache_dir=str(tmp_path))
+        archives = load_archives(settings, "x86_64-unknown-linux-musl", open_cache(settings), QUIET)
+
+        assert {archive.triple for archive in archives} == {"x86_64-unknown-linux-musl"}
+
+    def test_a_file_replaces_it(self, mirror: Path, tmp_path: Path) -> None:
+        """Whatever its triples are."""
+        settings = local(mirror, tmp_path)
+        archives = load_archives(settings, "x86_64-unknown-linux-musl", open_cache(settings), QUIET)
+
+        assert [archive.filename for archive in archives] == [listed(mirror)[1]]
+
+
+def test_provision_always_answers_or_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The type of a step allows None; no step that provides returns it."""
+    nothing: Any = lambda *_: None  # noqa: E731
+    monkeypatch.setattr(subject, "_provide_managed", nothing)
+    with pytest.raises(InterpreterError, match=r"^no interpreter of this machine satisfies any version$"):
+        provision(Wanted(SpecifierSet()), Settings(preference="only-managed"), QUIET)
