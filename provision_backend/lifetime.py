@@ -1,10 +1,10 @@
 """Programs that we run for a frontend do not outlive it, whatever signal ends it.
 
-In: a program that has been started. Out: what it printed until it ended, or until it was ended with the
-frontend. A terminal sends its signals to
-all processes of a build; ``kill``, tox and continuous integration send them to the frontend alone, which then kills
-us (build, on SIGINT), or leaves us (all of them, on SIGTERM). So a hook looks whether its frontend is still its
-parent, and the kernel is asked to end what we have started when we are killed (``PR_SET_PDEATHSIG``, prctl(2)).
+In: a program that has been started. Out: what it printed until it ended, or until it was ended with the frontend. A
+terminal sends its signals to all processes of a build; ``kill``, tox and continuous integration send them to the
+frontend alone, which then kills us (build, on SIGINT), or leaves us (all of them, on SIGTERM). So a hook looks whether
+its frontend is still its parent, and the kernel is asked to end what we have started when we are killed
+(``PR_SET_PDEATHSIG``, prctl(2)).
 """
 
 from __future__ import annotations
@@ -26,15 +26,24 @@ _POLL = 0.5
 _SET_PARENT_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of linux/prctl.h."""
 
-_frontend: Optional[int] = None
-"""Process id of the frontend, once it is followed. A command that was put into the background is not a hook."""
+_followed: Optional[Tuple[int, int]] = None
+"""Ids of the process that is a hook, and of the frontend that it follows. A command in the background is not a hook."""
 
 
 def follow_frontend() -> None:
     """End this process, and what it runs, when its parent ends; to be called by a hook."""
-    global _frontend
-    if _frontend is None:
-        _frontend = os.getppid()
+    global _followed
+    if not _is_following():
+        _followed = (os.getpid(), os.getppid())
+
+
+def _is_following() -> bool:
+    # What has been forked off a hook has another parent.
+    return _followed is not None and _followed[0] == os.getpid()
+
+
+def _frontend_has_ended() -> bool:
+    return _followed != (os.getpid(), os.getppid())
 
 
 def child_options() -> Dict[str, Any]:
@@ -43,7 +52,7 @@ def child_options() -> Dict[str, Any]:
 
     # The kernel means the thread that starts the child, so it must be one that lasts as long as the process.
     main = threading.current_thread() is threading.main_thread()
-    if _frontend is None or not main or not sys.platform.startswith("linux"):
+    if not _is_following() or not main or not sys.platform.startswith("linux"):
         return {}
     try:
         import ctypes
@@ -61,7 +70,7 @@ def communicate(child: Popen[bytes], timeout: Optional[float]) -> Tuple[bytes, b
         child: the program.
         timeout: seconds after which ``subprocess.TimeoutExpired`` is raised.
     """
-    if _frontend is None:
+    if not _is_following():
         return child.communicate(timeout=timeout)
     import time
     from subprocess import TimeoutExpired
@@ -72,7 +81,7 @@ def communicate(child: Popen[bytes], timeout: Optional[float]) -> Tuple[bytes, b
         try:
             return child.communicate(timeout=left)
         except TimeoutExpired:
-            if os.getppid() != _frontend:
+            if _frontend_has_ended():
                 child.terminate()  # Nobody waits for it; what it was run for then fails, and this process ends.
             if end is not None and time.monotonic() >= end:
                 raise

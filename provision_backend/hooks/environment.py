@@ -85,7 +85,7 @@ class BuildEnvironment:
     settings: Settings
     reporter: Reporter
     source: Path
-    """The source tree; relative paths of find-links and constraints start there."""
+    """The source tree."""
     installed: Tuple[str, ...] = ()
     """Requirements that were installed already, as they were asked for."""
     asked: Tuple[str, ...] = ()
@@ -129,7 +129,7 @@ class BuildEnvironment:
             return
         self.reporter.detail(f"installing {what} under CPython {self.interpreter.version}: {', '.join(missing)}")
         installer = Installer(self.interpreter, self.python, self.settings, self.reporter)
-        installer.install(missing, environ=self.environ(), cwd=str(self.source), what=what)
+        installer.install(missing, environ=self.environ(), cwd=_frontend_folder(self.source), what=what)
         self.installed += tuple(missing)
         self.save()
 
@@ -198,6 +198,18 @@ def existing_environment(
 def frontend_run() -> str:
     """Tell one run of a frontend from the next: all its hook processes have the same parent."""
     return str(os.getppid())
+
+
+def _frontend_folder(source: Path) -> str:
+    """Return the folder that the frontend was started in, where relative find-links and constraints start for it.
+
+    A hook is called in the source tree, which may be an sdist that has just been unpacked anywhere.
+    """
+    try:
+        started = os.readlink(f"/proc/{os.getppid()}/cwd")
+    except OSError:
+        started = os.environ.get("PWD", "")
+    return started if os.path.isdir(started) else str(source)
 
 
 def _environment_key(interpreter: Interpreter, requires: Sequence[str]) -> str:

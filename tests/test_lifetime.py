@@ -1,0 +1,121 @@
+"""What a hook runs ends with the frontend: real processes, and signals that they really get."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+
+from provision_backend import lifetime
+
+# A frontend starts a hook, the hook starts a program; each writes its process id where the test reads it.
+_FRONTEND = """
+import subprocess, sys
+hook = subprocess.Popen([sys.executable, "-c", sys.argv[1], *sys.argv[2:]])
+hook.wait()
+"""
+_HOOK = """
+import os, sys
+from provision_backend.lifetime import follow_frontend
+from provision_backend.processes import run_visible
+if sys.argv[3] == "follows":
+    follow_frontend()
+open(sys.argv[1], "w").write(str(os.getpid()))
+run_visible([sys.executable, "-c", sys.argv[4], sys.argv[2]])
+"""
+_PROGRAM = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Family:
+    """A frontend, the hook that it has called, and the program that the hook runs."""
+
+    def __init__(self, folder: Path, *, follows: bool) -> None:
+        notes = [folder / "hook", folder / "program"]
+        arguments = [*map(str, notes), "follows" if follows else "alone", _PROGRAM]
+        command = [sys.executable, "-c", _FRONTEND, _HOOK, *arguments]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        self.frontend = subprocess.Popen(
+            command, env=environ, start_new_session=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        wait_until(lambda: all(note.exists() and note.read_text() for note in notes), 30)
+        self.hook, self.program = (int(note.read_text()) for note in notes)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Return whether a condition came true in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended, even if nobody has waited for it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.fixture
+def family(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Family]:
+    if not sys.platform.startswith("linux"):
+        pytest.skip("/proc tells which processes are there")
+    made = Family(tmp_path, follows=getattr(request, "param", True))
+    yield made
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(made.frontend.pid, signal.SIGKILL)
+    made.frontend.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_hook_and_program_end_when_the_frontend_has_ended(family: Family, number: signal.Signals) -> None:
+    """A hook that nobody waits for any more ends what it runs, and then itself."""
+    family.frontend.send_signal(number)
+    assert wait_until(lambda: has_ended(family.program) and has_ended(family.hook), 20)
+
+
+def test_program_ends_when_the_hook_is_killed(family: Family) -> None:
+    """The kernel tells the program that its parent was killed, which no handler could."""
+    os.kill(family.hook, signal.SIGKILL)
+    assert wait_until(lambda: has_ended(family.program), 20)
+
+
+@pytest.mark.parametrize("family", [False], indirect=True, ids=["alone"])
+def test_a_command_goes_on_without_its_parent(family: Family) -> None:
+    """What was put into the background and left by its shell is no hook."""
+    family.frontend.kill()
+    assert not wait_until(lambda: has_ended(family.program) or has_ended(family.hook), 2)
+
+
+def test_time_limit_holds_for_a_hook(tmp_path: Path) -> None:
+    """A program may take as long as it was given, whether or not a frontend is followed."""
+    code = """
+from provision_backend.errors import InterpreterError
+from provision_backend.lifetime import follow_frontend
+from provision_backend.processes import run_quiet
+follow_frontend()
+try:
+    run_quiet(["sleep", "30"], timeout=0.7)
+except InterpreterError as exc:
+    print(exc)
+print(run_quiet(["sh", "-c", "sleep 0.7; echo done"], timeout=20).stdout)
+"""
+    command = [sys.executable, "-c", code]
+    output = subprocess.check_output(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, universal_newlines=True)
+    assert output == "'sleep' did not end within 0.7 seconds and was killed\ndone\n\n"
+
+
+def test_nothing_is_asked_of_the_kernel_for_a_command() -> None:
+    """Where no frontend is followed, programs are started as ever."""
+    assert lifetime.child_options() == {}
