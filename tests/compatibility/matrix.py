@@ -1,0 +1,167 @@
+"""The cells of the matrix: which there are, which cannot be and why, and what must be true of the others.
+
+In: a backend, a frontend, a plan. Out: `check_cell` runs the frontend and returns the words that stand in the table;
+what is wrong is an AssertionError. A combination that cannot be is tried all the same, and must be refused with the
+words that it is known for.
+"""
+
+from __future__ import annotations
+
+__all__ = ["PLANS", "Refusal", "check_cell", "is_representative", "refusal"]
+
+import re
+import shutil
+import zipfile
+from dataclasses import dataclass
+from email import message_from_bytes
+from pathlib import Path
+from typing import Optional
+
+from support.real_interpreters import Unavailable
+
+from .backends import BACKENDS, Backend
+from .direct import compare, installed_differences, members, reference, run_direct
+from .frontends import FRONTENDS, Frontend, Job, Made
+from .workshop import Workshop, only
+
+PLANS = {"pass-through": "the host satisfies the project", "provisioned": "the host is too old"}
+PASSED = "passed"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a combination cannot be."""
+
+    reason: str
+    """A sentence for the table."""
+    output: str
+    """A regular expression that what the frontend says must match."""
+    fails: bool = True
+    """Whether the frontend calls it an error."""
+
+
+def refusal(backend: Backend, frontend: Frontend, plan: str) -> Optional[Refusal]:
+    """Return why a combination cannot be, None where it must work."""
+    old = plan == "provisioned"
+    if frontend.key == "uv-sync" and not backend.table:
+        return Refusal("uv sync installs no project without a table [project]", "Resolved in", fails=False)
+    if frontend.judges and old:
+        return Refusal(
+            "uv refuses to install a project for a Python that does not satisfy its requires-python",
+            r"requires-python|Requires-Python|requires Python|Python>=3\.12|depends on Python",
+        )
+    if frontend.key == "tox-editable" and not backend.editable and not old:
+        return Refusal(
+            "tox sees that the real backend has no build_editable and falls back to its legacy mode",
+            "does not support PEP-660, falling back",
+            fails=False,
+        )
+    if frontend.editable and not backend.editable:
+        return Refusal("the real backend has no build_editable", "build_editable|editable")
+    if frontend.sdist and not backend.sdist:
+        return Refusal("the real backend refuses to make an sdist", "sample has no sdist")
+    if frontend.editable and backend.compiled and old:
+        return Refusal(
+            "an editable wheel for another ABI could not be imported by the host; refused",
+            r"the editable wheel has the tag cp3",
+        )
+    return None
+
+
+def is_representative(backend: Backend, frontend: Frontend, plan: str) -> bool:
+    """Whether a cell belongs to the part that is always run: every backend and frontend, by turns of the plans."""
+    row, column = BACKENDS.index(backend), FRONTENDS.index(frontend)
+    turn = list(PLANS)[row % 2]
+    # There are more frontends than backends; the first backends take those that are left.
+    return plan == turn and column % len(BACKENDS) == row
+
+
+def check_cell(workshop: Workshop, backend: Backend, frontend: Frontend, plan: str, folder: Path) -> str:
+    """Run a frontend on a project, and compare what it makes with what the real backend makes alone.
+
+    Returns:
+        What stands in the table: ``passed``, or why the combination cannot be.
+
+    Raises:
+        Unavailable: this machine lacks something; the reason stands in the table too.
+    """
+    if backend.program and shutil.which(backend.program) is None:
+        raise Unavailable(f"there is no program {backend.program} on this machine")
+    old = plan == "provisioned"
+    host = workshop.host(old=old, last=frontend.newest_old_host if old else frontend.key in _NEWEST)
+    python = workshop.provisioned() if old else host.path
+    settings = dict(backend.settings) if frontend.settings else {}
+    source = workshop.source(backend, folder / "source")
+    made = frontend.run(Job(workshop, backend, host, folder, source, settings))
+    expected = refusal(backend, frontend, plan)
+    if expected is not None:
+        assert (made.done.returncode != 0) == expected.fails, f"it worked, though {expected.reason}\n{made.done.output}"
+        assert re.search(expected.output, made.done.output), made.done.output
+        return expected.reason
+    assert made.done.returncode == 0, made.done.output
+    if frontend.key == "cibuildwheel":
+        return _check_identifiers(made)
+    _check_made(workshop, backend, made, python, settings)
+    if made.editable:
+        _check_editable_wheel(workshop, backend, made.editable, python, source)
+    if made.python:
+        _check_live(workshop, backend, made.python, source)
+    return PASSED
+
+
+# Frontends that run on the newest host where it satisfies; the others run on the oldest that does.
+_NEWEST = frozenset(each.key for each in FRONTENDS[1::2])
+
+
+def _check_identifiers(made: Made) -> str:
+    """See that cibuildwheel starts nothing that the project does not allow; all else it does in a container."""
+    identifiers = [line for line in made.done.output.splitlines() if line.startswith("cp")]
+    assert identifiers
+    assert not [each for each in identifiers if int(re.findall(r"cp3(\d+)", each)[0]) < 12]
+    return "selects only builds that satisfy the project; on Linux it builds in containers, which needs Docker"
+
+
+def _check_made(workshop: Workshop, backend: Backend, made: Made, python: Path, settings: dict[str, str]) -> None:
+    if made.sdist:
+        compare(made.sdist, reference(workshop, backend, python, "sdist", settings))
+    if made.wheel:
+        kind = "wheel-from-sdist" if made.from_sdist else "wheel"
+        compare(made.wheel, reference(workshop, backend, python, kind, settings))
+    if made.site:
+        wheel = reference(workshop, backend, python, "wheel", settings)
+        assert installed_differences(made.site, wheel) == []
+    if made.metadata:
+        wheel = reference(workshop, backend, python, "wheel", settings)
+        name = next(each for each in members(wheel.first) if each.endswith(".dist-info/METADATA"))
+        with zipfile.ZipFile(str(wheel.first)) as archive:
+            direct = message_from_bytes(archive.read(name))
+        for key in ("name", "version", "requires_python"):
+            assert made.metadata[key] == direct[key.replace("_", "-")]
+    assert made.sdist or made.wheel or made.site or made.metadata or made.editable or made.python, made.done.output
+
+
+def _check_editable_wheel(workshop: Workshop, backend: Backend, ours: Path, python: Path, source: Path) -> None:
+    """Compare with the editable wheel that the real backend makes alone, in the same folder: it holds its path."""
+    alone = source.parent / "alone"
+    alone.mkdir()
+    theirs = only(
+        run_direct(workshop, backend, source, alone, hook="build_editable", python=python),
+        "*.whl",
+    )
+    assert ours.name == theirs.name
+    assert sorted(members(ours)) == sorted(members(theirs))
+    if backend.live and not backend.compiled:
+        assert members(ours) == members(theirs)
+
+
+def _check_live(workshop: Workshop, backend: Backend, python: Path, source: Path) -> None:
+    """See that an editable install is one: the module is that of the source tree."""
+    code = "import importlib.metadata as m; print(m.version('sample'))"
+    assert workshop.check([str(python), "-c", code]).split()[-1].startswith("1.0")
+    if not (backend.imports and backend.live):
+        return
+    show = [str(python), "-c", "import sample; print(sample.VALUE)"]
+    assert workshop.check(show).split()[-1] == "42"
+    module = source / "sample" / "__init__.py"
+    module.write_text(module.read_text() + "VALUE = 'edited'\n")
+    assert workshop.check(show).split()[-1] == "edited"

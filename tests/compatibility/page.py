@@ -1,0 +1,79 @@
+"""Write docs/compatibility.md from what the cells of a whole run left: ``python -m compatibility.page RESULTS``.
+
+In: a folder with a file for each cell. Out: the page. Versions and dates are left out, so that a run that finds the
+same writes the same.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Dict, List
+
+from .backends import BACKENDS, Backend
+from .frontends import FRONTENDS, Frontend
+from .matrix import PASSED, PLANS
+
+__all__ = ["main", "page"]
+
+PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "compatibility.md"
+
+_HEAD = """# Compatibility
+
+<!-- Written by scripts/test --matrix from what it has seen. -->
+
+Every frontend builds a project of every real backend through us, once where the host satisfies the project
+(pass-through) and once where it is too old (provisioned). *passed* means: the wheel and the sdist equal those that the
+real backend makes alone under the same interpreter with the same `SOURCE_DATE_EPOCH`: names, contents and metadata,
+and byte for byte where the real backend itself makes the same bytes twice. Of an installation, all installed files
+equal those of that wheel; an editable installation shows an edit of the source at once.
+
+Not every cell ran on every host. Pass-through: the oldest and the newest CPython from 3.12 on that the machine has, by
+turns of the frontends. Provisioned: the oldest CPython from 3.8 on; the newest below 3.12 for what older ones cannot
+run (`--config-json`, `--metadata`, tox). All of it ran on Linux.
+"""
+
+
+def page(results: Dict[str, str]) -> str:
+    """Return the page.
+
+    Args:
+        results: what stands in the table, by ``backend.frontend.plan``.
+    """
+    reasons: List[str] = []
+    tables = [_table(plan, results, reasons) for plan in PLANS]
+    listed = [f"{number}. {reason}." for number, reason in enumerate(reasons, 1)]
+    return "\n".join([_HEAD, *tables, "## Why not\n", *listed, ""])
+
+
+def _table(plan: str, results: Dict[str, str], reasons: List[str]) -> str:
+    title = plan.capitalize()
+    lines = [f"## {title}: {PLANS[plan]}\n"]
+    lines.append("| real backend | " + " | ".join(each.label for each in FRONTENDS) + " |")
+    lines.append("| --- " * (len(FRONTENDS) + 1) + "|")
+    for backend in BACKENDS:
+        cells = [_cell(results, backend, frontend, plan, reasons) for frontend in FRONTENDS]
+        lines.append(f"| {backend.label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(results: Dict[str, str], backend: Backend, frontend: Frontend, plan: str, reasons: List[str]) -> str:
+    result = results.get(f"{backend.key}.{frontend.key}.{plan}", "not run")
+    if result in (PASSED, "FAILED"):
+        return result
+    if result not in reasons:
+        reasons.append(result)
+    return f"[{reasons.index(result) + 1}](#why-not)"
+
+
+def main() -> int:
+    """Write the page."""
+    folder = Path(sys.argv[1])
+    results = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))}
+    PAGE.write_text(page(results), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
