@@ -59,7 +59,7 @@ def _table(plan: str, results: Dict[str, str], reasons: List[str]) -> str:
 
 
 def _cell(results: Dict[str, str], backend: Backend, frontend: Frontend, plan: str, reasons: List[str]) -> str:
-    result = results.get(f"{backend.key}.{frontend.key}.{plan}", "not run")
+    result = results[f"{backend.key}.{frontend.key}.{plan}"]
     if result in (PASSED, "FAILED"):
         return result
     if result not in reasons:
@@ -67,10 +67,20 @@ def _cell(results: Dict[str, str], backend: Backend, frontend: Frontend, plan: s
     return f"[{reasons.index(result) + 1}](#why-not)"
 
 
+def missing(results: Dict[str, str]) -> List[str]:
+    """Return the cells that were never run, as ``backend.frontend.plan``."""
+    names = [f"{backend.key}.{frontend.key}.{plan}" for plan in PLANS for backend in BACKENDS for frontend in FRONTENDS]
+    return [name for name in names if name not in results]
+
+
 def main() -> int:
-    """Write the page."""
+    """Write the page, or leave the one that is there as it is when cells were never run."""
     folder = Path(sys.argv[1])
     results = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))}
+    holes = missing(results)
+    if holes:
+        sys.stderr.write(f"{len(holes)} cells were never run, {holes[0]} for one: {PAGE.name} stays as it is\n")
+        return 0
     PAGE.write_text(page(results), encoding="utf-8")
     return 0
 
