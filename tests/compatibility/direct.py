@@ -7,13 +7,14 @@ the same in both is what the backend makes reproducibly, and what a wheel that w
 
 from __future__ import annotations
 
-__all__ = ["Reference", "compare", "installed_differences", "members", "reference", "run_direct"]
+__all__ = ["Reference", "compare", "installed_differences", "members", "next_time_stamp", "reference", "run_direct"]
 
 import hashlib
 import json
 import os
 import shutil
 import tarfile
+import time
 import warnings
 import zipfile
 from dataclasses import dataclass
@@ -113,9 +114,19 @@ def reference(
             shutil.rmtree(str(folder), ignore_errors=True)
             for place in ("first", "second/longer"):
                 _make(workshop, backend, python, kind, folder / place, settings)
+                next_time_stamp()
             (folder / "complete").write_text("")
     pattern = "*.tar.gz" if kind == "sdist" else "*.whl"
     return Reference(only(folder / "first/out", pattern), only(folder / "second/longer/out", pattern))
+
+
+def next_time_stamp() -> None:
+    """Wait until an artifact gets another time stamp: a zip counts in two seconds, the head of a gzip in one.
+
+    pdm-backend writes the present into the head of an sdist, whatever SOURCE_DATE_EPOCH says; two sdists of the same
+    second would look as if it made the same bytes always.
+    """
+    time.sleep(2 - time.time() % 2)
 
 
 def _make(

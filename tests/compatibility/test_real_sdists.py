@@ -18,7 +18,7 @@ from support.hosts import clean_environ, run_checked
 from support.real_interpreters import cache_folder, locked
 
 from .backends import Backend
-from .direct import Reference, compare, run_direct
+from .direct import Reference, compare, next_time_stamp, run_direct
 from .workshop import Host, Workshop, only
 
 if sys.version_info >= (3, 11):
@@ -138,4 +138,5 @@ def direct(workshop: Workshop, release: Release, sdist: Path, folder: Path, pyth
         )
         out = run_direct(workshop, backend, source, folder / place, hook="build_wheel", python=python)
         made.append(only(out, "*.whl"))
+        next_time_stamp()
     return Reference(*made)
