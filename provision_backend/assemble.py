@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List
 
 from .catalog.archive import Archive
 from .errors import ProvisionError
@@ -14,8 +13,11 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from .host.platforms import Platform
+    from .unpack.extract import Unpacked
 
 __all__ = ["tree_maker"]
+
+_STACK = 16 << 20  # bytes
 
 
 def tree_maker(
@@ -34,10 +36,8 @@ def tree_maker(
         returns the ``tree``, its ``executable`` below that, and the version of its ``pip``; or raises `InstallError`,
         `InterpreterError`, `HostError` or `MissingDependencyError`.
     """
-    from .download.fetch import DownloadOptions, download_archive
-    from .finalize.tree import finalize_tree, find_executable, smoke_run
-    from .host.detection import check_tree
-    from .unpack.extract import unpack_archive
+    from .download.fetch import DownloadOptions, stream_archive
+    from .unpack.pipeline import Unpacking
 
     options = DownloadOptions(
         mirrors=settings.mirror,
@@ -48,42 +48,91 @@ def tree_maker(
     )
 
     def build(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
-        try:
-            if not _is_verified(download, archive.sha256):
-                download_archive(archive, download, options=options, reporter=reporter)
-            return make(staging, download, final)
-        except ProvisionError:
-            _forget(download)
-            raise
+        with Unpacking(staging, archive.filename, meanwhile=_import_the_rest()) as unpacking:
+            whole = False
+            try:
+                stream_archive(archive, download, unpacking, options=options, reporter=reporter)
+                whole = True
+                return make(unpacking.finish(), final)
+            except ProvisionError:
+                _forget(download, whole=whole)
+                raise
 
-    def make(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
-        unpacked = staging / "unpacked"
-        unpacked.mkdir()
-        tree = unpack_archive(download, unpacked)
+    def make(unpacked: Unpacked, final: Path) -> Dict[str, Any]:
+        from .finalize.tree import finalize_tree, find_executable, smoke_run
+        from .host.detection import check_tree
+
+        tree = unpacked.tree
         python = find_executable(tree)
         check_tree(python, platform)
-        finalize_tree(tree, final_path=final)
-        facts = smoke_run(python, version=archive.version, freethreaded=archive.freethreaded, triple=archive.triple)
-        return {"tree": tree, "executable": str(python.relative_to(tree)), "pip": facts.pip}
+        # What the first start looks at is the same before and after, so that both happen at once.
+        with _aside(lambda: finalize_tree(tree, final_path=final)):
+            facts = smoke_run(python, version=archive.version, freethreaded=archive.freethreaded, triple=archive.triple)
+        executable = str(python.relative_to(tree))
+        return {"tree": tree, "written": unpacked.written, "executable": executable, "pip": facts.pip}
 
     return build
 
 
-def _is_verified(download: Path, sha256: str) -> bool:
-    """Whether a process that died later has fetched the archive already."""
-    digest = hashlib.sha256()
+@contextlib.contextmanager
+def _aside(work: Callable[[], None]) -> Iterator[None]:
+    """Do some work in another thread while the block runs; what it raises goes before what the block raises."""
+    import threading
+
+    failures: List[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as exc:  # It is raised again in the other thread.
+            failures.append(exc)
+
+    # The C library of Alpine gives threads stacks too small for Python's parser.
+    before = threading.stack_size(_STACK)
+    thread = threading.Thread(target=run, name="aside", daemon=True)
     try:
-        with open(download, "rb") as file:
-            for block in iter(lambda: file.read(1 << 20), b""):
-                digest.update(block)
-    except OSError:
-        return False
-    return digest.hexdigest() == sha256
+        thread.start()
+    finally:
+        threading.stack_size(before)
+    try:
+        yield
+    finally:
+        thread.join()
+        if failures:
+            raise failures[0]
 
 
-def _forget(download: Path) -> None:
+def _import_the_rest() -> Iterator[None]:
+    """Import what is needed behind the unpacking, a step at a time, while other threads decompress and write."""
+    from . import processes  # noqa: F401
+
+    yield
+    import subprocess  # noqa: F401
+
+    yield
+    import ast  # noqa: F401
+    import tempfile  # noqa: F401
+
+    yield
+    from .finalize import tree  # noqa: F401
+
+    yield
+    from .host import detection  # noqa: F401
+
+    yield
+    import ctypes  # noqa: F401
+
+    yield
+
+
+def _forget(download: Path, *, whole: bool) -> None:
     """Remove an archive of which no interpreter could be made; one that is half there stays, to be resumed."""
+    from .download.partial import Partial
+
     with contextlib.suppress(OSError):
-        if download.exists():
+        if whole:
+            Partial(download).discard()
             download.unlink()
+    # There may be nothing in it, as nothing of a local mirror is kept.
+    with contextlib.suppress(OSError):
         download.parent.rmdir()

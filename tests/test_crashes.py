@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import List, Sequence
+from typing import Iterator, List, Sequence
 
 import pytest
 from support.real_interpreters import Unavailable
@@ -114,27 +114,27 @@ PLACES = {
     "a staging folder is there": "provision_backend.cache.folders:owner_name:after",
     "the staging folder is empty": "provision_backend.cache.store:Cache._download_path:before",
     "the download has begun": "provision_backend.download.partial:Partial.begin:after",
-    "some bytes are there": "provision_backend.report:Progress.advance:20",
-    "all bytes are there": "provision_backend.download.partial:Partial.publish:before",
-    "the archive is there": "provision_backend.download.partial:Partial.publish:after",
+    "some bytes are there": "provision_backend.report:Progress.advance:8",
     "some files are unpacked": "provision_backend.unpack.extract:os.open:300",
-    "all files are unpacked": "provision_backend.unpack.extract:unpack_archive:after",
+    "all bytes are there": "provision_backend.unpack.pipeline:Unpacking.finish:before",
+    "all files are unpacked": "provision_backend.unpack.pipeline:Unpacking.finish:after",
     "half of it is finalized": "provision_backend.finalize.tree:_rewrite:2",
     "it is finalized": "provision_backend.finalize.tree:finalize_tree:after",
     "it has been started": "provision_backend.finalize.tree:smoke_run:after",
     "it is listed": "provision_backend.cache.store:write_manifest:after",
     "it is marked": "provision_backend.cache.store:write_marker:after",
+    "the archive is removed": "provision_backend.cache.store:flush_tree:before",
     "it is flushed": "provision_backend.cache.store:flush_tree:after",
     "it is renamed": "provision_backend.cache.store:flush_folder:before",
-    "the archive is being removed": "provision_backend.cache.store:shutil.rmtree:before",
+    "the folder of the archive is being removed": "provision_backend.cache.store:shutil.rmtree:before",
 }
-PUBLISHED = {"it is renamed", "the archive is being removed"}
+PUBLISHED = {"it is renamed", "the folder of the archive is being removed"}
 # Another process does not come to these places again: what was done there stays done.
-ONCE = {*PUBLISHED, "the archive is there"}
+ONCE = PUBLISHED
 
 
-def kill_at(place: str, cache: Path, archive: Path, command: Sequence[str] = ()) -> int:
-    (_python, _m, _package, *install), environ = ours(cache=cache, archive=archive)
+def kill_at(place: str, cache: Path, archive: Path, command: Sequence[str] = (), **options: str) -> int:
+    (_python, _m, _package, *install), environ = ours(cache=cache, archive=archive, **options)
     done = subprocess.run(
         [sys.executable, "-c", KILLED, PLACES.get(place, place), *(command or install)],
         env=environ,
@@ -144,13 +144,20 @@ def kill_at(place: str, cache: Path, archive: Path, command: Sequence[str] = ())
     return done.returncode
 
 
+@pytest.fixture(scope="module")
+def server(archive: Path) -> Iterator[ArchiveServer]:
+    """Give a server that has it, since of a local mirror nothing is kept beside."""
+    with ArchiveServer(root=archive.parent) as running:
+        yield running
+
+
 @pytest.mark.parametrize("place", PLACES)
-def test_killed_at_each_place(place: str, tmp_path: Path, archive: Path) -> None:
+def test_killed_at_each_place(place: str, tmp_path: Path, archive: Path, server: ArchiveServer) -> None:
     """Nothing or a complete interpreter is visible, however often it happens; then the next process succeeds."""
     cache = tmp_path / "cache"
     left = []
     for _ in range(2):
-        assert kill_at(place, cache, archive) == -signal.SIGKILL
+        assert kill_at(place, cache, archive, mirror=server.url) == -signal.SIGKILL
         assert len(check_visible(cache)) == (place in PUBLISHED)
         left.append([len(names(cache / "staging")), len(list((cache / "downloads").glob("*/*")))])
         if place in ONCE:
@@ -160,13 +167,14 @@ def test_killed_at_each_place(place: str, tmp_path: Path, archive: Path) -> None
     assert left[-1] <= left[0]
     assert left[0][0] <= 1
     assert left[0][1] <= 2
-    found = succeed_with_leftovers(cache, archive) if place in PUBLISHED else succeed(cache, archive)
+    following = succeed_with_leftovers if place in PUBLISHED else succeed
+    found = following(cache, archive, mirror=server.url)
     assert key_of(found.name) == found.name
 
 
-def succeed_with_leftovers(cache: Path, archive: Path) -> Path:
+def succeed_with_leftovers(cache: Path, archive: Path, **options: str) -> Path:
     """A hit sweeps nothing: what a crash has left goes with the next miss, or with ``prune``."""
-    done = start(ours(cache=cache, archive=archive))
+    done = start(ours(cache=cache, archive=archive, **options))
     out, err = done.communicate(timeout=120)
     assert (done.returncode, err) == (0, "")
     (_python, _m, _package, *_), environ = ours(cache=cache, archive=archive)
@@ -255,7 +263,7 @@ def test_killed_at_random_moments(tmp_path: Path, archive: Path) -> None:
 
 def succeed_any(cache: Path, archive: Path, **options: str) -> Path:
     if names(cache / "interpreters"):
-        return succeed_with_leftovers(cache, archive)
+        return succeed_with_leftovers(cache, archive, **options)
     return succeed(cache, archive, **options)
 
 

@@ -14,7 +14,6 @@ import io
 import os
 import random
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Counter, List
 
@@ -126,7 +125,7 @@ def test_a_damaged_mirror_is_passed_over(tmp_path: Path) -> None:
     offer.publish(damage(offer.good, random.Random(1)), listed=offer.good)
     (tmp_path / "second").mkdir()
     (tmp_path / "second" / offer.path.name).write_bytes(offer.good)
-    offer.settings = replace(offer.settings, mirror=(*offer.settings.mirror, str(tmp_path / "second")))
+    offer.settings = offer.settings._replace(mirror=(*offer.settings.mirror, str(tmp_path / "second")))
 
     assert verify_entry(offer.provision()) == []
 
@@ -173,7 +172,7 @@ def test_a_faulty_server_gives_the_right_one_or_a_sentence(tmp_path: Path) -> No
     print(f"seed {seed}")
     outcomes: Counter[str] = collections.Counter()
     with ArchiveServer(root=offer.path.parent) as server:
-        offer.settings = replace(offer.settings, mirror=(server.url,), read_timeout=0.3, connect_timeout=1.0, retries=2)
+        offer.settings = offer.settings._replace(mirror=(server.url,), read_timeout=0.3, connect_timeout=1.0, retries=2)
         for _ in range(COUNT // 2):
             server.script = [fault(offer.good, choice) for _ in range(choice.randrange(1, 8))]
             try:

@@ -22,10 +22,8 @@ from support.servers import ArchiveServer, Reply
 from provision_backend.catalog.archive import Archive
 from provision_backend.download.fetch import DownloadOptions, download_archive, fetch_text
 from provision_backend.download.partial import Partial
-from provision_backend.errors import DownloadError, IntegrityError, MissingDependencyError, OfflineError, ProvisionError
+from provision_backend.errors import DownloadError, IntegrityError, OfflineError, ProvisionError
 from provision_backend.report import Reporter
-
-httpx = pytest.importorskip("httpx")
 
 TAG = "20251110"
 FILE = f"cpython-3.13.5+{TAG}-x86_64-unknown-linux-gnu-install_only_stripped.tar.gz"
@@ -164,40 +162,20 @@ def test_a_folder_is_a_mirror(tmp_path: Path, download: Download, form: str, lay
 
 
 def test_a_folder_needs_no_http_library(tmp_path: Path) -> None:
-    """Copying from a folder does not import httpx."""
+    """Copying from a folder imports nothing that only a network needs."""
     (tmp_path / FILE).write_bytes(CONTENT)
     code = (
-        "import sys; from pathlib import Path; from test_download import ARCHIVE;"
-        "from provision_backend.report import Reporter;"
+        f"import sys; sys.path[:0] = {[str(Path(__file__).parent.parent)]!r}; from pathlib import Path;"
+        "from provision_backend.catalog.archive import Archive; from provision_backend.report import Reporter;"
         "from provision_backend.download.fetch import DownloadOptions, download_archive;"
-        "[sys.modules.pop(name) for name in list(sys.modules) if name.startswith('httpx')];"
         "options = DownloadOptions(mirrors=(sys.argv[1],));"
-        "download_archive(ARCHIVE, Path(sys.argv[1], 'to'), options=options, reporter=Reporter());"
-        "assert 'httpx' not in sys.modules"
+        f"archive = {ARCHIVE!r};"
+        "download_archive(archive, Path(sys.argv[1], 'to'), options=options, reporter=Reporter());"
+        "assert not {'http.client', 'ssl', 'socket', 'email', 'urllib.request', 'netrc'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, env=child_environment())
+    subprocess.run([sys.executable, "-I", "-S", "-c", code, str(tmp_path)], check=True)
 
     assert (tmp_path / "to").read_bytes() == CONTENT
-
-
-def test_a_missing_http_library_is_named(
-    server: ArchiveServer, download: Download, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without httpx the error names the package and the extra."""
-    monkeypatch.setitem(sys.modules, "httpx", None)
-    with pytest.raises(MissingDependencyError) as caught:
-        download(server.url)
-
-    assert str(caught.value).startswith("the package 'httpx' is needed to download an interpreter and is not")
-
-
-def test_a_client_that_is_given_stays_open(server: ArchiveServer, tmp_path: Path) -> None:
-    """The caller's client is used, and the caller closes it."""
-    with httpx.Client() as client:
-        options = DownloadOptions(mirrors=(server.url,))
-        download_archive(ARCHIVE, tmp_path / "a", options=options, reporter=Reporter(io.StringIO()), client=client)
-
-        assert not client.is_closed
 
 
 def test_a_body_without_a_length_is_taken(server: ArchiveServer, download: Download) -> None:
@@ -331,6 +309,9 @@ def test_notes_that_make_no_sense_are_not_used(server: ArchiveServer, download: 
     assert "range" not in server.requests[0].headers
 
 
+NOW = "the time of the answer"
+
+
 @pytest.mark.parametrize(
     ("validators", "resumed"),
     [
@@ -339,7 +320,7 @@ def test_notes_that_make_no_sense_are_not_used(server: ArchiveServer, download: 
         ({}, False),
         ({"Last-Modified": "Mon, 10 Nov 2025 08:00:00 GMT"}, True),
         ({"ETag": 'W/"weak"', "Last-Modified": "Mon, 10 Nov 2025 08:00:00 GMT"}, True),
-        ({"Last-Modified": time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())}, False),
+        ({"Last-Modified": NOW}, False),
         ({"Last-Modified": "yesterday"}, False),
         ({"ETag": '"strong"', "Content-Encoding": "gzip"}, False),
     ],
@@ -349,6 +330,9 @@ def test_only_a_strong_validator_is_trusted(
     server: ArchiveServer, download: Download, validators: Any, resumed: bool
 ) -> None:
     """Without a validator that stands for exactly these bytes the download begins anew."""
+    if validators.get("Last-Modified") == NOW:
+        # Filled in here: tests are collected minutes before the last of them runs.
+        validators = {"Last-Modified": time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())}
     server.validators = validators
     server.script = [Reply(cut=200_000)]
     download(server.url)
@@ -400,7 +384,7 @@ def test_an_interrupted_download_goes_on(server: ArchiveServer, download: Downlo
         def __call__(self) -> float:
             # The clock is read once for each chunk that came.
             self.reads += 1
-            if self.reads == 8:
+            if self.reads == 2:
                 raise KeyboardInterrupt
             return 0.0
 
@@ -604,7 +588,8 @@ def test_a_body_shorter_than_announced_is_noticed(server: ArchiveServer, downloa
     with pytest.raises(DownloadError) as caught:
         download(server.url, retries=0)
 
-    assert "peer closed connection without sending complete message body" in str(caught.value)
+    expected = f"{server.url}: the body ended after {len(CONTENT)} of {len(CONTENT) + 10} bytes"
+    assert hint_of(caught.value) == [expected]
 
 
 def test_a_body_longer_than_announced_is_cut_off(server: ArchiveServer, download: Download) -> None:
@@ -628,7 +613,7 @@ def test_a_monster_is_not_begun(server: ArchiveServer, download: Download) -> No
 
 def test_an_endless_body_is_cut_off(server: ArchiveServer, download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body without a length ends at the bound."""
-    monkeypatch.setattr("provision_backend.download.fetch.MAX_ARCHIVE", 100_000)
+    monkeypatch.setattr("provision_backend.download.delivery.MAX_ARCHIVE", 100_000)
     server.script = [Reply(chunked=True)]
     with pytest.raises(DownloadError) as caught:
         download(server.url)

@@ -295,4 +295,32 @@ def test_importing_the_module_is_light() -> None:
     code = "import sys; import provision_backend.report; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-S", "-c", code], check=True, stdout=subprocess.PIPE, text=True)
 
-    assert not {"shutil", "httpx", "logging", "pathlib"} & set(loaded.stdout.split())
+    assert not {"shutil", "http.client", "logging", "pathlib"} & set(loaded.stdout.split())
+
+
+def test_the_time_of_steps_is_told_from_verbosity_2() -> None:
+    """A step is told when it ends, indented within another one, and marked where it failed."""
+    stream, times = io.StringIO(), iter([1.0, 2.0, 2.25, 3.0, 3.5, 14.0])
+    reporter = Reporter(stream, 2, clock=lambda: next(times))
+    with reporter.step("all of it"):
+        with reporter.step("one part"):
+            pass
+        with pytest.raises(ValueError, match="why"), reporter.step("another part"):
+            raise ValueError("why")
+
+    assert stream.getvalue().splitlines() == [
+        "provision-backend:    0.250 s    one part",
+        "provision-backend:    0.500 s    another part (failed)",
+        "provision-backend:   13.000 s  all of it",
+    ]
+
+
+@pytest.mark.parametrize("verbosity", [0, 1])
+def test_steps_are_free_below_that(verbosity: int) -> None:
+    """Nothing is written, and nobody looks at the clock."""
+    stream = io.StringIO()
+    reporter = Reporter(stream, verbosity, clock=lambda: 1 // 0)
+    with reporter.step("all of it"):
+        pass
+
+    assert stream.getvalue() == ""

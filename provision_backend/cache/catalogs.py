@@ -32,7 +32,6 @@ def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
     Raises:
         DownloadError: the URL did not answer and there is no copy; or it is plain ``http://`` and not on loopback,
             where anybody on the way could say which bytes are right.
-        MissingDependencyError: httpx is not installed.
     """
     from ..download.fetch import redact_url
 

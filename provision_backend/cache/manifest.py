@@ -13,9 +13,12 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
 
 from .entries import MARKER, read_marker
+
+if TYPE_CHECKING:
+    from ..unpack.extract import Written
 
 __all__ = ["MANIFEST", "tree_size", "verify_entry", "write_manifest"]
 
@@ -32,11 +35,12 @@ class _Member(NamedTuple):
     status: os.stat_result
 
 
-def write_manifest(tree: Path) -> Dict[str, Any]:
+def write_manifest(tree: Path, written: Optional[Mapping[str, Written]] = None) -> Dict[str, Any]:
     """Write down what a finished tree holds.
 
     Args:
         tree: finished but for the marker.
+        written: what was hashed while it was unpacked, by path; a file that has changed since is read again.
 
     Returns:
         Facts for the marker: ``manifest``, the sha256 of what was written, and ``size``, bytes of all files.
@@ -44,11 +48,30 @@ def write_manifest(tree: Path) -> Dict[str, Any]:
     Raises:
         OSError: a file could not be read, or the manifest not be written.
     """
-    contents = {member.path: _describe(tree, member) for member in _members(tree)}
+    everything = list(_members(tree, compiled=True))
+    members = [member for member in everything if "__pycache__/" not in member.path]
+    known = _unchanged(members, written or {})
+    contents = {member.path: _describe(tree, member, known.get(member.path)) for member in members}
     data = json.dumps(contents, indent=0, sort_keys=True).encode("ascii")
     (tree / MANIFEST).write_bytes(data)
     (tree / MANIFEST).chmod(0o644)
-    return {"manifest": hashlib.sha256(data).hexdigest(), "size": tree_size(tree)}
+    size = len(data) + sum(member.status.st_size for member in everything if not _leads_to_folder(tree, member))
+    return {"manifest": hashlib.sha256(data).hexdigest(), "size": size}
+
+
+def _leads_to_folder(tree: Path, member: _Member) -> bool:
+    # `tree_size` takes these for folders, as os.walk does.
+    return stat.S_ISLNK(member.status.st_mode) and os.path.isdir(tree / member.path)
+
+
+def _unchanged(members: List[_Member], written: Mapping[str, Written]) -> Dict[str, str]:
+    """Return the hashes of the files that are still the ones that were written."""
+    if not written:
+        return {}
+    from ..unpack.extract import identify
+
+    found = ((member, written.get(member.path)) for member in members)
+    return {member.path: file.sha256 for member, file in found if file and file.identity == identify(member.status)}
 
 
 def verify_entry(entry: Path) -> List[str]:
@@ -108,8 +131,8 @@ def tree_size(tree: Path) -> int:
     return total
 
 
-def _members(tree: Path) -> Iterator[_Member]:
-    """Yield everything in a tree but folders, the marker, the manifest and what interpreters write."""
+def _members(tree: Path, *, compiled: bool = False) -> Iterator[_Member]:
+    """Yield everything in a tree but folders, the marker, the manifest and, unless asked, what interpreters write."""
     waiting = [""]
     while waiting:
         folder = waiting.pop()
@@ -119,17 +142,17 @@ def _members(tree: Path) -> Iterator[_Member]:
                 if not item.is_dir(follow_symlinks=False):
                     if path not in (MARKER, MANIFEST):
                         yield _Member(path, item.stat(follow_symlinks=False))
-                elif item.name != "__pycache__":
+                elif compiled or item.name != "__pycache__":
                     waiting.append(path)
 
 
-def _describe(tree: Path, member: _Member) -> List[Any]:
+def _describe(tree: Path, member: _Member, known: Optional[str] = None) -> List[Any]:
     mode = member.status.st_mode
     if stat.S_ISLNK(mode):
         return ["link", os.readlink(str(tree / member.path))]
     if not stat.S_ISREG(mode):
         return ["other"]  # Opening a FIFO that somebody put there would wait for ever.
-    return ["file", stat.S_IMODE(mode), member.status.st_size, _hash(tree / member.path)]
+    return ["file", stat.S_IMODE(mode), member.status.st_size, known or _hash(tree / member.path)]
 
 
 def _hash(path: Path) -> str:

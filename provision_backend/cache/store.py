@@ -5,7 +5,7 @@ The folder::
     <cache>/interpreters/<key>/                  a published interpreter, complete by construction
     <cache>/interpreters/<key>/provision-backend.json    its marker, written before it is published
     <cache>/interpreters/<key>/provision-backend.manifest    every file of it, for `provision-backend cache verify`
-    <cache>/downloads/<sha256>/<file>[.part]     an archive that is fetched; kept for resuming, gone once published
+    <cache>/downloads/<sha256>/<file>.part       what has arrived of an archive; kept for resuming, gone once published
     <cache>/staging/<key>~<owner>~<random>/      an unfinished copy, or one that is being removed, and by whom
     <cache>/locks/<key>.lock, <key>.owner        one lock a key, and for whom a waiter waits
     <cache>/platforms/<digest>.json              what host detection found, keyed by its evidence
@@ -41,7 +41,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
@@ -70,7 +70,8 @@ from .usage import note_use
 __all__ = ["Cache", "open_cache"]
 
 Build = Callable[[Path, Path, Path], Dict[str, Any]]
-"""Makes a tree: (staging folder, path of the archive's file, final path) → facts for the marker, with ``tree``."""
+"""Makes a tree: (staging folder, path of the archive's file, final path) → facts for the marker, with ``tree``, and
+``written`` where it knows what it wrote."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,16 @@ class Cache:
 def _build_tree(build: Build, archive: Archive, staging: Path, download: Path, final: Path) -> Path:
     facts = build(staging, download, final)
     tree: Path = facts.pop("tree")
-    write_marker(tree, archive, {**facts, **write_manifest(tree)})
+    written = facts.pop("written", None)
+    write_marker(tree, archive, {**facts, **write_manifest(tree, written)})
+    # The archive has served: what is not there is not flushed.
+    for path in (
+        download,
+        download.with_name(f"{download.name}.part.json"),
+        download.with_name(f"{download.name}.part"),
+    ):
+        with suppress(OSError):
+            path.unlink()
     flush_tree(tree)
     return tree
 

@@ -114,16 +114,25 @@ class Partial:
     def digest(self, size: int) -> _Hash:
         """Return the running sha256 of the first *size* bytes."""
         digest = hashlib.sha256()
+        for block in self.blocks(size):
+            digest.update(block)
+        return digest
+
+    def blocks(self, size: int) -> Iterator[bytes]:
+        """Yield the first *size* bytes, or as many as there are.
+
+        Raises:
+            DownloadError: they cannot be read.
+        """
         if not size:
-            return digest
+            return
         with self._disk(), self.path.open("rb") as file:
             while size > 0:
                 block = file.read(min(_BLOCK, size))
                 if not block:
                     break
-                digest.update(block)
+                yield block
                 size -= len(block)
-        return digest
 
     def begin(self, url: str, *, validator: str, total: Optional[int]) -> None:
         """Throw away what is there, and note what will come.

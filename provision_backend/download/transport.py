@@ -1,11 +1,10 @@
 """HTTP as we want it: one GET that follows redirects by our rules, and says in our words why it failed.
 
 In: a URL, which may hold user name and password, and request headers. Out: a `Stream` of the bytes as they came
-over the wire, or a `SourceError` that says whether another try makes sense. Every exception of httpx is
+over the wire, or a `SourceError` that says whether another try makes sense. Every exception of the connection is
 translated here and nowhere else.
 
-HTTPS is never left for HTTP by a redirect. Proxies (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``) and CA bundles
-(``SSL_CERT_FILE``, ``SSL_CERT_DIR``) are those that httpx takes from the environment.
+HTTPS is never left for HTTP by a redirect. Proxies and certificates: `provision_backend.download.connection`.
 
 Source: RFC 9110, 15 (status codes).
 """
@@ -13,20 +12,16 @@ Source: RFC 9110, 15 (status codes).
 from __future__ import annotations
 
 import contextlib
-import ssl
+import os
+import sys
 from dataclasses import dataclass
-from http import HTTPStatus
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional, Type
+from typing import Iterator, Mapping, Optional, Tuple, Type
 from urllib.parse import urljoin, urlsplit
 
-from ..errors import DownloadError, MissingDependencyError
 from .attempts import SourceError, read_retry_after
+from .connection import Answer, Connector, ConnectTimeoutError, ProxyRefusedError
 from .credentials import Credentials, Netrc, strip_userinfo
 from .sources import DownloadOptions, is_github, is_loopback, redact_text
-
-if TYPE_CHECKING:
-    import httpx
 
 __all__ = ["Stream", "Transport"]
 
@@ -53,30 +48,19 @@ class Stream:
 
 
 class Transport:
-    """Makes requests with one client; a context manager that closes the client it made.
+    """Makes requests, each over a connection of its own.
 
     Args:
         options: time-outs.
-        client: the client to use; None makes one from the environment when the first request is made.
+        connector: makes the connections; None makes one from the options.
     """
 
-    def __init__(self, options: DownloadOptions, client: Optional[httpx.Client] = None) -> None:
+    def __init__(self, options: DownloadOptions, connector: Optional[Connector] = None) -> None:
         self._options = options
-        self._client = client
-        self._owned: Optional[httpx.Client] = None
+        self._connector = connector or Connector(
+            connect_timeout=options.connect_timeout, read_timeout=options.read_timeout
+        )
         self._netrc = Netrc()
-
-    def __enter__(self) -> Transport:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        if self._owned is not None:
-            self._owned.close()
 
     @contextlib.contextmanager
     def open(self, url: str, headers: Optional[Mapping[str, str]] = None, *, secure: bool = False) -> Iterator[Stream]:
@@ -89,70 +73,57 @@ class Transport:
 
         Raises:
             SourceError: no answer, or one that has no use.
-            MissingDependencyError: httpx is not installed.
             DownloadError: the proxy or CA settings of the environment are broken.
         """
-        response = self._follow(url, headers or {}, secure)
+        answer = self._follow(url, headers or {}, secure)
         try:
-            yield Stream(response.status_code, response.headers, self._chunks(response))
+            yield Stream(answer.status, answer.headers, self._chunks(answer))
         finally:
-            _close(response)
+            answer.close()
 
-    def _follow(self, url: str, headers: Mapping[str, str], secure: bool) -> httpx.Response:
+    def _follow(self, url: str, headers: Mapping[str, str], secure: bool) -> Answer:
         credentials = Credentials(url, self._netrc)
         first = target = strip_userinfo(url)
         for _ in range(MAX_REDIRECTS + 1):
             if secure and not (target.startswith("https:") or is_loopback(target)):
                 raise SourceError("plain http:// is refused, since nothing says whether the text is the right one")
-            response = self._ask(target, headers, credentials, first)
-            location = response.headers.get("location", "") if response.status_code in REDIRECTS else ""
+            answer = self._ask(target, headers, credentials, first)
+            location = answer.headers.get("location", "") if answer.status in REDIRECTS else ""
             if not location:
-                self._check(response, target, first)
-                return response
-            _close(response)
+                self._check(answer, target, first)
+                return answer
+            answer.close()
             target = _redirected(target, location)
         raise SourceError(f"more than {MAX_REDIRECTS} redirects")
 
-    def _ask(self, url: str, headers: Mapping[str, str], credentials: Credentials, first: str) -> httpx.Response:
+    def _ask(self, url: str, headers: Mapping[str, str], credentials: Credentials, first: str) -> Answer:
         authorization = credentials.header(url)
-        response = self._send(url, headers, authorization, first)
-        if authorization and is_github(url) and response.status_code in (401, 403, 404):
+        answer = self._send(url, headers, authorization, first)
+        if authorization and is_github(url) and answer.status in (401, 403, 404):
             # The token in the environment may be that of another GitHub; what we want is public.
-            _close(response)
+            answer.close()
             return self._send(url, headers, None, first)
-        return response
+        return answer
 
-    def _send(self, url: str, headers: Mapping[str, str], authorization: Optional[str], first: str) -> httpx.Response:
-        client = self._get_client()
-        import httpx
-
+    def _send(self, url: str, headers: Mapping[str, str], authorization: Optional[str], first: str) -> Answer:
         # A proxy that compresses on the fly would break the hash, so the encoding that is none is asked for.
         fields = {"User-Agent": _user_agent(), "Accept-Encoding": "identity", **headers}
         if authorization:
             fields["Authorization"] = authorization
-        options = self._options
-        timeout = httpx.Timeout(options.read_timeout, connect=options.connect_timeout)
         try:
-            request = client.build_request("GET", url, headers=fields, timeout=timeout)
-            return client.send(request, auth=None, follow_redirects=False, stream=True)
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
-            failure = _translate(error, options)
+            return self._connector.get(url, fields)
+        except _failures() as error:
+            failure = _translate(error, self._options)
         if _host(url) != _host(first):
             failure.reason = f"redirected to {_host(url)}: {failure.reason}"
             failure.hint = failure.hint or f"a firewall must let through {_host(url)} too, not only {_host(first)}"
         raise failure
 
-    def _get_client(self) -> httpx.Client:
-        client = self._client or self._owned
-        if client is None:
-            client = self._owned = _make_client()
-        return client
-
-    def _check(self, response: httpx.Response, url: str, first: str) -> None:
-        status = response.status_code
+    def _check(self, answer: Answer, url: str, first: str) -> None:
+        status = answer.status
         if status in (200, 206, 416):
             return
-        _close(response)
+        answer.close()
         reason = _describe(status)
         if _host(url) != _host(first):
             reason = f"redirected to {_host(url)}: {reason}"
@@ -160,7 +131,7 @@ class Transport:
             reason,
             hint=self._advise(status, url),
             retry=status in RETRIED,
-            wait=read_retry_after(response.headers.get("retry-after", "")),
+            wait=read_retry_after(answer.headers.get("retry-after", "")),
             absent=status in ABSENT,
         )
 
@@ -174,42 +145,32 @@ class Transport:
             return f"{_host(url)} wants other credentials: in the URL, or in the netrc file{broken}"
         return ""
 
-    def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
-        import httpx
-
+    def _chunks(self, answer: Answer) -> Iterator[bytes]:
         try:
-            yield from response.iter_raw()
-        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-            failure = _translate(error, self._options)
-            raise failure from None
+            yield from answer.chunks()
+        except _failures() as error:
+            raise _translate(error, self._options) from None
 
 
-def _make_client() -> httpx.Client:
-    try:
-        import httpx
-    except ImportError:
-        raise MissingDependencyError("httpx", "download an interpreter") from None
-    hint = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
-    try:
-        return httpx.Client(trust_env=True, follow_redirects=False)
-    except ImportError:
-        message = "the environment names a SOCKS proxy, and the package 'socksio' is not installed"
-        raise DownloadError(message, hint="install httpx[socks], or name an HTTP proxy") from None
-    except httpx.InvalidURL:
-        raise DownloadError("the environment names a proxy that is not a URL", hint=hint) from None
-    except (OSError, ValueError) as error:
-        # ssl.SSLError is an OSError. A CA file that does not exist is reported without its name.
-        raise DownloadError(f"could not set up HTTPS: {redact_text(str(error))}", hint=hint) from None
+def _failures() -> Tuple[Type[Exception], ...]:
+    from http.client import HTTPException
+
+    # A host name that cannot be encoded is a UnicodeError, which is a ValueError.
+    return (OSError, HTTPException, ValueError)
 
 
 def _user_agent() -> str:
-    import importlib
-    import platform
+    return f"provision-backend/{_own_version()} (Python {sys.version.split()[0]})"
 
-    version = "0"
-    with contextlib.suppress(Exception):
-        version = importlib.import_module("importlib.metadata").version("provision-backend")
-    return f"provision-backend/{version} (Python {platform.python_version()})"
+
+def _own_version() -> str:
+    # importlib.metadata would know, and takes longer to import than a request in a local network.
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    with contextlib.suppress(OSError):
+        for name in os.listdir(os.path.dirname(package)):
+            if name.startswith("provision_backend-") and name.endswith(".dist-info"):
+                return name[len("provision_backend-") : -len(".dist-info")]
+    return "0"
 
 
 def _redirected(url: str, location: str) -> str:
@@ -226,36 +187,39 @@ def _redirected(url: str, location: str) -> str:
 
 
 def _translate(error: Exception, options: DownloadOptions) -> SourceError:
-    import httpx
+    import socket
+    from http.client import HTTPException, IncompleteRead, InvalidURL
 
-    if isinstance(error, httpx.ConnectTimeout):
+    if isinstance(error, ProxyRefusedError):
+        # A refusal of the proxy (407, 403) stays one; a 502 may be gone the next time.
+        return SourceError(f"the proxy refuses: {_describe(error.status)}", retry=error.status >= 500)
+    if isinstance(error, ConnectTimeoutError):
         return SourceError(f"no connection within {options.connect_timeout:g} s", retry=True)
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, socket.timeout):
         return SourceError(f"nothing came for {options.read_timeout:g} s", retry=True)
     certificate = _certificate_error(error)
     if certificate:
         hint = "where a proxy of the network re-signs TLS, set SSL_CERT_FILE to a file with its CA certificate"
         return SourceError(f"its certificate is not trusted: {certificate}", hint=hint)
-    if isinstance(error, httpx.LocalProtocolError) or not isinstance(error, httpx.TransportError):
+    if isinstance(error, IncompleteRead):
+        return SourceError("the body ended before its last chunk", retry=True)
+    if isinstance(error, InvalidURL) or not isinstance(error, (OSError, HTTPException)):
         # These messages quote the URL or the headers of our own request.
         return SourceError(f"not a request that can be made ({type(error).__name__})")
-    text = redact_text(str(error)) or type(error).__name__
-    if isinstance(error, httpx.ProxyError):
-        # A refusal of the proxy (407, 403) stays one; a 502 may be gone the next time.
-        return SourceError(f"the proxy refuses: {text}", retry=not text.startswith("4"))
-    return SourceError(text, retry=True)
+    return SourceError(redact_text(str(error)) or type(error).__name__, retry=True)
 
 
 def _certificate_error(error: BaseException) -> str:
-    cause: Optional[BaseException] = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return cause.verify_message or cause.reason
-        cause = cause.__cause__ or cause.__context__
+    import ssl
+
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message or error.reason
     return ""
 
 
 def _describe(status: int) -> str:
+    from http import HTTPStatus
+
     # Not the server's own phrase: anything may stand in that.
     with contextlib.suppress(ValueError):
         return f"{status} {HTTPStatus(status).phrase}"
@@ -264,8 +228,3 @@ def _describe(status: int) -> str:
 
 def _host(url: str) -> str:
     return urlsplit(url).hostname or ""
-
-
-def _close(response: Any) -> None:
-    with contextlib.suppress(Exception):
-        response.close()

@@ -16,8 +16,10 @@ from ..processes import run_interpreter_json
 
 __all__ = ["Facts", "smoke_run"]
 
-_PROBE = """
-import importlib, importlib.machinery, importlib.util, json, os, sys, sysconfig
+# Nothing of the standard library that has a source is imported, unless asked: an archive brings no .pyc files, and to
+# compile what json, sysconfig and ssl import took longer than everything else of a provisioning together.
+_PROBE = r"""
+import sys, _frozen_importlib_external, _imp
 
 failed = {}
 
@@ -27,33 +29,74 @@ def attempt(name, action, *arguments):
     except Exception as exc:
         failed[name] = "%s: %s" % (type(exc).__name__, exc)
 
-for name in ("zlib", "hashlib", "venv", "ssl", "ensurepip"):
-    attempt(name, importlib.import_module, name)
+def find(name):
+    found = name in sys.builtin_module_names or _frozen_importlib_external.PathFinder.find_spec(name)
+    if not found:
+        raise ModuleNotFoundError("No module named %r" % name)
+    return found
+
+def look(name, native):
+    find(name)
+    __import__(name if thorough else native)
+
+def read(module):
+    # A release of pip says its version in the first lines of its module.
+    origin = find(module).origin
+    if not thorough:
+        with open(origin, encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("__version__ ="):
+                    return line.split("=")[1].strip(" \n'\"")
+    return getattr(__import__(module), "__version__", "")
+
+def build_variables(*names):
+    # As sysconfig finds them; its module is a literal of thousands of lines.
+    multiarch = getattr(sys.implementation, "_multiarch", "")
+    try:
+        origin = find("_sysconfigdata_%s_%s_%s" % (getattr(sys, "abiflags", ""), sys.platform, multiarch)).origin
+        with open(origin, encoding="utf-8") as file:
+            text = file.read()
+        return [text.split("'%s': '" % name, 1)[1].split("'", 1)[0] for name in names]
+    except Exception:
+        import sysconfig
+        return [sysconfig.get_config_var(name) or "" for name in names]
+
+def encode(value):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "{%s}" % ", ".join("%s: %s" % (encode(key), encode(value[key])) for key in value)
+    if isinstance(value, list):
+        return "[%s]" % ", ".join(map(encode, value))
+    units = str(value).encode("utf-16-be", "surrogatepass")
+    return '"%s"' % "".join("\\u%02x%02x" % pair for pair in zip(units[::2], units[1::2]))
+
+for name, native in (("zlib", "zlib"), ("hashlib", "sys"), ("venv", "sys"), ("ssl", "_ssl"), ("ensurepip", "sys")):
+    attempt(name, look, name, native)
 
 # These need no library but libc and libm; others (_crypt, _tkinter) may lack theirs and do no harm.
-plain = {"_bisect", "_ctypes", "_datetime", "_heapq", "_json", "_random", "_socket", "_struct", "array", "cmath",
-         "fcntl", "math", "select"}
-files = [file for folder in sys.path if os.path.basename(folder) == "lib-dynload" and os.path.isdir(folder)
-         for file in os.listdir(folder)]
-for name in sorted(plain.intersection(file.split(".")[0] for file in files)):
-    attempt("native " + name, importlib.import_module, name)
+plain = ["_bisect", "_ctypes", "_datetime", "_heapq", "_json", "_random", "_socket", "_struct", "array", "cmath",
+         "fcntl", "math", "select"]
+for name in plain:
+    if getattr(_frozen_importlib_external.PathFinder.find_spec(name), "origin", None):
+        attempt("native " + name, __import__, name)
 
-has_ctypes = importlib.util.find_spec("_ctypes") is not None
+has_ctypes = "_ctypes" in sys.builtin_module_names or bool(_frozen_importlib_external.PathFinder.find_spec("_ctypes"))
 if has_ctypes:
-    attempt("dlopen", lambda: __import__("ctypes").CDLL(None))
+    attempt("dlopen", lambda: __import__("_ctypes").dlopen(None, 0))
 
-pip = attempt("pip", importlib.import_module, "pip")
+soabi, ext_suffix = build_variables("SOABI", "EXT_SUFFIX")
 info = sys.version_info
 level = {"alpha": "a", "beta": "b", "candidate": "rc"}.get(info.releaselevel)
-print(json.dumps({
+print(encode({
     "version": "%d.%d.%d" % info[:3] + ("%s%d" % (level, info.serial) if level else ""),
     "implementation": sys.implementation.name,
     "freethreaded": "t" in getattr(sys, "abiflags", ""),
-    "soabi": sysconfig.get_config_var("SOABI") or "",
-    "ext_suffix": sysconfig.get_config_var("EXT_SUFFIX") or "",
-    "suffixes": importlib.machinery.EXTENSION_SUFFIXES,
+    "soabi": soabi,
+    "ext_suffix": ext_suffix,
+    "suffixes": _imp.extension_suffixes(),
     "prefix": sys.prefix,
-    "pip": getattr(pip, "__version__", ""),
+    "pip": attempt("pip", read, "pip") or "",
     "has_ctypes": has_ctypes,
     "failed": failed,
 }))
@@ -85,7 +128,7 @@ class Facts:
     """One sentence for each thing that an interpreter may lack and most do not."""
 
 
-def smoke_run(python: Path, *, version: str, freethreaded: bool, triple: str) -> Facts:
+def smoke_run(python: Path, *, version: str, freethreaded: bool, triple: str, thorough: bool = False) -> Facts:
     """Start an interpreter and check that it is what its archive says and can load native code.
 
     Args:
@@ -93,6 +136,8 @@ def smoke_run(python: Path, *, version: str, freethreaded: bool, triple: str) ->
         version: full version that is wanted, PEP 440.
         freethreaded: whether a build without a GIL is wanted.
         triple: target triple of the archive.
+        thorough: import the modules that every build needs, and do not only look whether they and their libraries are
+            there; for an archive that nobody has used yet.
 
     Returns:
         What it said; `Facts.warnings` is empty when nothing is missing.
@@ -100,7 +145,7 @@ def smoke_run(python: Path, *, version: str, freethreaded: bool, triple: str) ->
     Raises:
         InterpreterError: it does not start, is not what was wanted, or cannot be used to build wheels.
     """
-    answer = run_interpreter_json(python, _PROBE)
+    answer = run_interpreter_json(python, f"thorough = {thorough}\n{_PROBE}")
     try:
         facts = _read_facts(answer)
         wrong = [*_differences(facts, version, freethreaded, python), *_wrong_names(facts, answer["suffixes"], triple)]

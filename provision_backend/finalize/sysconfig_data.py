@@ -91,6 +91,9 @@ def replace_prefix(values: "dict[str, Any]", old: str, new: str) -> "dict[str, A
         return found.group() if found else ""
 
     def replace(value: str) -> str:
+        if not any(form in value for form in forms[old]):
+            return value
+
         def moved(path: str, before: str) -> str:
             if path not in forms[old]:
                 return path
@@ -223,6 +226,9 @@ def _patch_values(values: Dict[str, Any], prefix: str) -> Dict[str, Any]:
 
 
 def _moved(text: str, prefix: str) -> str:
+    # Of the thousands of lines of a Makefile few name it, and each call below compiles an expression.
+    if BUILD_PREFIX not in text:
+        return text
     return str(replace_prefix({"": text}, BUILD_PREFIX, prefix)[""])
 
 

@@ -73,7 +73,8 @@ def check_moved(installation: Installation, archive: Path, work: Path, *, workin
     tree = unpack_archive(archive, place)
     python = tree / "bin" / installation.program
     environ = {"PATH": os.defpath, "HOME": str(work), "LANG": "C.UTF-8"}
-    facts = smoke_run(python, version=installation.version, freethreaded=installation.freethreaded, triple=triple)
+    freethreaded = installation.freethreaded
+    facts = smoke_run(python, version=installation.version, freethreaded=freethreaded, triple=triple, thorough=True)
     answer = ask(python, _IMPORTS, sorted(working), environ)
     _refuse_lost(installation, working - set(answer["imported"]))
     _refuse_strangers(installation, tree, answer["files"])

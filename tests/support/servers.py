@@ -197,6 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self._send_head(200, {})
+        self.close_connection = False  # Before 3.12 http.client asks in HTTP/1.0, and a tunnel stays all the same.
         self.finish_plain()
         self.request = self.connection = owner.intercept.wrap_socket(self.connection, server_side=True)
         self.rfile = self.connection.makefile("rb", -1)
