@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple
-
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .errors import ProjectError, UsageError
 from .request import VersionRequest, parse_request
+from .specifiers import parse_requirement, parse_specifiers
+from .wanted import Lock
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
 
 __all__ = ["OWN_NAME", "TABLE", "Project", "read_project"]
 
@@ -25,7 +27,7 @@ OWN_NAME = "provision-backend"
 
 TABLE = "tool.provision-backend"
 
-_KEYS = ("build-backend", "requires", "backend-path", "requires-python", "python", "installer")
+_KEYS = ("build-backend", "requires", "backend-path", "requires-python", "python", "installer", "lock")
 
 # PEP 517: an import path, optionally followed by a colon and an object path.
 _BACKEND = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
@@ -33,8 +35,7 @@ _BACKEND = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
 _TYPE_NAMES = {str: "string", list: "array", dict: "table", bool: "boolean", int: "integer", float: "float"}
 
 
-@dataclass(frozen=True)
-class Project:
+class Project(NamedTuple):
     """What one source tree says about how it is built."""
 
     root: Path
@@ -53,6 +54,8 @@ class Project:
     """Which of the satisfying interpreters to provision, or None."""
     installer: str
     """``pip``, ``uv`` or empty."""
+    lock: Optional[Lock] = None
+    """The archives that the project is built with, or None where it is not locked."""
 
 
 def read_project(root: Path) -> Project:
@@ -89,6 +92,7 @@ def read_project(root: Path) -> Project:
         requires_python=_requires_python(document, table),
         python=_pin(table),
         installer=_installer(table),
+        lock=_lock(document, root),
     )
 
 
@@ -217,8 +221,8 @@ def _requires_python(document: Mapping[str, Any], table: Mapping[str, Any]) -> S
         )
     key, text = (f"{TABLE}.requires-python", own) if own is not None else ("project.requires-python", static)
     try:
-        return SpecifierSet(text or "")
-    except InvalidSpecifier:
+        return parse_specifiers(text or "")
+    except ValueError:
         raise ProjectError(
             f"pyproject.toml: {key} must be a version specifier such as '>=3.12', found {text!r}"
         ) from None
@@ -235,10 +239,20 @@ def _pin(table: Mapping[str, Any]) -> Optional[VersionRequest]:
 
 
 def _installer(table: Mapping[str, Any]) -> str:
-    installer = _string(table, TABLE, "installer") or ""
-    if installer not in ("", "pip", "uv"):
+    installer = _string(table, TABLE, "installer")
+    if installer not in (None, "pip", "uv"):
         raise ProjectError(f"pyproject.toml: {TABLE}.installer must be pip or uv, found {installer!r}")
-    return installer
+    return installer or ""
+
+
+def _lock(document: Mapping[str, Any], root: Path) -> Optional[Lock]:
+    table = _section(document, f"{TABLE}.lock")
+    if table is None:
+        return None
+    # A project without a lock does not pay for the reader.
+    from .pinning.lock import read_lock
+
+    return read_lock(table, root)
 
 
 def _without_ourselves(requires: List[str]) -> Tuple[str, ...]:
@@ -250,6 +264,8 @@ def _without_ourselves(requires: List[str]) -> Tuple[str, ...]:
 
 
 def _checked_requirement(text: str) -> str:
+    if parse_requirement(text) is not None:
+        return text
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:

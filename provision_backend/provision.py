@@ -8,7 +8,6 @@ other in the hook that builds.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, NamedTuple, Optional, Tuple
 
@@ -17,6 +16,7 @@ from .cache.store import Cache, open_cache
 from .catalog.selection import Archive, load_builtin_catalog, load_catalog_file, parse_catalog, select_archive
 from .errors import (
     HostError,
+    InstallError,
     InterpreterError,
     MissingDependencyError,
     NoMatchingArchiveError,
@@ -24,9 +24,10 @@ from .errors import (
     UsageError,
 )
 from .interpreter import Interpreter, find_interpreters, inspect_interpreter
+from .pinning.lock import locked_archive
 from .report import Reporter
 from .settings import Settings
-from .wanted import Wanted
+from .wanted import Lock, Wanted
 
 if TYPE_CHECKING:
     from .host.platforms import Platform
@@ -57,7 +58,7 @@ def find_any(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional
     Raises:
         ProvisionError: a setting is wrong, or the host was not identified.
     """
-    found = find(wanted, replace(settings, offline=True), reporter)
+    found = find(wanted, settings._replace(offline=True), reporter)
     if found is None and settings.preference == "managed":
         found = _system(wanted)
     return found
@@ -134,7 +135,8 @@ def _resolve(wanted: Wanted, settings: Settings, reporter: Reporter, managed: St
         return found
     if settings.preference == "system":
         return _system(wanted) or managed(wanted, settings, reporter)
-    if settings.preference == "only-managed":
+    # A lock says which interpreter it is, so no other one may stand in for it.
+    if settings.preference == "only-managed" or wanted.lock is not None:
         return managed(wanted, settings, reporter)
     return _managed_or_system(wanted, settings, reporter, managed)
 
@@ -189,13 +191,21 @@ def _choose(wanted: Wanted, settings: Settings, reporter: Reporter) -> _Choice:
     for root in cache.roots:
         cache.trust(root)  # What is remembered there is believed next.
     platform = current_platform(settings, cache)
-    triple, archives = _archives_for(platform, settings, cache, reporter)
+    lock = wanted.lock
+
+    def load(triple: str) -> Tuple[Archive, ...]:
+        # Whatever a catalog has by now, newer archives or this one no more, it is not looked into.
+        return load_archives(settings, triple, cache, reporter) if lock is None else lock.archives
+
+    triple, archives = _archives_for(platform, settings, load)
+    if lock is not None:
+        return _Choice(cache, platform, locked_archive(lock, triple))
     archive = select_archive(archives, requires_python=wanted.requires_python, request=wanted.request, triple=triple)
     return _Choice(cache, platform, archive)
 
 
 def _archives_for(
-    platform: Platform, settings: Settings, cache: Cache, reporter: Reporter
+    platform: Platform, settings: Settings, load: Callable[[str], Tuple[Archive, ...]]
 ) -> Tuple[str, Tuple[Archive, ...]]:
     """Return the triple to select for, with the microarchitecture level that the settings ask for, and its archives.
 
@@ -203,20 +213,20 @@ def _archives_for(
     wrong level ends in SIGILL in the middle of a build (uv#8499).
     """
     if settings.cpu_level in ("", "baseline"):
-        return platform.triple, load_archives(settings, platform.triple, cache, reporter)
+        return platform.triple, load(platform.triple)
     from .host.cpu import leveled_triples
     from .host.detection import check_archive_runs
 
     for triple in leveled_triples(platform.triple, settings.cpu_level):
-        archives = load_archives(settings, triple, cache, reporter)
+        archives = load(triple)
         if settings.cpu_level != "auto" or any(archive.triple == triple for archive in archives):
             check_archive_runs(platform, triple)
             return triple, archives
-    return platform.triple, load_archives(settings, platform.triple, cache, reporter)
+    return platform.triple, load(platform.triple)
 
 
 def _find_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Interpreter]:
-    if "://" in settings.catalog:
+    if "://" in settings.catalog and wanted.lock is None:
         from .cache.catalogs import needs_fetching
 
         if needs_fetching(settings, open_cache(settings)):
@@ -226,7 +236,7 @@ def _find_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> Opt
 
 def _lookup(wanted: Wanted, settings: Settings, choice: _Choice) -> Optional[Interpreter]:
     found = choice.cache.lookup(choice.archive)
-    if found is None and settings.offline:
+    if found is None and settings.offline and wanted.lock is None:
         found = _other_published(wanted, choice)
     return found
 
@@ -259,13 +269,25 @@ def _provide_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> 
 
     check_archive_runs(platform, archive.triple)
     build = tree_maker(archive, platform, settings, reporter)
-    interpreter = cache.provide(archive, build, lock_timeout=settings.lock_timeout, reporter=reporter)
+    try:
+        interpreter = cache.provide(archive, build, lock_timeout=settings.lock_timeout, reporter=reporter)
+    except InstallError as exc:
+        exc.hint = _with_lock(exc.hint, wanted.lock)
+        raise
     cache.note_use(interpreter)
     if not settings.target:
         from .cache.remembered import remember_platform
 
         remember_platform(platform, cache)
     return interpreter
+
+
+def _with_lock(hint: str, lock: Optional[Lock]) -> str:
+    """Add to a hint that no other archive would do, so that nobody looks for the reason in a catalog."""
+    if lock is None:
+        return hint
+    mine = f"the project is locked to this archive, with this sha256, in {lock.place}"
+    return "\n".join([*hint.splitlines(), mine, "'provision-backend lock --upgrade' moves it to a newer one"])
 
 
 def _has_local_mirror(settings: Settings) -> bool:

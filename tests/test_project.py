@@ -101,7 +101,7 @@ MESSAGES = {
     "tool-is-a-string": "pyproject.toml: tool must be a table, found a string",
     "unknown-key-far": (
         "pyproject.toml: unknown key 'colour' in [tool.provision-backend]\n"
-        "  known keys: build-backend, requires, backend-path, requires-python, python, installer"
+        "  known keys: build-backend, requires, backend-path, requires-python, python, installer, lock"
     ),
     "unknown-key-near": (
         "pyproject.toml: unknown key 'build-backends' in [tool.provision-backend]\n  did you mean 'build-backend'?"
@@ -335,6 +335,7 @@ _VALUES = (
 _KEYS = (
     "tool.provision-backend.build-backend", "tool.provision-backend.requires", "tool.provision-backend.backend-path",
     "tool.provision-backend.requires-python", "tool.provision-backend.python", "tool.provision-backend.installer",
+    "tool.provision-backend.lock", "tool.provision-backend.lock.archives", "tool.provision-backend.lock.file",
     "tool.provision-backend", "tool", "build-system", "build-system.requires", "project", "project.requires-python",
     "project.dynamic",
 )  # fmt: skip

@@ -234,10 +234,8 @@ class TestPreferences:
 
     def test_system_takes_a_managed_one_where_there_is_none(self, warm: Settings) -> None:
         """The order is: the machine, then the cache; what neither has is the catalog's error."""
-        from dataclasses import replace
-
         versions = {host.version for host in host_interpreters()}
-        settings = replace(warm, preference="system")
+        settings = warm._replace(preference="system")
         found = find(wanted(), settings, QUIET)
         assert found is not None
         assert found.version in versions

@@ -1,15 +1,11 @@
 """``provision-backend init``: reads a project's ``pyproject.toml``, shows what changes, and writes it.
 
-In: a folder and what the person asked for. Out: the diff, the exit code, and the file, replaced in one step. A
-symbolic link stays one: the file that it leads to is replaced.
+In: a folder and what the person asked for. Out: the diff, the exit code, and the file, replaced in one step.
 """
 
 from __future__ import annotations
 
-import contextlib
-import difflib
 import os
-import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +15,7 @@ from ..errors import ProjectError, UsageError
 from ..project import OWN_NAME, read_project
 from .checks import is_wrapped, load_data
 from .edit import Wrapped, wrap_text
+from .files import diff_lines, read_pyproject, write_text
 from .undo import unwrap_text
 
 if TYPE_CHECKING:
@@ -54,14 +51,14 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> Tuple[Dict[str, An
         raise UsageError(f"DIR must name a folder, found {str(root)!r}")
     if arguments.undo and (arguments.form or arguments.requires_python):
         raise UsageError("--undo goes with neither --form nor --requires-python")
-    text = _read(root)
+    text = read_pyproject(root)
     change = _undo(text) if arguments.undo else _wrap(root, text, arguments)
     changed = change.text != text
     if changed and not arguments.check:
-        _write(root / "pyproject.toml", change.text)
+        write_text(root / "pyproject.toml", change.text)
     for line in (change.summary, *(f"note: {note}" for note in change.notes)):
         reporter.info(line)
-    diff = _diff(text, change.text)
+    diff = diff_lines(text, change.text)
     data = {
         "path": str(root / "pyproject.toml"),
         "changed": changed,
@@ -122,63 +119,3 @@ def _check_result(root: Path, wrapped: Wrapped) -> None:
         project = read_project(Path(temporary))
     if (project.build_backend, project.requires) != (wrapped.build_backend, wrapped.requires):
         raise ProjectError("pyproject.toml cannot be edited safely: the result would not be read as it is meant")
-
-
-def _read(root: Path) -> str:
-    try:
-        return (root / "pyproject.toml").read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        raise ProjectError(f"pyproject.toml is missing in {str(root)!r}", hint=_how_to_begin(root)) from None
-    except UnicodeDecodeError as exc:
-        raise ProjectError(f"pyproject.toml is not UTF-8: byte {exc.start}") from None
-    except OSError as exc:
-        raise ProjectError(f"pyproject.toml cannot be read: {exc.strerror}") from None
-
-
-def _how_to_begin(root: Path) -> str:
-    if not any((root / name).is_file() for name in ("setup.py", "setup.cfg")):
-        return ""
-    return "make one that says requires-python: an empty file will do, with --requires-python '>=3.X'"
-
-
-def _write(path: Path, text: str) -> None:
-    target = os.path.realpath(str(path))
-    temporary = ""
-    try:
-        status = os.stat(target)
-        handle, temporary = tempfile.mkstemp(prefix=".pyproject.toml.", dir=os.path.dirname(target))
-        with open(handle, "wb") as file:
-            file.write(text.encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
-        _copy_owner(status, temporary)
-        os.chmod(temporary, stat.S_IMODE(status.st_mode))
-        os.replace(temporary, target)
-    except OSError as exc:
-        if temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-        raise ProjectError(f"pyproject.toml cannot be written: {exc.strerror}") from None
-
-
-def _copy_owner(status: os.stat_result, path: str) -> None:
-    # Only the superuser can give a file away; for everybody else it is theirs in any case.
-    if hasattr(os, "chown"):
-        with contextlib.suppress(OSError):
-            os.chown(path, status.st_uid, status.st_gid)
-
-
-def _diff(before: str, after: str) -> List[str]:
-    lines = []
-    names = ("a/pyproject.toml", "b/pyproject.toml")
-    for line in difflib.unified_diff(_lines(before), _lines(after), *names):
-        lines.append(line[:-1] if line.endswith("\n") else line)
-        if not line.endswith("\n"):
-            lines.append("\\ No newline at end of file")
-    return lines
-
-
-def _lines(text: str) -> List[str]:
-    # Only line feeds end a line, as diff and patch have it.
-    lines = text.split("\n")
-    return [line + "\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])

@@ -15,6 +15,7 @@ __all__ = [
     "Unavailable",
     "alpine_root",
     "cache_folder",
+    "gnu_archive",
     "host_interpreters",
     "host_not_satisfying",
     "locked",
@@ -107,6 +108,18 @@ def standalone_archive(minimum: str = "3.12") -> Path:
         return _build("build-gnu-python", "3.13")[0]
     except Unavailable as error:
         raise Unavailable("; ".join([*reasons, str(error)])) from None
+
+
+def gnu_archive(version: str = "3.13") -> Path:
+    """Return an ``install_only`` archive of a real CPython for glibc, of the same version and tag as `musl_archive`'s.
+
+    Args:
+        version: ``3.13``, or another one that there is a recipe for.
+
+    Raises:
+        Unavailable: It is not in the cache and cannot be built here.
+    """
+    return _build("build-gnu-python", version)[0]
 
 
 def musl_archive(version: str = "3.13") -> Path:

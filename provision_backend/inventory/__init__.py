@@ -1,0 +1,1 @@
+"""What a build used, written down beside its wheel."""

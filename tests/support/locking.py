@@ -1,0 +1,64 @@
+"""The command ``lock``, run in this process, and projects for it."""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple
+
+from provision_backend.pinning.command import run
+from provision_backend.pinning.options import add_arguments
+from provision_backend.report import Reporter
+from provision_backend.settings import Settings
+
+__all__ = ["Answer", "line", "lock", "project"]
+
+
+class Answer(NamedTuple):
+    """What the command said."""
+
+    data: Dict[str, Any]
+    lines: List[str]
+    code: int
+    told: str
+    """On standard error."""
+
+
+def lock(root: Path, *arguments: str, **settings: Any) -> Answer:
+    """Lock a project.
+
+    Args:
+        root: its folder.
+        arguments: of the command line, without the folder.
+        settings: fields of `Settings`.
+    """
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    stream = io.StringIO()
+    answer = run(parser.parse_args([*arguments, str(root)]), Settings(**settings), Reporter(stream))
+    return Answer(*answer, stream.getvalue())
+
+
+def line(version: str, tag: str = "20260101", triple: str = "x86_64-unknown-linux-gnu", digit: str = "a") -> str:
+    """Return a line of ``SHA256SUMS`` of an archive that does not exist."""
+    return f"{digit * 64}  cpython-{version}+{tag}-{triple}-install_only_stripped.tar.gz"
+
+
+def project(folder: Path, more: str = "", *, requires_python: str = ">=3.12", table: str = "") -> Path:
+    """Write a project that names us.
+
+    Args:
+        folder: made where it does not exist.
+        more: text behind our table.
+        requires_python: of ``[project]``.
+        table: more lines of our table.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["provision-backend"]\nbuild-backend = "provision_backend"\n\n'
+        f'[project]\nname = "toy"\nversion = "1.0"\nrequires-python = "{requires_python}"\n\n'
+        f'[tool.provision-backend]\nbuild-backend = "flit_core.buildapi"\nrequires = ["flit_core"]\n{table}{more}',
+        encoding="utf-8",
+    )
+    return folder
