@@ -1,0 +1,712 @@
+"""`provision-backend mirror`: which archives it fetches, what it writes, and what it leaves alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Dict, Iterator, List
+
+import pytest
+from support.mirrors import GNU, MUSL, archive_name, content_of, offer_small, run_mirror, sha256
+from support.projects import pure
+from support.servers import ArchiveServer, Reply
+
+from provision_backend.cache.store import open_cache
+from provision_backend.errors import (
+    CatalogError,
+    DownloadError,
+    IntegrityError,
+    LockTimeoutError,
+    NoMatchingArchiveError,
+    OfflineError,
+    ProjectError,
+    UsageError,
+)
+from provision_backend.provision import load_archives
+from provision_backend.report import Reporter
+from provision_backend.settings import load_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+V310 = archive_name("3.10.19")
+V311 = archive_name("3.11.9", tag="20240814")
+V311_NEW = archive_name("3.11.14")
+V312 = archive_name("3.12.12")
+V313 = archive_name("3.13.9")
+V313T = archive_name("3.13.9", freethreaded=True)
+V315 = archive_name("3.15.0a1")
+MUSL_313 = archive_name("3.13.9", MUSL)
+ALL = (V310, V311, V311_NEW, V312, V313, V313T, V315, MUSL_313)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Give a folder with all archives, and their catalog."""
+    return offer_small(tmp_path / "source", *ALL)
+
+
+@pytest.fixture
+def settings(source: Path) -> Dict[str, str]:
+    """Give settings that take archives and catalog from that folder, on a certain platform."""
+    return {"mirror": str(source), "catalog": str(source / "SHA256SUMS"), "target": GNU}
+
+
+@pytest.fixture
+def to(tmp_path: Path) -> Path:
+    """Give the folder to fill; nothing is there yet."""
+    return tmp_path / "deep" / "mirror"
+
+
+@pytest.fixture
+def server(source: Path) -> Iterator[ArchiveServer]:
+    """Give a server of the archives."""
+    with ArchiveServer(root=source) as running:
+        yield running
+
+
+def names(folder: Path) -> List[str]:
+    """Return what is in a folder, the archives before their list."""
+    return sorted(os.listdir(folder), key=str.lower)
+
+
+def listed(folder: Path) -> List[str]:
+    """Return the lines of SHA256SUMS."""
+    return (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+
+
+def line_of(name: str) -> str:
+    """Return the line of an archive as it has to be."""
+    return f"{sha256(content_of(name))}  {name}"
+
+
+class TestWhatIsFetched:
+    """The archives that requests come down to."""
+
+    @pytest.mark.parametrize(
+        ("requests", "expected"),
+        [
+            ([">=3.11"], [V313, V312, V311_NEW]),
+            ([">=3.11,<3.12"], [V311_NEW]),
+            (["3.11.9"], [V311]),
+            (["3"], [V313, V312, V311_NEW, V310]),
+            (["3.13t"], [V313T]),
+            (["3.12", "3.13", "3.13t"], [V312, V313, V313T]),
+            ([">=3.12", "3.12"], [V313, V312]),
+            (["3.15.0a1"], [V315]),
+        ],
+        ids=["range", "bounded range", "patch", "major", "freethreaded", "several", "overlapping", "prerelease"],
+    )
+    def test_a_request_is_the_newest_of_each_minor(
+        self, settings: Dict[str, str], to: Path, requests: List[str], expected: List[str]
+    ) -> None:
+        """Free-threaded builds and pre-releases come only when they are asked for, and each archive once."""
+        argv = [word for request in requests for word in ("--python", request)]
+
+        answer = run_mirror(str(to), *argv, **settings)
+
+        assert [row["filename"] for row in answer.data["fetched"]] == expected
+        assert names(to) == sorted([*expected, "SHA256SUMS"], key=str.lower)
+
+    def test_newest_takes_only_what_a_build_selects(self, settings: Dict[str, str], to: Path) -> None:
+        """With --newest a range is one archive."""
+        run_mirror(str(to), "--python", ">=3.11", "--newest", **settings)
+
+        assert names(to) == [V313, "SHA256SUMS"]
+
+    def test_every_target_gets_every_request(self, settings: Dict[str, str], to: Path) -> None:
+        """Targets are repeated, and stand before the one of the settings."""
+        run_mirror(str(to), "--python", "3.13", "--target", MUSL, "--target", GNU, **settings)
+
+        assert names(to) == sorted([V313, MUSL_313, "SHA256SUMS"], key=str.lower)
+
+    def test_a_request_without_archive_on_one_target_fetches_nothing(self, settings: Dict[str, str], to: Path) -> None:
+        """What is not to be had is said before anything is written."""
+        with pytest.raises(NoMatchingArchiveError) as caught:
+            run_mirror(str(to), "--python", ">=3.12", "--python", "3.10", "--target", GNU, "--target", MUSL, **settings)
+
+        assert (
+            caught.value.message == f"no CPython archive satisfies requires-python '' and python '3.10' on {MUSL}"
+            or (caught.value.message == f"no CPython archive satisfies python '3.10' on {MUSL}")
+        )
+        assert not to.exists()
+
+    def test_a_level_of_the_cpu_counts_as_in_a_build(self, source: Path, to: Path) -> None:
+        """With cpu-level the archives of that level are fetched."""
+        leveled = archive_name("3.13.9", "x86_64_v3-unknown-linux-gnu")
+        offer_small(source, leveled, V313)
+        settings = {"mirror": str(source), "catalog": str(source), "target": GNU, "cpu_level": "v3"}
+
+        run_mirror(str(to), "--python", "3.13", **settings)
+
+        assert names(to) == [leveled, "SHA256SUMS"]
+
+    def test_a_level_that_nothing_is_built_for_is_the_baseline(self, settings: Dict[str, str], to: Path) -> None:
+        """With cpu-level auto, whatever this CPU can, a catalog of baseline archives gives one of them."""
+        run_mirror(str(to), "--python", "3.13", cpu_level="auto", **settings)
+
+        assert names(to) == [V313, "SHA256SUMS"]
+
+    def test_the_built_in_catalog_says_what_there_is(self, to: Path) -> None:
+        """Without a catalog of one's own a dry run names archives of the built-in one, for any platform."""
+        answer = run_mirror(str(to), "--python", ">=3.11", "--target", "aarch64-apple-darwin", "--dry-run")
+
+        minors = [row["version"].rsplit(".", 1)[0] for row in answer.data["missing"]]
+        assert minors[-3:] == ["3.13", "3.12", "3.11"]
+        assert {row["triple"] for row in answer.data["missing"]} == {"aarch64-apple-darwin"}
+
+
+class TestTheProject:
+    """Without a request the project of the current folder says what is wanted."""
+
+    def test_a_project_is_what_its_builds_select(
+        self, settings: Dict[str, str], to: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its requires-python is one archive, the newest."""
+        monkeypatch.chdir(pure(tmp_path / "project", requires_python=">=3.11,<3.13"))
+
+        run_mirror(str(to), **settings)
+
+        assert names(to) == [V312, "SHA256SUMS"]
+
+    def test_the_setting_python_counts_as_in_a_build(
+        self, settings: Dict[str, str], to: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever builds may say which of the satisfying ones."""
+        monkeypatch.chdir(pure(tmp_path / "project", requires_python=">=3.11"))
+        monkeypatch.setenv("PROVISION_BACKEND_PYTHON", "3.11")
+
+        run_mirror(str(to), **settings)
+
+        assert names(to) == [V311_NEW, "SHA256SUMS"]
+
+    def test_a_locked_project_is_what_it_is_locked_to(
+        self, settings: Dict[str, str], to: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its archives are fetched for the targets that are asked for, whatever is newer."""
+        project = pure(tmp_path / "project", requires_python=">=3.11")
+        with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
+            file.write(f"[tool.provision-backend.lock]\narchives = ['{line_of(V311)}', '{line_of(MUSL_313)}']\n")
+        monkeypatch.chdir(project)
+
+        run_mirror(str(to), "--target", GNU, "--target", MUSL, **settings)
+
+        assert names(to) == [V311, MUSL_313, "SHA256SUMS"]
+        with pytest.raises(NoMatchingArchiveError, match="none of them is for aarch64-apple-darwin"):
+            run_mirror(str(to), "--target", "aarch64-apple-darwin", **settings)
+
+    def test_who_overrides_a_lock_is_told(
+        self, settings: Dict[str, str], to: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The setting python comes before the lock, as in a build, and the command says what a build says."""
+        project = pure(tmp_path / "project", requires_python=">=3.11")
+        with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
+            file.write(f"[tool.provision-backend.lock]\narchives = ['{line_of(V311)}']\n")
+        monkeypatch.chdir(project)
+        monkeypatch.setenv("PROVISION_BACKEND_PYTHON", "3.12")
+
+        answer = run_mirror(str(to), **settings)
+
+        assert names(to) == [V312, "SHA256SUMS"]
+        assert "PROVISION_BACKEND_PYTHON is '3.12'" in answer.told[0]
+
+    def test_a_path_as_python_is_refused(
+        self, settings: Dict[str, str], to: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An interpreter of the machine needs no archive."""
+        monkeypatch.chdir(pure(tmp_path / "project"))
+        monkeypatch.setenv("PROVISION_BACKEND_PYTHON", "/opt/python")
+
+        with pytest.raises(UsageError) as caught:
+            run_mirror(str(to), **settings)
+
+        assert str(caught.value) == (
+            "PROVISION_BACKEND_PYTHON names the interpreter '/opt/python', for which no archive is provisioned\n"
+            "  unset it, or say what is wanted: --python '>=3.12'"
+        )
+
+    def test_neither_project_nor_request_is_wrong_use(
+        self, settings: Dict[str, str], to: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Something has to say what is wanted."""
+        monkeypatch.chdir(tmp_path)
+
+        with pytest.raises(UsageError) as caught:
+            run_mirror(str(to), **settings)
+
+        assert str(caught.value) == (
+            "there is no pyproject.toml in this folder, and no --python\n  add --python '>=3.12'"
+        )
+
+    def test_a_project_that_is_not_wrapped_needs_a_request(
+        self, settings: Dict[str, str], to: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The reader of projects says what is missing, and we say how to do without."""
+        (tmp_path / "pyproject.toml").write_text('[project]\nname = "x"\n', encoding="utf-8")
+        monkeypatch.chdir(tmp_path)
+
+        with pytest.raises(ProjectError) as caught:
+            run_mirror(str(to), **settings)
+
+        assert str(caught.value) == (
+            "pyproject.toml: [tool.provision-backend] is missing\n"
+            "  name the real backend there: build-backend and requires, as in [build-system]\n"
+            "  or say what is wanted: --python '>=3.12'"
+        )
+
+
+class TestWhatIsWritten:
+    """Files and lines."""
+
+    def test_the_folder_is_a_catalog_and_a_mirror(self, settings: Dict[str, str], to: Path) -> None:
+        """What `sha256sum` checks is what our own reader takes as a catalog, and the archives are what it says."""
+        run_mirror(str(to), "--python", ">=3.12", **settings)
+
+        subprocess.run(["sha256sum", "--quiet", "--strict", "-c", "SHA256SUMS"], cwd=str(to), check=True)
+        fresh = load_settings(flags={"catalog": str(to / "SHA256SUMS")})
+        archives = load_archives(fresh, GNU, open_cache(fresh), Reporter())
+        assert [archive.filename for archive in archives] == [V312, V313]
+        assert listed(to) == [line_of(V312), line_of(V313)]
+
+    def test_everybody_can_read_it_whatever_the_umask(self, settings: Dict[str, str], to: Path) -> None:
+        """A web server often runs as another user."""
+        before = os.umask(0o077)
+        try:
+            run_mirror(str(to), "--python", "3.13", **settings)
+        finally:
+            os.umask(before)
+
+        assert {stat.S_IMODE((to / name).stat().st_mode) for name in names(to)} == {0o644}
+        assert stat.S_IMODE(to.stat().st_mode) == 0o755
+
+    def test_the_second_run_fetches_only_what_is_new(
+        self, settings: Dict[str, str], server: ArchiveServer, to: Path
+    ) -> None:
+        """One request for each archive that is not there, and none for the others."""
+        settings["mirror"] = server.url
+        run_mirror(str(to), "--python", "3.13", **settings)
+        server.requests.clear()
+
+        again = run_mirror(str(to), "--python", "3.13", **settings)
+        more = run_mirror(str(to), "--python", ">=3.12", **settings)
+
+        assert again.lines == [f"{to}: 0 fetched, 1 there before"]
+        assert more.lines == [f"fetched {V312}", f"{to}: 1 fetched, 1 there before"]
+        assert [path.rpartition("/")[2] for path in server.paths] == [V312.replace("+", "%2B")] * 2  # both layouts
+        assert listed(to) == [line_of(V312), line_of(V313)]
+
+    def test_what_is_new_in_the_catalog_is_fetched(self, source: Path, settings: Dict[str, str], to: Path) -> None:
+        """A newer patch release comes beside the older one, which stays: projects may be locked to it."""
+        run_mirror(str(to), "--python", "3.13", **settings)
+        newer = archive_name("3.13.10")
+        offer_small(source, *ALL, newer)
+
+        answer = run_mirror(str(to), "--python", "3.13", **settings)
+
+        assert answer.lines[0] == f"fetched {newer}"
+        assert names(to) == sorted([newer, V313, "SHA256SUMS"], key=str.lower)
+
+    def test_lines_of_others_stay(self, settings: Dict[str, str], to: Path) -> None:
+        """Comments, other files, and archives that somebody packed are kept; ours are sorted among them."""
+        to.mkdir(parents=True)
+        packed = "cpython-3.13.1+20251120-x86_64-unknown-linux-gnu-install_only.tar.gz"
+        (to / packed).write_bytes(b"packed")
+        foreign = [f"{'B' * 64} *./tools/zig.tar.xz", "", f"{sha256(b'packed')}  {packed}", "# from the build farm"]
+        (to / "SHA256SUMS").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(foreign).encode())
+
+        run_mirror(str(to), "--python", "3.12", **settings)
+
+        assert listed(to) == [
+            "# from the build farm",
+            line_of(V312),
+            f"{sha256(b'packed')}  {packed}",
+            f"{'b' * 64}  tools/zig.tar.xz",
+        ]
+
+    def test_archives_that_are_gone_are_listed_no_more(self, settings: Dict[str, str], to: Path) -> None:
+        """A catalog must not offer what the mirror cannot give; so old archives can be removed by hand."""
+        run_mirror(str(to), "--python", ">=3.12", **settings)
+        (to / V312).unlink()
+
+        answer = run_mirror(str(to), "--python", "3.13", **settings)
+
+        assert listed(to) == [line_of(V313)]
+        assert answer.data["dropped"] == [V312]
+        assert answer.told == [f"provision-backend: {V312} was listed and is not there: it is listed no more"]
+
+    def test_a_damaged_archive_is_replaced(self, settings: Dict[str, str], to: Path) -> None:
+        """A run reads what is there, and fetches again what is not what it was."""
+        run_mirror(str(to), "--python", ">=3.12", **settings)
+        (to / V313).write_bytes(b"half of it")
+
+        answer = run_mirror(str(to), "--python", ">=3.12", **settings)
+
+        assert answer.lines == [f"fetched {V313}", f"{to}: 1 fetched, 1 there before"]
+        assert answer.told[0] == f"provision-backend: {V313} is damaged and fetched again"
+        assert (to / V313).read_bytes() == content_of(V313)
+
+    def test_another_archive_of_the_same_name_is_left_alone(self, settings: Dict[str, str], to: Path) -> None:
+        """What somebody else put there and listed is never overwritten."""
+        to.mkdir(parents=True)
+        (to / V313).write_bytes(b"packed here")
+        (to / "SHA256SUMS").write_text(f"{sha256(b'packed here')}  {V313}\n", encoding="ascii")
+
+        with pytest.raises(DownloadError) as caught:
+            run_mirror(str(to), "--python", "3.13", **settings)
+
+        assert str(caught.value) == (
+            f"'{to}' has another {V313}: the catalog has sha256 {sha256(content_of(V313))}, "
+            f"the folder has, and lists, {sha256(b'packed here')}\n"
+            "  it may be one that 'provision-backend pack' made; use another folder, or remove it"
+        )
+        assert (to / V313).read_bytes() == b"packed here"
+
+    def test_an_archive_that_was_only_copied_is_taken_and_listed(self, settings: Dict[str, str], to: Path) -> None:
+        """Whoever brings files on a disk needs no network for them."""
+        to.mkdir(parents=True)
+        (to / V313).write_bytes(content_of(V313))
+
+        answer = run_mirror(str(to), "--python", "3.13", **{**settings, "mirror": "/nowhere"})
+
+        assert answer.lines == [f"{to}: 0 fetched, 1 there before"]
+        assert listed(to) == [line_of(V313)]
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            (b"<html>", ", line 1: expected '<sha256>  <file name>', found '<html>'"),
+            (b"\xff", " cannot be read: it is not UTF-8 text"),
+            (
+                f"{'a' * 64}  x\n{'b' * 64}  x\n".encode(),
+                ", line 2: x is listed with two different hashes",
+            ),
+        ],
+        ids=["page", "bytes", "twice"],
+    )
+    def test_a_broken_list_stops_before_anything_is_fetched(
+        self, settings: Dict[str, str], to: Path, text: bytes, expected: str
+    ) -> None:
+        """What cannot be read is not overwritten."""
+        to.mkdir(parents=True)
+        (to / "SHA256SUMS").write_bytes(text)
+
+        with pytest.raises(CatalogError) as caught:
+            run_mirror(str(to), "--python", "3.13", **settings)
+
+        assert caught.value.message == f"'{to / 'SHA256SUMS'}'{expected}"
+        assert names(to) == ["SHA256SUMS"]
+
+    @pytest.mark.parametrize("name", [V313, "SHA256SUMS"])
+    def test_a_folder_in_place_of_a_file_is_named(self, settings: Dict[str, str], to: Path, name: str) -> None:
+        """What cannot be read is not replaced."""
+        (to / name).mkdir(parents=True)
+
+        with pytest.raises(CatalogError) as caught:
+            run_mirror(str(to), "--python", "3.13", **settings)
+
+        assert caught.value.message == f"'{to / name}' cannot be read: Is a directory"
+
+    def test_a_file_in_place_of_the_folder_is_wrong_use(self, settings: Dict[str, str], tmp_path: Path) -> None:
+        """DIR is a folder."""
+        (tmp_path / "file").touch()
+
+        with pytest.raises(UsageError, match="DIR must name a folder, found"):
+            run_mirror(str(tmp_path / "file"), "--python", "3.13", **settings)
+
+    def test_a_folder_that_cannot_be_made_is_named(self, settings: Dict[str, str], tmp_path: Path) -> None:
+        """The reason is that of the system."""
+        (tmp_path / "file").touch()
+
+        with pytest.raises(DownloadError) as caught:
+            run_mirror(str(tmp_path / "file" / "mirror"), "--python", "3.13", **settings)
+
+        assert caught.value.message == f"could not write into '{tmp_path / 'file' / 'mirror'}': File exists"
+
+
+class TestSources:
+    """Archives come from where those of builds come from, and only the right ones."""
+
+    def test_offline_takes_local_folders_only(self, settings: Dict[str, str], server: ArchiveServer, to: Path) -> None:
+        """With offline no server is asked."""
+        settings["mirror"] = server.url
+
+        with pytest.raises(OfflineError):
+            run_mirror(str(to), "--python", "3.13", offline="1", **settings)
+
+        assert server.requests == []
+
+    def test_a_wrong_archive_is_not_taken(self, source: Path, settings: Dict[str, str], to: Path) -> None:
+        """The hash of the catalog decides, and nothing else stays in the folder."""
+        (source / V313).write_bytes(b"something else")
+
+        with pytest.raises(IntegrityError):
+            run_mirror(str(to), "--python", "3.13", **settings)
+
+        assert names(to) == ["SHA256SUMS"]
+        assert listed(to) == []
+
+    def test_what_came_before_a_failure_stays(self, source: Path, settings: Dict[str, str], to: Path) -> None:
+        """Each archive is listed as soon as it is there."""
+        (source / V312).unlink()
+
+        with pytest.raises(DownloadError):
+            run_mirror(str(to), "--python", "3.13", "--python", "3.12", **settings)
+
+        assert listed(to) == [line_of(V313)]
+        assert (to / V313).read_bytes() == content_of(V313)
+
+    def test_a_cut_off_download_goes_on_in_the_next_run(
+        self, settings: Dict[str, str], server: ArchiveServer, to: Path
+    ) -> None:
+        """The next process asks for the rest only, and leaves nothing but archives and their list."""
+        settings.update(mirror=server.url, retries="0")
+        server.script = [Reply(status=404), Reply(cut=60_000)]
+        with pytest.raises(DownloadError):
+            run_mirror(str(to), "--python", "3.13", **settings)
+        server.requests.clear()
+
+        run_mirror(str(to), "--python", "3.13", **settings)
+
+        assert [seen.status for seen in server.requests] == [404, 206]
+        assert server.bytes_sent - len(b"nothing here") < len(content_of(V313)) - 40_000
+        assert names(to) == [V313, "SHA256SUMS"]
+
+
+class TestDryRun:
+    """`--dry-run` says what would be done."""
+
+    def test_a_dry_run_writes_nothing(self, settings: Dict[str, str], to: Path) -> None:
+        """Neither the folder nor anything in it is made."""
+        answer = run_mirror(str(to), "--python", ">=3.12", "--dry-run", **{**settings, "mirror": "/nowhere"})
+
+        assert answer.lines == [
+            f"would fetch {V313}",
+            f"would fetch {V312}",
+            f"{to}: 2 to be fetched, 0 there already",
+        ]
+        assert not to.exists()
+
+    def test_a_dry_run_counts_what_is_there(self, settings: Dict[str, str], to: Path) -> None:
+        """What is there and right would not be fetched; what is damaged would."""
+        run_mirror(str(to), "--python", ">=3.11", **settings)
+        (to / V313).write_bytes(b"damaged")
+
+        answer = run_mirror(str(to), "--python", ">=3.10", "--dry-run", **settings)
+
+        assert [row["filename"] for row in answer.data["missing"]] == [V313, V310]
+        assert [row["filename"] for row in answer.data["present"]] == [V312, V311_NEW]
+        assert (to / V313).read_bytes() == b"damaged"
+
+
+class TestVerify:
+    """`--verify` reads everything."""
+
+    @pytest.fixture
+    def filled(self, settings: Dict[str, str], to: Path) -> Path:
+        """Give a mirror of two archives."""
+        run_mirror(str(to), "--python", ">=3.12", **settings)
+        return to
+
+    def verify(self, folder: Path, *argv: str, **settings: str) -> List[str]:
+        """Return what is said of a folder, and check that the exit code says the same."""
+        answer = run_mirror(str(folder), "--verify", *argv, **{**settings, "mirror": "/nowhere"})
+        assert answer.code == int(len(answer.lines) > 1)
+        return answer.lines
+
+    def test_an_intact_mirror_is_right(self, filled: Path, settings: Dict[str, str]) -> None:
+        """Nothing wrong is exit code 0."""
+        assert self.verify(filled, **settings) == [f"{filled}: 2 intact, 0 wrong"]
+
+    def test_whatever_is_wrong_is_named(self, filled: Path, settings: Dict[str, str]) -> None:
+        """Changed, missing and extra files are told apart; what is no archive is none of its business."""
+        (filled / V312).unlink()
+        with (filled / V313).open("r+b") as file:
+            file.write(b"?")
+        changed = (filled / V313).read_bytes()
+        (filled / V311).write_bytes(content_of(V311))
+        (filled / "index.html").touch()
+        before = names(filled)
+
+        lines = self.verify(filled, **settings)
+
+        assert lines == [
+            f"missing: {V312}",
+            f"changed: {V313}: its sha256 is {sha256(changed)}, and SHA256SUMS has {sha256(content_of(V313))}",
+            f"extra: {V311}: it is not listed in SHA256SUMS",
+            f"{filled}: 0 intact, 3 wrong",
+        ]
+        assert names(filled) == before
+
+    def test_a_list_that_was_changed_with_the_file_is_noticed(self, filled: Path, settings: Dict[str, str]) -> None:
+        """Whoever can write the folder can change both; the catalog says what is right."""
+        (filled / V313).write_bytes(b"evil")
+        text = (filled / "SHA256SUMS").read_text(encoding="ascii").replace(sha256(content_of(V313)), sha256(b"evil"))
+        (filled / "SHA256SUMS").write_text(text, encoding="ascii")
+
+        lines = self.verify(filled, **settings)
+
+        assert lines[0] == (
+            f"changed: {V313}: its sha256 is {sha256(b'evil')}, as SHA256SUMS has it, "
+            f"and the catalog has {sha256(content_of(V313))}"
+        )
+
+    def test_a_catalog_by_url_is_not_asked(self, filled: Path) -> None:
+        """Verifying needs no network; the list of the mirror itself is compared with in any case."""
+        with ArchiveServer() as server:
+            assert self.verify(filled, catalog=f"{server.url}/SHA256SUMS") == [f"{filled}: 2 intact, 0 wrong"]
+
+            assert server.requests == []
+
+    def test_what_requests_want_has_to_be_there(self, filled: Path, settings: Dict[str, str]) -> None:
+        """With --python a mirror that lacks something is not right, although all that it lists is."""
+        assert self.verify(filled, "--python", ">=3.11", **settings)[0] == f"missing: {V311_NEW}"
+
+    def test_an_archive_of_somebody_else_is_compared_with_the_list_alone(
+        self, filled: Path, settings: Dict[str, str]
+    ) -> None:
+        """The catalog does not know what was packed here; nor need it."""
+        packed = archive_name("3.13.1")
+        (filled / packed).write_bytes(b"packed")
+        with (filled / "SHA256SUMS").open("a", encoding="ascii") as file:
+            file.write(f"{sha256(b'packed')}  {packed}\n")
+
+        assert self.verify(filled, **settings) == [f"{filled}: 3 intact, 0 wrong"]
+
+    def test_a_name_that_leads_out_of_the_folder_is_missing(self, filled: Path, settings: Dict[str, str]) -> None:
+        """A list cannot make us read other files."""
+        (filled.parent / "secret").write_bytes(b"secret")
+        with (filled / "SHA256SUMS").open("a", encoding="ascii") as file:
+            file.write(f"{sha256(b'secret')}  ../secret\n")
+
+        assert self.verify(filled, **settings)[0] == "missing: ../secret"
+
+    def test_a_mirror_by_release_can_be_verified(self, tmp_path: Path, settings: Dict[str, str]) -> None:
+        """Names may stand below a folder of the release."""
+        folder = tmp_path / "by-release"
+        (folder / "20251120").mkdir(parents=True)
+        (folder / "20251120" / V313).write_bytes(content_of(V313))
+        text = f"{sha256(content_of(V313))}  20251120/{V313}\n"
+        (folder / "SHA256SUMS").write_text(text, encoding="ascii")
+
+        assert self.verify(folder, **settings) == [f"{folder}: 1 intact, 0 wrong"]
+
+    def test_a_folder_without_a_list_is_no_mirror(self, tmp_path: Path, settings: Dict[str, str]) -> None:
+        """There is nothing to compare with."""
+        with pytest.raises(CatalogError) as caught:
+            self.verify(tmp_path, **settings)
+
+        assert str(caught.value) == f"'{tmp_path}' has no SHA256SUMS\n  'provision-backend mirror DIR' writes one"
+
+    def test_a_folder_that_is_not_there_is_wrong_use(self, to: Path, settings: Dict[str, str]) -> None:
+        """Verifying makes nothing."""
+        with pytest.raises(UsageError, match="DIR must name a folder, found"):
+            self.verify(to, **settings)
+
+
+class TestSeveralProcesses:
+    """One process at a time fills a folder; one that dies is in nobody's way."""
+
+    SCRIPT = "import sys; from support.mirrors import run_mirror; run_mirror(*sys.argv[1:])"
+
+    def start(self, to: Path, settings: Dict[str, str], *argv: str) -> subprocess.Popen[bytes]:
+        """Start a process that fills a folder."""
+        variables = {f"PROVISION_BACKEND_{key.upper()}": value for key, value in settings.items()}
+        return subprocess.Popen(
+            [sys.executable, "-c", self.SCRIPT, str(to), *argv],
+            env={**os.environ, **variables, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def test_many_at_once_fetch_each_archive_once(
+        self, settings: Dict[str, str], server: ArchiveServer, to: Path
+    ) -> None:
+        """Whoever comes second finds what the first has fetched, and no line is lost."""
+        settings["mirror"] = server.url
+        requests = [(">=3.10",), (">=3.12",), ("3.13t",), ("3.10",)]
+
+        started = [self.start(to, settings, "--python", *request) for request in requests]
+        outputs = [process.communicate(timeout=120)[0].decode() for process in started]
+
+        assert [process.returncode for process in started] == [0] * 4, outputs
+        served = [seen.path for seen in server.requests if seen.status == 200]
+        whole = [path.rpartition("/")[2].replace("%2B", "+") for path in served]
+        assert sorted(whole) == sorted([V310, V311_NEW, V312, V313, V313T])
+        assert names(to) == sorted([*whole, "SHA256SUMS"], key=str.lower)
+        assert listed(to) == [line_of(name) for name in sorted(whole)]
+
+    def test_a_killed_process_leaves_what_the_next_goes_on_with(
+        self, settings: Dict[str, str], server: ArchiveServer, to: Path
+    ) -> None:
+        """Nothing of a half archive has its name, and its bytes are not fetched twice."""
+        settings["mirror"] = server.url
+        server.script = [Reply(status=404), Reply(stall=60_000)]
+        process = self.start(to, settings, "--python", "3.13")
+        part = to / ".incoming" / f"{V313}.part"
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (part.exists() and part.stat().st_size):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert names(to) == [".incoming", "SHA256SUMS"]
+
+        run_mirror(str(to), "--python", "3.13", **settings)
+
+        assert server.requests[-1].status == 206
+        assert names(to) == [V313, "SHA256SUMS"]
+
+    def test_waiting_ends_with_the_time_that_is_allowed(self, settings: Dict[str, str], to: Path) -> None:
+        """The message says what to do; the folder stays as it is."""
+        import fcntl
+
+        (to / ".incoming").mkdir(parents=True)
+        with (to / ".incoming" / "lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with pytest.raises(LockTimeoutError) as caught:
+                run_mirror(str(to), "--python", "3.13", lock_timeout="0.3", **settings)
+
+        assert str(caught.value) == (
+            f"another process filled '{to}' for 0.3 seconds\n"
+            "  wait for that process or end it, or raise PROVISION_BACKEND_LOCK_TIMEOUT"
+        )
+        assert names(to) == [".incoming"]
+
+    def test_a_lock_that_was_removed_with_its_folder_is_not_taken_for_one(
+        self, settings: Dict[str, str], to: Path
+    ) -> None:
+        """Who had the lock removes the folder with it; whoever waited for that file makes a new one."""
+        import fcntl
+        import shutil
+
+        (to / ".incoming").mkdir(parents=True)
+        with (to / ".incoming" / "lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            thread = threading.Thread(target=run_mirror, args=(str(to), "--python", "3.13"), kwargs=settings)
+            thread.start()
+            time.sleep(0.5)
+            shutil.rmtree(str(to / ".incoming"))
+        thread.join(60)
+
+        assert names(to) == [V313, "SHA256SUMS"]
+
+    def test_without_locks_the_result_is_the_same(
+        self, settings: Dict[str, str], to: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On a file system that has no flock each process works in a folder of its own and removes it."""
+        import fcntl
+
+        def refuse(*_: object) -> None:
+            raise OSError(38, "Function not implemented")
+
+        monkeypatch.setattr(fcntl, "flock", refuse)
+
+        run_mirror(str(to), "--python", "3.13", **settings)
+
+        assert names(to) == [V313, "SHA256SUMS"]
+        assert listed(to) == [line_of(V313)]
