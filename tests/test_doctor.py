@@ -1,0 +1,271 @@
+"""``provision-backend doctor``: what it prints, that a check harms no other, and that a healthy machine is healthy."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import time
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Tuple
+
+import pytest
+from support.doctors import archive_name, environment, make_mirror, make_project, run_doctor
+from support.roots import GLIBC_AMD64, Content, make_root
+
+from provision_backend.doctor import command, indexes
+from provision_backend.doctor.building import check_plan, check_project
+from provision_backend.doctor.command import CHECKS, Check, run, run_check
+from provision_backend.doctor.context import Context
+from provision_backend.doctor.findings import Finding, ok, problem, warning
+from provision_backend.doctor.machine import check_clock, check_host
+from provision_backend.errors import CacheError, MissingDependencyError, UsageError
+from provision_backend.hooks import installers
+from provision_backend.report import Reporter
+from provision_backend.settings import Settings, load_settings
+
+
+def context(tmp_path: Path, **settings: str) -> Context:
+    return Context(load_settings(flags=settings), tmp_path)
+
+
+def snapshot(folder: Path) -> List[str]:
+    return sorted(f"{path} {path.lstat().st_size} {path.lstat().st_mode:o}" for path in [folder, *folder.rglob("*")])
+
+
+def test_a_healthy_machine_has_no_problem(tmp_path: Path) -> None:
+    """Every check has its line, none a problem, and the exit code is 0."""
+    mirror, project = make_mirror(tmp_path / "mirror"), make_project(tmp_path / "project")
+    found = run_doctor(project, environment(tmp_path, mirror))
+
+    assert found.problems == []
+    assert found.code == 0
+    assert [item["check"] for item in found.data if item["check"] != "settings"][:2] == ["host", "python"]
+    assert {item["check"] for item in found.data} == {check.name for check in CHECKS}
+    assert found.of("network") == [f"ok: {mirror} has {archive_name()}"]
+    assert found.of("interpreter") == [
+        f"ok: CPython 3.13.5 ({archive_name()}), not in the cache: the next build fetches it"
+    ]
+    assert found.lines[-1].startswith("no problems, ")
+
+
+def test_it_changes_nothing(tmp_path: Path) -> None:
+    """Nothing that it tries stays, in the cache or elsewhere."""
+    mirror, project = make_mirror(tmp_path / "mirror"), make_project(tmp_path / "project")
+    cache = tmp_path / "cache"
+    for name in ("interpreters", "locks", "platforms", "staging", "downloads", "used"):
+        (cache / name).mkdir(parents=True)
+    (cache / "locks" / "key.lock").touch()
+    (tmp_path / "tmp").mkdir()
+    before = snapshot(tmp_path)
+    run_doctor(project, environment(tmp_path, mirror, TMPDIR=str(tmp_path / "tmp")), "--full")
+
+    assert snapshot(tmp_path) == before
+
+
+def test_a_folder_is_not_made(tmp_path: Path) -> None:
+    """A cache that does not exist is not made by being looked at."""
+    mirror, project = make_mirror(tmp_path / "mirror"), make_project(tmp_path / "project")
+    found = run_doctor(project, environment(tmp_path, mirror))
+
+    assert not (tmp_path / "cache").exists()
+    assert found.of("cache")[0].startswith(f"ok: {tmp_path / 'cache'} does not exist yet; {tmp_path} (")
+
+
+def test_json_and_lines_say_the_same(tmp_path: Path) -> None:
+    """Programs get check, status, found and advice; people a line each, with the advice below."""
+    arguments = argparse.Namespace(directory=str(tmp_path), full=False)
+    data, lines, code = run(arguments, Settings(offline=True, target="nonsense"), Reporter(io.StringIO()))
+
+    assert json.loads(json.dumps(data)) == data
+    assert [sorted(item) for item in data] == [["advice", "check", "found", "status"]] * len(data)
+    expected = [
+        line
+        for item in data
+        for line in [
+            f"{item['status']:<7}  {item['check']}: {item['found']}",
+            *(f"         {text}" for text in item["advice"].splitlines()),
+        ]
+    ]
+    assert lines[:-1] == expected
+    assert code == 1
+    assert "problem  host: unknown target 'nonsense'" in lines
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    """The only thing that ends it: there is nothing to look at."""
+    arguments = argparse.Namespace(directory=str(tmp_path / "none"), full=False)
+    with pytest.raises(UsageError) as caught:
+        run(arguments, Settings(), Reporter(io.StringIO()))
+
+    assert str(caught.value) == f"DIR must name a folder, found '{tmp_path / 'none'}'"
+
+
+def _broken(error: Exception) -> Callable[[Context], Iterator[Finding]]:
+    def look(_context: Context) -> Iterator[Finding]:
+        yield ok("before")
+        raise error
+
+    return look
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        pytest.param(
+            CacheError("a sentence", hint="what to do"), problem("a sentence", "what to do"), id="an error of ours"
+        ),
+        pytest.param(
+            MissingDependencyError("httpx", "look"),
+            warning(
+                "not looked at: the package 'httpx' is needed to look and is not installed",
+                "install provision-backend[provision] where the build runs, or build with isolation",
+            ),
+            id="a missing package",
+        ),
+        pytest.param(
+            RecursionError("deep"),
+            warning("could not be looked at: RecursionError: deep", "please report this"),
+            id="a fault",
+        ),
+    ],
+)
+def test_a_check_that_fails_is_a_finding(tmp_path: Path, error: Exception, expected: Finding) -> None:
+    """What it found before is kept, and no exception leaves."""
+    found = run_check(Check("some", _broken(error)), context(tmp_path))
+
+    assert [(item.check, item.status, item.found, item.advice) for item in found] == [
+        ("some", "ok", "before", ""),
+        ("some", expected.status, expected.found, expected.advice),
+    ]
+
+
+def test_a_check_that_hangs_is_left_behind(tmp_path: Path) -> None:
+    """A dead network file system keeps a thread for ever, and the others go on."""
+
+    def look(_context: Context) -> Iterator[Finding]:
+        yield ok("before")
+        time.sleep(60)
+
+    began = time.monotonic()
+    found = run_check(Check("some", look, 0.2), context(tmp_path))
+
+    assert time.monotonic() - began < 10
+    assert [item.found for item in found] == [
+        "before",
+        "no answer within 0.2 s: a file system, a name server or a program hangs",
+    ]
+
+
+def test_no_address_shows_a_password(tmp_path: Path) -> None:
+    """Wherever one may stand: settings, proxies, indexes, and whatever a check finds."""
+    mirror, project = make_mirror(tmp_path / "mirror"), make_project(tmp_path / "project")
+    secret = "s3cret"
+    found = run_doctor(
+        project,
+        environment(
+            tmp_path,
+            mirror,
+            PROVISION_BACKEND_MIRROR=f"http://me:{secret}@127.0.0.1:1/x?token={secret}",
+            HTTP_PROXY=f"me:{secret}@127.0.0.1:1",
+            HTTPS_PROXY=f"http://me:{secret}@127.0.0.1:1",
+            PIP_INDEX_URL=f"https://me:{secret}@127.0.0.1:1/simple",
+            PIP_EXTRA_INDEX_URL=f"https://me:{secret}@127.0.0.1:1/a https://{secret}@127.0.0.1:1/b",
+            UV_INDEX=f"mine=https://me:{secret}@127.0.0.1:1/simple",
+        ),
+    )
+
+    assert secret not in "\n".join(found.lines)
+    assert "ok: HTTP_PROXY = 127.0.0.1:1" in found.of("proxy")
+    assert "ok: PIP_EXTRA_INDEX_URL = https://127.0.0.1:1/a https://127.0.0.1:1/b" in found.of("index")
+    assert "ok: mirror = http://127.0.0.1:1/x (PROVISION_BACKEND_MIRROR)" in found.of("settings")
+
+
+def test_what_is_found_does_not_steer_the_terminal() -> None:
+    """A path or a server may hold anything."""
+    assert ok("a\x1b[2Jb", "c\x07").lines() == ["ok       : a?[2Jb", "         c?"]
+
+
+def test_the_variables_that_are_dropped_are_those_of_the_installers() -> None:
+    """What is said not to be passed on is not passed on, and nothing else."""
+    assert sorted(indexes.DROPPED) == sorted(installers._PIP_DROPPED + installers._UV_DROPPED)
+
+
+def test_every_check_has_a_name_of_its_own() -> None:
+    """So that a program can look for it."""
+    assert len({check.name for check in CHECKS}) == len(CHECKS)
+
+
+HOSTS: Dict[str, Tuple[Dict[str, Content], str]] = {
+    "gcompat, and nothing of musl": (
+        {"/bin/sh": "debian/hostname.amd64", "/lib64/ld-linux-x86-64.so.2": "made/gcompat-loader"},
+        "is gcompat's loader, which runs programs for glibc on musl",
+    ),
+    "NixOS's stub": (
+        {"/bin/sh": "debian/hostname.amd64", "/lib64/ld-linux-x86-64.so.2": "made/stub-ld"},
+        "enable nix-ld (programs.nix-ld.enable = true)",
+    ),
+    "no loader": ({"/bin/sh": "debian/hostname.amd64"}, "'/lib64/ld-linux-x86-64.so.2'"),
+    "an old glibc": (
+        {**GLIBC_AMD64, "/bin/sh": "debian/hostname.amd64", "/lib/x86_64-linux-gnu/libc.so.6": "made/libc-2.12"},
+        "glibc 2.12 is too old: standalone CPythons for x86_64-unknown-linux-gnu need 2.17 or newer",
+    ),
+    "nothing": ({"/bin/sh": b"#!/bin/false\n"}, "could not identify the libc"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_a_host_without_a_usable_libc_is_a_problem(tmp_path: Path, name: str) -> None:
+    """What stands in for a libc, is too old or is not there is named, with something to do."""
+    files, expected = HOSTS[name]
+    root = make_root(tmp_path / "root", files)
+    found = run_check(Check("host", check_host), Context(Settings(), tmp_path, root=root))
+    wrong = [item for item in found if item.status == "problem"]
+
+    assert len(wrong) == 1
+    assert expected in f"{wrong[0].found}\n{wrong[0].advice}"
+    assert wrong[0].advice
+
+
+def test_it_is_a_warning_where_nothing_is_provisioned(tmp_path: Path) -> None:
+    """A project that the running Python builds needs no standalone CPython."""
+    root = make_root(tmp_path / "root", {"/bin/sh": "debian/hostname.amd64"})
+    project = make_project(tmp_path / "project", requires_python=">=3.8")
+    found = run_check(Check("host", check_host), Context(Settings(), project, root=root))
+
+    assert "problem" not in {item.status for item in found}
+    assert "warning" in {item.status for item in found}
+
+
+def test_a_clock_before_the_newest_release_is_a_problem(tmp_path: Path) -> None:
+    """A board without a battery starts in 1970, and no certificate is valid then."""
+    found = list(check_clock(context(tmp_path), now=lambda: 86400.0))
+
+    assert [item.status for item in found] == ["problem"]
+    assert found[0].found.startswith("it says 1970-01-02, and the built-in catalog has a release of 20")
+    assert found[0].advice == "set the clock; until then servers' certificates count as not yet valid"
+
+
+def test_all_is_asked_within_the_time_that_is_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However patient the settings are with a download, the doctor is not."""
+    options = context(tmp_path, **{"connect-timeout": "300", "read-timeout": "600", "retries": "9"}).download_options()
+
+    assert (options.connect_timeout, options.read_timeout, options.retries) == (10.0, 10.0, 0)
+    assert command.DEADLINE == 30.0
+
+
+def test_nobody_waits_a_second_time(tmp_path: Path) -> None:
+    """What the project says is asked by many checks; one that hangs on it is enough."""
+    os.mkfifo(tmp_path / "pyproject.toml")
+    looked_at = context(tmp_path)
+    first = run_check(Check("project", check_project, 0.3), looked_at)
+    began = time.monotonic()
+    findings = run_check(Check("plan", check_plan), looked_at)
+    seconds = time.monotonic() - began
+    with (tmp_path / "pyproject.toml").open("wb"):
+        pass  # The thread that waits for a writer comes to its end.
+
+    assert [item.found for item in first] == ["no answer within 0.3 s: a file system, a name server or a program hangs"]
+    assert seconds < 5
+    assert [(item.check, item.status) for item in findings] == [("plan", "warning")]
