@@ -15,7 +15,9 @@ import time
 from types import TracebackType
 from typing import Callable, Optional, TextIO, Type
 
-__all__ = ["Progress", "Reporter", "format_size"]
+from .terminal import paint, wants_color
+
+__all__ = ["Progress", "Reporter", "Step", "format_size"]
 
 PREFIX = "provision-backend: "
 REDRAW = 0.1  # seconds between two drawings of a bar
@@ -32,6 +34,7 @@ class Reporter:
         verbosity: 0 for what a person must know, 1 for details, 2 for debugging.
         interval: seconds between two lines of progress where there is no terminal.
         clock: seconds that only grow; replaced in tests.
+        color: whether a bar is coloured, one of `provision_backend.terminal.COLOR_CHOICES`.
     """
 
     def __init__(
@@ -41,11 +44,14 @@ class Reporter:
         *,
         interval: float = INTERVAL,
         clock: Callable[[], float] = time.monotonic,
+        color: str = "auto",
     ) -> None:
         self._stream = stream
+        self._color = color
         self.verbosity = verbosity
         self.interval = interval
         self.clock = clock
+        self.depth = 0  # of the steps that are being timed
 
     def info(self, text: str) -> None:
         """Say what a person should know, whatever the verbosity; each line of *text* gets the prefix."""
@@ -61,6 +67,20 @@ class Reporter:
         """Say what helps to find a fault; from verbosity 2."""
         if self.verbosity >= 2:
             self.info(text)
+
+    def step(self, name: str) -> Step:
+        """Return a context manager that tells how long something took; from verbosity 2, else it does nothing.
+
+        Steps within steps are indented; a step is told when it ends, so those within it stand above it.
+
+        Args:
+            name: what is done: ``install the real backend's requirements``.
+        """
+        return Step(self, name)
+
+    def took(self, name: str, seconds: float) -> None:
+        """Say how long a step took; from verbosity 2."""
+        self.debug(f"{seconds:8.3f} s  {'  ' * self.depth}{name}")
 
     def progress(self, label: str, total: Optional[int], *, done: int = 0, origin: str = "") -> Progress:
         """Return a context manager that shows how far some bytes have come.
@@ -78,6 +98,10 @@ class Reporter:
         with contextlib.suppress(Exception):
             return self._target().isatty() and os.environ.get("TERM") != "dumb"
         return False
+
+    def wants_color(self) -> bool:
+        """Say whether what is written is coloured."""
+        return wants_color(self._target(), self._color)
 
     def width(self) -> int:
         """Return the columns of the terminal, asked anew each time since windows are resized."""
@@ -99,6 +123,26 @@ class Reporter:
 
     def _target(self) -> TextIO:
         return sys.stderr if self._stream is None else self._stream
+
+
+class Step:
+    """One step that is timed; made by `Reporter.step`, used in a ``with`` statement."""
+
+    def __init__(self, reporter: Reporter, name: str) -> None:
+        self._reporter = reporter if reporter.verbosity >= 2 else None
+        self._name = name
+        self._began = 0.0
+
+    def __enter__(self) -> None:
+        if self._reporter is not None:
+            self._began = self._reporter.clock()
+            self._reporter.depth += 1
+
+    def __exit__(self, kind: Optional[Type[BaseException]], error: object, traceback: object) -> None:
+        if self._reporter is not None:
+            self._reporter.depth -= 1
+            failed = "" if kind is None else " (failed)"
+            self._reporter.took(self._name + failed, self._reporter.clock() - self._began)
 
 
 class Progress:
@@ -152,7 +196,7 @@ class Progress:
         text = f"{PREFIX}{bar}{self._state()}"[:room]
         padding = " " * (self._drawn - len(text))
         self._drawn = len(text)
-        self._reporter.write("\r" + _coloured(text, bar) + padding)
+        self._reporter.write("\r" + (_coloured(text, bar) if self._reporter.wants_color() else text) + padding)
 
     def _erase(self) -> None:
         if self._drawn:
@@ -195,10 +239,10 @@ def format_size(count: int) -> str:
 
 
 def _coloured(text: str, bar: str) -> str:
-    if os.environ.get("NO_COLOR") or not bar or bar not in text:
+    if not bar or bar not in text:
         return text
     full = "#" * bar.count("#")
-    return text.replace(full, f"\x1b[32m{full}\x1b[0m", 1) if full else text
+    return text.replace(full, paint(full, "green"), 1) if full else text
 
 
 def _printable(text: str) -> str:

@@ -338,7 +338,7 @@ def test_the_command_line_lists(cache: Cache) -> None:
     entry = list_entries(cache)[0]
     code, out, err = run(cache, "list")
     assert (code, err) == (0, "")
-    assert out == f"3.13.5    {entry.size:>7} B  used just now      {entry.path}\n"
+    assert out == f"3.13.5  {entry.size} B  used just now  {entry.path}\n"
     assert json.loads(run(cache, "list", "--json")[1]) == [
         {
             "path": str(entry.path),

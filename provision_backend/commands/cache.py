@@ -11,9 +11,10 @@ import re
 import time
 from typing import Any, List, Sequence, Tuple
 
-from .errors import UsageError
-from .report import Reporter, format_size
-from .settings import Settings
+from ..errors import UsageError
+from ..report import Reporter, format_size
+from ..settings import Settings
+from .output import as_columns
 
 __all__ = ["CacheAnswer", "clean", "directory", "list_entries", "prune", "verify"]
 
@@ -25,7 +26,7 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 def directory(_arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> CacheAnswer:
     """Say where the cache is."""
-    from .cache.store import open_cache
+    from ..cache.store import open_cache
 
     cache = open_cache(settings)
     data = {"cache-dir": str(cache.root), "shared-caches": [str(path) for path in cache.shared]}
@@ -34,23 +35,27 @@ def directory(_arguments: argparse.Namespace, settings: Settings, _reporter: Rep
 
 def list_entries(_arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> CacheAnswer:
     """List the interpreters of all caches."""
-    from .cache.store import open_cache
-    from .cache.upkeep import list_entries as entries_of
+    from ..cache.store import open_cache
+    from ..cache.upkeep import list_entries as entries_of
 
     entries = entries_of(open_cache(settings))
-    lines = [
-        f"{entry.version or '?':<9} {format_size(entry.size):>9}  used {_ago(entry.last_use):<13} {entry.path}"
-        + ("  (damaged)" if entry.damaged else "")
+    rows = [
+        (
+            entry.version or "?",
+            format_size(entry.size),
+            f"used {_ago(entry.last_use)}",
+            f"{entry.path}{'  (damaged)' if entry.damaged else ''}",
+        )
         for entry in entries
     ]
-    return [entry.as_dict() for entry in entries], lines, 0
+    return [entry.as_dict() for entry in entries], as_columns(rows, right=[1]), 0
 
 
 def verify(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> CacheAnswer:
     """Compare interpreters with what was published."""
-    from .cache.store import open_cache
-    from .cache.upkeep import list_entries as entries_of
-    from .cache.upkeep import verify_entries
+    from ..cache.store import open_cache
+    from ..cache.upkeep import list_entries as entries_of
+    from ..cache.upkeep import verify_entries
 
     entries = entries_of(open_cache(settings))
     unknown = set(arguments.key) - {entry.key for entry in entries}
@@ -68,8 +73,8 @@ def verify(arguments: argparse.Namespace, settings: Settings, reporter: Reporter
 
 def prune(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> CacheAnswer:
     """Remove what is old, too much, damaged or left over."""
-    from .cache.store import open_cache
-    from .cache.upkeep import prune_cache
+    from ..cache.store import open_cache
+    from ..cache.upkeep import prune_cache
 
     max_size = None if arguments.max_size is None else _parse_size(arguments.max_size)
     unused_for = None if arguments.unused_for is None else _parse_days(arguments.unused_for)
@@ -78,8 +83,8 @@ def prune(arguments: argparse.Namespace, settings: Settings, reporter: Reporter)
 
 def clean(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> CacheAnswer:
     """Remove everything that nobody uses now."""
-    from .cache.store import open_cache
-    from .cache.upkeep import clean_cache
+    from ..cache.store import open_cache
+    from ..cache.upkeep import clean_cache
 
     return _swept(clean_cache(open_cache(settings), force=arguments.force), reporter, kept_is_bad=1)
 
