@@ -1,0 +1,2 @@
+# Something to look after.
+provision-backend install '>=3.12' >/dev/null

@@ -1,0 +1,14 @@
+# A project as its maintainer has it, before we come.
+cat > pyproject.toml <<'TOML'
+[build-system]
+requires = ["hatchling>=1.27"]
+build-backend = "hatchling.build"
+
+[project]
+name = "greeting"
+version = "1.0"
+requires-python = ">=3.12"
+TOML
+rm -rf src *.py
+mkdir greeting
+printf '"""Says hello."""\ntype Name = str\n' > greeting/__init__.py

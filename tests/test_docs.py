@@ -1,0 +1,278 @@
+"""The documentation is true: its commands run, its snippets parse, what it names exists, what is made is fresh."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Tuple
+
+import pytest
+from support.hosts import Frontend, make_frontend
+from support.pages import Block, Page, matches, read_page, run_commands
+from support.real_interpreters import Unavailable, newest_host, oldest_host
+
+ROOT = Path(__file__).resolve().parent.parent
+PREPARED = Path(__file__).parent / "data" / "docs"
+PACKAGE = ROOT / "provision_backend"
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PAGES = [
+    read_page(path)
+    for path in (ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md")))
+]
+BLOCKS = [(page, block) for page in PAGES for block in page.blocks]
+
+NOT_RUN = {
+    "it needs a container engine",
+    "it needs GitHub",
+    "it needs GitLab",
+    "it needs a cluster",
+    "it needs another machine",
+    "it needs root",
+    "it runs the tests",
+    "it serves until it is stopped",
+}
+"""Why a command of a page may not be run here."""
+SHOWN = {"text", "diff", "ini", "nginx", "{toctree}"}
+"""Languages of blocks that show something and are neither run nor parsed."""
+UNRUN = {"sh", "dockerfile"}
+"""Languages of blocks that are commands and not run."""
+
+
+def name(page: Page) -> str:
+    """Return the path of a page as people write it."""
+    return page.path.relative_to(ROOT).as_posix()
+
+
+def at(entry: Any) -> str:
+    """Name a page, or a block by its place, as the id of a test."""
+    if isinstance(entry, Page):
+        return name(entry)
+    return str(entry.line) if isinstance(entry, Block) else ""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Somebody who types the commands of a page: an old host with us installed, and a newer Python beside it."""
+
+    old: Frontend
+    programs: Path
+    """A folder with ``python3.13``, which satisfies the sample project whatever its version."""
+    mirror: Path
+
+    def environ(self, home: Path) -> Dict[str, str]:
+        """Return the variables of a reader's shell, who has the mirror where others have the network."""
+        folders = [self.old.python.parent, self.programs, *map(Path, ("/usr/local/bin", "/usr/bin", "/bin"))]
+        links = self.old.environ["PIP_FIND_LINKS"]
+        return {
+            **{key: value for key, value in self.old.environ.items() if not key.startswith(("XDG_", "UV_"))},
+            "PATH": os.pathsep.join(map(str, folders)),
+            "HOME": str(home),
+            "SAMPLE": str(ROOT / "sample_project"),
+            "PROVISION_BACKEND_MIRROR": str(self.mirror),
+            "PROVISION_BACKEND_CATALOG": str(self.mirror / "SHA256SUMS"),
+            "UV_FIND_LINKS": links.replace(" ", ","),
+            "UV_NO_INDEX": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+            "PYTHONUNBUFFERED": "1",  # The order of both outputs is that of a terminal.
+            "PIP_NO_COMPILE": "1",  # What is installed for one build is not worth compiling.
+        }
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory, own_wheel: Path, mirror: Path) -> Reader:
+    """Install what the pages take for granted, once."""
+    folder = tmp_path_factory.mktemp("reader")
+    try:
+        hosts = oldest_host(), newest_host()
+    except Unavailable as exc:
+        pytest.skip(str(exc))
+    old, new = (make_frontend(host.path, folder / host.version, own_wheel) for host in hosts)
+    # What a reader has is installed from the index; what the pages then do needs none.
+    for frontend in (old, new):
+        wanted = ["provision-backend[provision,pack,init]", "validate-pyproject[all]", "hatchling>=1.27", "uv", "wheel"]
+        done = frontend.pip("install", "-q", *wanted, env={"PIP_NO_INDEX": "0"})
+        assert done.returncode == 0, done.output
+    programs = folder / "programs"
+    programs.mkdir()
+    (programs / "python3.13").write_text(f'#!/bin/sh\nexec {new.python} "$@"\n')
+    (programs / "python3.13").chmod(0o755)
+    return Reader(old, programs, mirror)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if page.commands], ids=at)
+def test_the_commands_of_a_page_do_what_it_shows(page: Page, reader: Reader, tmp_path: Path) -> None:
+    """Every command of a page ends and prints as the page says, in its order, on a machine with an old Python."""
+    home, project = tmp_path / "home", tmp_path / "greeting"
+    home.mkdir()
+    shutil.copytree(str(ROOT / "sample_project"), str(project), ignore=shutil.ignore_patterns("dist", "__pycache__"))
+    prepare = PREPARED / (name(page).replace("docs/", "").replace("/", "-")[: -len(".md")] + ".sh")
+    before = prepare.read_text(encoding="utf-8") if prepare.exists() else ""
+
+    outcomes = run_commands(page.commands, project, reader.environ(home), before=before)
+
+    wrong = [
+        f"{name(page)}, line {command.line}: $ {command.text}\n"
+        f"--- ended with {status}, wanted {command.status}; printed\n{output}\n--- the page shows\n"
+        + "\n".join(command.expected)
+        for command, status, output in outcomes
+        if status != command.status or not matches(command.expected, output)
+    ]
+    assert not wrong, "\n\n".join(wrong)
+    assert len(outcomes) == len(page.commands)
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "expected"),
+    [
+        (["a", "b"], "a\nb\n", True),
+        (["a"], "a\nb\n", False),
+        (["a", "..."], "a\nb\nc\n", True),
+        (["a", "...", "d"], "a\nb\n", False),
+        (["took ... s"], "took 3.1 s\n", True),
+        (["took ... s"], "took 3.1 m\n", False),
+        ([], "anything\n", True),
+    ],
+)
+def test_what_a_page_shows_is_compared(shown: List[str], printed: str, expected: bool) -> None:
+    """Lines are compared as they are, and an ellipsis stands for what differs from run to run."""
+    assert matches(shown, printed) is expected
+
+
+def test_what_is_not_run_says_why() -> None:
+    """A command that cannot be run here has one of a few reasons, and there are not many of them."""
+    unrun = [(name(page), block) for page, block in BLOCKS if block.language in UNRUN]
+
+    without = [f"{page}:{block.line} {block.not_run!r}" for page, block in unrun if block.not_run not in NOT_RUN]
+    assert without == []
+    assert len(unrun) <= 30
+
+
+def test_blocks_are_of_known_languages() -> None:
+    """Every block is run, parsed, or of a language that shows something."""
+    known = {"console", "toml", "json", "yaml", "python"} | SHOWN | UNRUN
+
+    assert [
+        f"{name(page)}:{block.line} {block.language}" for page, block in BLOCKS if block.language not in known
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "block"), [entry for entry in BLOCKS if entry[1].language in ("toml", "json", "yaml", "python")], ids=at
+)
+def test_snippets_parse(page: Page, block: Block) -> None:
+    """What is shown of a file can be read by what reads such files."""
+    if block.language == "toml":
+        tomllib.loads(block.text)
+    elif block.language == "json":
+        json.loads(block.text)
+    elif block.language == "python":
+        ast.parse(block.text)
+    else:
+        pytest.importorskip("yaml").safe_load(block.text)
+
+
+def prose(path: Path) -> str:
+    """Return the text of a page without its blocks."""
+    return re.sub(r"^ *```.*?^ *```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=at)
+def test_links_lead_to_files(page: Page) -> None:
+    """A relative link leads to a file of the repository; those within the site are checked by its generator too."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", prose(page.path))
+    relative = [target.split("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
+
+    assert [target for target in relative if not (page.path.parent / target).exists()] == []
+
+
+def test_tests_that_are_named_exist() -> None:
+    """A test that a page names as its evidence is there."""
+    missing: List[str] = []
+    for page in PAGES:
+        for module, test in re.findall(r"`(test_\w+)(?:\.py)?::(test_\w+)`", page.path.read_text(encoding="utf-8")):
+            path = ROOT / "tests" / f"{module}.py"
+            if not path.exists() or f"def {test}(" not in path.read_text(encoding="utf-8"):
+                missing.append(f"{name(page)}: {module}::{test}")
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=at)
+def test_pages_name_no_machine_and_no_registry(page: Page) -> None:
+    """No page holds a path of the machine it was written on, or the host name of a package registry."""
+    text = page.path.read_text(encoding="utf-8")
+
+    assert re.findall(r"/(?:root|work)/|[.]pyenv|pypi[.]o|pythonhosted|/tmp/pytest", text) == []
+
+
+def strings_of_the_package() -> List[str]:
+    """Return every literal text of the code, an f-string in its parts."""
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py")))
+    nodes = (node for tree in trees for node in ast.walk(tree))
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+def test_messages_of_troubleshooting_are_ours() -> None:
+    """Each message that the page explains is in the code, apart from what stands for something."""
+    headings = re.findall(r"^### `(.+)`$", (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
+    known = strings_of_the_package()
+
+    assert len(headings) >= 15
+    for heading in headings:
+        parts = [part.strip(" '") for part in heading.split("…")]
+        assert [part for part in parts if not any(part in text for text in known)] == [], heading
+
+
+def load_script(script: str) -> Any:
+    """Import a module of scripts/, which is no package."""
+    spec = importlib.util.spec_from_file_location(script, ROOT / "scripts" / f"{script}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[script] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_error_has_a_cause_and_a_cure() -> None:
+    """The reference of errors leaves out no class, and says something about each."""
+    script = load_script("docs_errors")
+
+    assert [entry.error for entry in script.ENTRIES] == list(script.error_classes())
+    assert all(entry.cause.endswith(".") and entry.cure.endswith(".") for entry in script.ENTRIES)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="one of the errors is about owners of files")
+@pytest.mark.parametrize("script", ["docs_errors", "docs_schema"])
+def test_pages_made_from_the_code_are_fresh(script: str) -> None:
+    """A reference page is what the code gives today; its script writes it anew."""
+    module = load_script(script)
+
+    assert module.PAGE.read_text(encoding="utf-8") == module.page()
+
+
+def workflow_actions() -> Iterator[Tuple[str, str]]:
+    """Yield each action that a workflow uses, with the workflow's name."""
+    for path in sorted((ROOT / ".github/workflows").glob("*.yml")):
+        for action in re.findall(r"uses: (\S+)", path.read_text(encoding="utf-8")):
+            yield path.name, action
+
+
+def test_actions_are_pinned_by_their_commit() -> None:
+    """A tag of an action can be moved; its commit cannot."""
+    actions = list(workflow_actions())
+
+    assert len(actions) > 5
+    assert [entry for entry in actions if not re.fullmatch(r"[\w.-]+(/[\w.-]+)+@[0-9a-f]{40}", entry[1])] == []
