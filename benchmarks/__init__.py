@@ -1,0 +1,1 @@
+"""What we cost, measured side by side with what people would use otherwise: ``scripts/bench``."""
