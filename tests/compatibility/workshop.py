@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = ["EPOCH", "Done", "Host", "Workshop", "only"]
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ EPOCH = "1700000000"
 
 # What any host installs to run a frontend and to build; and what builds under an interpreter that satisfies install.
 _FOR_HOSTS = (
-    *("pip", "build", "pyproject-api", "packaging", "pyproject-hooks", "tomli", "pyelftools", "filelock", "httpx"),
+    *("pip", "build", "pyproject-api", "packaging", "pyproject-hooks", "tomli", "pyelftools", "filelock", "certifi"),
     *("platformdirs", "setuptools", "wheel", "flit_core"),
 )
 _FOR_BUILDS = (
@@ -84,7 +85,10 @@ class Workshop:
         self.private = private
         self.own_wheel = own_wheel
         self.mirror = mirror
-        self.wheels = cache_folder() / "wheels" / "compatibility"
+        # Another checkout may want other packages, and run at the same time.
+        wanted = " ".join([*_FOR_HOSTS, *_FOR_BUILDS, *_TOOLS, *self.host_versions()])
+        self._kept = cache_folder() / "compatibility" / hashlib.sha256(wanted.encode()).hexdigest()[:12]
+        self.wheels = self._kept / "wheels"
         self.uv = ""
         self.tools = self._tools()
         self.uv = str(self.tools / "bin" / "uv")
@@ -231,17 +235,13 @@ class Workshop:
     def _tools(self) -> Path:
         """Fill the folder of wheels, and return an environment with the frontends that need a new Python."""
         newest = [host for host in host_interpreters() if host.has_venv and host.has_ssl][-1]
-        folder = cache_folder() / "compatibility-tools"
-        wanted = " ".join([*_FOR_HOSTS, *_FOR_BUILDS, *_TOOLS, *self.host_versions()])
         with locked(cache_folder() / "compatibility.lock"):
-            stamp = folder / "complete"
-            fresh = stamp.exists() and stamp.read_text() == wanted and time.time() - stamp.stat().st_mtime < _FRESH
-            if not fresh:
-                shutil.rmtree(str(folder), ignore_errors=True)
-                shutil.rmtree(str(self.wheels), ignore_errors=True)
-                self._fill(newest.path, folder)
-                stamp.write_text(wanted)
-        return folder
+            stamp = self._kept / "complete"
+            if not stamp.exists() or time.time() - stamp.stat().st_mtime > _FRESH:
+                shutil.rmtree(str(self._kept), ignore_errors=True)
+                self._fill(newest.path, self._kept / "tools")
+                stamp.write_text("")
+        return self._kept / "tools"
 
     def _fill(self, python: Path, folder: Path) -> None:
         environ = clean_environ()
