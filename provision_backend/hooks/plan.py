@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from ..errors import UsageError
 from ..project import Project
 from ..request import parse_request, satisfies
 from ..settings import Settings
-from ..wanted import Wanted
+from ..wanted import Lock, Wanted
 
 __all__ = ["Plan", "RunningInterpreter", "make_plan", "running_interpreter"]
 
 
-@dataclass(frozen=True)
-class RunningInterpreter:
+class RunningInterpreter(NamedTuple):
     """What counts of the interpreter that runs the frontend's hook."""
 
     version: str
@@ -31,13 +29,14 @@ class RunningInterpreter:
     """The installation's own executable, links resolved, never a virtual environment's."""
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """The decision, with its reason as a sentence for ``verbose`` output."""
 
     provision: bool
     wanted: Wanted
     reason: str
+    note: str = ""
+    """What a person must know, whatever the verbosity: the project is locked, and the builder overrides that."""
 
 
 def running_interpreter() -> RunningInterpreter:
@@ -59,14 +58,40 @@ def make_plan(project: Project, settings: Settings, running: Optional[RunningInt
     A pin in ``[tool.provision-backend] python`` says which interpreter to provision when one must be provisioned. It
     never overrides a running interpreter that satisfies ``requires-python``: pip installs a wheel that it has just
     built without looking at its tag, so a wheel for another ABI would end up installed and not importable. Only an
-    explicit request of the person who builds does (setting ``python``, or ``preference = only-managed``).
+    explicit request of the person who builds does (setting ``python``, or ``preference = only-managed``). For the same
+    reason a lock holds where an interpreter is provisioned; where the running one satisfies, only if it says always.
 
     Raises:
         UsageError: the setting ``python`` is not a request.
+        ProjectError: the project's lock is not one of what the project wants.
     """
     running = running or running_interpreter()
-    if _is_path(settings.python):
-        return _plan_for_path(project, settings, running)
+    plan = (_plan_for_path if _is_path(settings.python) else _plan_for_version)(project, settings, running)
+    return plan if project.lock is None else _with_lock(plan, project.lock, project, settings)
+
+
+def _with_lock(plan: Plan, lock: Lock, project: Project, settings: Settings) -> Plan:
+    """Decide whether a lock holds. Whoever builds has the last word, as with every key of a project, and is told."""
+    from ..pinning.lock import check_lock
+
+    concerned = plan.provision or lock.always
+    if settings.python or settings.preference == "only-system":
+        key = "python" if settings.python else "preference"
+        value = settings.python or settings.preference
+        note = f"the lock in {lock.place} is not used: {settings.origin(key)} is {value!r}"
+        return plan._replace(note=note if concerned else "")
+    check_lock(lock, project.requires_python, project.python)
+    plan = plan._replace(wanted=plan.wanted._replace(lock=lock))
+    if settings.preference == "system":
+        note = f"interpreters of this machine come before the lock in {lock.place}"
+        note += f": {settings.origin('preference')} is 'system'"
+        return plan._replace(note=note if concerned else "")
+    if lock.always and not plan.provision:
+        return plan._replace(provision=True, reason=f"the lock in {lock.place} holds always")
+    return plan
+
+
+def _plan_for_version(project: Project, settings: Settings, running: RunningInterpreter) -> Plan:
     explicit = None
     if settings.python:
         explicit = parse_request(settings.python, source=settings.origin("python"))

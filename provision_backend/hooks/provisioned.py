@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Tuple
+from typing import TYPE_CHECKING, Any, Optional, Tuple
 
 from ..errors import BackendError, BuildEnvironmentError, MissingDependencyError, ProvisionError
 from ..interpreter import Interpreter, inspect_interpreter
@@ -38,13 +38,58 @@ def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
         ProvisionError: any of its subclasses.
     """
     interpreter, environment = _open(build)
-    _install_dynamic(build, environment, hook)
-    _check_hook(build, environment, hook)
     build.reporter.detail(f"{hook} of {build.project.build_backend} under {interpreter.executable}")
-    result = forward.call_hook(build.project, environment, hook, *arguments)
-    if build.plan.provision and hook in ("build_wheel", "build_editable"):
-        _check_wheel(build, interpreter, Path(arguments[0], result), editable=hook == "build_editable")
+    result = _call(build, environment, hook, arguments)
+    wheel, editable = _made_wheel(hook, Path(arguments[0]), result), hook.endswith("_editable")
+    if wheel and build.plan.provision:
+        _check_wheel(build, interpreter, wheel, editable=editable)
+    if wheel and not editable and build.settings.sbom:
+        from ..inventory.record import record_wheel
+
+        backend = build.project.build_backend
+        record_wheel(wheel, backend, interpreter, environment=environment, settings=build.settings)
     return result
+
+
+def _made_wheel(hook: str, directory: Path, result: str) -> Optional[Path]:
+    """Return the wheel that a hook has made; None where it has made none.
+
+    A missing metadata hook is answered from a wheel, which stays beside the metadata. The frontend's pyproject_hooks
+    takes it from there, so that the hook that builds is never called.
+    """
+    if hook.startswith("prepare_metadata"):
+        return next(directory.glob("*.whl"), None)
+    return directory / result if hook in ("build_wheel", "build_editable") else None
+
+
+def _call(build: Build, environment: BuildEnvironment, hook: str, arguments: Tuple[Any, ...]) -> Any:
+    """Ask for the dynamic requirements where that was not done yet, install them, and call the hook."""
+    project, asking = build.project, requires_hook(hook)
+    question = _question(build, asking)
+    if question not in environment.asked:
+        # A missing metadata hook is answered by building a wheel, which is more than one hook.
+        together = forward.Together(None)
+        if not hook.startswith("prepare_"):
+            together = forward.call_together(project, environment, hook, *arguments)
+        dynamic = together.requires
+        if dynamic is None:
+            with build.reporter.step(f"{asking} of {project.build_backend}"):
+                dynamic = forward.get_requires(project, environment, asking, build.config_settings)
+        environment.install(dynamic, what="what the real backend asks for")
+        environment.asked += (question,)
+        environment.save()
+        if together.done:
+            return together.result
+    _check_hook(build, environment, hook)
+    with build.reporter.step(f"{hook} of {project.build_backend}"):
+        return forward.call_hook(project, environment, hook, *arguments)
+
+
+def _question(build: Build, asking: str) -> str:
+    # The hooks of one build ask the same: pip's metadata step and its build step, for one. tox uses its environment
+    # again for a project that may have changed, and then it is another question.
+    circumstances = [frontend_run(), str(build.project.root), build.project.build_backend]
+    return json.dumps([asking, build.config_settings, *circumstances], sort_keys=True, default=repr)
 
 
 def _open(build: Build) -> Tuple[Interpreter, BuildEnvironment]:
@@ -87,22 +132,9 @@ def open_build_environment(build: Build, interpreter: Interpreter) -> BuildEnvir
 
 def _interpreter(build: Build) -> Interpreter:
     if build.plan.provision:
-        return provision(build.plan.wanted, build.settings, build.reporter)
+        with build.reporter.step("provide an interpreter"):
+            return provision(build.plan.wanted, build.settings, build.reporter)
     return inspect_interpreter(Path(running_interpreter().executable))
-
-
-def _install_dynamic(build: Build, environment: BuildEnvironment, hook: str) -> None:
-    asking = requires_hook(hook)
-    # The hooks of one build ask the same: pip's metadata step and its build step, for one. tox uses its environment
-    # again for a project that may have changed, and then it is another question.
-    circumstances = [frontend_run(), str(build.project.root), build.project.build_backend]
-    question = json.dumps([asking, build.config_settings, *circumstances], sort_keys=True, default=repr)
-    if question in environment.asked:
-        return
-    dynamic = forward.get_requires(build.project, environment, asking, build.config_settings)
-    environment.install(dynamic, what="what the real backend asks for")
-    environment.asked += (question,)
-    environment.save()
 
 
 def _check_wheel(build: Build, interpreter: Interpreter, wheel: Path, *, editable: bool) -> None:
@@ -111,6 +143,8 @@ def _check_wheel(build: Build, interpreter: Interpreter, wheel: Path, *, editabl
     pip does not look at the tag of a wheel that it has just built. An editable wheel is imported by the interpreter
     that it is installed for, so one that is tied to another ABI could never work.
     """
+    if wheel.name.endswith("-py3-none-any.whl"):
+        return
     from packaging.tags import sys_tags
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 

@@ -1,18 +1,23 @@
 """Which requirements apply, and which are met, in the environment of the running interpreter.
 
-Requirements are PEP 508 strings; an environment is what ``importlib.metadata`` sees on ``sys.path``.
+Requirements are PEP 508 strings; an environment is what ``importlib.metadata`` sees on ``sys.path``. That and
+``packaging`` take longer to import than the rest of a hook takes, so the common answers are found without them.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import os
 import re
+import sys
 from typing import TYPE_CHECKING, FrozenSet, Iterable, Iterator, List, Optional, Tuple
 
 from ..errors import MissingDependencyError, ProjectError
 from ..project import OWN_NAME
+from ..specifiers import parse_requirement
 
 if TYPE_CHECKING:
+    import importlib.metadata
+
     from packaging.requirements import Requirement
 
 __all__ = [
@@ -34,11 +39,15 @@ def unmet_requirements(requirements: Iterable[str]) -> List[str]:
     Raises:
         ProjectError: one of them is not a requirement; frontends that skip their dependency check let that pass.
     """
-    return [text for text in requirements if not _is_met(text)]
+    return [text for text in requirements if not _is_met_quickly(text)]
 
 
 def names_for(requirements: Iterable[str], version: str) -> List[str]:
     """Return the names of those requirements that apply to a CPython of another version on this host."""
+    requirements = list(requirements)
+    simple = [parse_requirement(text) for text in requirements]
+    if all(simple):
+        return [each[0] for each in simple if each]
     from packaging.requirements import InvalidRequirement, Requirement
 
     other = {"python_version": ".".join(version.split(".")[:2]), "python_full_version": version, "extra": ""}
@@ -64,6 +73,8 @@ def extra_requirements(extra: str) -> Tuple[str, ...]:
     Returns:
         PEP 508 strings; empty where the package runs from a folder without metadata.
     """
+    import importlib.metadata
+
     try:
         declared = importlib.metadata.requires(OWN_NAME) or []
     except importlib.metadata.PackageNotFoundError:
@@ -102,6 +113,42 @@ def _of_extra(declared: Iterable[str], extra: str) -> Iterator[str]:
         yield str(requirement)
 
 
+def _is_met_quickly(text: str) -> bool:
+    """Answer for a name with plain specifiers by a look at the folders; ask the slow way where they do not tell."""
+    simple = parse_requirement(text)
+    places = [entry for entry in sys.path if entry]
+    if simple is None or not all(os.path.isdir(entry) or not os.path.exists(entry) for entry in places):
+        return _is_met(text)
+    name, specifiers = simple
+    found = [path for entry in places for path in _metadata_folders(entry, normalised_name(name))]
+    if not found:
+        return False
+    version = _plain_version(found[0])
+    return specifiers.contains(version) if version else _is_met(text)
+
+
+def _metadata_folders(entry: str, name: str) -> Iterator[str]:
+    try:
+        inside = os.listdir(entry)
+    except OSError:
+        return
+    for each in inside:
+        stem, kind = os.path.splitext(each)
+        if kind in (".dist-info", ".egg-info") and name in (normalised_name(stem.split("-")[0]), normalised_name(stem)):
+            yield os.path.join(entry, each)
+
+
+def _plain_version(folder: str) -> str:
+    """Return the version of an installed distribution; empty where it is not just numbers, or not to be found."""
+    try:
+        with open(os.path.join(folder, "METADATA"), encoding="utf-8", errors="replace") as file:
+            head = file.read(2000)
+    except OSError:
+        return ""
+    match = re.search(r"^Version: *([0-9.]*[0-9])\s*$", head.partition("\n\n")[0], re.MULTILINE)
+    return match[1] if match else ""
+
+
 def _is_met(text: str, extra: str = "", seen: FrozenSet[str] = frozenset()) -> bool:
     # Extras may refer to each other in a circle.
     if text in seen:
@@ -117,6 +164,8 @@ def _is_met(text: str, extra: str = "", seen: FrozenSet[str] = frozenset()) -> b
 
 
 def _find_distribution(name: str) -> Optional[importlib.metadata.Distribution]:
+    import importlib.metadata
+
     try:
         return importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:

@@ -467,3 +467,34 @@ def test_pip_installs_under_an_old_host_what_is_pure(workshop: Workshop, tmp_pat
 
     site = only(tmp_path / "target" / "lib", "python*") / "site-packages"
     assert installed_differences(site, direct(workshop, project, old=True)) == []
+
+
+_TELLS_INSTALLER = """import pathlib
+
+import flit_core
+from flit_core.buildapi import *
+
+found = pathlib.Path(flit_core.__file__).parent.parent.glob("flit_core-*.dist-info/INSTALLER")
+print("flit_core was installed by", *[each.read_text().strip() for each in found], flush=True)
+"""
+
+
+@pytest.mark.parametrize("installer", ["uv", in_matrix("pip")])
+def test_a_build_environment_is_filled_by_what_the_frontend_installs_with(
+    workshop: Workshop, tmp_path: Path, installer: str
+) -> None:
+    """``build --installer=uv`` says so to nobody; its choice holds for the environment of the real backend too."""
+    flit = backend("flit-core")
+    project = {**flit.files, "tools/telling.py": _TELLS_INSTALLER}
+    project["pyproject.toml"] = project["pyproject.toml"].replace(
+        'build-backend = "flit_core.buildapi"', 'build-backend = "telling"\nbackend-path = ["tools"]'
+    )
+    source = make_project(tmp_path / "source", project)
+    workshop.provisioned()
+    command = [str(workshop.host(old=True).python), "-m", "build", "--wheel", f"--installer={installer}"]
+    environ = workshop.environ(PATH=f"{workshop.tools / 'bin'}:{os.environ['PATH']}")
+
+    done = workshop.run([*command, "--outdir", str(tmp_path / "out"), str(source)], env=environ)
+
+    wheel_of(done, tmp_path / "out")
+    assert f"flit_core was installed by {installer}\n" in done.output
