@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Pattern
 
 from .catalog.archive import Archive
 from .errors import ProvisionError
@@ -54,8 +55,11 @@ def tree_maker(
                 stream_archive(archive, download, unpacking, options=options, reporter=reporter)
                 whole = True
                 return make(unpacking.finish(), final)
-            except ProvisionError:
+            except ProvisionError as exc:
                 _forget(download, whole=whole)
+                # The folder of this attempt is gone when the message is read; the archive is what can be looked at.
+                exc.message = _unpacked_in(staging).sub(f"{archive.filename}/", exc.message)
+                exc.hint = _unpacked_in(staging).sub(f"{archive.filename}/", exc.hint)
                 raise
 
     def make(unpacked: Unpacked, final: Path) -> Dict[str, Any]:
@@ -72,6 +76,11 @@ def tree_maker(
         return {"tree": tree, "written": unpacked.written, "executable": executable, "pip": facts.pip}
 
     return build
+
+
+def _unpacked_in(staging: Path) -> Pattern[str]:
+    """Match the folder that an archive was unpacked in; each attempt has one of its own."""
+    return re.compile(re.escape(str(staging)) + r"/unpacked[^/]*/")
 
 
 @contextlib.contextmanager

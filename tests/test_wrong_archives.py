@@ -113,8 +113,10 @@ def message_of(done: subprocess.CompletedProcess[str], cache: Path) -> str:
     assert re.search(r"downloading cpython-3\.\S+: done, ", done.stderr), done.stderr
     assert_nothing_published(cache)
     lines = [line for line in done.stderr.splitlines() if not line.startswith("provision-backend: downloading ")]
-    # The folder of an attempt has a random name.
-    return re.sub(r"/[^' ]*/staging/[^/' ]+/unpacked/", "", "\n".join(lines))
+    message = "\n".join(lines)
+    # The folder of an attempt is gone; the archive is what can be looked at.
+    assert "staging" not in message
+    return re.sub(r"cpython-3[^/' ]*\.tar\.gz/", "", message)
 
 
 def assert_nothing_published(cache: Path) -> None:
