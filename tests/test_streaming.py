@@ -266,6 +266,20 @@ def test_an_interrupt_ends_the_threads(server: ArchiveServer, place: Place) -> N
     assert server.requests[-1].headers["range"] == f"bytes={kept}-"
 
 
+def test_an_interrupt_before_the_threads_run_is_an_interrupt(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal comes while the second thread is being started: what has not begun cannot be waited for."""
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if "write" in thread.name:
+            raise KeyboardInterrupt
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt), Unpacking(place.staging, FILE) as unpacking:
+        unpacking.feed(GOOD)
+
+
 def test_a_folder_that_cannot_be_written_is_named(server: ArchiveServer, place: Place) -> None:
     """The error says where, and the download is not begun."""
     place.staging.rmdir()

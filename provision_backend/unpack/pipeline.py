@@ -128,7 +128,9 @@ class Unpacking:
 
     def _join(self) -> None:
         for thread in self._threads:
-            thread.join()
+            # A signal may have come before it was started, and then it cannot be joined.
+            if thread.is_alive():
+                thread.join()
         self._threads = []
 
     def _inflate(self) -> None:

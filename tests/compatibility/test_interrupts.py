@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Dict, Iterator, List
+from typing import Dict, List
 
 import pytest
 from support.hosts import make_project
@@ -19,7 +19,7 @@ from .direct import compare, reference
 from .frontends import _TOX
 from .workshop import Workshop, only
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("interruptible")]
+pytestmark = pytest.mark.slow
 
 _SLEEPER = """import os, pathlib, time
 
@@ -32,14 +32,6 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     note.with_suffix(".new").rename(note)
     time.sleep(300)
 """
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Have SIGINT end the programs that a test starts: one started in the background of a shell ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def sleeping_project(folder: Path) -> Path:
