@@ -11,7 +11,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, NamedTuple, Optional, Tuple
 
-from .assemble import tree_maker
 from .cache.store import Cache, open_cache
 from .catalog.selection import Archive, load_builtin_catalog, load_catalog_file, parse_catalog, select_archive
 from .errors import (
@@ -265,6 +264,7 @@ def _provide_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> 
             f"{archive.filename} is not in the cache, and offline is set",
             hint=f"the cache is {cache.root}\nprovision it once with network, or name a shared cache or a local mirror",
         )
+    from .assemble import tree_maker
     from .host.detection import check_archive_runs
 
     check_archive_runs(platform, archive.triple)

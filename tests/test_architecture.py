@@ -23,7 +23,7 @@ ORDER: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
     ("what a builder writes", ("settings", "specifiers", "request")),
     ("which archives there are", ("catalog", "catalog.archive", "catalog.selection")),
     ("what a project writes", ("wanted", "pinning", "pinning.lock", "project")),
-    ("read binaries", ("host", "host.rootfs", "host.elf", "host.targets", "host.cpu")),
+    ("read binaries", ("host", "host.identity", "host.rootfs", "host.elf", "host.targets", "host.cpu")),
     ("what the host is", ("host.platforms", "host.running", "host.loaders", "host.compatibility", "host.detection")),
     ("interpreters that are there", ("interpreter",)),
     ("reach a source", ("download", "download.credentials", "download.attempts", "download.sources")),

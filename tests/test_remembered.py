@@ -17,8 +17,8 @@ from provision_backend.cache.remembered import current_platform, remember_platfo
 from provision_backend.cache.store import Cache
 from provision_backend.errors import UsageError
 from provision_backend.host.detection import detect_platform
+from provision_backend.host.identity import FileIdentity
 from provision_backend.host.platforms import Evidence, Platform, platform_from_triple
-from provision_backend.host.rootfs import FileIdentity
 from provision_backend.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -19,7 +19,6 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 import time
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional
@@ -88,6 +87,8 @@ class ReusableEnvironments(NamedTuple):
         Args:
             freshness: seconds for which others are kept at least.
         """
+        import tempfile
+
         self.sweep(grace=max(_GRACE, freshness))
         try:
             path = Path(tempfile.mkdtemp(prefix="e-", dir=str(self.folder)))

@@ -10,8 +10,6 @@ import errno
 import hashlib
 import json
 import os
-import socket
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +98,8 @@ def _why_no_flock(folder: Path) -> Optional[OSError]:
         import fcntl
     except ImportError:
         return None
+    import tempfile
+
     try:
         file = tempfile.TemporaryFile(dir=str(folder))  # noqa: SIM115 - opening it and asking fail for other reasons
     except OSError:
@@ -146,6 +146,8 @@ def _without(lock: BaseFileLock, exc: Exception) -> str:
 
 
 def _write_owner(path: Path) -> None:
+    import socket
+
     facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%H:%M:%S")}
     write_note(path, json.dumps(facts), alone=True)
 
@@ -194,6 +196,8 @@ def _machine() -> str:
 
     Containers that share a volume count their processes each for itself, and a machine that was started again anew.
     """
+    import socket
+
     try:
         namespace = os.readlink("/proc/self/ns/pid")
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")

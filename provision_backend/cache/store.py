@@ -51,7 +51,6 @@ from ..errors import CacheError
 from ..interpreter import Interpreter
 from ..report import Reporter
 from ..settings import Settings
-from .durable import flush_folder, flush_tree
 from .entries import (
     SPARE_NAMES,
     condemn_entry,
@@ -63,7 +62,6 @@ from .entries import (
 )
 from .folders import default_cache_dir, make_folders, open_staging, sweep_staging, unwritable
 from .locks import key_lock
-from .manifest import verify_entry, write_manifest
 from .trust import Trust, trust_cache
 from .usage import note_use
 
@@ -146,6 +144,8 @@ class Cache:
         Raises:
             CacheError: that could not be written down.
         """
+        from .manifest import verify_entry
+
         entry = entry_of(interpreter)
         problems = verify_entry(entry) if entry is not None else []
         if entry is not None and problems:
@@ -190,6 +190,8 @@ class Cache:
             return self._publish(tree, final, archive)
 
     def _publish(self, tree: Path, final: Path, archive: Archive) -> Interpreter:
+        from .durable import flush_folder
+
         try:
             os.rename(str(tree), str(final))
             flush_folder(final.parent)
@@ -229,6 +231,9 @@ class Cache:
 
 
 def _build_tree(build: Build, archive: Archive, staging: Path, download: Path, final: Path) -> Path:
+    from .durable import flush_tree
+    from .manifest import write_manifest
+
     facts = build(staging, download, final)
     tree: Path = facts.pop("tree")
     written = facts.pop("written", None)

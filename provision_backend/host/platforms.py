@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ..errors import UsageError
-from .rootfs import FileIdentity
+from .identity import FileIdentity
 from .targets import ELF_TARGETS, OTHER_TARGETS, split_level
 
 __all__ = ["Evidence", "Platform", "format_version", "platform_from_triple"]

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import BinaryIO, Dict, Iterator, List, Optional
 
 from ..errors import HostError
+from .identity import FileIdentity
 
-__all__ = ["FileIdentity", "Located", "RootDirectory", "open_regular_file"]
+__all__ = ["Located", "RootDirectory", "open_regular_file"]
 
 # The kernel's own limit (MAXSYMLINKS); a chain that is longer does not work in the root either.
 _MAX_LINKS = 40
@@ -45,23 +46,6 @@ _FILE_FLAGS = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
-
-
-@dataclass(frozen=True)
-class FileIdentity:
-    """What tells one state of a file from another without reading it."""
-
-    size: int
-    """Bytes."""
-    mtime_ns: int
-    """Time of the last modification, nanoseconds since the epoch."""
-    inode: int
-    """Inode number; changes when a package manager replaces the file."""
-
-    @classmethod
-    def from_stat(cls, status: os.stat_result) -> FileIdentity:
-        """Take the identity out of what ``stat`` returned."""
-        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 @dataclass(frozen=True)

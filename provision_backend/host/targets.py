@@ -11,9 +11,10 @@ supplements to the gABI for the meaning of ``e_flags``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, Optional, Tuple
 
-from .elf import ElfFile
+if TYPE_CHECKING:
+    from .elf import ElfFile
 
 __all__ = [
     "ELF_TARGETS",
