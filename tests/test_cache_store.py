@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict
 import pytest
 from support.cache_entries import ARCHIVE, KEY, SHA, build, names, provide
 
-from provision_backend.cache import durable, folders
+from provision_backend.cache import durable, folders, store
 from provision_backend.cache.entries import MARKER, entry_of, key_of
 from provision_backend.cache.locks import owner_name
 from provision_backend.cache.manifest import MANIFEST, verify_entry
@@ -331,7 +331,7 @@ def test_the_tree_is_on_the_disk_before_its_name_is(cache: Cache, monkeypatch: p
         seen.append(("rename", os.path.exists(target), []))
         rename(source, target)
 
-    monkeypatch.setattr(durable, "flush_tree", flushing)
+    monkeypatch.setattr(store, "flush_tree", flushing)
     monkeypatch.setattr(os, "rename", renaming)
     provide(cache)
     assert seen == [("flush", True, []), ("rename", False, [])]

@@ -121,7 +121,7 @@ PLACES = {
     "half of it is finalized": "provision_backend.finalize.tree:_rewrite:2",
     "it is finalized": "provision_backend.finalize.tree:finalize_tree:after",
     "it has been started": "provision_backend.finalize.tree:smoke_run:after",
-    "it is listed": "provision_backend.cache.store:write_manifest:after",
+    "it is listed": "provision_backend.cache.manifest:write_manifest:after",
     "it is marked": "provision_backend.cache.store:write_marker:after",
     "the archive is removed": "provision_backend.cache.store:flush_tree:before",
     "it is flushed": "provision_backend.cache.store:flush_tree:after",

@@ -51,6 +51,7 @@ from ..errors import CacheError
 from ..interpreter import Interpreter
 from ..report import Reporter
 from ..settings import Settings
+from .durable import flush_folder, flush_tree
 from .entries import (
     SPARE_NAMES,
     condemn_entry,
@@ -190,8 +191,6 @@ class Cache:
             return self._publish(tree, final, archive)
 
     def _publish(self, tree: Path, final: Path, archive: Archive) -> Interpreter:
-        from .durable import flush_folder
-
         try:
             os.rename(str(tree), str(final))
             flush_folder(final.parent)
@@ -231,7 +230,6 @@ class Cache:
 
 
 def _build_tree(build: Build, archive: Archive, staging: Path, download: Path, final: Path) -> Path:
-    from .durable import flush_tree
     from .manifest import write_manifest
 
     facts = build(staging, download, final)
