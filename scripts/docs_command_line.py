@@ -123,16 +123,3 @@ def _json(command: Command) -> Iterator[str]:
     yield "With `--json`:\n"
     for example in [examples] if isinstance(examples, str) else examples:
         yield f"{example}\n" if isinstance(example, str) else f"```json\n{json.dumps(example, indent=2)}\n```\n"
-
-
-def main() -> int:
-    """Write the page, or with ``--check`` compare it."""
-    text = page()
-    if "--check" in sys.argv[1:]:
-        return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text)
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -31,7 +31,7 @@ from provision_backend.download.fetch import download_archive  # noqa: E402
 from provision_backend.download.sources import DownloadOptions  # noqa: E402
 from provision_backend.finalize.tree import finalize_tree  # noqa: E402
 from provision_backend.hooks import passthrough  # noqa: E402
-from provision_backend.hooks.environment import CurrentEnvironment  # noqa: E402
+from provision_backend.hooks.current import CurrentEnvironment  # noqa: E402
 from provision_backend.hooks.forward import call_hook  # noqa: E402
 from provision_backend.hooks.installers import find_uv  # noqa: E402
 from provision_backend.host.detection import detect_platform  # noqa: E402
@@ -393,16 +393,3 @@ with exit code 2 for a `UsageError` and 1 for the others. The first line says wh
 found, the indented ones what to do. To look for the text of a message, see
 [troubleshooting](../troubleshooting.md).
 """
-
-
-def main() -> int:
-    """Write the page, or with ``--check`` compare it."""
-    text = page()
-    if "--check" in sys.argv[1:]:
-        return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text)
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
