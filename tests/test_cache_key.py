@@ -14,9 +14,8 @@ from support.mirrors import GNU, MUSL, archive_name, content_of, offer_small, ru
 from support.projects import pure
 from support.servers import ArchiveServer
 
-from provision_backend.cache import entries
+from provision_backend.cache.entries import FORMAT
 from provision_backend.errors import NoMatchingArchiveError, OfflineError, UsageError
-from provision_backend.mirroring.key_command import LAYOUT
 
 ROOT = Path(__file__).resolve().parent.parent
 V312 = archive_name("3.12.12")
@@ -49,7 +48,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def expected(name: str, label: str, triple: str) -> str:
     """Return the key of one archive."""
-    return f"provision-backend-{LAYOUT}-cpython-{label}-20251120-{triple}-{sha256(content_of(name))[:8]}"
+    return f"provision-backend-{FORMAT}-cpython-{label}-20251120-{triple}-{sha256(content_of(name))[:8]}"
 
 
 def test_the_key_is_that_of_what_a_build_would_select(project: Path, settings: Dict[str, str]) -> None:
@@ -65,7 +64,7 @@ def test_json_has_the_parts(project: Path, settings: Dict[str, str]) -> None:
     """Programs get each part for itself, with the whole hash."""
     assert run_key(**settings).data == {
         "key": expected(V313, "3.13.9", GNU),
-        "layout": LAYOUT,
+        "layout": FORMAT,
         "archives": [
             {
                 "key": f"cpython-3.13.9-20251120-{GNU}-{sha256(content_of(V313))[:8]}",
@@ -140,7 +139,7 @@ def test_a_lock_is_what_counts(project: Path, settings: Dict[str, str]) -> None:
     answer = run_key(**settings)
 
     digest = sha256(content_of(old))[:8]
-    assert answer.lines == [f"provision-backend-{LAYOUT}-cpython-3.12.4-20240814-{GNU}-{digest}"]
+    assert answer.lines == [f"provision-backend-{FORMAT}-cpython-3.12.4-20240814-{GNU}-{digest}"]
 
 
 def test_several_archives_have_one_short_key(settings: Dict[str, str]) -> None:
@@ -150,7 +149,7 @@ def test_several_archives_have_one_short_key(settings: Dict[str, str]) -> None:
     more = run_key("--python", "3.13", "--target", GNU, "--target", MUSL, **settings).lines
 
     assert one == two != more
-    assert re.fullmatch(rf"provision-backend-{LAYOUT}-2-interpreters-[0-9a-f]{{16}}", one[0])
+    assert re.fullmatch(rf"provision-backend-{FORMAT}-2-interpreters-[0-9a-f]{{16}}", one[0])
 
 
 def test_the_key_is_what_ci_systems_take() -> None:
@@ -160,11 +159,6 @@ def test_the_key_is_what_ci_systems_take() -> None:
     for triple in builtin_triples():
         (key,) = run_key("--python", "3", "--target", triple).lines
         assert re.fullmatch(r"[A-Za-z0-9._-]{1,120}", key)
-
-
-def test_the_layout_is_the_one_of_published_interpreters() -> None:
-    """A cache that another version of ours would not read has another key."""
-    assert entries._FORMAT == LAYOUT
 
 
 def test_nothing_is_written_and_nothing_asked(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +173,7 @@ def test_nothing_is_written_and_nothing_asked(project: Path, tmp_path: Path, mon
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True)
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"provision-backend-{LAYOUT}-cpython-3.")
+    assert done.stdout.startswith(f"provision-backend-{FORMAT}-cpython-3.")
     assert not (tmp_path / "cache").exists()
 
 

@@ -19,6 +19,7 @@ from .folders import make_folders
 from .notes import write_note
 
 __all__ = [
+    "FORMAT",
     "MARKER",
     "SPARE_NAMES",
     "condemn_entry",
@@ -37,7 +38,7 @@ MARKER = "provision-backend.json"
 SPARE_NAMES = 10
 """Under how many names, one beside the other, an interpreter may stand."""
 
-_FORMAT = 1
+FORMAT = 1
 """Version of the marker; an entry of another format is not ours to read."""
 
 
@@ -48,7 +49,7 @@ def read_marker(entry: Path) -> Dict[str, Any]:
             facts = json.load(file)
     except (OSError, ValueError):
         return {}
-    return facts if isinstance(facts, dict) and facts.get("format") == _FORMAT else {}
+    return facts if isinstance(facts, dict) and facts.get("format") == FORMAT else {}
 
 
 def read_entry(entry: Path) -> Optional[Interpreter]:
@@ -79,7 +80,7 @@ def write_marker(tree: Path, archive: Archive, facts: Dict[str, Any]) -> None:
         facts: what else is known: ``executable`` relative to the tree, ``pip``, ``manifest``, ``size``.
     """
     content = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "key": archive.key,
         "filename": archive.filename,
         "sha256": archive.sha256,

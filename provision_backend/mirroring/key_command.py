@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
+from ..cache.entries import FORMAT
 from ..errors import OfflineError
 from ..report import Reporter
 from ..settings import Settings
@@ -20,10 +21,7 @@ if TYPE_CHECKING:
 
     from ..catalog.archive import Archive
 
-__all__ = ["LAYOUT", "cache_key", "run"]
-
-LAYOUT = 1
-"""Format of what stands in a cache; one that an other version of ours would not read has another number."""
+__all__ = ["cache_key", "run"]
 
 
 def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Tuple[Dict[str, Any], List[str], int]:
@@ -60,7 +58,7 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
         for archive in archives
     ]
     key = cache_key(archives)
-    return {"key": key, "layout": LAYOUT, "archives": rows}, [key], 0
+    return {"key": key, "layout": FORMAT, "archives": rows}, [key], 0
 
 
 def cache_key(archives: Sequence[Archive]) -> str:
@@ -71,7 +69,7 @@ def cache_key(archives: Sequence[Archive]) -> str:
     """
     keys = sorted({archive.key for archive in archives})
     if len(keys) == 1:
-        return f"provision-backend-{LAYOUT}-{keys[0]}"
+        return f"provision-backend-{FORMAT}-{keys[0]}"
     # CI systems bound the length of a key: GitHub's at 512 characters.
     digest = hashlib.sha256("\n".join(keys).encode("ascii")).hexdigest()
-    return f"provision-backend-{LAYOUT}-{len(keys)}-interpreters-{digest[:16]}"
+    return f"provision-backend-{FORMAT}-{len(keys)}-interpreters-{digest[:16]}"
