@@ -18,6 +18,7 @@ for folder in (str(ROOT), str(ROOT / "tests")):
     if folder not in sys.path:
         sys.path.insert(0, folder)
 
+from support.alpine_host import AlpineHost, open_alpine_host  # noqa: E402
 from support.hosts import FrontendCache  # noqa: E402
 from support.real_interpreters import Unavailable, standalone_archive  # noqa: E402
 
@@ -74,3 +75,13 @@ def mirror() -> Path:
 def frontends(tmp_path_factory: pytest.TempPathFactory, own_wheel: Path) -> FrontendCache:
     """Return virtual environments with ``build``, one a host interpreter, made when they are first asked for."""
     return FrontendCache(tmp_path_factory.mktemp("frontends"), own_wheel)
+
+
+@pytest.fixture(scope="module")
+def alpine(own_wheel: Path) -> Iterator[AlpineHost]:
+    """Give a musl machine with ``build`` on CPython 3.11."""
+    try:
+        with open_alpine_host(own_wheel) as machine:
+            yield machine
+    except Unavailable as error:
+        pytest.skip(str(error))

@@ -12,12 +12,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, NamedTuple
+from typing import Any, Dict, Mapping, NamedTuple
 
 import pytest
 from elftools.elf.elffile import ELFFile
 from support.alpine import AlpineRoot, host_glibc
-from support.alpine_host import MIRROR, WHEELS, AlpineHost, offer, open_alpine_host
+from support.alpine_host import MIRROR, WHEELS, AlpineHost, offer
 from support.projects import c_extension, pure
 from support.real_interpreters import Unavailable, musl_archive, standalone_archive
 
@@ -38,12 +38,8 @@ class Built(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def host(own_wheel: Path) -> Iterator[AlpineHost]:
-    try:
-        with open_alpine_host(own_wheel) as machine:
-            yield machine
-    except Unavailable as error:
-        pytest.skip(str(error))
+def host(alpine: AlpineHost) -> AlpineHost:
+    return alpine
 
 
 @pytest.fixture(scope="module")

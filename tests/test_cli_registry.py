@@ -16,7 +16,6 @@ from provision_backend.commands.completions import arguments_of
 from provision_backend.commands.output import PAINTERS
 from provision_backend.commands.parser import make_parser, synopsis
 from provision_backend.commands.registry import COMMANDS, GROUPS, Command, find_command, load
-from provision_backend.errors import ProvisionError, UsageError
 from provision_backend.settings import OPTIONS
 
 __all__ = ["bare_machine"]  # A fixture that every test here uses.
@@ -96,23 +95,6 @@ def test_v_is_verbose() -> None:
     for arguments, expected in ((["-v"], 1), (["-vv"], 2), (["-vvvv"], 2), (["-vv", "--verbose", "1"], 1), ([], 0)):
         rows = {row["key"]: row["value"] for row in ours("settings", "--json", *arguments).json}
         assert rows["verbose"] == expected
-
-
-def test_only_usage_errors_are_wrong_use(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each class of the tree ends with 1, and `UsageError` with 2."""
-    from provision_backend import cli
-    from provision_backend.cache import store as cache
-
-    error: ProvisionError
-    for error, code in ((ProvisionError("a", hint="b"), 1), (UsageError("a", hint="b"), 2)):
-
-        def fail(_settings: object, error: ProvisionError = error) -> None:
-            raise error
-
-        monkeypatch.setattr(cache, "open_cache", fail)
-
-        assert cli.main(["cache", "dir"]) == code
-        assert capsys.readouterr() == ("", "provision-backend: a\n  b\n")
 
 
 def _imported(*arguments: str) -> Set[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
-from typing import Dict, Iterator, List
+from typing import Dict, List
 
 import pytest
 from packaging.version import Version
-from support.alpine_host import MIRROR, AlpineHost, offer, open_alpine_host
+from support.alpine_host import MIRROR, AlpineHost, offer
 from support.hosts import FrontendCache, Outcome, make_project
 from support.locking import lock
 from support.projects import pure
@@ -224,15 +224,6 @@ def test_where_the_running_interpreter_satisfies(
         used.append(built_by(locked))
 
     assert used == [frontend.version, version_of(archives[0]), version_of(archives[0])]
-
-
-@pytest.fixture(scope="module")
-def alpine(own_wheel: Path) -> Iterator[AlpineHost]:
-    try:
-        with open_alpine_host(own_wheel) as machine:
-            yield machine
-    except Unavailable as error:
-        pytest.skip(str(error))
 
 
 def test_every_host_makes_the_same_wheel(

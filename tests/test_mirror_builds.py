@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple
 
 import pytest
-from support.alpine_host import MIRROR, AlpineHost, open_alpine_host
+from support.alpine_host import MIRROR, AlpineHost
 from support.hosts import Frontend, FrontendCache, Outcome
 from support.mirrors import run_mirror
 from support.nginx import Nginx, find_nginx
@@ -222,16 +222,6 @@ def build_read_only(frontend: Frontend, project: Path, shared: Path, settings: D
     if "mount: " in output:
         pytest.skip(f"nothing can be mounted: {output}")
     return Outcome(done.returncode, output)
-
-
-@pytest.fixture(scope="module")
-def alpine(own_wheel: Path) -> Iterator[AlpineHost]:
-    """Give a musl machine with ``build`` on CPython 3.11."""
-    try:
-        with open_alpine_host(own_wheel) as machine:
-            yield machine
-    except Unavailable as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,11 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 from elftools.elf.elffile import ELFFile
-from support.alpine_host import AlpineHost, offer, open_alpine_host
+from support.alpine_host import AlpineHost, offer
 from support.projects import pure
 from support.real_interpreters import Unavailable, musl_archive, standalone_archive, static_musl_archive
 from support.roots import elf_bytes
@@ -28,15 +28,6 @@ pytestmark = pytest.mark.slow
 CHECKOUT = Path(__file__).resolve().parent.parent
 GNU = "x86_64-unknown-linux-gnu"
 MUSL = "x86_64-unknown-linux-musl"
-
-
-@pytest.fixture(scope="module")
-def alpine(own_wheel: Path) -> Iterator[AlpineHost]:
-    try:
-        with open_alpine_host(own_wheel) as machine:
-            yield machine
-    except Unavailable as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
