@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Pattern
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List
 
 from .catalog.archive import Archive
 from .errors import ProvisionError
@@ -57,9 +57,7 @@ def tree_maker(
                 return make(unpacking.finish(), final)
             except ProvisionError as exc:
                 _forget(download, whole=whole)
-                # The folder of this attempt is gone when the message is read; the archive is what can be looked at.
-                exc.message = _unpacked_in(staging).sub(f"{archive.filename}/", exc.message)
-                exc.hint = _unpacked_in(staging).sub(f"{archive.filename}/", exc.hint)
+                _name_archive(exc, staging, archive)
                 raise
 
     def make(unpacked: Unpacked, final: Path) -> Dict[str, Any]:
@@ -78,9 +76,11 @@ def tree_maker(
     return build
 
 
-def _unpacked_in(staging: Path) -> Pattern[str]:
-    """Match the folder that an archive was unpacked in; each attempt has one of its own."""
-    return re.compile(re.escape(str(staging)) + r"/unpacked[^/]*/")
+def _name_archive(exc: ProvisionError, staging: Path, archive: Archive) -> None:
+    """Have an error name the archive, not the folder of this attempt, which is gone when somebody reads it."""
+    folder = re.compile(re.escape(str(staging)) + r"/unpacked[^/]*/")
+    exc.message = folder.sub(f"{archive.filename}/", exc.message)
+    exc.hint = folder.sub(f"{archive.filename}/", exc.hint)
 
 
 @contextlib.contextmanager

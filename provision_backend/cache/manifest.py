@@ -131,19 +131,17 @@ def tree_size(tree: Path) -> int:
     return total
 
 
-def _members(tree: Path, *, compiled: bool = False) -> Iterator[_Member]:
+def _members(tree: Path, folder: str = "", *, compiled: bool = False) -> Iterator[_Member]:
     """Yield everything in a tree but folders, the marker, the manifest and, unless asked, what interpreters write."""
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        with os.scandir(str(tree / folder)) as scan:
-            for item in scan:
-                path = f"{folder}/{item.name}" if folder else item.name
-                if not item.is_dir(follow_symlinks=False):
-                    if path not in (MARKER, MANIFEST):
-                        yield _Member(path, item.stat(follow_symlinks=False))
-                elif compiled or item.name != "__pycache__":
-                    waiting.append(path)
+    with os.scandir(str(tree / folder)) as scan:
+        items = list(scan)
+    for item in items:
+        path = f"{folder}/{item.name}" if folder else item.name
+        if not item.is_dir(follow_symlinks=False):
+            if path not in (MARKER, MANIFEST):
+                yield _Member(path, item.stat(follow_symlinks=False))
+        elif compiled or item.name != "__pycache__":
+            yield from _members(tree, path, compiled=compiled)
 
 
 def _describe(tree: Path, member: _Member, known: Optional[str] = None) -> List[Any]:

@@ -247,11 +247,13 @@ def _newest(folder: Path) -> float:
 
 def _is_being_provisioned(root: Path, sha256: str) -> bool:
     # A key ends with the first digits of the archive's hash.
-    for name in list_names(root / "locks"):
-        if name.endswith(f"-{sha256[:8]}.lock"):
-            try:
-                with _quiet_lock(root, name[: -len(".lock")]):
-                    continue
-            except LockTimeoutError:
-                return True
-    return False
+    names = [name for name in list_names(root / "locks") if name.endswith(f"-{sha256[:8]}.lock")]
+    return any(_is_locked(root, name[: -len(".lock")]) for name in names)
+
+
+def _is_locked(root: Path, key: str) -> bool:
+    try:
+        with _quiet_lock(root, key):
+            return False
+    except LockTimeoutError:
+        return True

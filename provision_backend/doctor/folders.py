@@ -69,15 +69,15 @@ def file_system(folder: Union[str, Path]) -> str:
     path = os.path.realpath(folder)
     best, kind = "", ""
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            for line in file:
-                fields, _, rest = line.partition(" - ")
-                point = _unescaped(fields.split(" ")[4])
-                # The last one counts where several are mounted on the same point.
-                if len(point) >= len(best) and f"{path}/".startswith(f"{point.rstrip('/')}/"):
-                    best, kind = point, rest.split(" ")[0]
-    except (OSError, IndexError):
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
         return ""
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        point = _unescaped(fields.split(" ")[4])
+        # The last one counts where several are mounted on the same point.
+        if len(point) >= len(best) and f"{path}/".startswith(f"{point.rstrip('/')}/"):
+            best, kind = point, rest.split(" ")[0]
     return kind
 
 
