@@ -14,14 +14,13 @@ import pytest
 from support.doctors import archive_name, environment, make_mirror, make_project, run_doctor
 from support.roots import GLIBC_AMD64, Content, make_root
 
-from provision_backend.doctor import command, indexes
+from provision_backend.doctor import command
 from provision_backend.doctor.building import check_plan, check_project
 from provision_backend.doctor.command import CHECKS, Check, run, run_check
 from provision_backend.doctor.context import Context
 from provision_backend.doctor.findings import Finding, ok, problem, warning
 from provision_backend.doctor.machine import check_clock, check_host
 from provision_backend.errors import CacheError, MissingDependencyError, UsageError
-from provision_backend.hooks import installers
 from provision_backend.report import Reporter
 from provision_backend.settings import Settings, load_settings
 
@@ -185,11 +184,6 @@ def test_no_address_shows_a_password(tmp_path: Path) -> None:
 def test_what_is_found_does_not_steer_the_terminal() -> None:
     """A path or a server may hold anything."""
     assert ok("a\x1b[2Jb", "c\x07").lines() == ["ok       : a?[2Jb", "         c?"]
-
-
-def test_the_variables_that_are_dropped_are_those_of_the_installers() -> None:
-    """What is said not to be passed on is not passed on, and nothing else."""
-    assert sorted(indexes.DROPPED) == sorted(installers._PIP_DROPPED + installers._UV_DROPPED)
 
 
 def test_every_check_has_a_name_of_its_own() -> None:

@@ -22,6 +22,8 @@ from provision_backend.specifiers import parse_specifiers
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="each hook has a process of its own here")
 
+HOOKS = ("get_requires_for_build_wheel", "build_wheel")
+
 BACKEND = """
 import os, sys
 print("imported by", os.getpid())
@@ -51,7 +53,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Any:
             venv, Interpreter(sys.executable, "3.13.5"), Settings(), Reporter(), tmp_path, installed=tuple(installed)
         )
         call.environment = environment  # type: ignore[attr-defined]
-        return forward.call_together(project, environment, "build_wheel", str(tmp_path), {"a": "1"}, None)
+        return forward.call_together(project, environment, HOOKS, str(tmp_path), {"a": "1"}, None)
 
     return call
 

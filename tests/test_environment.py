@@ -19,9 +19,9 @@ from support.toys import ROOT, Host, another_interpreter, host_environment, proj
 
 from provision_backend.errors import BuildEnvironmentError
 from provision_backend.hooks import environment as subject
+from provision_backend.hooks.current import CurrentEnvironment
 from provision_backend.hooks.environment import (
     BuildEnvironment,
-    CurrentEnvironment,
     existing_environment,
     frontend_run,
     open_environment,
@@ -86,7 +86,7 @@ def interpreter() -> Interpreter:
 @pytest.fixture
 def make(tmp_path: Path, interpreter: Interpreter, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that opens an environment in a frontend's own, which is ``build-env-x``."""
-    monkeypatch.setattr(subject, "_disposable_folder", lambda: tmp_path / "build-env-x" / ".provision-backend")
+    monkeypatch.setattr(subject, "disposable_folder", lambda: tmp_path / "build-env-x" / ".provision-backend")
 
     def make(*requires: str, of: Interpreter = interpreter, **settings: Any) -> BuildEnvironment:
         return open_environment(
@@ -105,7 +105,7 @@ def bare(interpreter: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> 
     """Return an environment of another interpreter that holds nothing."""
     folder = tmp_path_factory.mktemp("bare")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(subject, "_disposable_folder", lambda: folder)
+        monkeypatch.setattr(subject, "disposable_folder", lambda: folder)
         yield open_environment(
             interpreter, [], settings=Settings(environment_freshness=0), reporter=Reporter(), source=folder
         )
@@ -274,7 +274,7 @@ class TestOpenEnvironment:
         self, interpreter: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """An environment of one process cannot be another's."""
-        monkeypatch.setattr(subject, "_disposable_folder", lambda: None)
+        monkeypatch.setattr(subject, "disposable_folder", lambda: None)
         more: Dict[str, Any] = {"settings": Settings(), "reporter": Reporter(), "source": tmp_path}
 
         assert existing_environment(interpreter, [], **more) is None

@@ -16,7 +16,7 @@ from support.toys import Host, host_environment, project_of
 
 from provision_backend.errors import BackendError, HookFailedError
 from provision_backend.hooks import forward
-from provision_backend.hooks.environment import CurrentEnvironment
+from provision_backend.hooks.current import CurrentEnvironment
 from provision_backend.project import Project, read_project
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from support.projects import pure
 from support.toys import another_interpreter, toy_wheel
 
 from provision_backend.errors import BuildEnvironmentError, UsageError
-from provision_backend.hooks.environment import CurrentEnvironment
+from provision_backend.hooks.current import CurrentEnvironment
 from provision_backend.interpreter import Interpreter
 from provision_backend.inventory.cyclonedx import Used, sbom_text
 from provision_backend.inventory.installed import Installed, list_installed

@@ -13,20 +13,12 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
 from ..download.sources import redact_url
+from ..hooks.configuration import pip_files, uv_files
+from ..hooks.installers import DROPPED
 from .context import Context
 from .findings import Finding, ok, problem, warning
 
-__all__ = ["DROPPED", "check_indexes"]
-
-DROPPED = (
-    "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_DRY_RUN", "PIP_EDITABLE", "PIP_REQUIREMENT", "PIP_GROUP",
-    "PIP_REQUIREMENTS_FROM_SCRIPT", "PIP_REQUIRE_HASHES", "PIP_NO_DEPS", "PIP_PYTHON", "PIP_ABI", "PIP_PLATFORM",
-    "PIP_IMPLEMENTATION", "PIP_PYTHON_VERSION", "PIP_REPORT", "PIP_UPGRADE", "PIP_FORCE_REINSTALL",
-    "PIP_IGNORE_INSTALLED", "PIP_CONSTRAINT", "UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_PROJECT",
-    "UV_WORKING_DIR", "UV_WORKING_DIRECTORY", "UV_REQUIRE_HASHES", "UV_TARGET", "UV_PREFIX", "UV_PYTHON",
-    "UV_SYSTEM_PYTHON", "UV_PROJECT_ENVIRONMENT", "UV_RESOLUTION", "UV_NO_DEPS",
-)  # fmt: skip
-"""Variables that do not reach an installation into a build environment."""
+__all__ = ["check_indexes"]
 
 _INDEXES = (
     "PIP_INDEX_URL",
@@ -95,10 +87,8 @@ def _misdirected_uv(context: Context) -> Iterator[Finding]:
     environ = context.environ
     if context.settings.installer != "uv" and not environ.get("UV"):
         return
-    base = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    named = environ.get("UV_CONFIG_FILE", "")
-    files = [Path(named)] if named else [Path("/etc/uv/uv.toml"), Path(base, "uv/uv.toml")]
-    for path in [*files, context.directory / "pyproject.toml"]:
+    for file in uv_files(environ, str(context.directory)):
+        path = Path(file)
         data = _read_toml(path)
         table = data.get("tool", {}).get("uv", {}) if path.name == "pyproject.toml" else data
         for key in ("target", "prefix"):
@@ -156,7 +146,7 @@ def _missing_files(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _read_files(environ: Mapping[str, str]) -> Iterator[Tuple[Path, Dict[str, str]]]:
-    for path in _paths(environ):
+    for path in map(Path, pip_files(environ, sys.prefix)):
         parser = configparser.RawConfigParser()
         try:
             parser.read_string(path.read_text(encoding="utf-8"))
@@ -167,14 +157,3 @@ def _read_files(environ: Mapping[str, str]) -> Iterator[Tuple[Path, Dict[str, st
             if parser.has_section(section):
                 values.update({key.replace("_", "-"): value for key, value in parser.items(section)})
         yield path, values
-
-
-def _paths(environ: Mapping[str, str]) -> List[Path]:
-    """Return the files that pip reads, the later ones winning."""
-    named = environ.get("PIP_CONFIG_FILE", "")
-    if named == os.devnull:
-        return []
-    home = Path(os.path.expanduser("~"))
-    base = environ.get("XDG_CONFIG_HOME") or str(home / ".config")
-    paths = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), home / ".pip/pip.conf", Path(base, "pip/pip.conf")]
-    return [*paths, Path(sys.prefix, "pip.conf"), *([Path(named)] if named else [])]

@@ -112,11 +112,15 @@ def build(hook: str, directory: str, config_settings: Optional[Mapping[str, Any]
         arguments = (directory, opened.config_settings, *metadata)
         with _guarded(opened.project):
             if not opened.plan.provision and passthrough.serves(opened.project, hook, opened.config_settings):
-                with _step(opened, f"{hook} of {opened.project.build_backend}"):
-                    made = passthrough.call_hook(opened.project, hook, *arguments)
-                _record(opened, hook, directory, made)
-                return made
+                return _build_here(opened, hook, arguments)
             return _build_apart(opened, hook, arguments)
+
+
+def _build_here(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
+    with _step(opened, f"{hook} of {opened.project.build_backend}"):
+        made = passthrough.call_hook(opened.project, hook, *arguments)
+    _record(opened, hook, arguments[0], made)
+    return made
 
 
 def _record(opened: Build, hook: str, directory: str, made: str) -> None:
@@ -125,7 +129,7 @@ def _record(opened: Build, hook: str, directory: str, made: str) -> None:
         return
     from ..interpreter import Interpreter
     from ..inventory.record import record_wheel
-    from .environment import CurrentEnvironment
+    from .current import CurrentEnvironment
     from .plan import running_interpreter
 
     running = running_interpreter()

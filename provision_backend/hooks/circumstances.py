@@ -14,6 +14,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, List, Mapping, Optional, Sequence
 
+from .configuration import pip_files, uv_files
+
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
 
@@ -136,7 +138,8 @@ def _text(path: str) -> str:
 
 
 def _configuration(interpreter: Interpreter, installer: str, environ: Mapping[str, str], folder: str) -> Iterator[Any]:
-    for path in _uv_files(environ, folder) if installer else _pip_files(interpreter, environ):
+    prefix = os.path.dirname(os.path.dirname(interpreter.executable))
+    for path in uv_files(environ, folder) if installer else pip_files(environ, prefix):
         try:
             text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -146,35 +149,3 @@ def _configuration(interpreter: Interpreter, installer: str, environ: Mapping[st
         if _LEADS_ELSEWHERE.search(text):
             raise _Unknown
         yield [path, hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()] if text else None
-
-
-def _pip_files(interpreter: Interpreter, environ: Mapping[str, str]) -> Iterator[str]:
-    given = environ.get("PIP_CONFIG_FILE")
-    if given == os.devnull:
-        return
-    if given:
-        yield given
-    home = os.path.expanduser("~")
-    for base in (*environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(os.pathsep), "/etc"):
-        yield os.path.join(base, "pip", "pip.conf")
-    yield "/etc/pip.conf"
-    yield os.path.join(home, ".pip", "pip.conf")
-    yield os.path.join(environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config"), "pip", "pip.conf")
-    yield os.path.join(home, "Library", "Application Support", "pip", "pip.conf")
-    yield os.path.join(os.path.dirname(os.path.dirname(interpreter.executable)), "pip.conf")
-
-
-def _uv_files(environ: Mapping[str, str], folder: str) -> Iterator[str]:
-    given = environ.get("UV_CONFIG_FILE")
-    if given:
-        yield given
-        return
-    if environ.get("UV_NO_CONFIG", "").lower() in ("1", "true", "yes", "on"):
-        return
-    for parent in (Path(folder), *Path(folder).parents):
-        yield str(parent / "uv.toml")
-        yield str(parent / "pyproject.toml")
-    home = os.path.expanduser("~")
-    yield os.path.join(environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config"), "uv", "uv.toml")
-    for base in (*environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(os.pathsep), "/etc"):
-        yield os.path.join(base, "uv", "uv.toml")

@@ -19,11 +19,10 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Optional, Protocol, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
 
 from ..cache.environments import ReusableEnvironments, fingerprint
 from ..errors import BuildEnvironmentError
@@ -32,8 +31,7 @@ from ..report import Reporter
 from ..settings import Settings
 from .circumstances import installation_key
 from .installers import Installer, find_uv
-from .places import claim, frontend_folder, frontend_run, places
-from .places import disposable_folder as _disposable_folder
+from .places import claim, disposable_folder, frontend_folder, frontend_run, places
 from .variables import host_variables
 from .venvs import create_environment
 
@@ -42,45 +40,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BuildEnvironment",
-    "CurrentEnvironment",
-    "HookEnvironment",
     "existing_environment",
     "frontend_run",
     "open_environment",
 ]
 
 _STATE = "provision-backend.json"
-
-
-class HookEnvironment(Protocol):
-    """Where a hook of the real backend can be run."""
-
-    @property
-    def python(self) -> str:
-        """Path of the interpreter."""
-
-    @property
-    def version(self) -> str:
-        """Its version."""
-
-    def environ(self) -> Dict[str, str]:
-        """Return the variables of a process there."""
-
-
-class CurrentEnvironment:
-    """The environment that runs the frontend's hook, for questions that need a process of their own."""
-
-    python = sys.executable
-    version = sys.version.split()[0]
-
-    def environ(self) -> Dict[str, str]:
-        """Return this process's variables less those by which the frontend told its own backend.
-
-        PYTHONPATH stays: under pip that is where the build requirements are.
-        """
-        return {
-            name: value for name, value in os.environ.items() if not name.startswith(("_PYPROJECT_HOOKS", "PEP517_"))
-        }
 
 
 @dataclass
@@ -218,7 +183,7 @@ def open_environment(
     Raises:
         BuildEnvironmentError: the environment could not be made or filled.
     """
-    shared = _disposable_folder()
+    shared = disposable_folder()
     for place in places(shared, _environment_key(interpreter, requires)):
         environment = BuildEnvironment(place, interpreter, settings, reporter, source, place=place)
         if _load_state(environment):
@@ -280,7 +245,7 @@ def existing_environment(
     interpreter: Interpreter, requires: Sequence[str], *, settings: Settings, reporter: Reporter, source: Path
 ) -> Optional[BuildEnvironment]:
     """Open the environment that an earlier hook of the same build made; None where there is none yet."""
-    shared = _disposable_folder()
+    shared = disposable_folder()
     if shared is None:
         return None
     for place in places(shared, _environment_key(interpreter, requires)):

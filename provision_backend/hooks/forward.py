@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, 
 from ..errors import BackendError, HookFailedError
 from ..processes import run_visible, signal_name
 from ..project import Project
-from .environment import BuildEnvironment, HookEnvironment, frontend_run
+from .current import HookEnvironment
+from .environment import BuildEnvironment, frontend_run
 
 if TYPE_CHECKING:
     from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller
@@ -102,7 +103,7 @@ class _NotStarted(Exception):  # noqa: N818 - it never leaves this module.
     """The second hook of two has to wait."""
 
 
-def call_together(project: Project, environment: BuildEnvironment, hook: str, *args: Any) -> Together:
+def call_together(project: Project, environment: BuildEnvironment, hooks: Tuple[str, str], *args: Any) -> Together:
     """Ask for the dynamic requirements of a hook, and call it where they are installed, in one process.
 
     An interpreter is started once, and the real backend imported once. Where that would not be the same as one
@@ -111,8 +112,8 @@ def call_together(project: Project, environment: BuildEnvironment, hook: str, *a
     Args:
         project: names the real backend.
         environment: where it is installed.
-        hook: name of the hook that makes something.
-        args: its arguments, in the order of the PEPs; the second are its ``config_settings``.
+        hooks: name of the hook that says what is required, and of the one that makes something.
+        args: the arguments of the latter, in the order of the PEPs; the second are its ``config_settings``.
 
     Raises:
         HookFailedError, BackendError, UnsupportedOperation: as `call_hook`.
@@ -120,13 +121,13 @@ def call_together(project: Project, environment: BuildEnvironment, hook: str, *a
     # An in-tree real backend is found by pyproject_hooks in a way of its own.
     if not hasattr(os, "fork") or project.backend_path:
         return Together(None)
-    asking = "get_requires_for_build_" + hook.rpartition("_")[2]
+    asking, hook = hooks
     outcome: Dict[str, Any] = {}
 
     def ask(first: Sequence[str], *, extra_environ: Mapping[str, str], **_given: Any) -> None:
         def run_both(last: Sequence[str], **_same: Any) -> None:
             environ = {**environment.environ(), **extra_environ}
-            _drive(project, environment, (asking, hook), (first, last), environ)
+            _drive(project, environment, hooks, (first, last), environ)
 
         with contextlib.suppress(_NotStarted):
             caller = _caller(project, environment, hook, run_both)

@@ -7,6 +7,7 @@ would misdirect the installation is dropped.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
@@ -24,7 +25,7 @@ from .requirements import names_for, normalised_name
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
 
-__all__ = ["Installer", "find_uv", "last_lines", "supports_python_option"]
+__all__ = ["DROPPED", "Installer", "find_uv", "last_lines", "supports_python_option"]
 
 # Each of these misdirects or empties the installation into a build environment; all were tried.
 _PIP_DROPPED = (
@@ -80,6 +81,9 @@ _UV_DROPPED = (
     "UV_RESOLUTION",
     "UV_NO_DEPS",
 )
+
+DROPPED = (*_PIP_DROPPED, *_UV_DROPPED)
+"""Variables that do not reach an installation into a build environment."""
 
 # What a uv.toml, or the [tool.uv] of the project, says about the packages that the project runs with.
 _UV_OPTIONS = ("--deps", "--no-require-hashes", "--resolution", "highest")
@@ -189,6 +193,7 @@ def find_uv(settings: Settings) -> str:
     return os.environ.get("UV") or _uv_of_frontend()
 
 
+@functools.lru_cache(maxsize=None)  # Who installs is asked at each step, and does not change meanwhile.
 def _uv_of_frontend() -> str:
     """Return uv where the frontend fills its isolated environments with it, as ``build --installer=uv`` does.
 

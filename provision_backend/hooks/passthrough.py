@@ -77,7 +77,7 @@ def _ask_apart(
     threading = sys.modules.get("threading")
     if not hasattr(os, "fork") or (threading is not None and threading.active_count() > 1):
         from . import forward
-        from .environment import CurrentEnvironment
+        from .current import CurrentEnvironment
 
         return forward.get_requires(project, CurrentEnvironment(), asking, config_settings)
     sys.stdout.flush()

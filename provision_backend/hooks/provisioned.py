@@ -70,7 +70,7 @@ def _call(build: Build, environment: BuildEnvironment, hook: str, arguments: Tup
         # A missing metadata hook is answered by building a wheel, which is more than one hook.
         together = forward.Together(None)
         if not hook.startswith("prepare_"):
-            together = forward.call_together(project, environment, hook, *arguments)
+            together = forward.call_together(project, environment, (asking, hook), *arguments)
         dynamic = together.requires
         if dynamic is None:
             with build.reporter.step(f"{asking} of {project.build_backend}"):

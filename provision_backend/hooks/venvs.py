@@ -40,7 +40,7 @@ def create_environment(interpreter: Interpreter, path: Path, settings: Settings)
     # The command line makes links on POSIX; a copied executable of a python-build-standalone that links libpython
     # dynamically does not start (python-build-standalone#381).
     command = [interpreter.executable, "-I", "-m", "venv"]
-    if supports_python_option(interpreter.pip) or find_uv(settings):
+    if supports_python_option(interpreter.pip) or uv:
         # Without pip it takes 0.1 s, with it 7 s.
         command.append("--without-pip")
     done = run_quiet([*command, str(path)], env=clean_environment(), timeout=300.0)

@@ -14,7 +14,7 @@ from ..interpreter import Interpreter
 from ..settings import Settings
 
 if TYPE_CHECKING:
-    from ..hooks.environment import HookEnvironment
+    from ..hooks.current import HookEnvironment
 
 __all__ = ["BESIDE", "record_wheel"]
 
