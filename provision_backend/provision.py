@@ -7,11 +7,12 @@ other in the hook that builds.
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, NamedTuple, Optional, Tuple
 
-from .cache.store import Cache, open_cache
+from .cache.store import Cache, Prepare, open_cache
 from .catalog.selection import Archive, load_builtin_catalog, load_catalog_file, parse_catalog, select_archive
 from .errors import (
     HostError,
@@ -63,8 +64,16 @@ def find_any(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional
     return found
 
 
-def provision(wanted: Wanted, settings: Settings, reporter: Reporter) -> Interpreter:
+def provision(
+    wanted: Wanted, settings: Settings, reporter: Reporter, *, prepare: Optional[Prepare] = None
+) -> Interpreter:
     """Return an interpreter that a build wants; download and install it where it is not there yet.
+
+    Args:
+        wanted: what the build wants.
+        settings: where from, and what may be used.
+        reporter: told of the download.
+        prepare: what is done with an interpreter that was installed now, before those who wait for it get it.
 
     Raises:
         NoMatchingArchiveError: nothing in the catalog satisfies the request on this platform.
@@ -74,7 +83,7 @@ def provision(wanted: Wanted, settings: Settings, reporter: Reporter) -> Interpr
         CacheError: the cache cannot be used.
         MissingDependencyError: a package of the extra ``provision`` is missing.
     """
-    found = _resolve(wanted, settings, reporter, _provide_managed)
+    found = _resolve(wanted, settings, reporter, functools.partial(_provide_managed, prepare=prepare))
     if found is None:
         raise InterpreterError(f"no interpreter of this machine satisfies {wanted.describe()}")
     return found
@@ -253,7 +262,9 @@ def _other_published(wanted: Wanted, choice: _Choice) -> Optional[Interpreter]:
     return max(usable, key=lambda interpreter: Version(interpreter.version), default=None)
 
 
-def _provide_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> Interpreter:
+def _provide_managed(
+    wanted: Wanted, settings: Settings, reporter: Reporter, *, prepare: Optional[Prepare] = None
+) -> Interpreter:
     cache, platform, archive = choice = _choose(wanted, settings, reporter)
     found = _lookup(wanted, settings, choice)
     if found is not None:
@@ -270,7 +281,9 @@ def _provide_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> 
     check_archive_runs(platform, archive.triple)
     build = tree_maker(archive, platform, settings, reporter)
     try:
-        interpreter = cache.provide(archive, build, lock_timeout=settings.lock_timeout, reporter=reporter)
+        interpreter = cache.provide(
+            archive, build, lock_timeout=settings.lock_timeout, reporter=reporter, prepare=prepare
+        )
     except InstallError as exc:
         exc.hint = _with_lock(exc.hint, wanted.lock)
         raise

@@ -32,6 +32,7 @@ ORDER: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
     ("bytes to members", ("unpack", "unpack.tarheader", "unpack.tarstream", "unpack.inflate", "unpack.channel")),
     ("members to directory", ("unpack.extract", "unpack.pipeline")),
     ("directory to usable tree", ("finalize", "finalize.sysconfig_data", "finalize.smoke", "finalize.tree")),
+    ("that builds start quickly with", ("finalize.compiled",)),
     ("parts of a cache", ("cache", "cache.notes", "cache.durable", "cache.trust", "cache.locks", "cache.folders")),
     ("environments in a cache", ("cache.environments",)),
     ("an interpreter in a cache", ("cache.entries", "cache.manifest", "cache.usage")),

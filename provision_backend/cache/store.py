@@ -66,11 +66,14 @@ from .locks import key_lock
 from .trust import Trust, trust_cache
 from .usage import note_use
 
-__all__ = ["Cache", "open_cache"]
+__all__ = ["Cache", "Prepare", "open_cache"]
 
 Build = Callable[[Path, Path, Path], Dict[str, Any]]
 """Makes a tree: (staging folder, path of the archive's file, final path) → facts for the marker, with ``tree``, and
 ``written`` where it knows what it wrote."""
+
+Prepare = Callable[[Interpreter], None]
+"""Does something with an interpreter that was published now, while those who wait for it still wait."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,15 @@ class Cache:
             condemn_entry(self.root, entry)
         return problems
 
-    def provide(self, archive: Archive, build: Build, *, lock_timeout: float, reporter: Reporter) -> Interpreter:
+    def provide(
+        self,
+        archive: Archive,
+        build: Build,
+        *,
+        lock_timeout: float,
+        reporter: Reporter,
+        prepare: Optional[Prepare] = None,
+    ) -> Interpreter:
         """Return the interpreter of an archive; make and publish it where it is not there yet.
 
         Args:
@@ -162,6 +173,7 @@ class Cache:
                 final path.
             lock_timeout: seconds to wait for another process that makes the same one.
             reporter: told for whom this process waits.
+            prepare: called with an interpreter that this process has made, before the lock is released.
 
         Raises:
             LockTimeoutError: another process held the lock too long.
@@ -177,7 +189,10 @@ class Cache:
             if found is not None:
                 return found
             sweep_staging(self.root)
-            return self._make(archive, build, locked=locked)
+            made = self._make(archive, build, locked=locked)
+            if prepare is not None:
+                prepare(made)
+            return made
 
     def _make(self, archive: Archive, build: Build, *, locked: bool) -> Interpreter:
         with open_staging(self.root, archive.key) as staging, self._download_path(

@@ -17,6 +17,7 @@ from ..interpreter import Interpreter, inspect_interpreter
 from ..provision import provision, set_aside_damaged
 from . import forward
 from .environment import BuildEnvironment, frontend_run, open_environment
+from .installers import find_uv
 from .passthrough import requires_hook
 from .plan import running_interpreter
 
@@ -131,9 +132,15 @@ def open_build_environment(build: Build, interpreter: Interpreter) -> BuildEnvir
 
 
 def _interpreter(build: Build) -> Interpreter:
+    def prepare(interpreter: Interpreter) -> None:
+        from ..finalize.compiled import compile_modules
+
+        with build.reporter.step("compile what builds import"):
+            compile_modules(interpreter, pip=not find_uv(build.settings))
+
     if build.plan.provision:
         with build.reporter.step("provide an interpreter"):
-            return provision(build.plan.wanted, build.settings, build.reporter)
+            return provision(build.plan.wanted, build.settings, build.reporter, prepare=prepare)
     return inspect_interpreter(Path(running_interpreter().executable))
 
 
