@@ -1,7 +1,10 @@
-"""Interpreter → a virtual environment, made by its own module ``venv``, or by uv where uv is what installs."""
+"""Interpreter → a virtual environment (PEP 405): laid out here for an interpreter that we have provisioned, which takes
+no process; made by its own module ``venv`` for every other one, since distributions patch that.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,25 +25,50 @@ def create_environment(interpreter: Interpreter, path: Path, settings: Settings)
     Args:
         interpreter: what it is made of.
         path: its folder, which may be there and empty.
-        settings: say whether uv installs, which then makes it too.
+        settings: say whether uv installs.
 
     Raises:
         BuildEnvironmentError: it could not be made.
     """
-    uv = find_uv(settings)
-    if uv:
-        # A third of the time, and the same links; where it does not work the message is that of the venv module.
-        command = [uv, "venv", "--quiet", "--no-config", "--no-project", "--python", interpreter.executable]
-        kept = ("UV_CACHE_DIR", "UV_NO_CACHE")
-        inherited = clean_environment().items()
-        variables = {name: value for name, value in inherited if name in kept or not name.startswith("UV_")}
-        variables["UV_PYTHON_DOWNLOADS"] = "never"
-        if run_quiet([*command, str(path)], env=variables, timeout=300.0).returncode == 0:
-            return
-    # The command line makes links on POSIX; a copied executable of a python-build-standalone that links libpython
-    # dynamically does not start (python-build-standalone#381).
+    bare = supports_python_option(interpreter.pip) or bool(find_uv(settings))
+    if bare and interpreter.source == "managed" and os.name == "posix":
+        try:
+            _lay_out(Path(interpreter.executable), interpreter.version, path)
+        except OSError as exc:
+            raise BuildEnvironmentError(f"could not make the virtual environment {path}: {exc.strerror}") from None
+    else:
+        _run_venv(interpreter, path, bare=bare)
+
+
+def _lay_out(executable: Path, version: str, path: Path) -> None:
+    """Write what the module ``venv`` writes, less what is for people: scripts that activate it, and a prompt.
+
+    An interpreter finds its environment by ``pyvenv.cfg`` and what it is made of by ``home`` there.
+
+    Args:
+        executable: ``bin/python3.X`` of a standalone CPython, no link.
+        version: of it.
+        path: the environment's folder.
+
+    Source: PEP 405, Specification; CPython, Modules/getpath.py.
+    """
+    site_packages = path / "lib" / executable.name / "site-packages"
+    site_packages.mkdir(parents=True)
+    (path / "bin").mkdir()
+    # Links, since a copied executable of a python-build-standalone that links libpython dynamically does not start
+    # (python-build-standalone#381).
+    for name, target in (("python", str(executable)), ("python3", "python"), (executable.name, "python")):
+        (path / "bin" / name).symlink_to(target)
+    # Build tools of 64-bit systems look there too, and find the same.
+    (path / "lib64").symlink_to("lib")
+    facts = f"home = {executable.parent}\ninclude-system-site-packages = false\nversion = {version}\n"
+    (path / "pyvenv.cfg").write_text(facts + f"executable = {executable}\n", encoding="utf-8")
+
+
+def _run_venv(interpreter: Interpreter, path: Path, *, bare: bool) -> None:
+    # The command line makes links on POSIX.
     command = [interpreter.executable, "-I", "-m", "venv"]
-    if supports_python_option(interpreter.pip) or uv:
+    if bare:
         # Without pip it takes 0.1 s, with it 7 s.
         command.append("--without-pip")
     done = run_quiet([*command, str(path)], env=clean_environment(), timeout=300.0)
