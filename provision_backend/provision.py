@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from .cache.store import Cache, Prepare, open_cache
 from .catalog.selection import Archive, load_builtin_catalog, load_catalog_file, parse_catalog, select_archive
@@ -275,11 +275,16 @@ def _provide_managed(
             f"{archive.filename} is not in the cache, and offline is set",
             hint=f"the cache is {cache.root}\nprovision it once with network, or name a shared cache or a local mirror",
         )
-    from .assemble import tree_maker
     from .host.detection import check_archive_runs
 
     check_archive_runs(platform, archive.triple)
-    build = tree_maker(archive, platform, settings, reporter)
+
+    def build(*places: Path) -> Dict[str, Any]:
+        # Those who wait while another process does it, and find it done, import none of what it takes.
+        from .assemble import tree_maker
+
+        return tree_maker(archive, platform, settings, reporter)(*places)
+
     try:
         interpreter = cache.provide(
             archive, build, lock_timeout=settings.lock_timeout, reporter=reporter, prepare=prepare

@@ -350,7 +350,7 @@ class TestLoadArchives:
 
 def test_provision_always_answers_or_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     """The type of a step allows None; no step that provides returns it."""
-    nothing: Any = lambda *_: None  # noqa: E731
+    nothing: Any = lambda *_, **_more: None  # noqa: E731
     monkeypatch.setattr(subject, "_provide_managed", nothing)
     with pytest.raises(InterpreterError, match=r"^no interpreter of this machine satisfies any version$"):
         provision(Wanted(SpecifierSet()), Settings(preference="only-managed"), QUIET)
