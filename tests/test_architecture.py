@@ -20,7 +20,7 @@ PACKAGE = ROOT / "provision_backend"
 ORDER: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
     ("the tree of errors", ("errors",)),
     ("talk to people, run programs", ("terminal", "report", "lifetime", "processes")),
-    ("what a builder writes", ("settings", "specifiers", "request")),
+    ("what a builder writes", ("settings", "specifiers", "markers", "request")),
     ("which archives there are", ("catalog", "catalog.archive", "catalog.selection")),
     ("what a project writes", ("wanted", "pinning", "pinning.lock", "project")),
     ("read binaries", ("host", "host.identity", "host.rootfs", "host.elf", "host.targets", "host.cpu")),

@@ -11,7 +11,13 @@ import packaging.version
 import pytest
 
 from provision_backend.errors import MissingDependencyError, ProjectError
-from provision_backend.hooks.requirements import extra_requirements, missing_extra, require_extra, unmet_requirements
+from provision_backend.hooks.requirements import (
+    extra_requirements,
+    missing_extra,
+    names_for,
+    require_extra,
+    unmet_requirements,
+)
 
 Install = Callable[..., None]
 
@@ -138,6 +144,20 @@ def test_what_is_missing_of_an_extra_is_told(install: Install) -> None:
     install("filelock", "3.13")
     require_extra("provision", "provision an interpreter")
     assert missing_extra("provision") == []
+
+
+def test_plain_requirements_need_no_other_package(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a build provisions with is told without packaging and importlib.metadata, which take long to import."""
+    install("provision-backend", "0.1", *_OWN)
+    install("certifi", "2025.1")
+    for name in [each for each in sys.modules if each.partition(".")[0] == "packaging"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "packaging", None)
+    monkeypatch.setitem(sys.modules, "importlib.metadata", None)
+
+    assert missing_extra("provision") == ["filelock>=3.12"]
+    assert unmet_requirements(["certifi>=2024; python_version >= '3.8'", "x; python_version < '3'"]) == []
+    assert names_for(["a>=1; python_version >= '3.12'", "b; python_version < '3.12'"], "3.13.1") == ["a"]
 
 
 def test_a_package_without_metadata_has_no_extras(install: Install) -> None:

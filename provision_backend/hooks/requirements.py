@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, FrozenSet, Iterable, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import MissingDependencyError, ProjectError
+from ..markers import evaluate_marker
 from ..project import OWN_NAME
-from ..specifiers import parse_requirement
+from ..specifiers import Specifiers, parse_requirement
 
 if TYPE_CHECKING:
     import importlib.metadata
@@ -28,6 +29,9 @@ __all__ = [
     "require_extra",
     "unmet_requirements",
 ]
+
+_VERSION = sys.version.split()[0].rstrip("+")
+"""Of this process; one that was built from a checkout ends with a plus sign."""
 
 
 def unmet_requirements(requirements: Iterable[str]) -> List[str]:
@@ -44,20 +48,20 @@ def unmet_requirements(requirements: Iterable[str]) -> List[str]:
 
 def names_for(requirements: Iterable[str], version: str) -> List[str]:
     """Return the names of those requirements that apply to a CPython of another version on this host."""
+    environment = _environment(version)
     requirements = list(requirements)
-    simple = [parse_requirement(text) for text in requirements]
+    simple = [_Simple.parse(text, environment) for text in requirements]
     if all(simple):
-        return [each[0] for each in simple if each]
+        return [each.name for each in simple if each and each.applies]
     from packaging.requirements import InvalidRequirement, Requirement
 
-    other = {"python_version": ".".join(version.split(".")[:2]), "python_full_version": version, "extra": ""}
     names = []
     for text in requirements:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue  # A path, which an installer takes; its name is not known.
-        if requirement.marker is None or requirement.marker.evaluate(other):
+        if requirement.marker is None or requirement.marker.evaluate(dict(environment)):
             names.append(requirement.name)
     return names
 
@@ -73,13 +77,7 @@ def extra_requirements(extra: str) -> Tuple[str, ...]:
     Returns:
         PEP 508 strings; empty where the package runs from a folder without metadata.
     """
-    import importlib.metadata
-
-    try:
-        declared = importlib.metadata.requires(OWN_NAME) or []
-    except importlib.metadata.PackageNotFoundError:
-        return ()
-    return tuple(_of_extra(declared, extra))
+    return tuple(_of_extra(_declared(), extra))
 
 
 def missing_extra(extra: str) -> List[str]:
@@ -102,29 +100,78 @@ def _parse(text: str) -> Requirement:
         raise ProjectError(f"{text!r} is not a requirement: {str(exc).splitlines()[0]}") from None
 
 
+def _declared() -> List[str]:
+    """Return the requirements of our own metadata; importing what reads any metadata takes longer than reading it."""
+    for entry in filter(None, sys.path):
+        for folder in _metadata_folders(entry, OWN_NAME):
+            return re.findall(r"^Requires-Dist: *(.*\S)", _metadata(folder), re.MULTILINE)
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.requires(OWN_NAME) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+
+
 def _of_extra(declared: Iterable[str], extra: str) -> Iterator[str]:
     for text in declared:
-        requirement = _parse(text)
-        marker = requirement.marker
         # A requirement without the extra is a static one: its marker is true with no extra at all.
-        if marker is None or marker.evaluate({"extra": ""}) or not marker.evaluate({"extra": extra}):
-            continue
-        requirement.marker = None
-        yield str(requirement)
+        static, wanted = (_Simple.parse(text, _environment(_VERSION, name)) for name in ("", extra))
+        if static is None or wanted is None:
+            yield from _of_extra_by_packaging(text, extra)
+        elif wanted.applies and not static.applies:
+            yield text.partition(";")[0].strip()
+
+
+def _of_extra_by_packaging(text: str, extra: str) -> Iterator[str]:
+    requirement = _parse(text)
+    marker = requirement.marker
+    if marker is None or marker.evaluate({"extra": ""}) or not marker.evaluate({"extra": extra}):
+        return
+    requirement.marker = None
+    yield str(requirement)
+
+
+def _environment(version: str, extra: str = "") -> Dict[str, str]:
+    """Return the variables of PEP 508 that are looked at, of a CPython on this host."""
+    return {
+        "python_version": ".".join(version.split(".")[:2]),
+        "python_full_version": version,
+        "sys_platform": sys.platform,
+        "os_name": os.name,
+        "extra": extra,
+    }
+
+
+class _Simple(NamedTuple):
+    """A requirement of a name, plain specifiers and a plain marker."""
+
+    name: str
+    specifiers: Specifiers
+    applies: bool
+
+    @classmethod
+    def parse(cls, text: str, environment: Mapping[str, str]) -> Optional[_Simple]:
+        """Parse a requirement; None where it is of another form."""
+        body, semicolon, marker = text.partition(";")
+        simple = parse_requirement(body)
+        applies = evaluate_marker(marker, environment) if semicolon else True
+        return None if simple is None or applies is None else cls(*simple, applies)
 
 
 def _is_met_quickly(text: str) -> bool:
     """Answer for a name with plain specifiers by a look at the folders; ask the slow way where they do not tell."""
-    simple = parse_requirement(text)
+    simple = _Simple.parse(text, _environment(_VERSION))
     places = [entry for entry in sys.path if entry]
     if simple is None or not all(os.path.isdir(entry) or not os.path.exists(entry) for entry in places):
         return _is_met(text)
-    name, specifiers = simple
-    found = [path for entry in places for path in _metadata_folders(entry, normalised_name(name))]
+    if not simple.applies:
+        return True
+    found = [path for entry in places for path in _metadata_folders(entry, normalised_name(simple.name))]
     if not found:
         return False
     version = _plain_version(found[0])
-    return specifiers.contains(version) if version else _is_met(text)
+    return simple.specifiers.contains(version) if version else _is_met(text)
 
 
 def _metadata_folders(entry: str, name: str) -> Iterator[str]:
@@ -140,13 +187,17 @@ def _metadata_folders(entry: str, name: str) -> Iterator[str]:
 
 def _plain_version(folder: str) -> str:
     """Return the version of an installed distribution; empty where it is not just numbers, or not to be found."""
+    match = re.search(r"^Version: *([0-9.]*[0-9])\s*$", _metadata(folder), re.MULTILINE)
+    return match[1] if match else ""
+
+
+def _metadata(folder: str) -> str:
+    """Return the headers of an installed distribution's metadata; empty where they cannot be read."""
     try:
         with open(os.path.join(folder, "METADATA"), encoding="utf-8", errors="replace") as file:
-            head = file.read(2000)
+            return file.read().partition("\n\n")[0]
     except OSError:
         return ""
-    match = re.search(r"^Version: *([0-9.]*[0-9])\s*$", head.partition("\n\n")[0], re.MULTILINE)
-    return match[1] if match else ""
 
 
 def _is_met(text: str, extra: str = "", seen: FrozenSet[str] = frozenset()) -> bool:
