@@ -1,5 +1,7 @@
-"""Interpreter → a virtual environment (PEP 405): laid out here for an interpreter that we have provisioned, which takes
-no process; made by its own module ``venv`` for every other one, since distributions patch that.
+"""Interpreter → a virtual environment (PEP 405).
+
+That of an interpreter which we have provisioned is laid out here, which takes no process. Every other interpreter makes
+one with its own module ``venv``, since distributions patch that.
 """
 
 from __future__ import annotations
