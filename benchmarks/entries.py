@@ -8,7 +8,6 @@ count: a lookup reads nothing but their markers. Written for any Python that we 
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 
 from packaging.specifiers import SpecifierSet
 from support.cache_entries import provide
@@ -32,7 +31,7 @@ def main() -> int:
     for number in range(int(sys.argv[1]) - 1):
         sha256 = f"{number:064x}"
         name = f"cpython-3.12.{number}+{archive.tag}-{triple}-install_only.tar.gz"
-        provide(cache, archive=replace(archive, version=f"3.12.{number}", sha256=sha256[::-1], filename=name))
+        provide(cache, archive=archive._replace(version=f"3.12.{number}", sha256=sha256[::-1], filename=name))
     current_platform(settings, cache)  # Only now is there a cache to remember it in.
     return 0
 

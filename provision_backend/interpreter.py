@@ -9,12 +9,10 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .errors import InterpreterError
-from .processes import run_interpreter_json
 from .request import parse_version
 
 __all__ = ["Interpreter", "find_interpreters", "inspect_interpreter"]
@@ -43,8 +41,7 @@ print(json.dumps({
 """
 
 
-@dataclass(frozen=True)
-class Interpreter:
+class Interpreter(NamedTuple):
     """A Python executable and what it said about itself."""
 
     executable: str
@@ -89,6 +86,8 @@ def inspect_interpreter(python: Path, *, source: str = "system") -> Interpreter:
     Raises:
         InterpreterError: it does not start, is no Python, or has no ``venv`` module (Debian without python3-venv).
     """
+    from .processes import run_interpreter_json  # One that was provisioned is not asked.
+
     facts = run_interpreter_json(python, _QUESTIONS)
     if not facts.get("has_venv"):
         raise InterpreterError(

@@ -13,8 +13,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import InterpreterError
 from .lifetime import child_options, communicate
@@ -65,8 +64,7 @@ _GRACE = 3.0
 """Seconds that a program has to end when it is asked to; then it is killed."""
 
 
-@dataclass(frozen=True)
-class CompletedOutput:
+class CompletedOutput(NamedTuple):
     """What a program left behind when it ended."""
 
     returncode: int

@@ -136,10 +136,10 @@ def _wrong_type(key: str, wanted: str, found: Any) -> ProjectError:
 
 
 def _refuse_unknown(table: Mapping[str, Any]) -> None:
-    import difflib
-
     for key in table:
         if key not in _KEYS:
+            import difflib
+
             near = difflib.get_close_matches(key, _KEYS, 1)
             hint = f"did you mean {near[0]!r}?" if near else "known keys: " + ", ".join(_KEYS)
             raise ProjectError(f"pyproject.toml: unknown key {key!r} in [{TABLE}]", hint=hint)

@@ -7,7 +7,6 @@ import json
 import os
 import stat
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict
 
@@ -77,7 +76,7 @@ def test_looking_makes_nothing(cache: Cache) -> None:
 
 def test_another_hash_is_another_interpreter(cache: Cache) -> None:
     """A build of the same version and tag stands beside the first one."""
-    other = replace(ARCHIVE, sha256="f" * 64)
+    other = ARCHIVE._replace(sha256="f" * 64)
     provide(cache)
     provide(cache, archive=other)
 
@@ -88,7 +87,7 @@ def test_an_entry_whose_first_digits_are_the_same_is_not_taken(cache: Cache) -> 
     """The name holds eight digits of the hash; the marker has them all, and they are compared."""
     provide(cache)
 
-    assert cache.lookup(replace(ARCHIVE, sha256=SHA[:8] + "0" * 56)) is None
+    assert cache.lookup(ARCHIVE._replace(sha256=SHA[:8] + "0" * 56)) is None
 
 
 def test_shared_caches_come_first(tmp_path: Path) -> None:
@@ -255,7 +254,7 @@ def test_a_cache_for_a_group_stays_one(cache: Cache) -> None:
     cache.root.mkdir()
     cache.root.chmod(0o2775)
     (cache.root / "locks").mkdir(mode=0o700)
-    named = replace(cache, names=((cache.root, str(cache.root)),))
+    named = cache._replace(names=((cache.root, str(cache.root)),))
     seen = []
 
     def look(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
@@ -277,7 +276,7 @@ def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_stay(cache: Cac
         (cache.root / "staging" / f"key~{owner}~x" / "python").mkdir(parents=True)
     (cache.root / "staging" / f"file~{dead}~x").write_text("")
     (cache.root / "staging" / "somebody's own").mkdir()
-    provide(cache, archive=replace(ARCHIVE, sha256="f" * 64))
+    provide(cache, archive=ARCHIVE._replace(sha256="f" * 64))
 
     assert names(cache, "staging") == sorted([f"key~{living}~x", "somebody's own"])
 

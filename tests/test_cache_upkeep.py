@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
@@ -55,7 +54,7 @@ def entry_of(cache: Cache) -> Path:
 
 def add(cache: Cache, digit: str, *, unused_for: float = 0.0) -> str:
     """Publish another interpreter and return its key."""
-    archive = replace(ARCHIVE, sha256=digit * 64)
+    archive = ARCHIVE._replace(sha256=digit * 64)
     provide(cache, archive=archive)
     age(cache, archive.key, unused_for)
     return archive.key
@@ -315,7 +314,7 @@ def test_clean_leaves_an_empty_cache(cache: Cache) -> None:
 def test_shared_caches_are_not_touched(cache: Cache, tmp_path: Path) -> None:
     """They are only looked in."""
     other = Cache(tmp_path / "other", (cache.root,))
-    provide(other, archive=replace(ARCHIVE, sha256="b" * 64))
+    provide(other, archive=ARCHIVE._replace(sha256="b" * 64))
     clean_cache(other)
 
     assert verify_entry(entry_of(cache)) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -12,7 +13,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from support.real_interpreters import host_interpreters
 from support.servers import ArchiveServer
-from support.toys import another_interpreter
+from support.toys import ROOT, another_interpreter
 
 from provision_backend import provision as subject
 from provision_backend.cache.store import open_cache
@@ -354,3 +355,54 @@ def test_provision_always_answers_or_raises(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(subject, "_provide_managed", nothing)
     with pytest.raises(InterpreterError, match=r"^no interpreter of this machine satisfies any version$"):
         provision(Wanted(SpecifierSet()), Settings(preference="only-managed"), QUIET)
+
+
+def test_a_hit_imports_only_what_a_lookup_needs(warm: Settings, tmp_path: Path) -> None:
+    """Each hook of each build does it, so what makes an interpreter, or runs one, is not imported for it."""
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "toy"\nrequires-python = ">=3.8"\n'
+        '[tool.provision-backend]\nbuild-backend = "toy"\nrequires = []\n'
+    )
+    environ = {
+        **os.environ,
+        "PROVISION_BACKEND_CACHE_DIR": warm.cache_dir,
+        "PROVISION_BACKEND_CATALOG": warm.catalog,
+        "PROVISION_BACKEND_PREFERENCE": "only-managed",
+    }
+    code = "import sys, provision_backend as b; print(b.get_requires_for_build_wheel(), *sys.modules)"
+    # The first one, which has all packages, remembers what the host is.
+    for flags in (["-I"], ["-I", "-S"]):
+        done = subprocess.run(
+            [sys.executable, *flags, "-c", f"import sys; sys.path.append({str(ROOT)!r}); {code}"],
+            cwd=str(tmp_path),
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    answer, *loaded = done.stdout.split()
+
+    assert answer == "[]"
+    heavy = {
+        "dataclasses",
+        "inspect",
+        "shutil",
+        "hashlib",
+        "subprocess",
+        "tempfile",
+        "difflib",
+        "packaging",
+        "elftools",
+    }
+    assert sorted(heavy & set(loaded)) == []
+    making = {
+        "assemble",
+        "download",
+        "unpack",
+        "finalize",
+        "host.detection",
+        "host.elf",
+        "processes",
+        "hooks.environment",
+    }
+    assert sorted(making & {name.partition(".")[2] for name in loaded}) == []

@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Tuple
 
@@ -42,7 +41,7 @@ def marked(tmp_path: Path) -> Tuple[Platform, Path]:
     file = tmp_path / "evidence"
     file.write_text("loader")
     evidence = (Evidence(str(file), "says so", _identity(file)), Evidence(str(tmp_path / "absent"), "does not exist"))
-    return replace(platform_from_triple("s390x-unknown-linux-gnu"), evidence=evidence), file
+    return platform_from_triple("s390x-unknown-linux-gnu")._replace(evidence=evidence), file
 
 
 def _record(cache: Cache) -> Path:
@@ -118,7 +117,7 @@ def test_changed_evidence_is_looked_at_again(cache: Cache, marked: Tuple[Platfor
 
 def test_a_record_without_evidence_is_not_believed(cache: Cache, marked: Tuple[Platform, Path]) -> None:
     """It could never be found wrong."""
-    remember_platform(replace(marked[0], evidence=()), cache)
+    remember_platform(marked[0]._replace(evidence=()), cache)
 
     assert detect_platform() == current_platform(Settings(), cache)
 

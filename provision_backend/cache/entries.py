@@ -6,7 +6,6 @@ complete tree. Whether the tree still is what was published is what `provision_b
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -132,6 +131,8 @@ def condemn_entry(root: Path, entry: Path) -> None:
 
 def is_condemned(root: Path, entry: Path) -> bool:
     """Whether `condemn_entry` was told of this interpreter, and it is still the same one."""
+    if not os.path.isdir(root / "damaged"):
+        return False  # There is none in most caches, and then a lookup needs no hash.
     try:
         note = (root / "damaged" / _digest(entry)).read_text(encoding="utf-8")
         return bool(json.loads(note)["marker"] == _identity(entry))
@@ -140,6 +141,8 @@ def is_condemned(root: Path, entry: Path) -> bool:
 
 
 def _digest(entry: Path) -> str:
+    import hashlib
+
     return hashlib.sha256(os.fsencode(str(entry))).hexdigest()[:16]
 
 

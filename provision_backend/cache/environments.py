@@ -17,7 +17,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import stat
 import time
 from pathlib import Path
@@ -149,6 +148,8 @@ class ReusableEnvironments(NamedTuple):
         return swept
 
     def _remove(self, path: Path, grace: float) -> bool:
+        import shutil
+
         lock = Path(f"{path}.lock")
         if min(_age(lock), _age(path)) < grace:
             return False

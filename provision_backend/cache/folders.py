@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 import sys
 from pathlib import Path
@@ -123,6 +122,7 @@ def open_staging(root: Path, key: str) -> Iterator[Path]:
     Raises:
         CacheError: the cache cannot be written.
     """
+    import shutil
     import tempfile
 
     try:
@@ -148,6 +148,8 @@ def sweep_staging(root: Path) -> List[str]:
 
 def remove_path(path: Path) -> None:
     """Remove a file or a folder with all that is in it, as far as that is possible."""
+    import shutil
+
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(str(path), ignore_errors=True)
     else:

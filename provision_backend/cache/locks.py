@@ -7,7 +7,6 @@ the lock file is never deleted, since another process may have it open already a
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import time
@@ -196,6 +195,7 @@ def _machine() -> str:
 
     Containers that share a volume count their processes each for itself, and a machine that was started again anew.
     """
+    import hashlib
     import socket
 
     try:

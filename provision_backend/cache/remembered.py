@@ -6,10 +6,11 @@ identity (size, time of change, inode) of every file that was its evidence, and 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import re
 import sys
+import zlib
 from typing import Optional
 
 from ..host.platforms import Evidence, Platform, platform_from_triple
@@ -43,7 +44,9 @@ def current_platform(settings: Settings, cache: Cache) -> Platform:
 
 def _file_name() -> str:
     # The executable that runs us is the first evidence, so what was found depends on it.
-    return hashlib.sha256(os.fsencode(os.path.realpath(sys.executable))).hexdigest()[:16] + ".json"
+    path = os.path.realpath(sys.executable)
+    readable = re.sub(r"[^A-Za-z0-9.]+", "-", path)[-80:].strip("-")
+    return f"{readable}-{zlib.crc32(os.fsencode(path)):08x}.json"
 
 
 def _recall(cache: Cache) -> Optional[Platform]:

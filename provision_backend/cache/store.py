@@ -40,11 +40,9 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..catalog.archive import Archive
 from ..errors import CacheError
@@ -76,8 +74,7 @@ Prepare = Callable[[Interpreter], None]
 """Does something with an interpreter that was published now, while those who wait for it still wait."""
 
 
-@dataclass(frozen=True)
-class Cache:
+class Cache(NamedTuple):
     """A writable folder of interpreters and the read-only ones that are looked in before it."""
 
     root: Path
@@ -189,12 +186,12 @@ class Cache:
             if found is not None:
                 return found
             sweep_staging(self.root)
-            made = self._make(archive, build, locked=locked)
+            made = self._make_entry(archive, build, locked=locked)
             if prepare is not None:
                 prepare(made)
             return made
 
-    def _make(self, archive: Archive, build: Build, *, locked: bool) -> Interpreter:
+    def _make_entry(self, archive: Archive, build: Build, *, locked: bool) -> Interpreter:
         with open_staging(self.root, archive.key) as staging, self._download_path(
             archive, staging, locked=locked
         ) as download:
@@ -231,6 +228,8 @@ class Cache:
     @contextmanager
     def _download_path(self, archive: Archive, staging: Path, *, locked: bool) -> Iterator[Path]:
         """Give the place of the archive's file; it is removed once it has served, and kept for a resume otherwise."""
+        import shutil
+
         folder = self.root / "downloads" / archive.sha256
         if not locked or not self._make_download_folder(folder):
             yield staging / archive.filename

@@ -26,9 +26,8 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
-from typing import FrozenSet, Iterator, Optional
+from typing import FrozenSet, Iterator, NamedTuple, Optional
 
 from ..errors import CacheError
 
@@ -37,8 +36,7 @@ __all__ = ["Trust", "trust_cache"]
 _MAX_LINKS = 40  # as the kernel has it
 
 
-@dataclass(frozen=True)
-class Trust:
+class Trust(NamedTuple):
     """Whose interpreters in one cache are believed."""
 
     owners: Optional[FrozenSet[int]]

@@ -7,7 +7,6 @@ The names are those of python-build-standalone (PBS), as its documentation gives
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Tuple
 
 from ..request import parse_version
@@ -43,8 +42,7 @@ class ArchiveName(NamedTuple):
     freethreaded: bool
 
 
-@dataclass(frozen=True)
-class Archive:
+class Archive(NamedTuple):
     """A build of CPython that can be downloaded: one line of a catalog."""
 
     filename: str

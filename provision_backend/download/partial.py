@@ -18,9 +18,8 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Iterator, Mapping, Optional
+from typing import IO, TYPE_CHECKING, Iterator, Mapping, NamedTuple, Optional
 
 from ..errors import DownloadError
 from ..report import format_size
@@ -37,8 +36,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SAME_SECOND = 60.0  # seconds for which a file may still change without a new modification time
 
 
-@dataclass(frozen=True)
-class Resume:
+class Resume(NamedTuple):
     """The beginning of a file, and how to ask for its end."""
 
     offset: int

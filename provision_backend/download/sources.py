@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from ..errors import UsageError
@@ -41,12 +40,11 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://\S*")
 _LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
 
 
-@dataclass(frozen=True)
-class DownloadOptions:
+class DownloadOptions(NamedTuple):
     """What the settings say about downloads."""
 
-    mirrors: Tuple[str, ...] = field(default=(), repr=False)
-    """URLs or paths, tried in order; empty means `DEFAULT_SOURCES`. Not in ``repr``, for they may hold passwords."""
+    mirrors: Tuple[str, ...] = ()
+    """URLs or paths, tried in order; empty means `DEFAULT_SOURCES`. They may hold passwords."""
     offline: bool = False
     """Use only what is on this machine."""
     connect_timeout: float = 10.0
@@ -56,15 +54,20 @@ class DownloadOptions:
     retries: int = 3
     """How often in a row a request that brings nothing is repeated."""
 
+    def __repr__(self) -> str:
+        return f"DownloadOptions({', '.join(map(redact_url, self.mirrors))})"
 
-@dataclass(frozen=True)
-class Source:
+
+class Source(NamedTuple):
     """One place that archives come from."""
 
-    base: str = field(repr=False)
+    base: str
     """URL or path of the folder, without a slash at its end; may hold a password."""
     flat: bool = True
     """Whether the archives may also lie in the folder itself."""
+
+    def __repr__(self) -> str:
+        return f"Source({self.name})"
 
     @property
     def name(self) -> str:

@@ -7,9 +7,8 @@ here the interpreter itself speaks: its version, the names of its extension modu
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, NamedTuple, Tuple
 
 from ..errors import InterpreterError
 from ..processes import run_interpreter_json
@@ -106,8 +105,7 @@ _WANTED_MODULES = ("ssl", "ensurepip", "pip")
 """Modules whose absence is told, not refused: an interpreter that someone packed may do without them."""
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What an interpreter said about itself when it was started."""
 
     version: str

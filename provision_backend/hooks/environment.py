@@ -18,9 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import time
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
 
@@ -48,27 +46,43 @@ __all__ = [
 _STATE = "provision-backend.json"
 
 
-@dataclass
 class BuildEnvironment:
-    """A virtual environment of the interpreter that runs the real backend."""
+    """A virtual environment of the interpreter that runs the real backend.
 
-    path: Path
-    """The environment's folder."""
-    interpreter: Interpreter
-    settings: Settings
-    reporter: Reporter
-    source: Path
-    """The source tree."""
-    installed: Tuple[str, ...] = ()
-    """Requirements that were installed already, as they were asked for."""
-    asked: Tuple[str, ...] = ()
-    """Questions for dynamic requirements that were answered, and the answers installed."""
-    hooks: Dict[str, List[str]] = field(default_factory=dict)
-    """The optional hooks that a probe of the real backend found, by the circumstances it was made in."""
-    place: Optional[Path] = None
-    """Where its state is written down for the other hooks of this build; None for in itself."""
-    candidate: Optional[Tuple[str, float, str]] = None
-    """Of one that is not given to other builds yet: its key, when it was resolved, and its fingerprint then."""
+    Args:
+        path: the environment's folder.
+        interpreter: what it is made of.
+        settings: say how it is filled.
+        reporter: told what is installed.
+        source: the source tree.
+        installed: requirements that were installed already, as they were asked for.
+        place: where its state is written down for the other hooks of this build; None for in itself.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        interpreter: Interpreter,
+        settings: Settings,
+        reporter: Reporter,
+        source: Path,
+        *,
+        installed: Tuple[str, ...] = (),
+        place: Optional[Path] = None,
+    ) -> None:
+        self.path = path
+        self.interpreter = interpreter
+        self.settings = settings
+        self.reporter = reporter
+        self.source = source
+        self.installed = installed
+        self.place = place
+        self.asked: Tuple[str, ...] = ()
+        """Questions for dynamic requirements that were answered, and the answers installed."""
+        self.hooks: Dict[str, List[str]] = {}
+        """The optional hooks that a probe of the real backend found, by the circumstances it was made in."""
+        self.candidate: Optional[Tuple[str, float, str]] = None
+        """Of one that is not given to other builds yet: its key, when it was resolved, and its fingerprint then."""
 
     @property
     def version(self) -> str:
@@ -128,7 +142,9 @@ class BuildEnvironment:
 
     def _exchange(self, missing: Sequence[str], what: str) -> None:
         """Turn to an environment that has more; the one that others use stays as it is."""
-        other = replace(self, candidate=None)
+        other = BuildEnvironment(
+            self.path, self.interpreter, self.settings, self.reporter, self.source, place=self.place
+        )
         static, wanted = self.installed, (*self.installed, *missing)
         if not _find_reusable(other, wanted):
             other.installed = ()
@@ -208,6 +224,8 @@ def _open(environment: BuildEnvironment, requires: Sequence[str]) -> None:
         environment.save()
     except BaseException:
         # In tox's lasting environment, failed ones would take all the names that there are.
+        import shutil
+
         for folder in (environment.path, environment.place):
             shutil.rmtree(str(folder), ignore_errors=True)
         raise

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import BuildEnvironmentError
 from ..processes import run_quiet, run_visible
@@ -99,8 +97,7 @@ _TIMEOUT = 3600.0
 """Seconds an installer may take; a build dependency without a wheel is compiled in that time."""
 
 
-@dataclass(frozen=True)
-class Installer:
+class Installer(NamedTuple):
     """Installs requirements into one build environment."""
 
     interpreter: Interpreter
@@ -186,7 +183,7 @@ def find_uv(settings: Settings) -> str:
     if settings.installer == "pip":
         return ""
     if settings.installer == "uv":
-        found = os.environ.get("UV") or shutil.which("uv") or _own_uv()
+        found = os.environ.get("UV") or _on_path("uv") or _own_uv()
         if not found:
             raise BuildEnvironmentError("the installer uv was asked for, and no uv is on PATH")
         return found
@@ -212,7 +209,13 @@ def _uv_of_frontend() -> str:
         program = b""
     # build takes the uv that is installed with it before the one on PATH.
     beside = Path(os.fsdecode(program)).with_name("uv") if b"/" in program else None
-    return str(beside) if beside and os.access(str(beside), os.X_OK) else shutil.which("uv") or ""
+    return str(beside) if beside and os.access(str(beside), os.X_OK) else _on_path("uv")
+
+
+def _on_path(program: str) -> str:
+    import shutil
+
+    return shutil.which(program) or ""
 
 
 def _own_uv() -> str:

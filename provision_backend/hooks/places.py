@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import List, Optional
@@ -67,6 +66,7 @@ def places(shared: Optional[Path], key: str) -> List[Path]:
 @functools.lru_cache(maxsize=None)  # A frontend may call many hooks in one process.
 def _private_folder() -> Path:
     import atexit
+    import shutil
     import tempfile
 
     folder = tempfile.mkdtemp(prefix="provision-backend-")

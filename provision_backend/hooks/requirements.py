@@ -115,12 +115,15 @@ def _declared() -> List[str]:
 
 def _of_extra(declared: Iterable[str], extra: str) -> Iterator[str]:
     for text in declared:
+        body, semicolon, marker = text.partition(";")
         # A requirement without the extra is a static one: its marker is true with no extra at all.
-        static, wanted = (_Simple.parse(text, _environment(_VERSION, name)) for name in ("", extra))
-        if static is None or wanted is None:
+        if not semicolon or evaluate_marker(marker, _environment(_VERSION)):
+            continue
+        wanted = evaluate_marker(marker, _environment(_VERSION, extra))
+        if wanted is None:
             yield from _of_extra_by_packaging(text, extra)
-        elif wanted.applies and not static.applies:
-            yield text.partition(";")[0].strip()
+        elif wanted:
+            yield body.strip()
 
 
 def _of_extra_by_packaging(text: str, extra: str) -> Iterator[str]:

@@ -9,9 +9,8 @@ Source: System V psABI for x86-64, "Micro-Architecture Levels"; Linux ``Document
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, FrozenSet, List, Optional, Set
+from typing import Dict, FrozenSet, List, NamedTuple, Optional, Set
 
 from ..errors import HostError
 from .rootfs import open_regular_file
@@ -31,8 +30,7 @@ _LEVEL_FLAGS: Dict[int, FrozenSet[str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Cpu:
+class Cpu(NamedTuple):
     """What all processors of the machine have in common."""
 
     flags: FrozenSet[str]

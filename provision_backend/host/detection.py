@@ -20,7 +20,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import List, Optional, Tuple
 
@@ -123,7 +122,7 @@ class _Detection:
         return self._conclude(self._decide_by_loaders())
 
     def _conclude(self, platform: Platform) -> Platform:
-        return replace(platform, evidence=tuple(self._evidence))
+        return platform._replace(evidence=tuple(self._evidence))
 
     def _ask(self, path: str) -> Optional[Platform]:
         """Take an executable's answer; None where it has none."""
@@ -136,7 +135,7 @@ class _Detection:
         if elf is None or loader is None or libc is None:
             return None
         self._asked = path
-        return self._judge(replace(_platform_of(elf, libc, loader), notes=(f"decided by {path!r}",)), elf)
+        return self._judge(_platform_of(elf, libc, loader)._replace(notes=(f"decided by {path!r}",)), elf)
 
     def _read_executable(self, path: str) -> Tuple[Optional[ElfFile], Optional[str], str]:
         try:
@@ -169,7 +168,7 @@ class _Detection:
             return self._complete(platform, own, elf)
         canonical = self._inspect(target.loader)
         note = f"executables for {platform.triple} use the loader {target.loader!r}, not {platform.loader!r}"
-        platform = replace(platform, notes=(*platform.notes, note))
+        platform = platform._replace(notes=(*platform.notes, note))
         if not _works(canonical, platform.libc):
             return self._with_problem(self._complete(platform, own, elf), canonical)
         # The libc of archives is the one that belongs to their loader, such as Debian's under an interpreter from Nix.
@@ -190,7 +189,7 @@ class _Detection:
             self._evidence += evidence
         if version is None and self._root.is_running_system:
             version = self._ask_the_system(platform, loader)
-        return replace(platform, libc_version=version)
+        return platform._replace(libc_version=version)
 
     def _ask_the_system(self, platform: Platform, loader: LoaderFile) -> Optional[Version]:
         if platform.libc == "musl" and loader.resolved:
@@ -205,7 +204,7 @@ class _Detection:
 
     def _with_problem(self, platform: Platform, loader: LoaderFile) -> Platform:
         problem = f"its loader {loader.path!r} {loader.evidence.finding}"
-        return replace(platform, problem=problem, hint=_HINTS.get(loader.kind, _HINTS["missing"]))
+        return platform._replace(problem=problem, hint=_HINTS.get(loader.kind, _HINTS["missing"]))
 
     def _decide_by_loaders(self) -> Platform:
         """Take the first loader that is what its name says; the libc of the distribution first, then glibc."""

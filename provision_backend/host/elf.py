@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import functools
 import io
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Tuple, Union
+from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 from ..errors import HostError, MissingDependencyError
 from .rootfs import open_regular_file
@@ -32,8 +31,7 @@ _MAX_STRING = 4096
 _VER_FLG_BASE = 1
 
 
-@dataclass(frozen=True)
-class ElfFile:
+class ElfFile(NamedTuple):
     """What one ELF file says about itself."""
 
     bits: int
@@ -91,8 +89,7 @@ class _MalformedError(Exception):
     """The file is not what it claims to be; the text says where."""
 
 
-@dataclass(frozen=True)
-class _Segment:
+class _Segment(NamedTuple):
     type: Union[str, int]
     offset: int
     address: int

@@ -6,13 +6,12 @@ A module of its own, since a warm cache needs it and none of what reads other ro
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["FileIdentity"]
 
 
-@dataclass(frozen=True)
-class FileIdentity:
+class FileIdentity(NamedTuple):
     """What tells one state of a file from another without reading it."""
 
     size: int

@@ -11,8 +11,7 @@ Source: glibc ``Versions`` files and ``csu/version.c``; musl ``ldso/dynlink.c`` 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import BinaryIO, Iterator, List, Match, Optional, Pattern, Set, Tuple
+from typing import BinaryIO, Iterator, List, Match, NamedTuple, Optional, Pattern, Set, Tuple
 
 from ..errors import HostError
 from .elf import ElfFile, read_elf
@@ -40,8 +39,7 @@ _STUB_MARK = re.compile(rb"NixOS cannot run dynamically linked")
 _MUSL_VERSION = re.compile(rb"(?<![0-9._])([01])\.(\d{1,2})\.(\d{1,3})(?:-git-\d+-g[0-9a-f]+)?\0")
 
 
-@dataclass(frozen=True)
-class LoaderFile:
+class LoaderFile(NamedTuple):
     """What the file is that a loader's path leads to."""
 
     kind: str

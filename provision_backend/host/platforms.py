@@ -6,8 +6,7 @@ What goes in: a target triple that somebody wrote, or the facts that host.py fou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import UsageError
 from .identity import FileIdentity
@@ -19,8 +18,7 @@ __all__ = ["Evidence", "Platform", "format_version", "platform_from_triple"]
 _LEVEL_TRIPLES = ("x86_64-unknown-linux-gnu", "x86_64-unknown-linux-musl")
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(NamedTuple):
     """One fact that a platform was concluded from."""
 
     path: str
@@ -44,8 +42,7 @@ class Evidence:
         return cls(facts["path"], facts["finding"], identity)
 
 
-@dataclass(frozen=True)
-class Platform:
+class Platform(NamedTuple):
     """An architecture with a libc: what an interpreter must be built for to run on the host."""
 
     architecture: str

@@ -15,9 +15,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Dict, Iterator, List, Optional
+from typing import BinaryIO, Dict, Iterator, List, NamedTuple, Optional
 
 from ..errors import HostError
 from .identity import FileIdentity
@@ -48,8 +47,7 @@ _FILE_FLAGS = (
 )
 
 
-@dataclass(frozen=True)
-class Located:
+class Located(NamedTuple):
     """A path after all links were followed."""
 
     path: str
@@ -59,8 +57,7 @@ class Located:
     identity: FileIdentity
 
 
-@dataclass(frozen=True)
-class _Leaf:
+class _Leaf(NamedTuple):
     directory: int
     name: str
     path: str

@@ -10,8 +10,7 @@ supplements to the gABI for the meaning of ``e_flags``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, NamedTuple, Optional, Tuple
 
 if TYPE_CHECKING:
     from .elf import ElfFile
@@ -28,8 +27,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """One row of the table: what a triple stands for and where its executables look for their loader."""
 
     architecture: str
