@@ -35,6 +35,7 @@ def build_wheel(
 
     Source: PEP 517, Build backend interface.
     """
+    _enter()
     from .hooks import calls
 
     file_name: str = calls.build("build_wheel", wheel_directory, config_settings, metadata_directory)
@@ -46,6 +47,7 @@ def build_sdist(sdist_directory: str, config_settings: Settings = None) -> str:
 
     Source: PEP 517, Build backend interface.
     """
+    _enter()
     from .hooks import calls
 
     file_name: str = calls.build("build_sdist", sdist_directory, config_settings)
@@ -57,6 +59,7 @@ def get_requires_for_build_wheel(config_settings: Settings = None) -> List[str]:
 
     Source: PEP 517, Build backend interface.
     """
+    _enter()
     from .hooks import calls
 
     return calls.get_requires("get_requires_for_build_wheel", config_settings)
@@ -67,18 +70,27 @@ def get_requires_for_build_sdist(config_settings: Settings = None) -> List[str]:
 
     Source: PEP 517, Build backend interface.
     """
+    _enter()
     from .hooks import calls
 
     return calls.get_requires("get_requires_for_build_sdist", config_settings)
 
 
+def _enter() -> None:
+    from . import kept
+
+    kept.use_copy()
+
+
 def __getattr__(name: str) -> Any:
     # Frontends, inspect and pytest probe for other names too; the answer to those must cost nothing.
     if name in _OPTIONAL:
+        _enter()
         from .hooks import optional
 
         return optional.find_hook(name)
     if name == "UnsupportedOperation":
+        _enter()
         from .hooks import optional
 
         return optional.unsupported_operation()

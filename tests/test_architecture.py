@@ -19,6 +19,7 @@ PACKAGE = ROOT / "provision_backend"
 # where there are subpackages.
 ORDER: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
     ("the tree of errors", ("errors",)),
+    ("what is imported first", ("kept",)),
     ("talk to people, run programs", ("terminal", "report", "lifetime", "processes")),
     ("what a builder writes", ("settings", "specifiers", "markers", "request")),
     ("which archives there are", ("catalog", "catalog.archive", "catalog.selection")),
@@ -34,7 +35,7 @@ ORDER: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
     ("directory to usable tree", ("finalize", "finalize.sysconfig_data", "finalize.smoke", "finalize.tree")),
     ("that builds start quickly with", ("finalize.compiled",)),
     ("parts of a cache", ("cache", "cache.notes", "cache.durable", "cache.trust", "cache.locks", "cache.folders")),
-    ("environments in a cache", ("cache.environments",)),
+    ("environments and copies of us in a cache", ("cache.environments", "cache.code")),
     ("an interpreter in a cache", ("cache.entries", "cache.manifest", "cache.usage")),
     ("the cache", ("cache.store", "cache.upkeep", "cache.remembered", "cache.catalogs")),
     ("a wanted interpreter made available", ("assemble", "provision")),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Iterator, List
 
 from ..errors import CacheError
+from ..kept import default_cache_root
 from .locks import owner_is_gone, owner_name
 
 __all__ = [
@@ -46,14 +47,10 @@ def default_cache_dir() -> Path:
     """
     if sys.platform in ("darwin", "win32"):
         return _platformdirs_cache_dir()
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification has relative paths ignored.
-    if not os.path.isabs(base):
-        home = os.path.expanduser("~")
-        if not os.path.isabs(home):
-            raise CacheError("there is no home directory to keep a cache in", hint="set PROVISION_BACKEND_CACHE_DIR")
-        base = os.path.join(home, ".cache")
-    return Path(base, "provision-backend")
+    root = default_cache_root()
+    if not root:
+        raise CacheError("there is no home directory to keep a cache in", hint="set PROVISION_BACKEND_CACHE_DIR")
+    return Path(root)
 
 
 def _platformdirs_cache_dir() -> Path:

@@ -17,6 +17,7 @@ from typing import Callable, Dict, Iterable, Iterator, List, Optional
 
 from ..errors import CacheError, LockTimeoutError
 from ..report import Reporter
+from .code import sweep_copies
 from .entries import is_condemned, key_of, read_entry, read_marker
 from .environments import sweep_environments
 from .folders import list_names, open_staging, remove_path, sweep_staging, unwritable
@@ -156,6 +157,8 @@ def clean_cache(cache: Cache, *, force: bool = False) -> Swept:
     removal = _Removal(cache, recent=0, force=force)
     removal.remove([entry for entry in list_entries(cache) if not entry.shared])
     removal.swept.leftovers += _sweep_downloads(cache.root, 0) + sweep_environments(cache.root, age=0)
+    if hasattr(os, "geteuid"):
+        removal.swept.leftovers += sweep_copies(cache.root / "code" / str(os.geteuid()))
     for folder in ("platforms", "catalogs", "damaged", "used"):
         for name in list_names(cache.root / folder):
             if folder != "used" or not os.path.lexists(cache.root / "interpreters" / name):

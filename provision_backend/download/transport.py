@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Iterator, Mapping, Optional, Tuple, Type
 from urllib.parse import urljoin, urlsplit
 
+from ..kept import installed_folder
 from .attempts import SourceError, read_retry_after
 from .connection import Answer, Connector, ConnectTimeoutError, ProxyRefusedError
 from .credentials import Credentials, Netrc, strip_userinfo
@@ -165,9 +166,8 @@ def _user_agent() -> str:
 
 def _own_version() -> str:
     # importlib.metadata would know, and takes longer to import than a request in a local network.
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     with contextlib.suppress(OSError):
-        for name in os.listdir(os.path.dirname(package)):
+        for name in os.listdir(os.path.dirname(installed_folder())):
             if name.startswith("provision_backend-") and name.endswith(".dist-info"):
                 return name[len("provision_backend-") : -len(".dist-info")]
     return "0"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import BuildEnvironmentError
+from ..kept import installed_folder
 from ..processes import run_quiet, run_visible
 from ..report import Reporter
 from ..settings import Settings
@@ -200,7 +201,7 @@ def _uv_of_frontend() -> str:
     """
     if disposable_folder() is None:
         return ""
-    records = Path(__file__).absolute().parents[2].glob("provision_backend-*.dist-info/INSTALLER")
+    records = Path(installed_folder()).parent.glob("provision_backend-*.dist-info/INSTALLER")
     if not any(record.read_text(encoding="utf-8").strip() == "uv" for record in records):
         return ""
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from ..errors import BuildEnvironmentError
+from ..kept import installed_folder
 
 __all__ = ["claim", "disposable_folder", "frontend_folder", "frontend_run", "places"]
 
@@ -42,7 +43,7 @@ def disposable_folder() -> Optional[Path]:
     pip installs us below ``pip-build-env-*``; build makes ``build-env-*``; uv works in its cache's ``builds-v0``; tox
     has a lasting ``.pkg`` environment, for which the key takes care of changed requirements.
     """
-    for parent in Path(__file__).absolute().parents:
+    for parent in Path(installed_folder()).parents:
         if parent.name.startswith("pip-build-env-"):
             return parent / ".provision-backend"
     if sys.prefix == sys.base_prefix:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Tuple
 
+from ..cache.code import keep_copy
 from ..errors import BackendError, BuildEnvironmentError, MissingDependencyError, ProvisionError
 from ..interpreter import Interpreter, inspect_interpreter
 from ..provision import provision, set_aside_damaged
@@ -41,6 +42,7 @@ def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
     interpreter, environment = _open(build)
     build.reporter.detail(f"{hook} of {build.project.build_backend} under {interpreter.executable}")
     result = _call(build, environment, hook, arguments)
+    keep_copy()
     wheel, editable = _made_wheel(hook, Path(arguments[0]), result), hook.endswith("_editable")
     if wheel and build.plan.provision:
         _check_wheel(build, interpreter, wheel, editable=editable)
