@@ -80,9 +80,10 @@ def interpreter() -> Interpreter:
     return inspect_interpreter(another_interpreter().path)
 
 
-@pytest.fixture
-def pip(tmp_path: Path, interpreter: Interpreter, wheels: Path) -> Place:
-    place = Place(tmp_path, interpreter, wheels)
+@pytest.fixture(params=["system", "managed"])
+def pip(tmp_path: Path, interpreter: Interpreter, wheels: Path, request: pytest.FixtureRequest) -> Place:
+    """The pip of an interpreter of the machine, and as it is started where we have provisioned it."""
+    place = Place(tmp_path, interpreter._replace(source=request.param), wheels)
     place.environ = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
     return place
 
@@ -390,3 +391,22 @@ def test_no_variable_is_both_set_and_dropped_but_what_overrides_a_file() -> None
         "PIP_REQUIREMENT",
     }
     assert os.path.exists(installers._PIP_SET["PIP_CONSTRAINT"])
+
+
+def test_pip_is_started_once_where_its_place_is_known(interpreter: Interpreter, tmp_path: Path) -> None:
+    """The interpreter's pip goes through its option, unless we have provisioned it and its runner is there."""
+    environ: Dict[str, str] = {}
+    commands = {}
+    for source in ("system", "managed"):
+        installer = Installer(interpreter._replace(source=source), "/env/bin/python", Settings(), Reporter())
+        commands[source], variables = installer._command(environ)
+        # With the option it would have pip ignore it, and install into the interpreter itself.
+        assert ("_PIP_RUNNING_IN_SUBPROCESS" in variables) == (source == "managed")
+    executable = Path(interpreter.executable)
+    absent = interpreter._replace(source="managed", executable=str(tmp_path / "bin" / executable.name))
+    commands["absent"] = Installer(absent, "/env/bin/python", Settings(), Reporter())._command(environ)[0]
+    runner = executable.parent.parent / "lib" / executable.name / "site-packages" / "pip" / "__pip-runner__.py"
+
+    assert commands["system"][:6] == [str(executable), "-I", "-m", "pip", "--python", "/env/bin/python"]
+    assert commands["managed"][:4] == ["/env/bin/python", "-I", str(runner), "install"]
+    assert commands["absent"][1:6] == ["-I", "-m", "pip", "--python", "/env/bin/python"]

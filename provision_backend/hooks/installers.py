@@ -145,12 +145,25 @@ class Installer(NamedTuple):
             return command + _constraints(environ.get("UV_BUILD_CONSTRAINT")), cleaned
         cleaned = {name: value for name, value in environ.items() if name not in _PIP_DROPPED}
         cleaned.update(_PIP_SET)
-        command = [self.python, "-I", "-m", "pip"]
-        if supports_python_option(self.interpreter.pip):
-            command = [self.interpreter.executable, "-I", "-m", "pip", "--python", self.python]
+        command = self._pip()
+        if "--python" not in command:
+            # It stays in the environment that it is started in, whatever a configuration file says of "python".
+            cleaned["_PIP_RUNNING_IN_SUBPROCESS"] = "1"
         # What a hook imports is compiled then; compiling all of setuptools takes longer than installing it.
         command += ["install", "--quiet", "--no-user", "--no-compile", "--target", ""]
         return command + _constraints(environ.get("PIP_BUILD_CONSTRAINT")), cleaned
+
+    def _pip(self) -> List[str]:
+        """Return how the interpreter's pip is started so that it installs into the environment."""
+        if not supports_python_option(self.interpreter.pip):
+            return [self.python, "-I", "-m", "pip"]
+        base = Path(self.interpreter.executable)
+        runner = base.parent.parent / "lib" / base.name / "site-packages" / "pip" / "__pip-runner__.py"
+        if self.interpreter.source == "managed" and runner.exists():
+            # What --python does after pip has been imported once to get there, which takes a quarter of a second
+            # (pip, _internal/cli/main_parser.py).
+            return [self.python, "-I", str(runner)]
+        return [self.interpreter.executable, "-I", "-m", "pip", "--python", self.python]
 
     def _run(self, command: List[str], environ: Mapping[str, str], cwd: str) -> Tuple[int, str]:
         if self.reporter.verbosity:
