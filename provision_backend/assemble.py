@@ -38,6 +38,7 @@ def tree_maker(
         `InterpreterError`, `HostError` or `MissingDependencyError`.
     """
     from .download.fetch import DownloadOptions, stream_archive
+    from .host.compatibility import require_reader
     from .unpack.pipeline import Unpacking
 
     options = DownloadOptions(
@@ -52,6 +53,7 @@ def tree_maker(
         with Unpacking(staging, archive.filename, meanwhile=_import_the_rest()) as unpacking:
             whole = False
             try:
+                require_reader(platform)  # What is missing is told before the download, not after it.
                 stream_archive(archive, download, unpacking, options=options, reporter=reporter)
                 whole = True
                 return make(unpacking.finish(), final)

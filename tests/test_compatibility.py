@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from support.roots import make_root
 
-from provision_backend.errors import HostError, InterpreterError, UsageError
-from provision_backend.host.compatibility import check_archive_runs, check_tree
+from provision_backend.errors import HostError, InterpreterError, MissingDependencyError, UsageError
+from provision_backend.host.compatibility import check_archive_runs, check_tree, require_reader
 from provision_backend.host.detection import detect_platform
 from provision_backend.host.platforms import Platform, platform_from_triple
 
@@ -238,6 +238,16 @@ def test_a_tree_without_an_elf_executable_is_refused(tmp_path: Path) -> None:
 def test_hosts_without_elf_files_are_not_checked(tmp_path: Path) -> None:
     """There is nothing that could be read; the smoke run decides."""
     check_tree(tmp_path / "none", platform_from_triple("aarch64-apple-darwin"))
+
+
+def test_what_reads_a_tree_is_asked_for_where_there_are_elf_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host whose trees are not read does without pyelftools."""
+    require_reader(GNU)
+    monkeypatch.setitem(sys.modules, "elftools", None)
+
+    require_reader(platform_from_triple("aarch64-apple-darwin"))
+    with pytest.raises(MissingDependencyError, match="'pyelftools' is needed to read the executables of this host"):
+        require_reader(GNU)
 
 
 def test_the_running_interpreter_is_a_tree_for_this_host() -> None:

@@ -98,6 +98,19 @@ class TestProvision:
 
         assert [path for path in (tmp_path / "cache" / "downloads").rglob("*") if path.is_file()] == []
 
+    def test_without_pyelftools_nothing_is_fetched(
+        self, mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The package is needed only when all is unpacked, and told before anything is asked for or left behind."""
+        monkeypatch.setitem(sys.modules, "elftools", None)
+        with ArchiveServer(root=mirror) as server:
+            settings = local(mirror, tmp_path / "cache", mirror=(server.url,), target=listed(mirror)[3])
+            with pytest.raises(MissingDependencyError, match="the package 'pyelftools' is needed to read the exec"):
+                provision(ANY, settings, QUIET)
+
+        assert server.requests == []
+        assert [list((tmp_path / "cache" / name).iterdir()) for name in ("staging", "downloads")] == [[], []]
+
     def test_a_missing_package_is_no_answer_for_find(self, warm: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where the host cannot be told without pyelftools, the frontend has to install it first."""
 

@@ -15,12 +15,12 @@ from typing import Dict, Iterator, List, Optional, Tuple
 
 from ..errors import HostError, InterpreterError
 from .cpu import CPUINFO, missing_for_armv7, missing_for_level, read_cpu
-from .elf import ElfFile, read_elf
+from .elf import ElfFile, read_elf, require_pyelftools
 from .loaders import Version, libc_of_loader
 from .platforms import Platform, format_version, platform_from_triple
 from .targets import architecture_of, split_level, triple_of
 
-__all__ = ["check_archive_runs", "check_tree", "minimum_libc_version"]
+__all__ = ["check_archive_runs", "check_tree", "minimum_libc_version", "require_reader"]
 
 _GLIBC_FLOOR: Version = (2, 17)
 _GLIBC_FLOORS: Dict[str, Version] = {
@@ -116,6 +116,16 @@ def _check_armv7(archive_triple: str, hard_float: bool, cpuinfo: Path) -> None:
             f"this CPU does not run {archive_triple}: it lacks {', '.join(missing)}",
             hint="set preference = only-system and install an interpreter of the system",
         )
+
+
+def require_reader(platform: Platform) -> None:
+    """Make sure that `check_tree` will be able to read what it is given.
+
+    Raises:
+        MissingDependencyError: pyelftools is not installed.
+    """
+    if platform.libc != "none":
+        require_pyelftools()
 
 
 def check_tree(python_executable: Path, platform: Platform) -> None:

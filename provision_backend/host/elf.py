@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Tu
 from ..errors import HostError, MissingDependencyError
 from .rootfs import open_regular_file
 
-__all__ = ["ElfFile", "read_elf"]
+__all__ = ["ElfFile", "read_elf", "require_pyelftools"]
 
 # Generous multiples of what the largest real executables need (a browser: 15 program headers, 60 dynamic entries).
 _MAX_SEGMENTS = 256
@@ -83,6 +83,18 @@ def read_elf(file: Union[BinaryIO, Path]) -> ElfFile:
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or str(exc)
         raise HostError(f"cannot read {name!r}: {reason.lower()}") from exc
+
+
+def require_pyelftools() -> None:
+    """Raise at once what `read_elf` would raise later; nothing that takes time is imported.
+
+    Raises:
+        MissingDependencyError: pyelftools is not installed.
+    """
+    try:
+        import elftools  # noqa: F401
+    except ImportError as exc:
+        raise MissingDependencyError("pyelftools", "read the executables of this host") from exc
 
 
 class _MalformedError(Exception):
@@ -274,10 +286,9 @@ class _Reader:
 @functools.lru_cache(maxsize=16)
 def _structs(byte_order: str, bits: int, machine: Union[str, int, None] = None) -> Any:
     """Make pyelftools' decoders; the kinds of segments and of dynamic entries depend on the machine."""
-    try:
-        from elftools.elf.structs import ELFStructs
-    except ImportError as exc:
-        raise MissingDependencyError("pyelftools", "read the executables of this host") from exc
+    require_pyelftools()
+    from elftools.elf.structs import ELFStructs
+
     structs = ELFStructs(little_endian=byte_order == "little", elfclass=bits)
     structs.create_basic_structs()
     # pyelftools calls a machine that it has no name for by its number, whatever its type hints say.
