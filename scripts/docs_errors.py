@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 from packaging.specifiers import SpecifierSet  # noqa: E402
 
 from provision_backend import errors  # noqa: E402
+from provision_backend.assemble import tree_maker  # noqa: E402
 from provision_backend.cache.catalogs import fetch_catalog  # noqa: E402
 from provision_backend.cache.locks import key_lock  # noqa: E402
 from provision_backend.cache.store import Cache  # noqa: E402
@@ -35,6 +36,7 @@ from provision_backend.hooks.current import CurrentEnvironment  # noqa: E402
 from provision_backend.hooks.forward import call_hook  # noqa: E402
 from provision_backend.hooks.installers import find_uv  # noqa: E402
 from provision_backend.host.detection import detect_platform  # noqa: E402
+from provision_backend.host.platforms import platform_from_triple  # noqa: E402
 from provision_backend.interpreter import inspect_interpreter  # noqa: E402
 from provision_backend.pack.packing import pack_interpreter  # noqa: E402
 from provision_backend.project import read_project  # noqa: E402
@@ -129,14 +131,18 @@ def _start(folder: Path) -> None:
 
 
 def _without(folder: Path) -> None:
-    saved = sys.modules.get("filelock")
-    sys.modules["filelock"] = None  # type: ignore[assignment]
+    """Begin with an interpreter where pyelftools cannot be imported."""
+    archive = parse_catalog(_LINE, source="SHA256SUMS")[0]
+    platform = platform_from_triple(archive.triple)
+    build = tree_maker(archive, platform, Settings(offline=True), _quiet())
+    saved = sys.modules.get("elftools")
+    sys.modules["elftools"] = None  # type: ignore[assignment]
     try:
-        _wait(folder)
+        build(folder, folder / _ARCHIVE, folder / "python")
     finally:
-        del sys.modules["filelock"]
+        del sys.modules["elftools"]
         if saved is not None:
-            sys.modules["filelock"] = saved
+            sys.modules["elftools"] = saved
 
 
 def _without_uv(folder: Path) -> None:

@@ -167,7 +167,7 @@ def test_nothing_is_written_and_nothing_asked(project: Path, tmp_path: Path, mon
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     code = (
         "import sys; from support.mirrors import run_key; print(run_key().lines[0]);"
-        "assert not {'httpx', 'filelock', 'ssl'} & set(sys.modules)"
+        "assert not {'http.client', 'ssl'} & set(sys.modules)"
     )
 
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True)

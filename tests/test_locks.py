@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from typing import Any, Callable, Iterator, List
 import pytest
 
 from provision_backend.cache.locks import key_lock, owner_is_gone, owner_name
-from provision_backend.errors import LockTimeoutError
+from provision_backend.errors import CacheError, LockTimeoutError
 from provision_backend.report import Reporter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -150,6 +151,57 @@ def test_a_holder_that_is_killed_frees_the_lock(tmp_path: Path, hold: Hold) -> N
         assert held
 
 
+def test_a_process_excludes_itself(tmp_path: Path) -> None:
+    """Two threads of a process would make the same interpreter at once as two processes would."""
+    with key_lock(tmp_path, "key", timeout=0, reporter=Reporter(io.StringIO())), pytest.raises(
+        LockTimeoutError
+    ), key_lock(tmp_path, "key", timeout=0, reporter=Reporter(io.StringIO())):
+        pass
+
+
+CHILD = """
+import os, subprocess, sys
+from pathlib import Path
+from provision_backend.cache.locks import key_lock
+from provision_backend.report import Reporter
+with key_lock(Path(sys.argv[1]), "key", timeout=0, reporter=Reporter()):
+    if sys.argv[2] == "program":
+        child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, close_fds=False).pid
+        print(child, flush=True)
+        sys.stdin.read()
+    child = os.fork()
+    if not child:
+        os.close(1)
+        sys.stdin.read()
+        os._exit(0)
+print(child, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("kind", ["program", "fork"])
+def test_a_child_does_not_keep_the_lock(tmp_path: Path, kind: str) -> None:
+    """A program that outlives a killed holder has nothing of it, nor has a fork when the holder gives the lock back."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(tmp_path), kind],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert holder.stdout is not None
+    child = int(holder.stdout.readline())
+    try:
+        if kind == "program":
+            holder.kill()
+            holder.wait()
+        os.kill(child, 0)
+        with key_lock(tmp_path, "key", timeout=0, reporter=Reporter(io.StringIO())) as held:
+            assert held
+    finally:
+        os.kill(child, signal.SIGKILL)
+        holder.communicate()
+
+
 def test_an_error_inside_gives_the_lock_back(tmp_path: Path) -> None:
     """The next process need not wait for this one to end."""
     with pytest.raises(ZeroDivisionError), key_lock(tmp_path, "key", timeout=0, reporter=Reporter(io.StringIO())):
@@ -174,14 +226,81 @@ def test_the_file_is_for_whoever_may_write_the_folder(tmp_path: Path, folder_mod
     assert oct(file_mode) == oct((folder / "key.lock").stat().st_mode & 0o777)
 
 
+@pytest.mark.parametrize("there", [True, False], ids=["to a file", "to nothing"])
+def test_a_link_is_done_without(tmp_path: Path, there: bool) -> None:
+    """Where others may write, one can lead to a file of ours, which is neither made nor opened up to them."""
+    tmp_path.chmod(0o777)
+    target = tmp_path / "target"
+    if there:
+        target.touch(mode=0o600)
+    (tmp_path / "key.lock").symlink_to(target)
+    said = io.StringIO()
+    with key_lock(tmp_path, "key", timeout=30, reporter=Reporter(said, verbosity=1)) as held:
+        assert held is False
+
+    assert said.getvalue().startswith(f"provision-backend: no lock is to be had on {tmp_path}/key.lock (")
+    assert target.exists() is there
+    assert not there or target.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_name_of_a_file_does_not_open_it_up(tmp_path: Path) -> None:
+    """It serves as a lock, with what is in it and with the mode that it had."""
+    tmp_path.chmod(0o777)
+    file = tmp_path / "file"
+    file.write_text("mine")
+    file.chmod(0o600)
+    os.link(str(file), str(tmp_path / "key.lock"))
+    with key_lock(tmp_path, "key", timeout=0, reporter=Reporter(io.StringIO())) as held:
+        assert held
+
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("mine", 0o600)
+
+
+def test_the_file_of_another_user_keeps_its_mode(tmp_path: Path) -> None:
+    """Root may open it, and whom it is for is up to its owner."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a file that belongs to another user")
+    tmp_path.chmod(0o777)
+    file = tmp_path / "key.lock"
+    file.touch(mode=0o600)
+    os.chown(str(file), 65534, 65534)
+    with key_lock(tmp_path, "key", timeout=0, reporter=Reporter(io.StringIO())) as held:
+        assert held
+
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_simulated_a_file_that_is_there_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux refuses to make another user's file in a sticky folder, if it is told to protect regular files."""
+    (tmp_path / "key.lock").touch()
+    really_open = os.open
+
+    def protected(path: Path, flags: int, mode: int = 0o777) -> int:
+        if path == tmp_path / "key.lock" and flags & os.O_CREAT:
+            raise PermissionError(errno.EACCES, "simulated")
+        return really_open(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", protected)
+    with key_lock(tmp_path, "key", timeout=0, reporter=Reporter(io.StringIO())) as held:
+        assert held
+
+
+@pytest.mark.parametrize("what", ["a folder", "no folder to be in"])
+def test_a_file_that_cannot_be_made_is_an_error(tmp_path: Path, what: str) -> None:
+    """To go on without a lock would end in the same trouble, said less clearly."""
+    folder = tmp_path / "locks"
+    if what == "a folder":
+        (folder / "key.lock").mkdir(parents=True)
+    with pytest.raises(CacheError) as caught, key_lock(folder, "key", timeout=0, reporter=Reporter(io.StringIO())):
+        pass
+
+    reason = os.strerror(errno.EISDIR if what == "a folder" else errno.ENOENT)
+    assert str(caught.value) == f"the lock {folder}/key.lock cannot be had: {reason}"
+
+
 AS_NOBODY = """
 import os, sys, tempfile, socket, json
 from pathlib import Path
-import filelock, filelock._unix
-try:
-    import filelock._soft
-except ImportError:
-    pass
 from provision_backend.cache.locks import key_lock
 from provision_backend.report import Reporter
 folder = Path(sys.argv[1])

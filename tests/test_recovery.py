@@ -138,12 +138,12 @@ def test_a_build_without_our_packages_says_to_build_again(project: Path, publish
     shutil.copytree(str(published), str(cache), symlinks=True)
     entry = next((cache / "interpreters").iterdir())
     program(entry).write_text("#!/bin/false\n")
-    done = build(project, environment(cache, mirror), before="import sys; sys.modules['filelock'] = None")
+    done = build(project, environment(cache, mirror), before="import sys; sys.modules['elftools'] = None")
 
     assert done.returncode == 1
     assert done.stderr.endswith(
         f"provision-backend: the build environment could not be made of the damaged {program(entry)}\n"
-        "  build again, and a new one is provisioned; this build has no package 'filelock' for that\n"
+        "  build again, and a new one is provisioned; this build has no package 'pyelftools' for that\n"
     ), done.stderr
     assert build(project, environment(cache, mirror)).returncode == 0
 

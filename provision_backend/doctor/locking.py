@@ -24,7 +24,7 @@ def check_lock(context: Context) -> Iterator[Finding]:
     try:
         import fcntl
     except ImportError:
-        yield ok("this system has no flock; filelock uses its own")
+        yield ok("this system has no flock; a byte of the lock file is locked instead")
         return
     folder = existing(context.cache().root / "locks")
     try:

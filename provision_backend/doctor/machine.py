@@ -17,7 +17,7 @@ from .folders import describe, free_bytes, is_noexec, try_writing
 
 __all__ = ["check_clock", "check_host", "check_packages", "check_python", "check_temporary"]
 
-_MODULES = (("pyelftools", "elftools"), ("filelock", "filelock"), ("certifi", "certifi"))
+_MODULES = (("pyelftools", "elftools"), ("certifi", "certifi"))
 _ROOM = 200_000_000  # bytes; a build environment with its packages, and what is compiled in it
 
 

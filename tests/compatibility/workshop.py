@@ -30,7 +30,7 @@ EPOCH = "1700000000"
 
 # What any host installs to run a frontend and to build; and what builds under an interpreter that satisfies install.
 _FOR_HOSTS = (
-    *("pip", "build", "pyproject-api", "packaging", "pyproject-hooks", "tomli", "pyelftools", "filelock", "certifi"),
+    *("pip", "build", "pyproject-api", "packaging", "pyproject-hooks", "tomli", "pyelftools", "certifi"),
     *("platformdirs", "setuptools", "wheel", "flit_core"),
 )
 _FOR_BUILDS = (

