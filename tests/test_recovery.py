@@ -97,8 +97,8 @@ DAMAGES: Dict[str, Tuple[Callable[[Path], object], str]] = {
         lambda entry: shutil.rmtree(next(entry.glob("lib/python3.*/encodings"))),
         "missing: lib/",
     ),
-    "a module of venv is damaged": (
-        lambda entry: next(entry.glob("lib/python3.*/venv/__init__.py")).write_text("garbage("),
+    "a module of each hook is damaged": (
+        lambda entry: next(entry.glob("lib/python3.*/json/decoder.py")).write_text("garbage("),
         "changed: lib/",
     ),
 }
@@ -142,7 +142,7 @@ def test_a_build_without_our_packages_says_to_build_again(project: Path, publish
 
     assert done.returncode == 1
     assert done.stderr.endswith(
-        f"provision-backend: the build environment could not be made of the damaged {program(entry)}\n"
+        f"provision-backend: the project could not be built with the damaged {program(entry)}\n"
         "  build again, and a new one is provisioned; this build has no package 'pyelftools' for that\n"
     ), done.stderr
     assert build(project, environment(cache, mirror)).returncode == 0
@@ -158,3 +158,14 @@ def test_an_interpreter_that_is_what_it_was_is_not_replaced(project: Path, publi
     assert "could not install the real backend's requirements" in done.stderr
     assert "damaged" not in done.stderr
     assert len(os.listdir(published / "interpreters")) == 1
+
+
+def test_a_hook_that_fails_is_not_run_again(project: Path, published: Path, mirror: Path) -> None:
+    """It failed under an interpreter whose files are what they were, so that the failure is the project's."""
+    (project / "toy_backend.py").write_text(BACKEND.replace("    name =", "    print('called')\n    1 / 0\n    name ="))
+    done = build(project, environment(published, mirror))
+
+    assert done.returncode == 1
+    assert done.stdout.count("called") == 1
+    assert done.stderr.count("ZeroDivisionError") == 1
+    assert "damaged" not in done.stderr

@@ -39,9 +39,15 @@ def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
     Raises:
         ProvisionError: any of its subclasses.
     """
-    interpreter, environment = _open(build)
-    build.reporter.detail(f"{hook} of {build.project.build_backend} under {interpreter.executable}")
-    result = _call(build, environment, hook, arguments)
+    interpreter = _interpreter(build)
+    try:
+        environment, result = _call_under(build, interpreter, hook, arguments)
+    except ProvisionError:
+        # Somebody may have damaged it since it was published; then a new one is made beside it.
+        if not set_aside_damaged(interpreter, build.settings, build.reporter):
+            raise
+        interpreter = _another_interpreter(build, interpreter)
+        environment, result = _call_under(build, interpreter, hook, arguments)
     keep_copy()
     wheel, editable = _made_wheel(hook, Path(arguments[0]), result), hook.endswith("_editable")
     if wheel and build.plan.provision:
@@ -95,23 +101,23 @@ def _question(build: Build, asking: str) -> str:
     return json.dumps([asking, build.config_settings, *circumstances], sort_keys=True, default=repr)
 
 
-def _open(build: Build) -> Tuple[Interpreter, BuildEnvironment]:
-    interpreter = _interpreter(build)
+def _call_under(
+    build: Build, interpreter: Interpreter, hook: str, arguments: Tuple[Any, ...]
+) -> Tuple[BuildEnvironment, Any]:
+    environment = open_build_environment(build, interpreter)
+    build.reporter.detail(f"{hook} of {build.project.build_backend} under {interpreter.executable}")
+    return environment, _call(build, environment, hook, arguments)
+
+
+def _another_interpreter(build: Build, damaged: Interpreter) -> Interpreter:
     try:
-        return interpreter, open_build_environment(build, interpreter)
-    except ProvisionError:
-        # Somebody may have damaged it since it was published; then a new one is made beside it.
-        if not set_aside_damaged(interpreter, build.settings, build.reporter):
-            raise
-    try:
-        interpreter = _interpreter(build)
+        return _interpreter(build)
     except MissingDependencyError as exc:
         # The frontend was asked for these packages while there seemed to be an interpreter.
         raise BuildEnvironmentError(
-            f"the build environment could not be made of the damaged {interpreter.executable}",
+            f"the project could not be built with the damaged {damaged.executable}",
             hint=f"build again, and a new one is provisioned; this build has no package {exc.package!r} for that",
         ) from None
-    return interpreter, open_build_environment(build, interpreter)
 
 
 def _check_hook(build: Build, environment: BuildEnvironment, hook: str) -> None:
