@@ -7,6 +7,7 @@ other in the hook that builds.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from pathlib import Path
@@ -192,13 +193,14 @@ class _Choice(NamedTuple):
     archive: Archive
 
 
-def _choose(wanted: Wanted, settings: Settings, reporter: Reporter) -> _Choice:
-    from .cache.remembered import current_platform
+def _choose(wanted: Wanted, settings: Settings, reporter: Reporter, *, once: bool = False) -> _Choice:
+    from .cache.remembered import current_platform, detected_once
 
     cache = open_cache(settings)
     for root in cache.roots:
         cache.trust(root)  # What is remembered there is believed next.
-    platform = current_platform(settings, cache)
+    with detected_once(settings, cache) if once else contextlib.nullcontext():
+        platform = current_platform(settings, cache)
     lock = wanted.lock
 
     def load(triple: str) -> Tuple[Archive, ...]:
@@ -265,7 +267,7 @@ def _other_published(wanted: Wanted, choice: _Choice) -> Optional[Interpreter]:
 def _provide_managed(
     wanted: Wanted, settings: Settings, reporter: Reporter, *, prepare: Optional[Prepare] = None
 ) -> Interpreter:
-    cache, platform, archive = choice = _choose(wanted, settings, reporter)
+    cache, platform, archive = choice = _choose(wanted, settings, reporter, once=True)
     found = _lookup(wanted, settings, choice)
     if found is not None:
         cache.note_use(found)

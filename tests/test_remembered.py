@@ -7,12 +7,14 @@ import os
 import random
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
-from typing import Any, Tuple
+from typing import Any, List, Tuple
 
 import pytest
 
-from provision_backend.cache.remembered import current_platform, remember_platform
+from provision_backend.cache.remembered import current_platform, detected_once, remember_platform
 from provision_backend.cache.store import Cache
 from provision_backend.errors import UsageError
 from provision_backend.host.detection import detect_platform
@@ -178,3 +180,43 @@ def test_a_damaged_record_is_as_good_as_none(cache: Cache, marked: Tuple[Platfor
         triples.add(type(current_platform(Settings(), cache)))
 
     assert triples == {Platform}
+
+
+def test_one_finds_out_and_the_others_wait_for_it(cache: Cache, marked: Tuple[Platform, Path]) -> None:
+    """Many builds on an empty cache look at the host once; those who waited read what was written down."""
+    found: List[Platform] = []
+
+    def ask() -> None:
+        with detected_once(Settings(), cache):
+            found.append(current_platform(Settings(), cache))
+
+    other = threading.Thread(target=ask)
+    with detected_once(Settings(), cache):
+        other.start()
+        time.sleep(0.3)
+        assert found == []
+        remember_platform(marked[0], cache)
+    other.join(timeout=30)
+
+    assert found == [marked[0]]
+
+
+@pytest.mark.parametrize(
+    "why", ["it is remembered", "a target is set", "no lock is to be had in time", "a file is there"]
+)
+def test_nobody_waits_where_that_serves_nothing(cache: Cache, marked: Tuple[Platform, Path], why: str) -> None:
+    """What is known needs no lock, and where there is none, each finds out for itself."""
+    settings = Settings(lock_timeout=0)
+    with detected_once(settings, cache):
+        if why == "it is remembered":
+            remember_platform(marked[0], cache)
+        elif why == "a target is set":
+            settings = Settings(target="aarch64-unknown-linux-gnu")
+        elif why == "a file is there":
+            (cache.root.parent / "file").touch()
+            cache = Cache(cache.root.parent / "file")
+        began = time.monotonic()
+        with detected_once(settings, cache):
+            assert current_platform(settings, cache)
+
+    assert time.monotonic() - began < 20

@@ -6,19 +6,24 @@ identity (size, time of change, inode) of every file that was its evidence, and 
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
 import sys
 import zlib
-from typing import Optional
+from typing import Iterator, Optional
 
+from ..errors import CacheError
 from ..host.platforms import Evidence, Platform, platform_from_triple
 from ..settings import Settings
+from .folders import make_folders
+from .locks import key_lock
 from .notes import write_note
 from .store import Cache
 
-__all__ = ["current_platform", "remember_platform"]
+__all__ = ["current_platform", "detected_once", "remember_platform"]
 
 
 def current_platform(settings: Settings, cache: Cache) -> Platform:
@@ -34,12 +39,36 @@ def current_platform(settings: Settings, cache: Cache) -> Platform:
     remembered = _recall(cache)
     if remembered is not None:
         return remembered
-    # What reads ELF files is a third of what would be imported for a warm cache.
+    if sys.platform == "linux":
+        from ..host.elf import require_pyelftools
+
+        require_pyelftools()  # Or all that reads ELF files with it would be imported to find that out.
+    # That is a third of what would be imported for a warm cache.
     from ..host.detection import detect_platform
 
     platform = detect_platform()
     remember_platform(platform, cache)
     return platform
+
+
+@contextlib.contextmanager
+def detected_once(settings: Settings, cache: Cache) -> Iterator[None]:
+    """Let one of many processes find out what the host is, while the others wait for what it writes down.
+
+    Builds that start together on an empty cache would each compile and import what reads ELF files, all at once. It is
+    a matter of time only: where no lock is to be had, each finds it out for itself.
+    """
+    with contextlib.ExitStack() as stack:
+        if not settings.target and _recall(cache) is None:
+            from ..report import Reporter
+
+            with contextlib.suppress(CacheError):
+                make_folders(cache.root)
+                silent = Reporter(io.StringIO())
+                stack.enter_context(
+                    key_lock(cache.root / "locks", "platform", timeout=settings.lock_timeout, reporter=silent)
+                )
+        yield
 
 
 def _file_name() -> str:
