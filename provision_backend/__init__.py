@@ -77,9 +77,15 @@ def get_requires_for_build_sdist(config_settings: Settings = None) -> List[str]:
 
 
 def _enter() -> None:
-    from . import kept
+    """Turn to the copy of us that an earlier build has kept; most builds have none and stop at the first question."""
+    import os
 
-    kept.use_copy()
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    cache = os.environ.get("PROVISION_BACKEND_CACHE_DIR") or os.path.join(home, "provision-backend")
+    if os.path.isdir(os.path.join(os.path.expanduser(cache), "code")):
+        from . import kept
+
+        kept.use_copy()
 
 
 def __getattr__(name: str) -> Any:

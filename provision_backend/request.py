@@ -20,12 +20,13 @@ __all__ = ["VersionRequest", "asks_for_prereleases", "parse_request", "parse_ver
 
 ACCEPTED_FORMS = "'3.13', '3.13.2', '3.14.0rc2', '3.13t' (free-threaded) and '>=3.12,<3.14'"
 
+# Patterns are compiled when they are used: most builds have no request.
 # The prefixes are those that uv accepts; "cpython" is the only implementation there is an archive of.
-_PREFIX = re.compile(r"cpython[-@]?|python")
+_PREFIX = r"cpython[-@]?|python"
 # One digit before the first dot, so that "313" is refused here instead of being looked for in vain.
-_VERSION = re.compile(r"[0-9](?:\.[0-9]+){0,2}")
-_PRERELEASE = re.compile(r"[0-9]\.[0-9]+(?:\.[0-9]+)?(?:a|b|rc)[0-9]+")
-_RANGE = re.compile(r"[<>=!~][<>=!~0-9a-z.*, ]*")
+_VERSION = r"[0-9](?:\.[0-9]+){0,2}"
+_PRERELEASE = r"[0-9]\.[0-9]+(?:\.[0-9]+)?(?:a|b|rc)[0-9]+"
+_RANGE = r"[<>=!~][<>=!~0-9a-z.*, ]*"
 
 
 class VersionRequest(NamedTuple):
@@ -69,7 +70,7 @@ def parse_request(text: str, *, source: str = "python") -> VersionRequest:
         PEP 440, Version specifiers; PEP 703, Build Configuration Changes.
     """
     written = text.strip()
-    prefix = _PREFIX.match(written)
+    prefix = re.match(_PREFIX, written)
     rest = written[prefix.end() :] if prefix else written
     freethreaded = rest.endswith("t")
     specifiers = _parse_specifiers(rest[:-1] if freethreaded else rest)
@@ -110,12 +111,12 @@ def asks_for_prereleases(specifiers: SpecifierSet) -> bool:
 
 def _parse_specifiers(text: str) -> SpecifierSet | None:
     """Return the specifiers that a request without its prefix and its ``t`` stands for, None if it has no such form."""
-    if _VERSION.fullmatch(text):
+    if re.fullmatch(_VERSION, text):
         return parse_specifiers(f"=={text}" if text.count(".") == 2 else f"=={text}.*")
-    if _PRERELEASE.fullmatch(text):
+    if re.fullmatch(_PRERELEASE, text):
         return parse_specifiers(f"=={text}")
     # Arbitrary equality accepts any text, hence also none that is a version.
-    if not _RANGE.fullmatch(text) or "===" in text:
+    if not re.fullmatch(_RANGE, text) or "===" in text:
         return None
     try:
         return parse_specifiers(text)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Iterator, List, NamedTuple, Optional, Tuple, cast
+from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Optional, Tuple, cast
 
 from .errors import MissingDependencyError
 
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Clause", "PythonVersion", "Specifiers", "parse_requirement", "parse_specifiers", "parse_version"]
 
-_CLAUSE = re.compile(r"\s*(>=|<=|==|!=|~=|<|>)\s*([0-9]+(?:\.[0-9]+)*)(\.\*)?\s*")
-_VERSION = re.compile(r"([0-9]+(?:\.[0-9]+)*)(?:(a|b|rc)([0-9]+))?")
-_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*([<>=!~][<>=!~0-9.*, ]*)?")
+_OPERATORS = (">=", "<=", "==", "!=", "~=", "<", ">")
+# Patterns are compiled when they are used. A hook that passes through uses neither, and to compile them takes longer
+# than all else that it does with a version.
+_PRERELEASE = r"([0-9]+(?:\.[0-9]+)*)(a|b|rc)([0-9]+)"
+_REQUIREMENT = r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*([<>=!~][<>=!~0-9.*, ]*)?"
 _FINAL = "z"
 """Sorts behind the letters of pre-releases."""
 
@@ -161,8 +163,7 @@ def parse_specifiers(text: str) -> SpecifierSet:
     """
     clauses = []
     for part in text.split(",") if text.strip() else ():
-        match = _CLAUSE.fullmatch(part)
-        clause = match and _clause(*match.groups())
+        clause = _parse_clause(part)
         if clause is None:
             return _full_specifiers(text)
         clauses.append(clause)
@@ -180,11 +181,13 @@ def parse_version(text: str) -> Version:
         A `PythonVersion`, or packaging's own for what no CPython has.
     """
     text = text.rstrip("+")
-    match = _VERSION.fullmatch(text)
+    release = _parse_release(text)
+    if release is not None:
+        return cast("Version", PythonVersion(text, release, _FINAL, 0))
+    match = re.fullmatch(_PRERELEASE, text)
     if match is None:
         return _full_version(text)
-    release = tuple(int(part) for part in match[1].split("."))
-    return cast("Version", PythonVersion(text, release, match[2] or _FINAL, int(match[3] or 0)))
+    return cast("Version", PythonVersion(text, tuple(map(int, match[1].split("."))), match[2], int(match[3])))
 
 
 def parse_requirement(text: str) -> Optional[Tuple[str, Specifiers]]:
@@ -193,19 +196,29 @@ def parse_requirement(text: str) -> Optional[Tuple[str, Specifiers]]:
     Returns:
         The name and the specifiers; None for what is of another form (extras, a marker, a URL) or of none.
     """
-    match = _REQUIREMENT.fullmatch(text)
+    match = re.fullmatch(_REQUIREMENT, text)
     if match is None:
         return None
-    found = [_CLAUSE.fullmatch(part) for part in match[2].split(",")] if match[2] else []
-    clauses: List[Optional[Clause]] = [each and _clause(*each.groups()) for each in found]
+    clauses = [_parse_clause(part) for part in match[2].split(",")] if match[2] else []
     return None if None in clauses else (match[1], Specifiers(tuple(filter(None, clauses))))
 
 
-def _clause(operator: str, number: str, star: Optional[str]) -> Optional[Clause]:
-    if (star and operator not in ("==", "!=")) or (operator == "~=" and "." not in number):
+def _parse_clause(text: str) -> Optional[Clause]:
+    """Parse one comparison with a final release; None for what is of another form."""
+    text = text.strip()
+    operator = next((each for each in _OPERATORS if text.startswith(each)), "")
+    version = text[len(operator) :].lstrip()
+    prefix = version.endswith(".*")
+    release = _parse_release(version[:-2] if prefix else version)
+    if not operator or release is None or (prefix and operator not in ("==", "!=")):
         return None
-    release = tuple(int(part) for part in number.split("."))
-    return Clause(operator, number + (star or ""), release, bool(star))
+    return None if operator == "~=" and len(release) < 2 else Clause(operator, version, release, prefix)
+
+
+def _parse_release(text: str) -> Optional[Tuple[int, ...]]:
+    """Parse numbers with dots between them; None for what is of another form."""
+    parts = text.split(".")
+    return tuple(map(int, parts)) if text.isascii() and all(map(str.isdigit, parts)) else None
 
 
 def _padded(release: Tuple[int, ...], width: int) -> Tuple[int, ...]:
