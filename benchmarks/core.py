@@ -10,6 +10,7 @@ is the middle half of the rounds (first to third quartile), which one disturbed 
 
 from __future__ import annotations
 
+import operator
 import statistics
 import time
 from dataclasses import asdict, dataclass, field
@@ -79,7 +80,11 @@ class Target:
     """What the issue asks for."""
 
     kind: str
-    """``ratio`` and ``difference`` to the peer must be at most `limit`; ``value`` must be exactly it."""
+    """``ratio`` and ``difference`` to the peer must be at most `limit`; ``value`` must be exactly it.
+
+    A difference is far smaller than the two values, so it is taken in each round, where both ran one after the other;
+    the median is that of the differences.
+    """
     limit: float
 
 
@@ -178,8 +183,8 @@ def judge(group: Group, claim: Claim) -> Tuple[Optional[float], Optional[bool]]:
     """Return the figure that a claim is about, and whether its target is met.
 
     Returns:
-        The ratio or difference of the medians, or the median itself, in the unit of the group; None where a series is
-        missing. And None for no target.
+        The ratio of the medians, the median of the differences, or the median, in the unit of the group; None where a
+        series is missing. And None for no target.
     """
     ours, peer = group.find(claim.ours), group.find(claim.peer)
     if ours is None or (claim.peer and peer is None):
@@ -188,7 +193,7 @@ def judge(group: Group, claim: Claim) -> Tuple[Optional[float], Optional[bool]]:
     if peer is None or kind == "value":
         figure = ours.median
     elif kind == "difference":
-        figure = ours.median - peer.median
+        figure = statistics.median(map(operator.sub, ours.values, peer.values))
     else:
         figure = ours.median / peer.median if peer.median else float("inf")
     if claim.target is None:
