@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 from support.toys import ROOT, Host, backend_packages, host_environment, in_process, project_of, toy_wheel
@@ -357,3 +361,58 @@ class TestUnmetDynamicRequirements:
         assert [item.partition("~")[0] for item in asked] == ["editables"]
         assert name.startswith("toy-1.0-py")
         assert (tmp_path / "build-env-y" / ".provision-backend").exists()
+
+
+_SLOW = """
+import os, time
+
+def get_requires_for_build_wheel(config_settings=None):
+    with open("asked.new", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename("asked.new", "asked")
+    time.sleep(60)
+    return []
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    raise AssertionError
+"""
+
+
+@pytest.mark.parametrize("handled", [False, True], ids=["by default", "with a handler of the frontend"])
+def test_what_was_forked_off_ends_with_the_hook(tmp_path: Path, handled: bool) -> None:
+    """A frontend that ends its hook leaves no process of the real backend behind; its own handler is not touched."""
+    mine = project(tmp_path, _SLOW)
+    code = "import provision_backend as b; b.build_wheel('.')"
+    if handled:
+        code = "import signal, sys; signal.signal(15, lambda *_: sys.exit(7)); " + code
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    hook = subprocess.Popen([sys.executable, "-c", code], cwd=str(mine.root), env=environ)
+    try:
+        wait_for((mine.root / "asked").exists)
+        asked = int((mine.root / "asked").read_text())
+        assert asked != hook.pid
+        hook.terminate()
+        assert hook.wait(timeout=20) == (7 if handled else -signal.SIGTERM)
+        if handled:
+            os.kill(asked, signal.SIGTERM)  # How it ends is the handler's affair.
+        wait_for(lambda: not is_running(asked))
+    finally:
+        hook.kill()
+        hook.wait()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait half a minute at most."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_running(number: int) -> bool:
+    """Whether a process is there that is not just waiting to be collected by whoever inherited it."""
+    try:
+        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

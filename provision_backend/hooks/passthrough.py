@@ -12,7 +12,7 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Any, Callable, List, Mapping, Optional
+from typing import Any, Callable, Iterator, List, Mapping, Optional
 
 from ..errors import BackendError
 from ..project import Project
@@ -88,9 +88,9 @@ def _ask_apart(
         # The frontend, which may go on after whatever an exception says, is not to go on twice.
         os._exit(_answer(function, config_settings, writing))
     os.close(writing)
-    with open(reading, encoding="utf-8") as pipe:
+    with _ended_together(child), open(reading, encoding="utf-8") as pipe:
         answer = pipe.read()
-    status = os.waitpid(child, 0)[1]
+        status = os.waitpid(child, 0)[1]
     if status:
         from ..errors import HookFailedError
         from ..processes import signal_name
@@ -98,6 +98,27 @@ def _ask_apart(
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         raise HookFailedError(asking, -number or os.WEXITSTATUS(status), signal=signal_name(number) if number else "")
     return answer.splitlines()
+
+
+@contextlib.contextmanager
+def _ended_together(child: int) -> Iterator[None]:
+    """End a process that was forked off when this one is asked to end, as a hook in one process would."""
+    import signal
+
+    def end(number: int, _frame: object) -> None:
+        os.kill(child, number)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    # A handler of somebody else has its own idea of how this ends.
+    ours = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _answer(function: Callable[..., Any], config_settings: Optional[Mapping[str, Any]], writing: int) -> int:
