@@ -36,8 +36,8 @@ _PARTS: Dict[str, _Measure] = {
     "e": crowd.measure_part,
     "f": imports.measure_part,
 }
-# As many as fit into a quarter of an hour on two cores: the shorter a run, the more of them.
-_ROUNDS = {"a": 7, "b": 5, "c": 11, "d": 31, "e": 3, "f": 2}
+# As many as fit into half an hour on two cores: the shorter a run, the more of them.
+_ROUNDS = {"a": 11, "b": 9, "c": 15, "d": 31, "e": 3, "f": 2}
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -29,7 +29,7 @@ class Way:
     targeted: bool = True
     """Whether the issue has a target for it."""
     share: float = 1.0
-    """The part of the rounds that it runs: pip takes longer than uv, and the whole a quarter of an hour."""
+    """The part of the rounds that it runs: pip takes longer than uv, and the whole half an hour."""
 
     def rounds(self, rounds: int) -> int:
         """Return how many rounds it runs of so many."""

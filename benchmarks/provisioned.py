@@ -12,12 +12,14 @@ from typing import Callable, Dict, List
 from provision_backend.settings import OPTIONS
 
 from .core import Claim, Contender, Group, Missing, Part, Series, Target, collect
+from .floors import start_another
 from .frontends import FRONTENDS, Build, Way, say_rounds
 from .workbench import BACKENDS, Workbench
 
 __all__ = ["measure_part"]
 
 _DIRECT, _ANEW, _REUSED = "without us, under that Python", "with us, made anew", "with us, reused"
+_LEAST = "without us, by another Python"
 _FRESHNESS = "environment-freshness"
 
 
@@ -38,6 +40,11 @@ def measure_part(bench: Workbench, part: Part, say: Callable[[str], None]) -> No
             say(f"{way.label}, {backend}")
             _compare(bench, part, way, backend, direct=direct, hosts=hosts, say=say)
     part.remarks.append(say_rounds(part.rounds))
+    part.remarks.append(
+        f"`{_LEAST}` starts on the old host too, with a backend of its own of six lines that runs the real one under "
+        "the new Python, in an environment that is there: the least that the way through another Python costs, whoever "
+        "goes it."
+    )
     part.remarks.append(
         "The frontends under the old host are the newest that run there, and those under the provisioned interpreter "
         "the newest that run here, so their versions differ."
@@ -64,9 +71,13 @@ def _compare(
     contenders += [
         Build(bench, way, bench.old.python, wrapped, variables).contender(label) for label, variables in hosts.items()
     ]
+    least = bench.project(backend, "without us")
+    start_another(least, bench.environment(direct, backend))
+    contenders.append(Build(bench, way, bench.old.python, least).contender(_LEAST, ours=False))
     samples, missing = collect(contenders, way.rounds(part.rounds), say=say)
     series = [Series(each.label, [run.seconds for run in samples[each.label]], each.ours) for each in contenders]
     limits = {_ANEW: 1.5 if way.uv else 2.0, _REUSED: 1.0}
     claims = [Claim(label, _DIRECT, Target("ratio", limits[label]) if way.targeted else None) for label in hosts]
+    claims += [Claim(_LEAST, _DIRECT), Claim(_REUSED, _LEAST)]
     part.groups.append(Group(f"{way.label}, {backend}", "s", series, claims))
     part.missing += missing

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 from xml.etree import ElementTree
 
 import pytest
+from support.projects import pure
 
 if sys.version_info < (3, 10):
     pytest.skip("the benchmarks are started with 3.10 or later", allow_module_level=True)
@@ -29,6 +31,7 @@ from benchmarks.core import (
     judge,
     quartiles,
 )
+from benchmarks.floors import ask_once, start_another
 from benchmarks.frontends import FRONTENDS, say_rounds
 from benchmarks.imports import Imports, parse_importtime
 from benchmarks.page import TITLES, page, read_notes, write_page
@@ -285,3 +288,40 @@ def test_without_us_names_the_real_backend() -> None:
     assert _without_us(wrapped).strip() == (
         '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n\n[project]\nname = "pure"'
     )
+
+
+@pytest.mark.parametrize("backend", ["flit_core.buildapi", "hatchling.build", "setuptools.build_meta"])
+@pytest.mark.parametrize("floor", ["ask", "start"])
+def test_the_least_is_the_same_project_with_a_backend_of_its_own(tmp_path: Path, backend: str, floor: str) -> None:
+    """Only who builds it is different, and that backend leads to the real one."""
+    folder = pure(tmp_path / "project", backend)
+    file = folder / "pyproject.toml"
+    file.write_text(_without_us(file.read_text(encoding="utf-8")), encoding="utf-8")
+    before = read_toml(file)
+    if floor == "ask":
+        ask_once(folder)
+    else:
+        start_another(folder, Path("/some/python"))
+    after = read_toml(file)
+    hooks: Dict[str, Any] = {}
+    exec((folder / "least.py").read_text(encoding="utf-8"), hooks)
+
+    assert before.pop("build-system")["build-backend"] == backend
+    assert after.pop("build-system") == {
+        "requires": ["pyproject-hooks"],
+        "build-backend": "least",
+        "backend-path": ["."],
+    }
+    assert after == before
+    asked = hooks["get_requires_for_build_wheel"]()
+    assert [re.split("[<>=]", each)[0] for each in asked] == ([backend.split(".")[0]] if floor == "ask" else [])
+    assert f"{backend} " in (folder / "least.py").read_text(encoding="utf-8")
+
+
+def read_toml(file: Path) -> Dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    found: Dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    return found
