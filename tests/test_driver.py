@@ -47,7 +47,9 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Any:
     site = next(venv.glob("lib/python*/site-packages"))
 
     def call(source: str, *, installed: Any = (), backend: str = "toy_real") -> forward.Together:
-        (site / "toy_real.py").write_text(source)
+        module = site.joinpath(*(backend if "." in backend else "toy_real").split(".")).with_suffix(".py")
+        module.parent.mkdir(exist_ok=True)
+        module.write_text(source)
         project = Project(tmp_path, backend, (), False, (), parse_specifiers(""), None, "")
         environment = BuildEnvironment(
             venv, Interpreter(sys.executable, "3.13.5"), Settings(), Reporter(), tmp_path, installed=tuple(installed)
@@ -78,6 +80,17 @@ def test_both_hooks_run_and_the_backend_is_imported_once(call: Any, capfd: Any) 
     assert list(call.environment.hooks.values()) == [["build_wheel"]]
 
 
+@pytest.mark.parametrize("backend", driver._WITHOUT_STATE)
+def test_a_backend_without_state_is_asked_in_the_same_process(call: Any, capfd: Any, backend: str) -> None:
+    """What it imports for the question is not imported again for the wheel."""
+    done = call(BACKEND.replace("REQUIRES", "[]"), backend=backend)
+    imported, asked, built = numbers(capfd.readouterr().out)
+
+    assert done == forward.Together([], True, "a.whl")
+    assert imported == asked == built
+    assert call(BACKEND.replace("REQUIRES", "['x']"), backend=backend) == forward.Together(["x"])
+
+
 def test_what_is_installed_already_is_no_reason_to_wait(call: Any) -> None:
     """A second build in the same environment, mostly."""
     assert call(BACKEND.replace("REQUIRES", "['x']"), installed=["x"]) == forward.Together(["x"], True, "a.whl")
@@ -94,13 +107,14 @@ def test_what_has_to_be_installed_first_stops_before_the_second(call: Any, capfd
     [("raise ValueError('why')", 1, ""), ("raise SystemExit(7)", 7, ""), ("os.kill(os.getpid(), 9)", -9, "SIGKILL")],
 )
 @pytest.mark.parametrize("hook", ["get_requires_for_build_wheel", "build_wheel"])
+@pytest.mark.parametrize("backend", ["toy_real", "flit_core.buildapi"])
 def test_a_hook_that_fails_ends_as_it_would_alone(
-    call: Any, capfd: Any, hook: str, end: str, status: int, signal: str
+    call: Any, capfd: Any, backend: str, hook: str, end: str, status: int, signal: str
 ) -> None:
     """With its exit status, after its own traceback, and by its own name."""
     source = BACKEND.replace("REQUIRES", "[]") + f"\ndef {hook}(*arguments):\n    {end}\n"
     with pytest.raises(HookFailedError) as caught:
-        call(source)
+        call(source, backend=backend)
 
     assert caught.value.returncode == status
     assert str(caught.value).startswith(f"the real backend's {hook} ")

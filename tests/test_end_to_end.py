@@ -148,6 +148,27 @@ def test_passing_through_makes_the_wheel_of_the_real_backend_alone(
     assert "pyelftools" not in outcomes[0].output
 
 
+@pytest.mark.parametrize("backend", ["flit_core.buildapi", "hatchling.build", "setuptools.build_meta"])
+def test_provisioning_makes_the_wheel_of_the_real_backend_alone(
+    frontends: FrontendCache, settings: Dict[str, str], tmp_path: Path, backend: str
+) -> None:
+    """Two hooks in one process make the files that the same Python makes with one process for each."""
+    frontend = frontends.below("3.10")
+    environ = {"SOURCE_DATE_EPOCH": "1700000000"}
+    wrapped = pure(tmp_path / "wrapped" / "pure", backend)
+    direct = pure(tmp_path / "direct" / "pure", backend)
+    unwrap(direct / "pyproject.toml", backend)
+
+    outcomes = [
+        frontend.build(wrapped, "--wheel", env={**settings, **environ}),
+        frontends.from_("3.12").build(direct, "--wheel", env=environ),
+    ]
+
+    assert [outcome.returncode for outcome in outcomes] == [0, 0], outcomes[0].output + outcomes[1].output
+    ours, theirs = (contents(only(project / "dist", "*.whl")) for project in (wrapped, direct))
+    assert ours == theirs
+
+
 def unwrap(pyproject: Path, backend: str) -> None:
     """Make the project's real backend the one that the frontend sees."""
     text = pyproject.read_text()

@@ -7,8 +7,10 @@ the real backend has, how the first hook ended (``returncode``), and whether the
 the scripts of pyproject_hooks write, which are run as they are.
 
 The real backend is imported once. The first hook then runs in a process that is forked off, since setuptools runs
-``setup.py`` for it and is not made for two hooks in one process. What an import shows that a hook would show otherwise
-(an error, a warning, threads) stops all of it before anything is run; each hook then gets a process of its own.
+``setup.py`` for it and is not made for two hooks in one process; backends that are known to keep nothing from one hook
+to the next run both in this one, and import what they need for both once. What an import shows that a hook would show
+otherwise (an error, a warning, threads) stops all of it before anything is run; each hook then gets a process of its
+own.
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ from typing import Any, Dict, List, Optional  # noqa: E402
 
 __all__ = ["main"]
 
+_WITHOUT_STATE = ("flit_core.buildapi", "hatchling.build")
+"""Real backends whose hooks read the project anew at each call, as a test of ours tries."""
+
 
 def main(task: Dict[str, Any]) -> None:
     """Do what the module says."""
@@ -40,13 +45,17 @@ def main(task: Dict[str, Any]) -> None:
         return
     _tell(task, names=names)
     first, second = task["commands"]
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
-        _run(first)
-        return
-    returncode = _wait(child)
+    if task["backend"] in _WITHOUT_STATE:
+        _run(first)  # If it fails, so does this process, without a word about the second one.
+        returncode = 0
+    else:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        child = os.fork()
+        if child == 0:
+            _run(first)
+            return
+        returncode = _wait(child)
     _tell(task, names=names, returncode=returncode)
     if returncode == 0 and set(names) & set(task["wanted"]) and _is_content(first[-1], task["installed"]):
         _tell(task, names=names, returncode=returncode, started=True)
