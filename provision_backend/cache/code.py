@@ -1,13 +1,14 @@
 """The copies of our own modules in a cache, of which `provision_backend.kept` imports: made, swept and removed.
 
-A copy is made by a build that has provisioned, under another name, flushed and renamed: it is complete or absent. Two
-builds at once make two, and one of them stays.
+A copy is made by a build that has provisioned, under another name, flushed and renamed: it is complete or absent. Of
+builds at once mostly one makes it; where two do, one of theirs stays.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 from typing import List
 
@@ -16,6 +17,9 @@ from .durable import flush_tree
 from .folders import list_names, remove_path
 
 __all__ = ["keep_copy", "sweep_copies"]
+
+_PATIENCE = 60.0
+"""Seconds after which a copy that is not finished is taken for abandoned."""
 
 _KEPT = 3
 """How many there are at most, of so many releases or installers; those that were made last stay."""
@@ -32,7 +36,7 @@ def keep_copy() -> None:
         copy = copy_of(folder, record)
         if not os.path.isdir(copy):
             os.makedirs(folder, mode=0o700, exist_ok=True)
-            if is_private(folder):
+            if is_private(folder) and not _is_being_made(Path(folder)):
                 _make(Path(copy), record)
                 sweep_copies(Path(folder), keep=_KEPT)
     except (OSError, StopIteration):
@@ -52,6 +56,12 @@ def sweep_copies(folder: Path, *, keep: int = 0) -> List[str]:
     for path in swept:
         remove_path(path)
     return [path.name for path in swept]
+
+
+def _is_being_made(folder: Path) -> bool:
+    """Whether another build makes one just now, so that of 32 builds not each flushes the file system."""
+    begun = [_made(folder / name) for name in list_names(folder) if name.startswith("new-")]
+    return any(time.time() - moment < _PATIENCE for moment in begun)
 
 
 def _made(path: Path) -> float:
