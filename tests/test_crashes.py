@@ -126,7 +126,7 @@ PLACES = {
     "the archive is removed": "provision_backend.cache.store:flush_tree:before",
     "it is flushed": "provision_backend.cache.store:flush_tree:after",
     "it is renamed": "provision_backend.cache.store:flush_folder:before",
-    "the folder of the archive is being removed": "provision_backend.cache.store:shutil.rmtree:before",
+    "the folder of the archive is being removed": "provision_backend.cache.store:remove_path:before",
 }
 PUBLISHED = {"it is renamed", "the folder of the archive is being removed"}
 # Another process does not come to these places again: what was done there stays done.

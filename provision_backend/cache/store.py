@@ -60,7 +60,7 @@ from .entries import (
     read_entry,
     write_marker,
 )
-from .folders import default_cache_dir, make_folders, open_staging, sweep_staging, unwritable
+from .folders import default_cache_dir, make_folders, open_staging, remove_path, sweep_staging, unwritable
 from .locks import key_lock
 from .trust import Trust, trust_cache
 from .usage import note_use
@@ -229,14 +229,12 @@ class Cache(NamedTuple):
     @contextmanager
     def _download_path(self, archive: Archive, staging: Path, *, locked: bool) -> Iterator[Path]:
         """Give the place of the archive's file; it is removed once it has served, and kept for a resume otherwise."""
-        import shutil
-
         folder = self.root / "downloads" / archive.sha256
         if not locked or not self._make_download_folder(folder):
             yield staging / archive.filename
             return
         yield folder / archive.filename
-        shutil.rmtree(str(folder), ignore_errors=True)
+        remove_path(folder)
 
     def _make_download_folder(self, folder: Path) -> bool:
         """Make the folder, or say that what another user left there is not to be used."""
