@@ -65,6 +65,20 @@ def test_it_may_be_made_in_a_folder_that_is_there(tmp_path: Path) -> None:
     assert answer(tmp_path, "python")["sys"]["prefix"] == "/environment"
 
 
+def test_a_free_threaded_one_has_both_names(tmp_path: Path) -> None:
+    """No such interpreter is on this machine, so that only the layout can be looked at."""
+    subject._lay_out(Path("/nowhere/bin/python3.14t"), "3.14.1", tmp_path)
+
+    assert sorted(path.name for path in (tmp_path / "bin").iterdir()) == [
+        "python",
+        "python3",
+        "python3.14",
+        "python3.14t",
+    ]
+    assert (tmp_path / "lib" / "python3.14t" / "site-packages").is_dir()
+    assert "home = /nowhere/bin\n" in (tmp_path / "pyvenv.cfg").read_text()
+
+
 @pytest.mark.parametrize("source", ["system", "given"])
 def test_every_other_interpreter_makes_its_own(tmp_path: Path, source: str) -> None:
     """Distributions patch their venv, so it is theirs that is asked."""

@@ -59,8 +59,10 @@ def _lay_out(executable: Path, version: str, path: Path) -> None:
     (path / "bin").mkdir()
     # Links, since a copied executable of a python-build-standalone that links libpython dynamically does not start
     # (python-build-standalone#381).
-    for name, target in (("python", str(executable)), ("python3", "python"), (executable.name, "python")):
-        (path / "bin" / name).symlink_to(target)
+    (path / "bin" / "python").symlink_to(str(executable))
+    # A free-threaded one calls itself python3.Xt, and is found as python3.X too.
+    for name in {"python3", "python" + ".".join(version.split(".")[:2]), executable.name}:
+        (path / "bin" / name).symlink_to("python")
     # Build tools of 64-bit systems look there too, and find the same.
     (path / "lib64").symlink_to("lib")
     facts = f"home = {executable.parent}\ninclude-system-site-packages = false\nversion = {version}\n"
