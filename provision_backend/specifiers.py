@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Clause", "PythonVersion", "Specifiers", "parse_requirement", "parse_specifiers", "parse_version"]
 
 _OPERATORS = (">=", "<=", "==", "!=", "~=", "<", ">")
-# Patterns are compiled when they are used. A hook that passes through uses neither, and to compile them takes longer
-# than all else that it does with a version.
-_PRERELEASE = r"([0-9]+(?:\.[0-9]+)*)(a|b|rc)([0-9]+)"
+# It is compiled when it is used: a hook mostly has no use for it, and that takes longer than all else with a version.
 _REQUIREMENT = r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*([<>=!~][<>=!~0-9.*, ]*)?"
 _FINAL = "z"
 """Sorts behind the letters of pre-releases."""
@@ -184,10 +182,12 @@ def parse_version(text: str) -> Version:
     release = _parse_release(text)
     if release is not None:
         return cast("Version", PythonVersion(text, release, _FINAL, 0))
-    match = re.fullmatch(_PRERELEASE, text)
-    if match is None:
-        return _full_version(text)
-    return cast("Version", PythonVersion(text, tuple(map(int, match[1].split("."))), match[2], int(match[3])))
+    for stage in ("rc", "a", "b"):
+        number, _, serial = text.partition(stage)
+        release, which = _parse_release(number), _parse_release(serial)
+        if release is not None and which is not None and len(which) == 1:
+            return cast("Version", PythonVersion(text, release, stage, which[0]))
+    return _full_version(text)
 
 
 def parse_requirement(text: str) -> Optional[Tuple[str, Specifiers]]:

@@ -10,7 +10,6 @@ import contextlib
 import io
 import json
 import os
-import re
 import sys
 import zlib
 from typing import Iterator, Optional
@@ -74,7 +73,7 @@ def detected_once(settings: Settings, cache: Cache) -> Iterator[None]:
 def _file_name() -> str:
     # The executable that runs us is the first evidence, so what was found depends on it.
     path = os.path.realpath(sys.executable)
-    readable = re.sub(r"[^A-Za-z0-9.]+", "-", path)[-80:].strip("-")
+    readable = "".join(each if each.isalnum() else "-" for each in path if each.isascii())[-80:].strip("-")
     return f"{readable}-{zlib.crc32(os.fsencode(path)):08x}.json"
 
 
