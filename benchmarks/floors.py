@@ -38,7 +38,8 @@ def get_requires_for_build_wheel(config_settings=None):
 def build_wheel(directory, config_settings=None, metadata_directory=None):
     import subprocess
 
-    code = "import sys, {module} as b; b.get_requires_for_build_wheel(); print(b.build_wheel(sys.argv[1]))"
+    # setuptools has arguments of its own when it has been asked.
+    code = "import sys, {module} as b; to = sys.argv[1]; b.get_requires_for_build_wheel(); print(b.build_wheel(to))"
     return subprocess.check_output([{python!r}, "-c", code, directory]).decode().split()[-1]
 """
 
