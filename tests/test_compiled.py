@@ -109,26 +109,29 @@ def _library(host: HostInterpreter) -> Path:
 def test_the_first_build_compiles_and_install_does_not(
     frontends: FrontendCache, mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A build has what later builds import compiled when it lets go of the lock; the command leaves a plain tree."""
+    """A build has what later builds import compiled when it lets go of the lock; the command does it when asked."""
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     found: List[Set[str]] = []
     frontend = frontends.below("3.10")
     assert frontend.run(["-m", "pip", "install", "-q", "provision-backend[provision]"]).returncode == 0
-    for name in ("build", "install"):
+    for name in ("build", "install", "asked"):
         cache = tmp_path / name
         settings = _settings(mirror, cache)
         if name == "build":
             outcome = frontend.build(pure(tmp_path / "pure"), "--wheel", env=settings)
         else:
-            outcome = frontend.run(["-m", "provision_backend", "install", ">=3.12"], env=settings)
+            asked = ["--compile-bytecode"] if name == "asked" else []
+            more = {"PYTHONDONTWRITEBYTECODE": "1"} if asked else {}
+            outcome = frontend.run(["-m", "provision_backend", "install", ">=3.12", *asked], env={**settings, **more})
         assert outcome.returncode == 0, outcome.output
         found.append(compiled_in(next(cache.glob("interpreters/*/lib/python3.*"))))
 
-    built, installed = found
+    built, installed, asked_for = found
     # The build itself needs some of them; nobody builds with setuptools here, which needs this one.
     assert "importlib/metadata/_adapters" in built
     assert "site-packages/pip/_internal/commands/install" in built
     assert installed == set()
+    assert asked_for >= {"importlib/metadata/_adapters", "site-packages/pip/_internal/commands/install"}
 
 
 def _settings(mirror: Path, cache: Path) -> Dict[str, str]:

@@ -89,6 +89,11 @@ def install(arguments: argparse.Namespace, settings: Settings, reporter: Reporte
     settings = settings._replace(preference="only-managed")
     wanted = [wanted_for(request, settings, reporter) for request in arguments.request or [PROJECT]]
     found = [provision(each, settings, reporter) for each in wanted]
+    if arguments.compile_bytecode:
+        from ..finalize.compiled import compile_modules
+
+        for interpreter in found:
+            compile_modules(interpreter, pip=True, asked=True)
     data = [interpreter.as_dict() for interpreter in found]
     return data[0] if len(data) == 1 else data, [interpreter.executable for interpreter in found], 0
 

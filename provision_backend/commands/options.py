@@ -40,6 +40,8 @@ def add_find(parser: argparse.ArgumentParser) -> None:
 def add_install(parser: argparse.ArgumentParser) -> None:
     """Say what ``install`` can be given."""
     parser.add_argument("request", nargs="*", metavar="REQUEST", help=f"{_REQUEST}; may be repeated")
+    text = "also compile what builds import, pip too; for an image, or a cache that builds cannot write"
+    parser.add_argument("--compile-bytecode", action="store_true", help=text)
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

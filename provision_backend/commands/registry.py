@@ -73,7 +73,7 @@ COMMANDS: Tuple[Command, ...] = (
         "provision interpreters into the cache",
         "commands.interpreters:install",
         "commands.options:add_install",
-        ("install 3.12 3.13", "install --offline --mirror /srv/mirror"),
+        ("install 3.12 3.13", "install --offline --mirror /srv/mirror", "install 3.13 --compile-bytecode"),
     ),
     Command(
         "run",

@@ -70,17 +70,19 @@ _TIMEOUT = 120.0
 """Seconds; it takes one or two."""
 
 
-def compile_modules(interpreter: Interpreter, *, pip: bool) -> None:
+def compile_modules(interpreter: Interpreter, *, pip: bool, asked: bool = False) -> None:
     """Compile what builds import of the standard library, as the interpreter itself would when they do.
 
-    Nothing is done where that is not wanted (PYTHONDONTWRITEBYTECODE) or not read (PYTHONPYCACHEPREFIX). A failure
-    costs the builds some time and is no error.
+    Nothing is done where that is not wanted (PYTHONDONTWRITEBYTECODE) or not read (PYTHONPYCACHEPREFIX), unless
+    somebody asks for it. A failure costs the builds some time and is no error.
 
     Args:
-        interpreter: one that was provisioned just now, at its final place.
+        interpreter: one that was provisioned, at its final place.
         pip: whether its own pip is going to be used.
+        asked: whether these variables, which are about this process, do not count.
     """
-    if os.environ.get("PYTHONDONTWRITEBYTECODE") or os.environ.get("PYTHONPYCACHEPREFIX") or not hasattr(os, "fork"):
+    unwanted = os.environ.get("PYTHONDONTWRITEBYTECODE") or os.environ.get("PYTHONPYCACHEPREFIX")
+    if (unwanted and not asked) or not hasattr(os, "fork"):
         return
     executable = Path(interpreter.executable)
     library = executable.parent.parent / "lib" / executable.name
