@@ -227,11 +227,12 @@ def _is_usable(archive: Archive) -> bool:
 
 def _fits(archive: Archive, requires_python: SpecifierSet | None, request: VersionRequest | None) -> bool:
     """Tell whether an archive satisfies both; without a request, a free-threaded build does not."""
+    # What is cheap comes first, since each hit goes through the whole catalog.
+    if archive.freethreaded != (request is not None and request.freethreaded):
+        return False
     if requires_python is not None and not satisfies(requires_python, archive.version):
         return False
-    if request is None:
-        return not archive.freethreaded
-    return request.matches(archive.version, freethreaded=archive.freethreaded)
+    return request is None or request.matches(archive.version, freethreaded=archive.freethreaded)
 
 
 def _describe_archives(archives: Sequence[Archive], triple: str, *, freethreaded: bool) -> str:
