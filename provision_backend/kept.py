@@ -7,8 +7,8 @@ anywhere, and later builds of the same release import from there. A copy is used
 files, as the RECORD tells that their installer wrote, and if nobody but the user and root could have written it. What
 is missing in it comes from where we are installed.
 
-This module is imported first and by every hook, so it imports next to nothing. A build that passes through takes a copy
-that is there, and never makes one.
+Where a cache has copies, this is imported first, by every hook, so it imports next to nothing. A build that passes
+through takes a copy that is there, and never makes one.
 
 Source: "Recording installed projects", the RECORD file.
 """

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional
 
 from ..errors import ProvisionError
+from ..kept import is_private
 from ..settings import Settings
 from .folders import default_cache_dir, list_names, make_folders, remove_path
 from .notes import write_note
@@ -58,7 +59,7 @@ class ReusableEnvironments(NamedTuple):
                 folder.mkdir(mode=0o700)
         except (OSError, ProvisionError):
             return None
-        return cls(folder) if _is_private(folder) and os.access(folder, os.W_OK) else None
+        return cls(folder) if is_private(str(folder)) and os.access(folder, os.W_OK) else None
 
     def find(self, key: str, freshness: float) -> Optional[Path]:
         """Return an environment that was made for a key, and hold it for this process.
@@ -76,7 +77,7 @@ class ReusableEnvironments(NamedTuple):
             if not 0 <= time.time() - float(note["resolved"]) < freshness or path.parent != self.folder:
                 return None
             self.hold(path)
-            return path if _is_private(path) and fingerprint(path) == note["fingerprint"] else None
+            return path if is_private(str(path)) and fingerprint(path) == note["fingerprint"] else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -196,7 +197,7 @@ def sweep_environments(root: Path, *, age: float = _GRACE) -> List[str]:
         return []
     folder = root / "environments" / str(os.geteuid())
     try:
-        return ReusableEnvironments(folder).sweep(grace=age) if _is_private(folder) else []
+        return ReusableEnvironments(folder).sweep(grace=age) if is_private(str(folder)) else []
     except OSError:
         return []
 
@@ -227,11 +228,6 @@ def _lines(folder: str, inside: str) -> Iterator[str]:
             yield f"{path} -> {os.readlink(entry.path)}"
         else:
             yield f"{path} {status.st_size} {status.st_mtime_ns} {status.st_mode}"
-
-
-def _is_private(folder: Path) -> bool:
-    status = os.lstat(str(folder))
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not stat.S_IMODE(status.st_mode) & 0o077
 
 
 def _age(path: Path) -> float:
