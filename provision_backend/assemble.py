@@ -13,6 +13,7 @@ from .report import Reporter
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from .download.sources import DownloadOptions
     from .host.platforms import Platform
     from .unpack.extract import Unpacked
 
@@ -37,17 +38,11 @@ def tree_maker(
         returns the ``tree``, its ``executable`` below that, and the version of its ``pip``; or raises `InstallError`,
         `InterpreterError`, `HostError` or `MissingDependencyError`.
     """
-    from .download.fetch import DownloadOptions, stream_archive
+    from .download.fetch import stream_archive
     from .host.compatibility import require_reader
     from .unpack.pipeline import Unpacking
 
-    options = DownloadOptions(
-        mirrors=settings.mirror,
-        offline=settings.offline,
-        connect_timeout=settings.connect_timeout,
-        read_timeout=settings.read_timeout,
-        retries=settings.retries,
-    )
+    options = _download_options(settings)
 
     def build(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
         with Unpacking(staging, archive.filename, meanwhile=_import_the_rest()) as unpacking:
@@ -76,6 +71,18 @@ def tree_maker(
         return {"tree": tree, "written": unpacked.written, "executable": executable, "pip": facts.pip}
 
     return build
+
+
+def _download_options(settings: Settings) -> DownloadOptions:
+    from .download.sources import DownloadOptions
+
+    return DownloadOptions(
+        mirrors=settings.mirror,
+        offline=settings.offline,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        retries=settings.retries,
+    )
 
 
 def _name_archive(exc: ProvisionError, staging: Path, archive: Archive) -> None:
