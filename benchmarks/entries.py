@@ -12,7 +12,7 @@ import sys
 from packaging.specifiers import SpecifierSet
 from support.cache_entries import provide
 
-from provision_backend.cache.remembered import current_platform
+from provision_backend.cache.platform import current_platform
 from provision_backend.cache.store import open_cache
 from provision_backend.catalog.selection import load_builtin_catalog, select_archive
 from provision_backend.settings import load_settings

@@ -33,9 +33,9 @@ for name in json.loads(sys.argv[1]):
 def hit():
     from packaging.specifiers import SpecifierSet
     from provision_backend.provision import find
-    from provision_backend.report import Reporter
+    from provision_backend.output import Reporter
     from provision_backend.settings import load_settings
-    from provision_backend.wanted import Wanted
+    from provision_backend.project.wanted import Wanted
     found = find(Wanted(SpecifierSet(sys.argv[2])), load_settings(), Reporter())
     assert found is not None, "nothing was found"
 begin = time.perf_counter()

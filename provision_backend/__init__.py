@@ -36,7 +36,7 @@ def build_wheel(
     Source: PEP 517, Build backend interface.
     """
     _enter()
-    from .hooks import calls
+    from .hooks import build as calls
 
     file_name: str = calls.build("build_wheel", wheel_directory, config_settings, metadata_directory)
     return file_name
@@ -48,7 +48,7 @@ def build_sdist(sdist_directory: str, config_settings: Settings = None) -> str:
     Source: PEP 517, Build backend interface.
     """
     _enter()
-    from .hooks import calls
+    from .hooks import build as calls
 
     file_name: str = calls.build("build_sdist", sdist_directory, config_settings)
     return file_name
@@ -60,7 +60,7 @@ def get_requires_for_build_wheel(config_settings: Settings = None) -> List[str]:
     Source: PEP 517, Build backend interface.
     """
     _enter()
-    from .hooks import calls
+    from .hooks import build as calls
 
     return calls.get_requires("get_requires_for_build_wheel", config_settings)
 
@@ -71,7 +71,7 @@ def get_requires_for_build_sdist(config_settings: Settings = None) -> List[str]:
     Source: PEP 517, Build backend interface.
     """
     _enter()
-    from .hooks import calls
+    from .hooks import build as calls
 
     return calls.get_requires("get_requires_for_build_sdist", config_settings)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .errors import InterpreterError
-from .request import parse_version
+from .versions import parse_version
 
 __all__ = ["Interpreter", "find_interpreters", "inspect_interpreter"]
 

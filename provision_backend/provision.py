@@ -25,10 +25,10 @@ from .errors import (
     UsageError,
 )
 from .interpreter import Interpreter, find_interpreters, inspect_interpreter
-from .pinning.lock import locked_archive
-from .report import Reporter
+from .output import Reporter
+from .project.lock import locked_archive
+from .project.wanted import Lock, Wanted
 from .settings import Settings
-from .wanted import Lock, Wanted
 
 if TYPE_CHECKING:
     from .host.platforms import Platform
@@ -126,7 +126,7 @@ def load_archives(settings: Settings, triple: str, cache: Cache, reporter: Repor
         return load_builtin_catalog(triple)
     if "://" not in settings.catalog:
         return load_catalog_file(Path(settings.catalog).expanduser())
-    from .cache.catalogs import fetch_catalog
+    from .install.catalogs import fetch_catalog
 
     return parse_catalog(fetch_catalog(settings, cache, reporter), source="the catalog")
 
@@ -194,7 +194,7 @@ class _Choice(NamedTuple):
 
 
 def _choose(wanted: Wanted, settings: Settings, reporter: Reporter, *, once: bool = False) -> _Choice:
-    from .cache.remembered import current_platform, detected_once
+    from .cache.platform import current_platform, detected_once
 
     cache = open_cache(settings)
     for root in cache.roots:
@@ -237,7 +237,7 @@ def _archives_for(
 
 def _find_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Interpreter]:
     if "://" in settings.catalog and wanted.lock is None:
-        from .cache.catalogs import needs_fetching
+        from .install.catalogs import needs_fetching
 
         if needs_fetching(settings, open_cache(settings)):
             return None
@@ -283,7 +283,7 @@ def _provide_managed(
 
     def build(*places: Path) -> Dict[str, Any]:
         # Those who wait while another process does it, and find it done, import none of what it takes.
-        from .assemble import tree_maker
+        from .install.install import tree_maker
 
         return tree_maker(archive, platform, settings, reporter)(*places)
 
@@ -296,7 +296,7 @@ def _provide_managed(
         raise
     cache.note_use(interpreter)
     if not settings.target:
-        from .cache.remembered import remember_platform
+        from .cache.platform import remember_platform
 
         remember_platform(platform, cache)
     return interpreter

@@ -22,27 +22,27 @@ sys.path.insert(0, str(ROOT))
 from packaging.specifiers import SpecifierSet  # noqa: E402
 
 from provision_backend import errors  # noqa: E402
-from provision_backend.assemble import tree_maker  # noqa: E402
-from provision_backend.cache.catalogs import fetch_catalog  # noqa: E402
 from provision_backend.cache.locks import key_lock  # noqa: E402
 from provision_backend.cache.store import Cache  # noqa: E402
 from provision_backend.cache.trust import trust_cache  # noqa: E402
 from provision_backend.catalog.selection import parse_catalog, select_archive  # noqa: E402
-from provision_backend.download.fetch import download_archive  # noqa: E402
-from provision_backend.download.sources import DownloadOptions  # noqa: E402
-from provision_backend.finalize.tree import finalize_tree  # noqa: E402
 from provision_backend.hooks import passthrough  # noqa: E402
 from provision_backend.hooks.current import CurrentEnvironment  # noqa: E402
-from provision_backend.hooks.forward import call_hook  # noqa: E402
+from provision_backend.hooks.forwarded import call_hook  # noqa: E402
 from provision_backend.hooks.installers import find_uv  # noqa: E402
 from provision_backend.host.detection import detect_platform  # noqa: E402
 from provision_backend.host.platforms import platform_from_triple  # noqa: E402
+from provision_backend.install.catalogs import fetch_catalog  # noqa: E402
+from provision_backend.install.download import download_archive  # noqa: E402
+from provision_backend.install.finalize import finalize_tree  # noqa: E402
+from provision_backend.install.install import tree_maker  # noqa: E402
+from provision_backend.install.sources import DownloadOptions  # noqa: E402
+from provision_backend.install.unpack import unpack_archive  # noqa: E402
 from provision_backend.interpreter import inspect_interpreter  # noqa: E402
+from provision_backend.output import Reporter  # noqa: E402
 from provision_backend.pack.packing import pack_interpreter  # noqa: E402
-from provision_backend.project import read_project  # noqa: E402
-from provision_backend.report import Reporter  # noqa: E402
+from provision_backend.project.pyproject import read_project  # noqa: E402
 from provision_backend.settings import Settings, load_settings  # noqa: E402
-from provision_backend.unpack.extract import unpack_archive  # noqa: E402
 
 __all__ = ["ENTRIES", "Entry", "error_classes", "message_of", "page"]
 

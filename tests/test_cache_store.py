@@ -13,13 +13,14 @@ from typing import Any, Callable, Dict
 import pytest
 from support.cache_entries import ARCHIVE, KEY, SHA, build, names, provide
 
-from provision_backend.cache import durable, folders, store
+from provision_backend import files
+from provision_backend.cache import folders, store
 from provision_backend.cache.entries import MARKER, entry_of, key_of
 from provision_backend.cache.locks import owner_name
 from provision_backend.cache.manifest import MANIFEST, verify_entry
-from provision_backend.cache.notes import write_note
 from provision_backend.cache.store import Cache, open_cache
 from provision_backend.errors import CacheError, UnpackError
+from provision_backend.files import write_note
 from provision_backend.settings import Settings
 
 
@@ -320,7 +321,7 @@ def test_the_last_use_is_noted_once_an_hour(cache: Cache) -> None:
 def test_the_tree_is_on_the_disk_before_its_name_is(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a power cut an interpreter is complete or absent: marked, flushed, renamed, in this order."""
     seen = []
-    flush, rename = durable.flush_tree, os.rename
+    flush, rename = files.flush_tree, os.rename
 
     def flushing(tree: Path) -> None:
         seen.append(("flush", (tree / MARKER).exists(), verify_entry(tree)))

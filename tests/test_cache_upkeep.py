@@ -21,7 +21,7 @@ from provision_backend.cache.manifest import MANIFEST, verify_entry
 from provision_backend.cache.store import Cache
 from provision_backend.cache.upkeep import clean_cache, list_entries, prune_cache, verify_entries
 from provision_backend.cache.usage import note_use
-from provision_backend.report import Reporter
+from provision_backend.output import Reporter
 
 ROOT = Path(__file__).resolve().parent.parent
 DAY = 86400.0

@@ -15,7 +15,7 @@ from pyproject_hooks import BackendUnavailable, UnsupportedOperation
 from support.toys import ROOT, Host, another_interpreter, host_environment, project_of
 
 from provision_backend.errors import ProjectError
-from provision_backend.hooks import calls
+from provision_backend.hooks import build as calls
 
 pytestmark = pytest.mark.slow
 

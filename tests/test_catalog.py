@@ -24,7 +24,7 @@ from provision_backend.catalog.selection import (
     select_archive,
 )
 from provision_backend.errors import CatalogError, NoMatchingArchiveError
-from provision_backend.request import parse_request
+from provision_backend.versions import parse_request
 
 GNU = "x86_64-unknown-linux-gnu"
 MUSL = "x86_64-unknown-linux-musl"

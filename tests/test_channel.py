@@ -1,4 +1,4 @@
-"""Bytes between two threads: `provision_backend.unpack.channel`."""
+"""Bytes between two threads: `provision_backend.install.channel`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Callable, List
 
 import pytest
 
-from provision_backend.unpack.channel import Channel
+from provision_backend.install.channel import Channel
 
 
 def in_thread(work: Callable[[], object]) -> threading.Thread:

@@ -13,7 +13,7 @@ from support.cache_entries import ARCHIVE, provide
 from support.command_line import ROOT, Done, bare_machine, ours
 
 from provision_backend.cache.store import Cache
-from provision_backend.commands.registry import COMMANDS
+from provision_backend.cli.registry import COMMANDS
 
 __all__ = ["bare_machine"]  # A fixture that every test here uses.
 

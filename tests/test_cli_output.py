@@ -17,9 +17,9 @@ import pytest
 from support.command_line import Done, bare_machine, ours, ours_on_terminal, variables
 from support.servers import ArchiveServer, Reply
 
-from provision_backend.commands.output import PAINTERS, as_columns
+from provision_backend.cli.answers import PAINTERS, as_columns
 from provision_backend.host.detection import detect_platform
-from provision_backend.terminal import paint, wants_color
+from provision_backend.output import paint, wants_color
 
 __all__ = ["bare_machine"]  # A fixture that every test here uses.
 

@@ -12,10 +12,10 @@ import pytest
 from support.command_line import bare_machine, ours, variables
 from test_architecture import MODULES
 
-from provision_backend.commands.completions import arguments_of
-from provision_backend.commands.output import PAINTERS
-from provision_backend.commands.parser import make_parser, synopsis
-from provision_backend.commands.registry import COMMANDS, GROUPS, Command, find_command, load
+from provision_backend.cli.answers import PAINTERS
+from provision_backend.cli.completions import arguments_of
+from provision_backend.cli.parser import make_parser, synopsis
+from provision_backend.cli.registry import COMMANDS, GROUPS, Command, find_command, load
 from provision_backend.settings import OPTIONS
 
 __all__ = ["bare_machine"]  # A fixture that every test here uses.

@@ -14,7 +14,7 @@ from typing import Any, Dict, List
 import pytest
 from support.command_line import Done, bare_machine, ours, ours_on_terminal, variables
 
-from provision_backend.commands.execute import command_for, variables_for
+from provision_backend.cli.run import command_for, variables_for
 from provision_backend.interpreter import Interpreter
 
 __all__ = ["bare_machine"]  # A fixture that every test here uses.

@@ -11,10 +11,10 @@ from support.hosts import FrontendCache
 from support.projects import pure
 from support.real_interpreters import HostInterpreter, usable_hosts
 
-from provision_backend.finalize import compiled
-from provision_backend.finalize.compiled import compile_modules
+from provision_backend.install import compiled
+from provision_backend.install.compiled import compile_modules
+from provision_backend.install.unpack import unpack_archive
 from provision_backend.interpreter import Interpreter
-from provision_backend.unpack.extract import unpack_archive
 
 pytestmark = pytest.mark.slow
 

@@ -15,8 +15,8 @@ from typing import Callable, Dict, List, Set
 import pytest
 from support.command_line import ours
 
-from provision_backend.commands.completions import make_script
-from provision_backend.commands.registry import COMMANDS
+from provision_backend.cli.completions import make_script
+from provision_backend.cli.registry import COMMANDS
 
 FIRST = {command.name.split()[0] for command in COMMANDS}
 CACHE = {command.name.split()[1] for command in COMMANDS if command.name.startswith("cache ")}

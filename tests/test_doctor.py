@@ -14,14 +14,14 @@ import pytest
 from support.doctors import archive_name, environment, make_mirror, make_project, run_doctor
 from support.roots import GLIBC_AMD64, Content, make_root
 
-from provision_backend.doctor import command
+from provision_backend.cli import doctor as command
+from provision_backend.cli.doctor import CHECKS, Check, run, run_check
 from provision_backend.doctor.building import check_plan, check_project
-from provision_backend.doctor.command import CHECKS, Check, run, run_check
 from provision_backend.doctor.context import Context
 from provision_backend.doctor.findings import Finding, ok, problem, warning
 from provision_backend.doctor.machine import check_clock, check_host
 from provision_backend.errors import CacheError, MissingDependencyError, UsageError
-from provision_backend.report import Reporter
+from provision_backend.output import Reporter
 from provision_backend.settings import Settings, load_settings
 
 

@@ -205,7 +205,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from provision_backend.cache.locks import key_lock
-from provision_backend.report import Reporter
+from provision_backend.output import Reporter
 with key_lock(Path(sys.argv[1]), sys.argv[2], timeout=0, reporter=Reporter()):
     print("held", flush=True)
     sys.stdin.read()

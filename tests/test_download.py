@@ -1,4 +1,4 @@
-"""Archives from sources that work, and from sources that do not: `provision_backend.download.fetch`."""
+"""Archives from sources that work, and from sources that do not: `provision_backend.install.download`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ import pytest
 from support.servers import ArchiveServer, Reply
 
 from provision_backend.catalog.archive import Archive
-from provision_backend.download.fetch import DownloadOptions, download_archive, fetch_text
-from provision_backend.download.partial import Partial
 from provision_backend.errors import DownloadError, IntegrityError, OfflineError, ProvisionError
-from provision_backend.report import Reporter
+from provision_backend.install.download import DownloadOptions, download_archive, fetch_text
+from provision_backend.install.partial import Partial
+from provision_backend.output import Reporter
 
 TAG = "20251110"
 FILE = f"cpython-3.13.5+{TAG}-x86_64-unknown-linux-gnu-install_only_stripped.tar.gz"
@@ -166,8 +166,8 @@ def test_a_folder_needs_no_http_library(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(CONTENT)
     code = (
         f"import sys; sys.path[:0] = {[str(Path(__file__).parent.parent)]!r}; from pathlib import Path;"
-        "from provision_backend.catalog.archive import Archive; from provision_backend.report import Reporter;"
-        "from provision_backend.download.fetch import DownloadOptions, download_archive;"
+        "from provision_backend.catalog.archive import Archive; from provision_backend.output import Reporter;"
+        "from provision_backend.install.download import DownloadOptions, download_archive;"
         "options = DownloadOptions(mirrors=(sys.argv[1],));"
         f"archive = {ARCHIVE!r};"
         "download_archive(archive, Path(sys.argv[1], 'to'), options=options, reporter=Reporter());"
@@ -404,8 +404,8 @@ def test_a_killed_process_leaves_what_the_next_continues(server: ArchiveServer, 
     server.script = [Reply(stall=300_000)]
     code = (
         "import sys; from pathlib import Path; from test_download import ARCHIVE;"
-        "from provision_backend.report import Reporter;"
-        "from provision_backend.download.fetch import DownloadOptions, download_archive;"
+        "from provision_backend.output import Reporter;"
+        "from provision_backend.install.download import DownloadOptions, download_archive;"
         "options = DownloadOptions(mirrors=(sys.argv[1],));"
         "download_archive(ARCHIVE, Path(sys.argv[2]), options=options, reporter=Reporter())"
     )
@@ -613,7 +613,7 @@ def test_a_monster_is_not_begun(server: ArchiveServer, download: Download) -> No
 
 def test_an_endless_body_is_cut_off(server: ArchiveServer, download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body without a length ends at the bound."""
-    monkeypatch.setattr("provision_backend.download.delivery.MAX_ARCHIVE", 100_000)
+    monkeypatch.setattr("provision_backend.install.delivery.MAX_ARCHIVE", 100_000)
     server.script = [Reply(chunked=True)]
     with pytest.raises(DownloadError) as caught:
         download(server.url)
@@ -684,7 +684,7 @@ def test_a_full_disk_is_noticed_before_it_is_full(
     server: ArchiveServer, download: Download, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the announced length has no room, nothing is written."""
-    monkeypatch.setattr("provision_backend.download.partial.Partial._free", lambda _: 1000)
+    monkeypatch.setattr("provision_backend.install.partial.Partial._free", lambda _: 1000)
     with pytest.raises(DownloadError) as caught:
         download(server.url)
 

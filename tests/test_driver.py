@@ -12,11 +12,12 @@ from typing import Any, List, Optional
 import pytest
 
 from provision_backend.errors import BackendError, HookFailedError
-from provision_backend.hooks import driver, forward
+from provision_backend.hooks import driver
+from provision_backend.hooks import forwarded as forward
 from provision_backend.hooks.environment import BuildEnvironment
 from provision_backend.interpreter import Interpreter
-from provision_backend.project import Project
-from provision_backend.report import Reporter
+from provision_backend.output import Reporter
+from provision_backend.project.pyproject import Project
 from provision_backend.settings import Settings
 from provision_backend.specifiers import parse_specifiers
 

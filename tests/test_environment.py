@@ -28,7 +28,7 @@ from provision_backend.hooks.environment import (
 )
 from provision_backend.hooks.variables import host_variables
 from provision_backend.interpreter import Interpreter, inspect_interpreter
-from provision_backend.report import Reporter
+from provision_backend.output import Reporter
 from provision_backend.settings import Settings
 
 pytestmark = pytest.mark.slow

@@ -15,9 +15,9 @@ import pytest
 from support.toys import Host, host_environment, project_of
 
 from provision_backend.errors import BackendError, HookFailedError
-from provision_backend.hooks import forward
+from provision_backend.hooks import forwarded as forward
 from provision_backend.hooks.current import CurrentEnvironment
-from provision_backend.project import Project, read_project
+from provision_backend.project.pyproject import Project, read_project
 
 pytestmark = pytest.mark.slow
 

@@ -21,8 +21,8 @@ from provision_backend.errors import BuildEnvironmentError
 from provision_backend.hooks import installers
 from provision_backend.hooks.installers import Installer, find_uv, last_lines, supports_python_option
 from provision_backend.interpreter import Interpreter, inspect_interpreter
+from provision_backend.output import Reporter
 from provision_backend.processes import clean_environment
-from provision_backend.report import Reporter
 from provision_backend.settings import Settings
 
 BOTH = ["toy_one-2.0", "toy_two-1.0"]

@@ -15,8 +15,8 @@ from packaging.version import Version
 from support.real_interpreters import host_interpreters
 
 from provision_backend.errors import InterpreterError
-from provision_backend.hooks.plan import running_interpreter
 from provision_backend.interpreter import Interpreter, find_interpreters, inspect_interpreter
+from provision_backend.project.plan import running_interpreter
 
 VERSION = running_interpreter().version
 

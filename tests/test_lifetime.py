@@ -13,7 +13,7 @@ from typing import Callable, Iterator
 
 import pytest
 
-from provision_backend import lifetime
+from provision_backend import processes as lifetime
 
 # A frontend starts a hook, the hook starts a program; each writes its process id where the test reads it.
 _FRONTEND = """
@@ -23,7 +23,7 @@ hook.wait()
 """
 _HOOK = """
 import os, sys
-from provision_backend.lifetime import follow_frontend
+from provision_backend.processes import follow_frontend
 from provision_backend.processes import run_visible
 if sys.argv[3] == "follows":
     follow_frontend()
@@ -102,7 +102,7 @@ def test_time_limit_holds_for_a_hook(tmp_path: Path) -> None:
     """A program may take as long as it was given, whether or not a frontend is followed."""
     code = """
 from provision_backend.errors import InterpreterError
-from provision_backend.lifetime import follow_frontend
+from provision_backend.processes import follow_frontend
 from provision_backend.processes import run_quiet
 follow_frontend()
 try:
@@ -118,4 +118,4 @@ print(run_quiet(["sh", "-c", "sleep 0.7; echo done"], timeout=20).stdout)
 
 def test_nothing_is_asked_of_the_kernel_for_a_command() -> None:
     """Where no frontend is followed, programs are started as ever."""
-    assert lifetime.child_options() == {}
+    assert lifetime._child_options() == {}

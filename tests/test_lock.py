@@ -17,15 +17,15 @@ from validate_pyproject.plugins import PluginWrapper
 from provision_backend.catalog.archive import Archive
 from provision_backend.catalog.selection import load_catalog_file, parse_catalog
 from provision_backend.errors import NoMatchingArchiveError, ProjectError, UsageError
-from provision_backend.hooks.plan import Plan, RunningInterpreter, make_plan
-from provision_backend.pinning.choice import choose_archives, kept_archives
-from provision_backend.pinning.edit import lock_lines, lock_text
-from provision_backend.pinning.lock import locked_archive
-from provision_backend.project import read_project
-from provision_backend.request import parse_request
+from provision_backend.project.lock import locked_archive
+from provision_backend.project.lock_choice import choose_archives, kept_archives
+from provision_backend.project.lock_edit import lock_lines, lock_text
+from provision_backend.project.plan import Plan, RunningInterpreter, make_plan
+from provision_backend.project.pyproject import read_project
+from provision_backend.project.schema import tool_schema
+from provision_backend.project.wanted import Lock, Wanted
 from provision_backend.settings import Settings
-from provision_backend.wanted import Lock, Wanted
-from provision_backend.wrap.schema import tool_schema
+from provision_backend.versions import parse_request
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -22,7 +22,7 @@ import pytest
 
 from provision_backend.cache.locks import key_lock, owner_is_gone, owner_name
 from provision_backend.errors import CacheError, LockTimeoutError
-from provision_backend.report import Reporter
+from provision_backend.output import Reporter
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,7 +30,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from provision_backend.cache.locks import key_lock
-from provision_backend.report import Reporter
+from provision_backend.output import Reporter
 with key_lock(Path(sys.argv[1]), sys.argv[2], timeout=30, reporter=Reporter()) as held:
     print(held, flush=True)
     sys.stdin.read()
@@ -163,7 +163,7 @@ CHILD = """
 import os, subprocess, sys
 from pathlib import Path
 from provision_backend.cache.locks import key_lock
-from provision_backend.report import Reporter
+from provision_backend.output import Reporter
 with key_lock(Path(sys.argv[1]), "key", timeout=0, reporter=Reporter()):
     if sys.argv[2] == "program":
         child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, close_fds=False).pid
@@ -302,7 +302,7 @@ AS_NOBODY = """
 import os, sys, tempfile, socket, json
 from pathlib import Path
 from provision_backend.cache.locks import key_lock
-from provision_backend.report import Reporter
+from provision_backend.output import Reporter
 folder = Path(sys.argv[1])
 with key_lock(folder, "warm", timeout=0, reporter=Reporter()):
     pass

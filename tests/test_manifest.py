@@ -12,8 +12,8 @@ import pytest
 from support.archives import gzipped, member, tar
 
 from provision_backend.cache.manifest import MANIFEST, write_manifest
-from provision_backend.unpack.extract import Unpacked
-from provision_backend.unpack.pipeline import Unpacking
+from provision_backend.install.pipeline import Unpacking
+from provision_backend.install.unpack import Unpacked
 
 OLD, NEW = b"as it came", b"as it is  "
 

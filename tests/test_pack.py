@@ -20,10 +20,10 @@ from support.real_interpreters import host_interpreters
 
 from provision_backend.catalog.archive import parse_archive_name
 from provision_backend.errors import PackError, UsageError
+from provision_backend.install.unpack import unpack_archive
 from provision_backend.pack.installed import Installation, ask, inspect_installation
 from provision_backend.pack.packing import PackedArchive, pack_interpreter
 from provision_backend.pack.relocate import relocate_libraries
-from provision_backend.unpack.extract import unpack_archive
 
 ROOT = Path(__file__).resolve().parent.parent
 TAG = "20250131"

@@ -15,8 +15,8 @@ import pytest
 from support.toys import ROOT, Host, backend_packages, host_environment, in_process, project_of, toy_wheel
 
 from provision_backend.errors import BackendError
-from provision_backend.hooks import passthrough
-from provision_backend.project import Project, read_project
+from provision_backend.hooks import in_process as passthrough
+from provision_backend.project.pyproject import Project, read_project
 
 VERSION = sys.version.split()[0]
 

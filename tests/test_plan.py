@@ -16,10 +16,10 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from provision_backend.errors import UsageError
-from provision_backend.hooks.plan import Plan, RunningInterpreter, make_plan, running_interpreter
-from provision_backend.project import Project
-from provision_backend.request import parse_request
+from provision_backend.project.plan import Plan, RunningInterpreter, make_plan, running_interpreter
+from provision_backend.project.pyproject import Project
 from provision_backend.settings import Settings
+from provision_backend.versions import parse_request
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -193,8 +193,9 @@ def test_the_decision_is_the_same_in_each_process(tmp_path: Path) -> None:
         '[project]\nrequires-python = ">=3.7"\n[tool.provision-backend]\nbuild-backend = "a"\npython = "3.13"\n'
     )
     code = (
-        "import json, os, sys; from pathlib import Path; from provision_backend.hooks.plan import make_plan;"
-        "from provision_backend.project import read_project; from provision_backend.settings import load_settings;"
+        "import json, os, sys; from pathlib import Path; from provision_backend.project.plan import make_plan;"
+        "from provision_backend.project.pyproject import read_project;"
+        "from provision_backend.settings import load_settings;"
         "plan = make_plan(read_project(Path(sys.argv[1])), load_settings());"
         "print(json.dumps([plan.provision, plan.wanted.describe(), plan.wanted.path, plan.reason]))"
     )

@@ -12,8 +12,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
 from provision_backend.errors import ProjectError
-from provision_backend.project import Project, read_project
-from provision_backend.request import parse_request
+from provision_backend.project.pyproject import Project, read_project
+from provision_backend.versions import parse_request
 
 PROJECTS = Path(__file__).parent / "data" / "projects"
 
@@ -242,7 +242,7 @@ def test_anything_else_is_no_backend(tmp_path: Path, backend: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "backend", ["provision_backend", "provision_backend:x", "provision_backend.hooks.calls:build.x"]
+    "backend", ["provision_backend", "provision_backend:x", "provision_backend.hooks.build:build.x"]
 )
 def test_a_project_that_wraps_the_wrapper_is_refused(tmp_path: Path, backend: str) -> None:
     """It would start itself without end, whichever of our modules it names."""

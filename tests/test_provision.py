@@ -25,11 +25,11 @@ from provision_backend.errors import (
     OfflineError,
     UsageError,
 )
+from provision_backend.output import Reporter
+from provision_backend.project.wanted import Wanted
 from provision_backend.provision import find, find_any, load_archives, provision
-from provision_backend.report import Reporter
-from provision_backend.request import parse_request
 from provision_backend.settings import Settings
-from provision_backend.wanted import Wanted
+from provision_backend.versions import parse_request
 
 pytestmark = pytest.mark.slow
 
@@ -117,7 +117,7 @@ class TestProvision:
         def detect(*_: object) -> None:
             raise MissingDependencyError("pyelftools", "read ELF files")
 
-        monkeypatch.setattr("provision_backend.cache.remembered.current_platform", detect)
+        monkeypatch.setattr("provision_backend.cache.platform.current_platform", detect)
 
         assert find(ANY, warm, QUIET) is None
         with pytest.raises(MissingDependencyError):
@@ -231,7 +231,7 @@ class TestPreferences:
         def detect(*_: object) -> None:
             raise HostError("could not identify the libc of this host")
 
-        monkeypatch.setattr("provision_backend.cache.remembered.current_platform", detect)
+        monkeypatch.setattr("provision_backend.cache.platform.current_platform", detect)
 
     def own(self) -> Wanted:
         """Return what only one interpreter of this machine is: its full version."""

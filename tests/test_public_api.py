@@ -212,7 +212,7 @@ def test_looking_for_a_hook_provisions_nothing(tmp_path: Path) -> None:
     [
         pytest.param("class UnsupportedOperation(Exception): pass", "toy.UnsupportedOperation", id="its own"),
         pytest.param("", "none", id="none"),
-        pytest.param("(", "provision_backend.hooks.forward.UnsupportedOperation", id="a backend in another syntax"),
+        pytest.param("(", "provision_backend.hooks.forwarded.UnsupportedOperation", id="a backend in another syntax"),
     ],
 )
 def test_unsupported_operation_is_that_of_the_real_backend(tmp_path: Path, source: str, expected: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any, List, Tuple
 
 import pytest
 
-from provision_backend.cache.remembered import current_platform, detected_once, remember_platform
+from provision_backend.cache.platform import current_platform, detected_once, remember_platform
 from provision_backend.cache.store import Cache
 from provision_backend.errors import UsageError
 from provision_backend.host.detection import detect_platform
@@ -81,7 +81,7 @@ def test_the_evidence_of_this_host_holds(cache: Cache) -> None:
     current_platform(Settings(), cache)
     code = (
         "import sys; from pathlib import Path; from provision_backend.cache.store import Cache;"
-        "from provision_backend.cache.remembered import current_platform;"
+        "from provision_backend.cache.platform import current_platform;"
         "from provision_backend.settings import Settings;"
         "print(current_platform(Settings(), Cache(Path(sys.argv[1]))).triple, 'elftools' in sys.modules)"
     )

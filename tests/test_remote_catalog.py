@@ -11,10 +11,10 @@ from typing import Iterator
 import pytest
 from support.servers import ArchiveServer, Reply
 
-from provision_backend.cache.catalogs import FRESH, fetch_catalog
 from provision_backend.cache.store import Cache
 from provision_backend.errors import DownloadError, OfflineError
-from provision_backend.report import Reporter
+from provision_backend.install.catalogs import FRESH, fetch_catalog
+from provision_backend.output import Reporter
 from provision_backend.settings import Settings
 
 TEXT = "0" * 64 + "  cpython-3.13.0+20241016-x86_64-unknown-linux-gnu-install_only.tar.gz\n"

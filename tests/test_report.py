@@ -1,4 +1,4 @@
-"""What people see on standard error: `provision_backend.report`."""
+"""What people see on standard error: `provision_backend.output`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Iterator, List, TextIO, Tuple
 
 import pytest
 
-from provision_backend.report import Reporter, format_size
+from provision_backend.output import Reporter, format_size
 
 
 class Clock:
@@ -292,7 +292,7 @@ def test_sizes_are_written_in_powers_of_a_thousand(count: int, expected: str) ->
 
 def test_importing_the_module_is_light() -> None:
     """The module is imported by every hook, so it brings nothing heavy with it."""
-    code = "import sys; import provision_backend.report; print(*sorted(sys.modules))"
+    code = "import sys; import provision_backend.output; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-S", "-c", code], check=True, stdout=subprocess.PIPE, text=True)
 
     assert not {"shutil", "http.client", "logging", "pathlib"} & set(loaded.stdout.split())

@@ -7,7 +7,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from provision_backend.errors import UsageError
-from provision_backend.request import (
+from provision_backend.versions import (
     VersionRequest,
     asks_for_prereleases,
     parse_request,

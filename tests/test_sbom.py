@@ -17,10 +17,10 @@ from support.toys import another_interpreter, toy_wheel
 
 from provision_backend.errors import BuildEnvironmentError, UsageError
 from provision_backend.hooks.current import CurrentEnvironment
+from provision_backend.hooks.sbom import record_wheel
+from provision_backend.hooks.sbom_cyclonedx import Used, sbom_text
+from provision_backend.hooks.sbom_installed import Installed, list_installed
 from provision_backend.interpreter import Interpreter
-from provision_backend.inventory.cyclonedx import Used, sbom_text
-from provision_backend.inventory.installed import Installed, list_installed
-from provision_backend.inventory.record import record_wheel
 from provision_backend.settings import Settings
 
 MANAGED = Interpreter(

@@ -15,11 +15,11 @@ from validate_pyproject.api import Validator
 from validate_pyproject.errors import ValidationError
 from validate_pyproject.plugins import PluginWrapper
 
-from provision_backend import project as project_module
 from provision_backend.errors import ProjectError
-from provision_backend.project import read_project
+from provision_backend.project import pyproject as project_module
+from provision_backend.project.pyproject import read_project
+from provision_backend.project.schema import tool_schema
 from provision_backend.settings import OPTIONS
-from provision_backend.wrap.schema import tool_schema
 
 if sys.version_info >= (3, 11):
     import tomllib

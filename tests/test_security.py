@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from provision_backend.errors import ProjectError
-from provision_backend.project import read_project
+from provision_backend.project.pyproject import read_project
 from provision_backend.settings import OPTIONS
 
 PROJECTS = ("python", "installer")

@@ -12,7 +12,7 @@ from typing import Any, Dict
 import pytest
 
 from provision_backend.errors import InterpreterError
-from provision_backend.finalize.smoke import Facts, smoke_run
+from provision_backend.install.smoke import Facts, smoke_run
 
 MUSL = "x86_64-unknown-linux-musl"
 GNU = "x86_64-unknown-linux-gnu"

@@ -1,4 +1,4 @@
-"""Which places are asked, and how they are named: `provision_backend.download.sources`."""
+"""Which places are asked, and how they are named: `provision_backend.install.sources`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Tuple
 
 import pytest
 
-from provision_backend.download.sources import (
+from provision_backend.errors import UsageError
+from provision_backend.install.sources import (
     DEFAULT_SOURCES,
     DownloadOptions,
     is_github,
@@ -17,7 +18,6 @@ from provision_backend.download.sources import (
     redact_text,
     redact_url,
 )
-from provision_backend.errors import UsageError
 
 FILE = "cpython-3.13.5+20251110-x86_64-unknown-linux-gnu-install_only_stripped.tar.gz"
 QUOTED = FILE.replace("+", "%2B")

@@ -18,10 +18,10 @@ from support.archives import gzipped, member, tar
 from support.servers import ArchiveServer, Reply
 
 from provision_backend.catalog.archive import Archive
-from provision_backend.download.fetch import DownloadOptions, stream_archive
 from provision_backend.errors import DownloadError, IntegrityError, UnpackError
-from provision_backend.report import Reporter
-from provision_backend.unpack.pipeline import Unpacking
+from provision_backend.install.download import DownloadOptions, stream_archive
+from provision_backend.install.pipeline import Unpacking
+from provision_backend.output import Reporter
 
 TAG = "20251110"
 FILE = f"cpython-3.13.5+{TAG}-x86_64-unknown-linux-gnu-install_only.tar.gz"
@@ -290,7 +290,7 @@ def test_a_folder_that_cannot_be_written_is_named(server: ArchiveServer, place: 
 MEMORY = """
 import re, sys
 from pathlib import Path
-from provision_backend.unpack.pipeline import Unpacking
+from provision_backend.install.pipeline import Unpacking
 with Unpacking(Path(sys.argv[2]), "archive") as unpacking, open(sys.argv[1], "rb") as file:
     for chunk in iter(lambda: file.read(1 << 18), b""):
         unpacking.feed(chunk)

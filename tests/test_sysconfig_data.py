@@ -10,7 +10,7 @@ from typing import Any, Dict, Optional
 import pytest
 
 from provision_backend.errors import UnpackError
-from provision_backend.finalize.sysconfig_data import (
+from provision_backend.install.sysconfig_data import (
     clean_value,
     patch_config_script,
     patch_json,

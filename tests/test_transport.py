@@ -14,10 +14,10 @@ from typing import Any, Iterator, List, Tuple
 import pytest
 from support.servers import ArchiveServer, Reply
 
-from provision_backend.download.connection import Connector
-from provision_backend.download.fetch import DownloadOptions, fetch_text
-from provision_backend.download.transport import Transport
 from provision_backend.errors import DownloadError
+from provision_backend.install.connection import Connector
+from provision_backend.install.download import DownloadOptions, fetch_text
+from provision_backend.install.transport import Transport
 
 GITHUB = "https://github.com/astral-sh/x/SHA256SUMS"
 OBJECTS = "https://objects.githubusercontent.com/x?sig=s3cret"

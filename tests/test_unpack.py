@@ -23,8 +23,8 @@ import pytest
 from support.archives import MTIME, gzipped, long_name, member, pax, small_tree, tar, with_checksum, zstandard
 
 from provision_backend.errors import DownloadError, MissingDependencyError, UnpackError
-from provision_backend.unpack import inflate as inflate_module
-from provision_backend.unpack.extract import DEFAULT_LIMITS, unpack_archive, unpack_stream
+from provision_backend.install import inflate as inflate_module
+from provision_backend.install.unpack import DEFAULT_LIMITS, unpack_archive, unpack_stream
 
 Tree = Dict[str, Tuple[Any, ...]]
 
@@ -859,7 +859,7 @@ _IN_NAMESPACE = """
 import sys
 from pathlib import Path
 from provision_backend.errors import UnpackError
-from provision_backend.unpack.extract import unpack_archive
+from provision_backend.install.unpack import unpack_archive
 try:
     unpack_archive(Path(sys.argv[1]), Path(sys.argv[2]))
 except UnpackError as exc:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from provision_backend.request import parse_request
-from provision_backend.wanted import Wanted
+from provision_backend.project.wanted import Wanted
+from provision_backend.versions import parse_request
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import List, NamedTuple, Optional
 
 import pytest
 
-from provision_backend.project import read_project
+from provision_backend.project.pyproject import read_project
 
 ROOT = Path(__file__).resolve().parent.parent
 

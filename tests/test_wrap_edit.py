@@ -9,10 +9,10 @@ from typing import List, Tuple
 import pytest
 
 from provision_backend.errors import MissingDependencyError, ProjectError
-from provision_backend.wrap.arrays import add_ourselves, drop_ourselves
-from provision_backend.wrap.checks import is_wrapped, load_data
-from provision_backend.wrap.edit import wrap_text
-from provision_backend.wrap.undo import unwrap_text
+from provision_backend.project.init_arrays import add_ourselves, drop_ourselves
+from provision_backend.project.init_checks import is_wrapped, load_data
+from provision_backend.project.init_edit import wrap_text
+from provision_backend.project.init_undo import unwrap_text
 
 MARKER = "python_version >= '3.12'"
 PROJECT = '[project]\nname = "x"\nversion = "1"\nrequires-python = ">=3.12"\n'

@@ -12,9 +12,8 @@ import time
 from pathlib import Path
 from typing import List
 
+from ..files import flush_tree, list_names, remove_path
 from ..kept import PACKAGE, RECORD, copies_folder, copy_of, installed_folder, is_passing, is_private, read_record
-from .durable import flush_tree
-from .folders import list_names, remove_path
 
 __all__ = ["keep_copy", "sweep_copies"]
 

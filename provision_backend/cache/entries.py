@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
 
 from ..catalog.archive import Archive
+from ..files import write_note
 from ..interpreter import Interpreter
 from .folders import make_folders
-from .notes import write_note
 
 __all__ = [
     "FORMAT",

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional
 
 from ..errors import ProvisionError
+from ..files import list_names, remove_path, write_note
 from ..kept import is_private
 from ..settings import Settings
-from .folders import default_cache_dir, list_names, make_folders, remove_path
-from .notes import write_note
+from .folders import default_cache_dir, make_folders
 
 __all__ = ["ReusableEnvironments", "fingerprint", "sweep_environments"]
 

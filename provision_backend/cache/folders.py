@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Iterator, List
 
 from ..errors import CacheError
+from ..files import list_names, remove_path
 from ..kept import default_cache_root
 from .locks import owner_is_gone, owner_name
 
 __all__ = [
     "FOLDERS",
     "default_cache_dir",
-    "list_names",
     "make_folders",
     "open_staging",
-    "remove_path",
     "sweep_staging",
     "unwritable",
 ]
@@ -141,22 +140,3 @@ def sweep_staging(root: Path) -> List[str]:
             remove_path(root / "staging" / name)
             swept.append(name)
     return swept
-
-
-def remove_path(path: Path) -> None:
-    """Remove a file or a folder with all that is in it, as far as that is possible."""
-    import shutil
-
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(str(path), ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink()
-
-
-def list_names(folder: Path) -> List[str]:
-    """Return the names in a folder, in order; none where it is not there."""
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []

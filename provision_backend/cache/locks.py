@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
 
 from ..errors import CacheError, LockTimeoutError
-from ..report import Reporter
-from .notes import write_note
+from ..files import write_note
+from ..output import Reporter
 
 __all__ = ["key_lock", "owner_is_gone", "owner_name"]
 
@@ -159,7 +159,7 @@ def _write_owner(path: Path) -> None:
     import socket
 
     facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%H:%M:%S")}
-    write_note(path, json.dumps(facts), alone=True)
+    write_note(path, json.dumps(facts))
 
 
 def _describe_owner(path: Path) -> str:

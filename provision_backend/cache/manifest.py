@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, NamedTuple
 from .entries import MARKER, read_marker
 
 if TYPE_CHECKING:
-    from ..unpack.extract import Written
+    from ..install.unpack import Written
 
 __all__ = ["MANIFEST", "tree_size", "verify_entry", "write_manifest"]
 
@@ -68,7 +68,7 @@ def _unchanged(members: List[_Member], written: Mapping[str, Written]) -> Dict[s
     """Return the hashes of the files that are still the ones that were written."""
     if not written:
         return {}
-    from ..unpack.extract import identify
+    from ..install.unpack import identify
 
     found = ((member, written.get(member.path)) for member in members)
     return {member.path: file.sha256 for member, file in found if file and file.identity == identify(member.status)}

@@ -47,10 +47,10 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 
 from ..catalog.archive import Archive
 from ..errors import CacheError
+from ..files import flush_folder, flush_tree, remove_path
 from ..interpreter import Interpreter
-from ..report import Reporter
+from ..output import Reporter
 from ..settings import Settings
-from .durable import flush_folder, flush_tree
 from .entries import (
     SPARE_NAMES,
     condemn_entry,
@@ -60,7 +60,7 @@ from .entries import (
     read_entry,
     write_marker,
 )
-from .folders import default_cache_dir, make_folders, open_staging, remove_path, sweep_staging, unwritable
+from .folders import default_cache_dir, make_folders, open_staging, sweep_staging, unwritable
 from .locks import key_lock
 from .trust import Trust, trust_cache
 from .usage import note_use

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, Optional
 
 from ..errors import CacheError, LockTimeoutError
-from ..report import Reporter
+from ..files import list_names, remove_path
+from ..output import Reporter
 from .code import sweep_copies
 from .entries import is_condemned, key_of, read_entry, read_marker
 from .environments import sweep_environments
-from .folders import list_names, open_staging, remove_path, sweep_staging, unwritable
+from .folders import open_staging, sweep_staging, unwritable
 from .locks import key_lock
 from .manifest import tree_size, verify_entry
 from .store import Cache

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import Dict, List, Set
 
+from ..files import write_note
 from .entries import MARKER
-from .notes import write_note
 
 __all__ = ["RECENT", "last_use", "note_use", "processes_using"]
 

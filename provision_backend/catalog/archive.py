@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple, Tuple
 
-from ..request import parse_version
+from ..versions import parse_version
 
 if TYPE_CHECKING:
     from packaging.version import Version

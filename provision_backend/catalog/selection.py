@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterable, Sequence, Tuple
 
 from ..errors import CatalogError, NoMatchingArchiveError
-from ..request import parse_version, satisfies
+from ..versions import parse_version, satisfies
 from .archive import Archive, ArchiveName, parse_archive_name
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from packaging.specifiers import SpecifierSet
 
-    from ..request import VersionRequest
+    from ..versions import VersionRequest
 
 __all__ = [
     "Archive",

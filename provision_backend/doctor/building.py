@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Iterator, Optional, Tuple
 
 from ..catalog.selection import Archive, builtin_triples
-from ..download.sources import local_path, redact_url
 from ..errors import HostError, MissingDependencyError, NoMatchingArchiveError, ProvisionError
-from ..project import OWN_NAME, TABLE
+from ..install.sources import local_path, redact_url
+from ..project.pyproject import OWN_NAME, TABLE
+from ..project.wanted import Lock
 from ..settings import OPTIONS
-from ..wanted import Lock
 from .context import Context
 from .findings import Finding, ok, problem, warning
 
@@ -73,7 +73,7 @@ def check_project(context: Context) -> Iterator[Finding]:
 
 
 def _build_system(path: Path, *, needs_marker: bool) -> Iterator[Finding]:
-    from ..wrap.checks import load_data
+    from ..project.init_checks import load_data
 
     table = load_data(path.read_text(encoding="utf-8")).get("build-system", {})
     requires = [text for text in table.get("requires", []) if isinstance(text, str)]

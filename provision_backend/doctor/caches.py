@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Iterator
 
-from ..cache.folders import FOLDERS, list_names
+from ..cache.folders import FOLDERS
 from ..cache.locks import owner_is_gone
 from ..errors import CacheError
-from ..report import format_size
+from ..files import list_names
+from ..output import format_size
 from .context import Context
 from .findings import Finding, ok, problem, warning
 from .folders import describe, existing, free_bytes, free_inodes, is_noexec, try_writing

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, NamedTuple, Opti
 from ..cache.store import Cache, open_cache
 from ..catalog.selection import Archive, select_archive
 from ..errors import InterpreterError, MissingDependencyError, ProvisionError
-from ..hooks.plan import Plan, make_plan
-from ..pinning.lock import locked_archive
-from ..project import Project, read_project
+from ..output import Reporter
+from ..project.lock import locked_archive
+from ..project.plan import Plan, make_plan
+from ..project.pyproject import Project, read_project
+from ..project.wanted import Lock, Wanted
 from ..provision import find, load_archives
-from ..report import Reporter
-from ..request import parse_request
 from ..settings import Settings
-from ..wanted import Lock, Wanted
+from ..versions import parse_request
 from .findings import Finding, problem, warning
 
 if TYPE_CHECKING:
-    from ..download.sources import DownloadOptions
     from ..host.platforms import Platform
+    from ..install.sources import DownloadOptions
     from ..interpreter import Interpreter
 
 __all__ = ["MAX_WAIT", "Catalog", "Context"]
@@ -106,7 +106,7 @@ class Context:
         Raises:
             ProjectError: its ``pyproject.toml`` is broken.
         """
-        from ..wrap.checks import is_wrapped, load_data
+        from ..project.init_checks import is_wrapped, load_data
 
         path = self.directory / "pyproject.toml"
         if not os.path.lexists(path):
@@ -152,7 +152,7 @@ class Context:
             MissingDependencyError: pyelftools is not installed, and nobody has found out before.
             UsageError: the setting ``target`` is not a target triple.
         """
-        from ..cache.remembered import current_platform
+        from ..cache.platform import current_platform
         from ..host.detection import detect_platform, platform_from_triple
 
         if self.settings.target:
@@ -192,8 +192,8 @@ class Context:
         if "://" not in self.settings.catalog or self.settings.offline:
             return load_archives(self.settings, triple, self.cache(), self.reporter)
         from ..catalog.selection import parse_catalog
-        from ..download.fetch import fetch_text
         from ..errors import DownloadError
+        from ..install.download import fetch_text
 
         try:
             return parse_catalog(
@@ -286,7 +286,7 @@ class Context:
 
     def download_options(self) -> DownloadOptions:
         """Return how sources are asked: once, and with bounded patience."""
-        from ..download.sources import DownloadOptions
+        from ..install.sources import DownloadOptions
 
         return DownloadOptions(
             mirrors=self.settings.mirror,

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Optional, Union
 
-from ..report import format_size
+from ..output import format_size
 
 __all__ = ["describe", "existing", "file_system", "free_bytes", "free_inodes", "is_noexec", "try_writing"]
 

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
-from ..download.sources import redact_url
 from ..hooks.configuration import pip_files, uv_files
 from ..hooks.installers import DROPPED
+from ..install.sources import redact_url
 from .context import Context
 from .findings import Finding, ok, problem, warning
 

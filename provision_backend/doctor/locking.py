@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Iterator
 
-from ..cache.folders import list_names
+from ..files import list_names
 from .context import Context
 from .findings import Finding, ok, problem, warning
 from .folders import existing, file_system

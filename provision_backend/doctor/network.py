@@ -13,15 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, List, Mapping, NamedTuple, Union
 
-from ..download.attempts import SourceError
-from ..download.sources import Source, list_sources, redact_url
 from ..errors import MissingDependencyError, ProvisionError
+from ..install.attempts import SourceError
+from ..install.sources import Source, list_sources, redact_url
 from .context import MAX_WAIT, Context
 from .findings import Finding, ok, warning
 
 if TYPE_CHECKING:
     from ..catalog.archive import Archive
-    from ..download.transport import Transport
+    from ..install.transport import Transport
 
 __all__ = ["check_proxy", "check_sources"]
 
@@ -120,7 +120,7 @@ def _ask_all(sources: List[Source], archive: Archive, context: Context) -> List[
 
 
 def _ask(source: Source, archive: Archive, context: Context) -> _Answer:
-    from ..download.transport import Transport
+    from ..install.transport import Transport
 
     transport = Transport(context.download_options())
     reasons: List[str] = []

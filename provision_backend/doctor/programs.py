@@ -8,9 +8,9 @@ import shutil
 from typing import Iterator, List, Mapping, Optional
 
 from ..errors import InterpreterError, ProvisionError
-from ..hooks.plan import running_interpreter
 from ..processes import run_quiet
-from ..request import satisfies
+from ..project.plan import running_interpreter
+from ..versions import satisfies
 from .context import Context
 from .findings import Finding, ok, warning
 

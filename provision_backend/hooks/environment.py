@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
 
 from ..cache.environments import ReusableEnvironments, fingerprint
 from ..errors import BuildEnvironmentError
+from ..output import Reporter
 from ..processes import clean_environment
-from ..report import Reporter
 from ..settings import Settings
+from .build_folders import claim, disposable_folder, frontend_folder, frontend_run, places
 from .circumstances import installation_key
 from .installers import Installer, find_uv
-from .places import claim, disposable_folder, frontend_folder, frontend_run, places
 from .variables import host_variables
 from .venvs import create_environment
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Optional, Seq
 
 from ..errors import BuildEnvironmentError
 from ..kept import installed_folder
+from ..output import Reporter
 from ..processes import run_quiet, run_visible
-from ..report import Reporter
 from ..settings import Settings
-from .places import disposable_folder
+from .build_folders import disposable_folder
 from .requirements import names_for, normalised_name
 
 if TYPE_CHECKING:

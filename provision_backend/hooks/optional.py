@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
-from . import calls, passthrough
+from . import build as calls
+from . import in_process as passthrough
 
 __all__ = ["find_hook", "unsupported_operation"]
 
@@ -42,7 +43,7 @@ def unsupported_operation() -> type:
 
     Source: PEP 517, build_sdist.
     """
-    from .forward import UnsupportedOperation
+    from .forwarded import UnsupportedOperation
 
     try:
         build = calls.open_build()
@@ -72,7 +73,7 @@ def _known_hooks() -> Optional[List[str]]:
 
 def _hooks_of_environment(build: calls.Build) -> Optional[List[str]]:
     from ..provision import find
-    from . import forward
+    from . import forwarded as forward
     from .environment import existing_environment
 
     interpreter = find(build.plan.wanted, build.settings, build.reporter)

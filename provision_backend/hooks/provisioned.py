@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Optional, Tuple
 from ..cache.code import keep_copy
 from ..errors import BackendError, BuildEnvironmentError, MissingDependencyError, ProvisionError
 from ..interpreter import Interpreter, inspect_interpreter
+from ..project.plan import running_interpreter
 from ..provision import provision, set_aside_damaged
-from . import forward
+from . import forwarded as forward
 from .environment import BuildEnvironment, frontend_run, open_environment
+from .in_process import requires_hook
 from .installers import find_uv
-from .passthrough import requires_hook
-from .plan import running_interpreter
 
 if TYPE_CHECKING:
-    from .calls import Build
+    from .build import Build
 
 __all__ = ["call_hook", "open_build_environment"]
 
@@ -53,7 +53,7 @@ def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
     if wheel and build.plan.provision:
         _check_wheel(build, interpreter, wheel, editable=editable)
     if wheel and not editable and build.settings.sbom:
-        from ..inventory.record import record_wheel
+        from .sbom import record_wheel
 
         backend = build.project.build_backend
         record_wheel(wheel, backend, interpreter, environment=environment, settings=build.settings)
@@ -141,7 +141,7 @@ def open_build_environment(build: Build, interpreter: Interpreter) -> BuildEnvir
 
 def _interpreter(build: Build) -> Interpreter:
     def prepare(interpreter: Interpreter) -> None:
-        from ..finalize.compiled import compile_modules
+        from ..install.compiled import compile_modules
 
         with build.reporter.step("compile what builds import"):
             compile_modules(interpreter, pip=not find_uv(build.settings))

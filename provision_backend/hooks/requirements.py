@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Dict, FrozenSet, Iterable, Iterator, List, Map
 
 from ..errors import MissingDependencyError, ProjectError
 from ..markers import evaluate_marker
-from ..project import OWN_NAME
+from ..project.pyproject import OWN_NAME
 from ..specifiers import Specifiers, parse_requirement
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import List, Mapping, Sequence, Set
 
 from ..errors import PackError
-from ..finalize.smoke import smoke_run
+from ..install.smoke import smoke_run
+from ..install.unpack import unpack_archive
 from ..processes import run_quiet
-from ..unpack.extract import unpack_archive
 from .installed import Installation, ask
 from .staging import is_test_module
 

@@ -20,7 +20,7 @@ import contextlib, encodings.ascii, encodings.idna, grp, io, json, os, pwd, sys,
 from pathlib import Path
 from provision_backend.cache.locks import key_lock
 from provision_backend.cli import main
-from provision_backend.report import Reporter
+from provision_backend.output import Reporter
 nowhere = io.StringIO()
 with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
     # What this imports is all that the same command needs once more.

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List
 
 from provision_backend.cache.store import Cache
 from provision_backend.catalog.archive import Archive
-from provision_backend.report import Reporter
+from provision_backend.output import Reporter
 
 __all__ = ["ARCHIVE", "KEY", "SHA", "Build", "build", "names", "provide"]
 

@@ -7,9 +7,9 @@ import io
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple
 
-from provision_backend.pinning.command import run
-from provision_backend.pinning.options import add_arguments
-from provision_backend.report import Reporter
+from provision_backend.cli.lock import run
+from provision_backend.cli.lock_options import add_arguments
+from provision_backend.output import Reporter
 from provision_backend.settings import Settings
 
 __all__ = ["Answer", "line", "lock", "project"]

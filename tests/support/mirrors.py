@@ -12,8 +12,11 @@ import io
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
 
-from provision_backend.mirroring import command, key_command, key_options, options
-from provision_backend.report import Reporter
+from provision_backend.cli import cache_key as key_command
+from provision_backend.cli import cache_key_options as key_options
+from provision_backend.cli import mirror as command
+from provision_backend.cli import mirror_options as options
+from provision_backend.output import Reporter
 from provision_backend.settings import load_settings
 
 __all__ = ["GNU", "MUSL", "Answer", "archive_name", "content_of", "offer_small", "run_key", "run_mirror", "sha256"]

@@ -1,0 +1,111 @@
+"""The host's `Platform`, remembered beside the cache.
+
+Detection reads ELF files with a package that a warm cache should not need. So its answer is written down with the
+identity (size, time of change, inode) of every file that was its evidence, and holds as long as none of them changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+import zlib
+from typing import Iterator, Optional
+
+from ..errors import CacheError
+from ..files import write_note
+from ..host.platforms import Evidence, Platform, platform_from_triple
+from ..settings import Settings
+from .folders import make_folders
+from .locks import key_lock
+from .store import Cache
+
+__all__ = ["current_platform", "detected_once", "remember_platform"]
+
+
+def current_platform(settings: Settings, cache: Cache) -> Platform:
+    """Return the platform that interpreters are provisioned for.
+
+    Raises:
+        HostError: the host was not identified.
+        MissingDependencyError: it is not remembered, and pyelftools is not installed.
+        UsageError: the setting ``target`` is not a target triple.
+    """
+    if settings.target:
+        return platform_from_triple(settings.target)
+    remembered = _recall(cache)
+    if remembered is not None:
+        return remembered
+    if sys.platform == "linux":
+        from ..host.elf import require_pyelftools
+
+        require_pyelftools()  # Or all that reads ELF files with it would be imported to find that out.
+    # That is a third of what would be imported for a warm cache.
+    from ..host.detection import detect_platform
+
+    platform = detect_platform()
+    remember_platform(platform, cache)
+    return platform
+
+
+@contextlib.contextmanager
+def detected_once(settings: Settings, cache: Cache) -> Iterator[None]:
+    """Let one of many processes find out what the host is, while the others wait for what it writes down.
+
+    Builds that start together on an empty cache would each compile and import what reads ELF files, all at once. It is
+    a matter of time only: where no lock is to be had, each finds it out for itself.
+    """
+    with contextlib.ExitStack() as stack:
+        if not settings.target and _recall(cache) is None:
+            from ..output import Reporter
+
+            with contextlib.suppress(CacheError):
+                make_folders(cache.root)
+                silent = Reporter(io.StringIO())
+                stack.enter_context(
+                    key_lock(cache.root / "locks", "platform", timeout=settings.lock_timeout, reporter=silent)
+                )
+        yield
+
+
+def _file_name() -> str:
+    # The executable that runs us is the first evidence, so what was found depends on it.
+    path = os.path.realpath(sys.executable)
+    readable = "".join(each if each.isalnum() else "-" for each in path if each.isascii())[-80:].strip("-")
+    return f"{readable}-{zlib.crc32(os.fsencode(path)):08x}.json"
+
+
+def _recall(cache: Cache) -> Optional[Platform]:
+    for root in (cache.root, *cache.shared):
+        path = root / "platforms" / _file_name()
+        if not cache.trust(root).accepts(path):
+            continue
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            platform = Platform.from_dict(record)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if platform.evidence and all(_still_holds(item) for item in platform.evidence):
+            return platform
+    return None
+
+
+def _still_holds(evidence: Evidence) -> bool:
+    identity = evidence.identity
+    if not isinstance(evidence.path, str):
+        return False  # A damaged record may hold anything.
+    try:
+        status = os.stat(evidence.path)
+    except (OSError, ValueError, TypeError):
+        # What was not there is evidence too: a loader that is installed later changes the answer.
+        return identity is None
+    if identity is None:
+        return False
+    return (status.st_size, status.st_mtime_ns, status.st_ino) == (identity.size, identity.mtime_ns, identity.inode)
+
+
+def remember_platform(platform: Platform, cache: Cache) -> None:
+    """Write down what was detected, once there is a cache; called again when the first interpreter has made one."""
+    write_note(cache.root / "platforms" / _file_name(), json.dumps(platform.as_dict(), indent=1))

@@ -1,0 +1,121 @@
+"""``provision-backend init``: reads a project's ``pyproject.toml``, shows what changes, and writes it.
+
+In: a folder and what the person asked for. Out: the diff, the exit code, and the file, replaced in one step.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, Tuple
+
+from ..errors import ProjectError, UsageError
+from ..project.files import diff_lines, read_pyproject, write_text
+from ..project.init_checks import is_wrapped, load_data
+from ..project.init_edit import Wrapped, wrap_text
+from ..project.init_undo import unwrap_text
+from ..project.pyproject import OWN_NAME, read_project
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ..output import Reporter
+
+__all__ = ["run"]
+
+
+@dataclass(frozen=True)
+class _Change:
+    text: str
+    summary: str
+    data: Dict[str, Any]
+    """What ``--json`` says beside the path and the diff."""
+    notes: Tuple[str, ...] = ()
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> Tuple[Dict[str, Any], List[str], int]:
+    """Wrap a project, or undo that.
+
+    Returns:
+        What ``--json`` prints, the lines for people, and the exit code: 1 if ``--check`` found something to change.
+
+    Raises:
+        MissingDependencyError: tomlkit is not installed.
+        ProjectError: it cannot be done safely, or the file cannot be read or written.
+        UsageError: the folder is none, or the options do not go together.
+    """
+    root = Path(arguments.directory)
+    if not root.is_dir():
+        raise UsageError(f"DIR must name a folder, found {str(root)!r}")
+    if arguments.undo and (arguments.form or arguments.requires_python):
+        raise UsageError("--undo goes with neither --form nor --requires-python")
+    text = read_pyproject(root)
+    change = _undo(text) if arguments.undo else _wrap(root, text, arguments)
+    changed = change.text != text
+    if changed and not arguments.check:
+        write_text(root / "pyproject.toml", change.text)
+    for line in (change.summary, *(f"note: {note}" for note in change.notes)):
+        reporter.info(line)
+    diff = diff_lines(text, change.text)
+    data = {
+        "path": str(root / "pyproject.toml"),
+        "changed": changed,
+        "written": changed and not arguments.check,
+        **change.data,
+        "notes": list(change.notes),
+        "diff": "".join(line + "\n" for line in diff),
+    }
+    return data, diff, int(changed and arguments.check)
+
+
+def _wrap(root: Path, text: str, arguments: argparse.Namespace) -> _Change:
+    if is_wrapped(load_data(text)):
+        project = read_project(root)
+        form = "one-list" if project.one_list else "table"
+        summary = f"nothing to do: pyproject.toml is wrapped already, its real backend is {project.build_backend}"
+        return _Change(text, summary, _data(form, project.build_backend, project.requires))
+    wrapped = wrap_text(text, form=arguments.form or "", requires_python=arguments.requires_python or "")
+    _check_result(root, wrapped)
+    summary = f"wraps {wrapped.build_backend}"
+    if not arguments.check:
+        summary = f"wrapped {wrapped.build_backend}; 'provision-backend init --undo' brings back what was there"
+    notes = wrapped.notes
+    if not _comes_back(text, wrapped.text):
+        notes += ("--undo would not bring back every character of what was here; keep a copy if that matters",)
+    return _Change(wrapped.text, summary, _data(wrapped.form, wrapped.build_backend, wrapped.requires), notes)
+
+
+def _undo(text: str) -> _Change:
+    if not is_wrapped(load_data(text)):
+        return _Change(text, "nothing to do: pyproject.toml is not wrapped", _data(None, None, ()))
+    before = unwrap_text(text)
+    build_system = load_data(before).get("build-system", {})
+    data = _data(None, build_system.get("build-backend"), tuple(build_system.get("requires", ())))
+    return _Change(before, "pyproject.toml as it was before init", data)
+
+
+def _data(form: Any, build_backend: Any, requires: Tuple[str, ...]) -> Dict[str, Any]:
+    return {"form": form, "build-backend": build_backend, "requires": list(requires)}
+
+
+def _comes_back(text: str, wrapped: str) -> bool:
+    try:
+        return unwrap_text(wrapped) == text
+    except ProjectError:
+        return False
+
+
+def _check_result(root: Path, wrapped: Wrapped) -> None:
+    """Read the result as a build would, before it replaces anything."""
+    folders = load_data(wrapped.text)["tool"][OWN_NAME].get("backend-path", [])
+    with tempfile.TemporaryDirectory() as temporary:
+        for folder in folders:
+            # The others are refused, by the very reader that a build has.
+            if not os.path.isabs(folder) and ".." not in Path(folder).parts and (root / folder).is_dir():
+                Path(temporary, folder).mkdir(parents=True, exist_ok=True)
+        Path(temporary, "pyproject.toml").write_bytes(wrapped.text.encode("utf-8"))
+        project = read_project(Path(temporary))
+    if (project.build_backend, project.requires) != (wrapped.build_backend, wrapped.requires):
+        raise ProjectError("pyproject.toml cannot be edited safely: the result would not be read as it is meant")

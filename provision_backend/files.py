@@ -1,0 +1,155 @@
+"""The one way to touch a file that matters: written whole or not at all, hashed, flushed, renamed, removed, listed.
+
+In: paths and bytes. Out: files that are complete or absent, whatever ends this process. Errors of the operating system
+leave as they are: the caller knows what the file is for, and puts that into words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, List, Optional
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+__all__ = [
+    "flush_folder",
+    "flush_tree",
+    "hash_bytes",
+    "hash_file",
+    "list_names",
+    "new_hash",
+    "publish",
+    "remove_path",
+    "write_atomically",
+    "write_note",
+]
+
+_BLOCK = 1 << 20  # bytes that are read at a time
+
+
+def new_hash() -> _Hash:
+    """Return a sha256 that bytes can be added to."""
+    return hashlib.sha256()
+
+
+def hash_bytes(data: bytes) -> str:
+    """Return the sha256 of bytes, lower-case hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file, lower-case hex.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = new_hash()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(_BLOCK), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, folder: Optional[Path] = None) -> None:
+    """Replace a file, or make it; whoever reads it sees the old content or the new one, also after a power cut.
+
+    Args:
+        path: the file; its folder exists.
+        data: all that it will hold.
+        mode: its permissions, whatever the umask.
+        folder: where the unfinished file is kept, on the same file system; None: beside the file.
+
+    Raises:
+        OSError: it cannot be written; then the file is what it was, and nothing is left behind.
+    """
+    number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=str(folder or path.parent))
+    try:
+        with open(number, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, mode)
+        publish(Path(name), path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def publish(source: Path, target: Path) -> None:
+    """Give a finished file or folder its final name, in one step, and bring that name to the disk.
+
+    Args:
+        source: what is finished, on the same file system as the target.
+        target: the final name. A file there is replaced; a folder there must be empty.
+
+    Raises:
+        OSError: EEXIST or ENOTEMPTY where the target is a folder that holds something; or it cannot be written.
+    """
+    os.replace(str(source), str(target))
+    flush_folder(target.parent)
+
+
+def write_note(path: Path, text: str) -> None:
+    """Write a small text that may be lost, readable for everybody; do nothing where that is not possible."""
+    with contextlib.suppress(OSError):
+        write_atomically(path, text.encode("utf-8"))
+
+
+def flush_tree(tree: Path) -> None:
+    """Bring all files of a tree to the disk, so that a power cut leaves it complete or absent.
+
+    Args:
+        tree: its folder; the whole file system is flushed.
+    """
+    descriptor = os.open(str(tree), os.O_RDONLY)
+    try:
+        _syncfs(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _syncfs(descriptor: int) -> None:
+    # One syncfs is ten times cheaper than thousands of fsyncs; Python has no name for it. The host may lack _ctypes.
+    try:
+        import ctypes
+
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) == 0:
+            return
+    except (ImportError, AttributeError, OSError):
+        pass  # Not Linux, or an interpreter that cannot open its own symbols.
+    os.sync()
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, after a rename into it."""
+    descriptor = os.open(str(folder), os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # Some network file systems refuse to sync a directory; the rename itself has happened.
+    finally:
+        os.close(descriptor)
+
+
+def remove_path(path: Path) -> None:
+    """Remove a file or a folder with all that is in it, as far as that is possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(str(path), ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def list_names(folder: Path) -> List[str]:
+    """Return the names in a folder, in order; none where it does not exist."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []

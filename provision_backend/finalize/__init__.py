@@ -1,1 +1,0 @@
-"""Make an unpacked tree usable at its final path, and start it once."""

@@ -1,0 +1,95 @@
+"""A catalog that is given by URL, with a copy beside the cache.
+
+The copy serves for ten minutes, the freshness that package indexes grant, so that a warm cache makes no request; and
+when the URL does not answer, or offline is set, however old it is. A ``file://`` URL is read each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import Optional
+
+from ..cache.folders import make_folders
+from ..cache.store import Cache
+from ..errors import CacheError, DownloadError, OfflineError
+from ..files import write_note
+from ..output import Reporter
+from ..settings import Settings
+
+__all__ = ["FRESH", "fetch_catalog", "needs_fetching"]
+
+FRESH = 600.0
+"""Seconds for which a copy is used without a question."""
+
+
+def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
+    """Return the text behind ``settings.catalog``.
+
+    Raises:
+        DownloadError: the URL did not answer and there is no copy; or it is plain ``http://`` and not on loopback,
+            where anybody on the way could say which bytes are right.
+    """
+    from .download import redact_url
+
+    if settings.catalog.startswith("file://"):
+        return _fetch(settings)
+    copy = _copy(settings, cache)
+    kept = _read(copy) if cache.trust(cache.root).accepts(copy) else None
+    if kept is not None and (settings.offline or _age(copy) < FRESH):
+        return kept
+    if settings.offline:
+        raise OfflineError(f"the catalog {redact_url(settings.catalog)} is not in the cache, and offline is set")
+    try:
+        text = _fetch(settings)
+    except DownloadError as exc:
+        if kept is None:
+            raise
+        reporter.info(f"{exc.message}; using the copy of it in the cache")
+        return kept
+    _keep(copy, text, cache)
+    return text
+
+
+def needs_fetching(settings: Settings, cache: Cache) -> bool:
+    """Whether `fetch_catalog` would make a request."""
+    remote = "://" in settings.catalog and not settings.catalog.startswith("file://")
+    return remote and not settings.offline and _age(_copy(settings, cache)) >= FRESH
+
+
+def _copy(settings: Settings, cache: Cache) -> Path:
+    return cache.root / "catalogs" / hashlib.sha256(os.fsencode(settings.catalog)).hexdigest()[:16]
+
+
+def _fetch(settings: Settings) -> str:
+    from .download import DownloadOptions, fetch_text
+
+    options = DownloadOptions(
+        connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout, retries=settings.retries
+    )
+    return fetch_text(settings.catalog, options=options)
+
+
+def _read(path: Path) -> Optional[str]:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _age(path: Path) -> float:
+    try:
+        # A clock that was set back must not keep a copy fresh for years.
+        return abs(time.time() - path.stat().st_mtime)
+    except OSError:
+        return float("inf")
+
+
+def _keep(path: Path, text: str, cache: Cache) -> None:
+    # In a read-only cache nothing is kept, and the catalog is fetched each time.
+    with contextlib.suppress(CacheError):
+        make_folders(cache.root, path.parent.name)
+        write_note(path, text)

@@ -1,0 +1,271 @@
+"""A file that is on its way: what is there of it, whether the rest may be fetched alone, and its publication.
+
+Beside the final file stand ``<name>.part``, the bytes so far, and ``<name>.part.json``, where they came from and the
+validator that the server gave for them. After a crash at any moment the pair is one of: nothing; bytes without a
+validator, which are not used; or a validator with a beginning of exactly the bytes it stands for. The final name
+appears only by rename, after the bytes were flushed to the disk.
+
+Whoever uses it holds a lock on the final name: two processes must not write to one ``.part``.
+
+Source: RFC 9110, 8.8 (validators), 13.1.5 (If-Range), 14.4 (Content-Range).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Iterator, Mapping, NamedTuple, Optional
+
+from ..errors import DownloadError
+from ..output import format_size
+from .sources import redact_url
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+__all__ = ["Partial", "Resume", "find_validator"]
+
+_BLOCK = 1 << 20
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SAME_SECOND = 60.0  # seconds for which a file may still change without a new modification time
+
+
+class Resume(NamedTuple):
+    """The beginning of a file, and how to ask for its end."""
+
+    offset: int
+    """Bytes that are there; at least 1."""
+    total: Optional[int]
+    """Bytes of the whole file; None where the server did not say."""
+    validator: str
+    """A strong entity tag or a date, as the server wrote it."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The request header fields that ask for the rest, if the file is still the same."""
+        return {"Range": f"bytes={self.offset}-", "If-Range": self.validator}
+
+    def find_total(self, headers: Mapping[str, str]) -> Optional[int]:
+        """Return the size of the whole file if a 206 answer continues exactly here, else None.
+
+        Args:
+            headers: of the answer. Some servers ignore ``If-Range``, so its validators are compared here too.
+        """
+        match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
+        if not match or _is_encoded(headers):
+            return None
+        first, last, total = (int(group) for group in match.groups())
+        if first != self.offset or last != total - 1 or self.total not in (None, total):
+            return None
+        field = "etag" if self.validator.startswith('"') else "last-modified"
+        return total if headers.get(field, self.validator) == self.validator else None
+
+
+class Partial:
+    """The unfinished copy of one file.
+
+    Args:
+        final: where the file will stand.
+    """
+
+    def __init__(self, final: Path) -> None:
+        self.final = final
+        self.path = final.with_name(final.name + ".part")
+        self.notes = final.with_name(final.name + ".part.json")
+
+    def find_resume(self, url: str) -> Optional[Resume]:
+        """Return how to go on with what is there, or None where the download must start anew.
+
+        Args:
+            url: where the rest would come from; a validator means nothing at another URL.
+        """
+        notes = self._read_notes()
+        offset, total, validator = self.size(), notes.get("total"), notes.get("validator")
+        if notes.get("url") != redact_url(url) or not isinstance(validator, str) or not _is_plain(validator):
+            return None
+        if not offset or not (total is None or (isinstance(total, int) and offset < total)):
+            return None
+        return Resume(offset, total, validator) if os.access(self.path, os.R_OK | os.W_OK) else None
+
+    def is_whole(self) -> bool:
+        """Say whether all the bytes are there, as after a crash just before the rename."""
+        return 0 < self.size() == self._read_notes().get("total")
+
+    def size(self) -> int:
+        """Return how many bytes are there."""
+        with contextlib.suppress(OSError):
+            return self.path.stat().st_size
+        return 0
+
+    def head(self) -> bytes:
+        """Return the first bytes, to see what they are."""
+        with contextlib.suppress(OSError), self.path.open("rb") as file:
+            return file.read(512)
+        return b""
+
+    def digest(self, size: int) -> _Hash:
+        """Return the running sha256 of the first *size* bytes."""
+        digest = hashlib.sha256()
+        for block in self.blocks(size):
+            digest.update(block)
+        return digest
+
+    def blocks(self, size: int) -> Iterator[bytes]:
+        """Yield the first *size* bytes, or as many as there are.
+
+        Raises:
+            DownloadError: they cannot be read.
+        """
+        if not size:
+            return
+        with self._disk(), self.path.open("rb") as file:
+            while size > 0:
+                block = file.read(min(_BLOCK, size))
+                if not block:
+                    break
+                yield block
+                size -= len(block)
+
+    def begin(self, url: str, *, validator: str, total: Optional[int]) -> None:
+        """Throw away what is there, and note what will come.
+
+        Raises:
+            DownloadError: the disk does not take it.
+        """
+        with self._disk():
+            self.discard()
+            self.final.parent.mkdir(parents=True, exist_ok=True)
+            self.path.touch(exist_ok=False)
+            notes = {"url": redact_url(url), "validator": validator, "total": total}
+            self.notes.write_text(json.dumps(notes), encoding="utf-8")
+
+    def reserve(self, needed: int) -> None:
+        """Check that so many more bytes have room.
+
+        Raises:
+            DownloadError: they have not.
+        """
+        free = self._free()
+        if free is not None and free < needed:
+            if not self.size():
+                self.discard()
+            raise DownloadError(
+                f"not enough space for {self.final.name} in {str(self.final.parent)!r}: "
+                f"wanted {format_size(needed)}, found {format_size(free)} free",
+                hint="make room, or set PROVISION_BACKEND_CACHE_DIR to a folder on another file system",
+            )
+
+    @contextlib.contextmanager
+    def append(self, offset: int) -> Iterator[IO[bytes]]:
+        """Open the file to write from *offset* on, and to publish it.
+
+        Raises:
+            DownloadError: the disk does not take it.
+        """
+        with self._disk(), self.path.open("r+b") as file:
+            file.truncate(offset)
+            file.seek(offset)
+            yield file
+
+    def publish(self, file: IO[bytes]) -> None:
+        """Flush the file to the disk and give it its final name.
+
+        Args:
+            file: what `append` gave, still open; so its inode cannot be that of another file by now.
+
+        Raises:
+            DownloadError: the disk does not take it, or another process writes here too.
+        """
+        with self._disk():
+            file.flush()
+            os.fsync(file.fileno())
+            # Where locks do not work another process may have begun anew, and this name be its file.
+            if not os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
+                raise DownloadError(f"another process downloads {self.final.name} at the same time")
+            self.path.replace(self.final)
+        with contextlib.suppress(OSError):
+            self.notes.unlink()
+        # The name survives a power failure only when the folder is flushed too; not every file system can.
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self.final.parent, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def discard(self) -> None:
+        """Remove what is there: the notes first, so that they never stand beside other bytes."""
+        for path in (self.notes, self.path):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+
+    def _read_notes(self) -> Mapping[str, object]:
+        with contextlib.suppress(OSError, ValueError):
+            notes = json.loads(self.notes.read_text(encoding="utf-8"))
+            return notes if isinstance(notes, dict) else {}
+        return {}
+
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._explain(error) from None
+
+    def _explain(self, error: OSError) -> DownloadError:
+        message = f"could not write {str(self.path)!r}: {error.strerror or error}"
+        if error.errno not in _FULL:
+            return DownloadError(message, hint="set PROVISION_BACKEND_CACHE_DIR to a folder that can be written")
+        # A part that fills the disk is in everybody's way.
+        with contextlib.suppress(OSError):
+            self.discard()
+        free = self._free()
+        found = "" if free is None else f", {format_size(free)} free once the part is removed"
+        hint = "make room, or set PROVISION_BACKEND_CACHE_DIR to a folder on another file system"
+        return DownloadError(f"{message}{found}", hint=hint)
+
+    def _free(self) -> Optional[int]:
+        import shutil
+
+        with contextlib.suppress(OSError):
+            usage = shutil.disk_usage(self.final.parent)
+            # File systems that do not count report nothing at all.
+            return usage.free if usage.total else None
+        return None
+
+
+def find_validator(headers: Mapping[str, str]) -> str:
+    """Return what ``If-Range`` may hold to continue the file of this answer, or nothing.
+
+    Args:
+        headers: of a 200 answer. A weak entity tag, a date too close to the answer's, or a body that a proxy
+            encoded do not stand for certain bytes.
+    """
+    if _is_encoded(headers) or headers.get("accept-ranges", "").strip().lower() == "none":
+        return ""
+    tag, date = headers.get("etag", "").strip(), headers.get("last-modified", "").strip()
+    if re.fullmatch(r'"[^"]*"', tag) and _is_plain(tag):
+        return tag
+    return date if _is_plain(date) and _is_older(date, headers.get("date", "")) else ""
+
+
+def _is_older(date: str, now: str) -> bool:
+    from email.utils import parsedate_to_datetime
+
+    with contextlib.suppress(TypeError, ValueError, IndexError):
+        return (parsedate_to_datetime(now) - parsedate_to_datetime(date)).total_seconds() >= _SAME_SECOND
+    return False
+
+
+def _is_encoded(headers: Mapping[str, str]) -> bool:
+    return headers.get("content-encoding", "").strip().lower() not in ("", "identity")
+
+
+def _is_plain(text: str) -> bool:
+    return bool(text) and all(" " <= character <= "~" for character in text)

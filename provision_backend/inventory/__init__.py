@@ -1,1 +1,0 @@
-"""What a build used, written down beside its wheel."""

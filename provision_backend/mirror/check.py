@@ -1,0 +1,106 @@
+"""A folder of archives, checked: every file that is listed is read, and nothing is written or fetched.
+
+Two things can disagree with a file: the folder's own ``SHA256SUMS``, which whoever can write the folder can change
+with it, and the catalog, which comes with us or from where the settings say. Both are asked.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Dict, Iterator, List, Sequence, Tuple
+
+from ..cache.store import open_cache
+from ..catalog.archive import Archive, parse_archive_name
+from ..catalog.sums import SHA256SUMS, Sums, hash_file, locate, read_sums
+from ..errors import CatalogError
+from ..output import Reporter
+from ..provision import load_archives
+from ..settings import Settings
+from .folder import INCOMING
+
+__all__ = ["Checked", "check_folder"]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found, as names below the folder, in order."""
+
+    intact: Tuple[str, ...]
+    missing: Tuple[str, ...]
+    """Listed, or wanted, and not there."""
+    changed: Tuple[Tuple[str, str], ...]
+    """Name and what is wrong with it."""
+    extra: Tuple[str, ...]
+    """Archives that are there and not listed."""
+
+    @property
+    def is_right(self) -> bool:
+        """Whether there is nothing to complain of."""
+        return not (self.missing or self.changed or self.extra)
+
+
+def check_folder(folder: Path, wanted: Sequence[Archive], settings: Settings, reporter: Reporter) -> Checked:
+    """Compare what is in a folder with its ``SHA256SUMS``, with the catalog, and with what is wanted.
+
+    Args:
+        folder: a mirror; it is there.
+        wanted: archives that it has to have, beside those that are listed.
+        settings: their catalog counts; one that is given by URL is not asked.
+        reporter: told, as a detail, what is read.
+
+    Raises:
+        CatalogError: ``SHA256SUMS`` is missing or not of its form, or a file cannot be read.
+    """
+    if not (folder / SHA256SUMS).is_file():
+        raise CatalogError(f"{str(folder)!r} has no {SHA256SUMS}", hint="'provision-backend mirror DIR' writes one")
+    sums = read_sums(folder)
+    known = {**_known_hashes(sums, settings, reporter), **{archive.filename: archive.sha256 for archive in wanted}}
+    intact: List[str] = []
+    missing = {archive.filename for archive in wanted if archive.filename not in sums.hashes}
+    changed: List[Tuple[str, str]] = []
+    for name, listed in sorted(sums.hashes.items()):
+        reporter.detail(f"reading {name}")
+        path = locate(folder, name)
+        found = None if path is None else hash_file(path)
+        if found is None:
+            missing.add(name)
+        elif found == listed == known.get(_file_name(name), listed):
+            intact.append(name)
+        else:
+            changed.append((name, _describe(found, listed, known.get(_file_name(name), listed))))
+    extra = tuple(name for name in _archives_in(folder) if name not in sums.hashes)
+    return Checked(tuple(intact), tuple(sorted(missing - set(extra))), tuple(changed), extra)
+
+
+def _describe(found: str, listed: str, known: str) -> str:
+    if found != listed:
+        return f"its sha256 is {found}, and {SHA256SUMS} has {listed}"
+    return f"its sha256 is {found}, as {SHA256SUMS} has it, and the catalog has {known}"
+
+
+def _known_hashes(sums: Sums, settings: Settings, reporter: Reporter) -> Dict[str, str]:
+    """Return the sha256 that the catalog has for the archives that are listed."""
+    if "://" in settings.catalog:
+        return {}
+    names = (parse_archive_name(_file_name(name)) for name in sums.hashes)
+    triples = sorted({name.triple for name in names if name is not None})
+    cache = open_cache(settings)
+    return {
+        archive.filename: archive.sha256
+        for triple in triples
+        for archive in load_archives(settings, triple, cache, reporter)
+    }
+
+
+def _file_name(name: str) -> str:
+    return PurePosixPath(name).name
+
+
+def _archives_in(folder: Path) -> Iterator[str]:
+    for path, folders, files in os.walk(str(folder)):
+        folders[:] = sorted(name for name in folders if name != INCOMING)
+        for name in sorted(files):
+            if parse_archive_name(name) is not None:
+                yield Path(path, name).relative_to(folder).as_posix()

@@ -1,1 +1,0 @@
-"""Pins the interpreters of a project: the archives that its builds use, written down in the project itself."""

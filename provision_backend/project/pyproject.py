@@ -1,0 +1,276 @@
+"""``pyproject.toml`` → `Project`: everything that a project writes for us, validated before any effect.
+
+Reads ``[build-system]`` (PEP 517, PEP 518), ``[project] requires-python`` (PEP 621) and ``[tool.provision-backend]``.
+Nothing is imported, installed or downloaded here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+from ..errors import ProjectError, UsageError
+from ..specifiers import parse_requirement, parse_specifiers
+from ..versions import VersionRequest, parse_request
+from .wanted import Lock
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
+
+__all__ = ["OWN_NAME", "TABLE", "Project", "read_project"]
+
+OWN_NAME = "provision-backend"
+"""Name of our distribution, normalised as in PEP 503."""
+
+TABLE = "tool.provision-backend"
+
+_KEYS = ("build-backend", "requires", "backend-path", "requires-python", "python", "installer", "lock")
+
+# PEP 517: an import path, optionally followed by a colon and an object path.
+_BACKEND = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
+
+_TYPE_NAMES = {str: "string", list: "array", dict: "table", bool: "boolean", int: "integer", float: "float"}
+
+
+class Project(NamedTuple):
+    """What one source tree says about how it is built."""
+
+    root: Path
+    """The source tree, absolute."""
+    build_backend: str
+    """The real backend: ``module`` or ``module:object``."""
+    requires: Tuple[str, ...]
+    """The real backend's requirements, PEP 508, in the order they are written; never ourselves."""
+    one_list: bool
+    """True when ``requires`` stands in ``[build-system]``, so that the frontend has installed what applies."""
+    backend_path: Tuple[str, ...]
+    """Folders of an in-tree real backend, relative to the root."""
+    requires_python: SpecifierSet
+    """Empty when the project names none."""
+    python: Optional[VersionRequest]
+    """Which of the satisfying interpreters to provision, or None."""
+    installer: str
+    """``pip``, ``uv`` or empty."""
+    lock: Optional[Lock] = None
+    """The archives that the project is built with, or None where it is not locked."""
+
+
+def read_project(root: Path) -> Project:
+    """Read and validate ``pyproject.toml``.
+
+    Args:
+        root: the source tree.
+
+    Raises:
+        ProjectError: the file is missing, unreadable or not TOML, or a key is missing, unknown or of the wrong type.
+
+    Source: PEP 517, PEP 518, PEP 621.
+    """
+    document = _load(root / "pyproject.toml")
+    table = _section(document, TABLE)
+    if table is None:
+        raise ProjectError(
+            f"pyproject.toml: [{TABLE}] is missing",
+            hint="name the real backend there: build-backend and requires, as in [build-system]",
+        )
+    _refuse_unknown(table)
+    one_list = "requires" not in table
+    if one_list:
+        build_system = _section(document, "build-system") or {}
+        requires = _without_ourselves(_strings(build_system, "build-system", "requires"))
+    else:
+        requires = tuple(_checked_requirement(item) for item in _strings(table, TABLE, "requires"))
+    return Project(
+        root=root,
+        build_backend=_build_backend(table),
+        requires=requires,
+        one_list=one_list,
+        backend_path=_backend_path(table, root),
+        requires_python=_requires_python(document, table),
+        python=_pin(table),
+        installer=_installer(table),
+        lock=_lock(document, root),
+    )
+
+
+def _load(path: Path) -> Dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ProjectError(f"pyproject.toml is missing in {str(path.parent)!r}") from None
+    except OSError as exc:
+        raise ProjectError(f"pyproject.toml cannot be read: {exc.strerror}") from None
+    try:
+        document: Dict[str, Any] = tomllib.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as exc:
+        raise ProjectError(f"pyproject.toml is not UTF-8: byte {exc.start}") from None
+    except tomllib.TOMLDecodeError as exc:
+        raise ProjectError(f"pyproject.toml is not valid TOML: {exc}") from None
+    return document
+
+
+def _section(document: Mapping[str, Any], name: str) -> Optional[Dict[str, Any]]:
+    section: Any = document
+    parts = name.split(".")
+    for count, part in enumerate(parts, 1):
+        section = section.get(part)
+        if section is None:
+            return None
+        if not isinstance(section, dict):
+            raise _wrong_type(".".join(parts[:count]), "table", section)
+    return dict(section)
+
+
+def _wrong_type(key: str, wanted: str, found: Any) -> ProjectError:
+    article = "an" if wanted[0] in "aeiou" else "a"
+    kind = _TYPE_NAMES.get(type(found), type(found).__name__)
+    found_article = "an" if kind[0] in "aeiou" else "a"
+    return ProjectError(f"pyproject.toml: {key} must be {article} {wanted}, found {found_article} {kind}")
+
+
+def _refuse_unknown(table: Mapping[str, Any]) -> None:
+    for key in table:
+        if key not in _KEYS:
+            import difflib
+
+            near = difflib.get_close_matches(key, _KEYS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "known keys: " + ", ".join(_KEYS)
+            raise ProjectError(f"pyproject.toml: unknown key {key!r} in [{TABLE}]", hint=hint)
+
+
+def _string(table: Mapping[str, Any], section: str, key: str) -> Optional[str]:
+    value = table.get(key)
+    if value is None or isinstance(value, str):
+        return value
+    raise _wrong_type(f"{section}.{key}", "string", value)
+
+
+def _strings(table: Mapping[str, Any], section: str, key: str) -> List[str]:
+    value = table.get(key, [])
+    if not isinstance(value, list):
+        raise _wrong_type(f"{section}.{key}", "array of strings", value)
+    for item in value:
+        if not isinstance(item, str):
+            kind = _TYPE_NAMES.get(type(item), type(item).__name__)
+            raise ProjectError(f"pyproject.toml: {section}.{key} must be an array of strings, found {item!r} ({kind})")
+    return value
+
+
+def _build_backend(table: Mapping[str, Any]) -> str:
+    backend = _string(table, TABLE, "build-backend")
+    if backend is None:
+        raise ProjectError(
+            f"pyproject.toml: {TABLE}.build-backend is missing",
+            hint='name the real backend, for example build-backend = "hatchling.build"',
+        )
+    if not _BACKEND.fullmatch(backend):
+        raise ProjectError(
+            f"pyproject.toml: {TABLE}.build-backend must be 'module' or 'module:object', found {backend!r}"
+        )
+    if re.split(r"[.:]", backend)[0] == "provision_backend":
+        # Such a project would start itself for ever: 50 nested processes in 12 seconds were counted.
+        raise ProjectError(
+            f"pyproject.toml: {TABLE}.build-backend names provision_backend itself",
+            hint='name the backend that builds the project, for example "hatchling.build"',
+        )
+    return backend
+
+
+def _backend_path(table: Mapping[str, Any], root: Path) -> Tuple[str, ...]:
+    folders = _strings(table, TABLE, "backend-path")
+    base = os.path.realpath(str(root))
+    for folder in folders:
+        # TOML can write a NUL, which no path holds and os.path raises ValueError for.
+        if "\0" in folder:
+            raise ProjectError(f"pyproject.toml: {TABLE}.backend-path names {folder!r}, which is not a folder")
+        resolved = os.path.realpath(os.path.join(base, folder))
+        # PEP 517: the paths are relative and must lie inside the source tree, links included.
+        if os.path.isabs(folder) or not _is_inside(resolved, base):
+            raise ProjectError(
+                f"pyproject.toml: {TABLE}.backend-path must name folders inside the project, found {folder!r}"
+            )
+        if not os.path.isdir(resolved):
+            raise ProjectError(f"pyproject.toml: {TABLE}.backend-path names {folder!r}, which is not a folder")
+    return tuple(folders)
+
+
+def _is_inside(path: str, base: str) -> bool:
+    return path == base or path.startswith(base.rstrip(os.sep) + os.sep)
+
+
+def _requires_python(document: Mapping[str, Any], table: Mapping[str, Any]) -> SpecifierSet:
+    own = _string(table, TABLE, "requires-python")
+    project = _section(document, "project") or {}
+    static = _string(project, "project", "requires-python")
+    if own is not None and static is not None:
+        raise ProjectError(
+            f"pyproject.toml: {TABLE}.requires-python is given although project.requires-python is",
+            hint=f"remove the one in [{TABLE}]",
+        )
+    if own is None and "requires-python" in _strings(project, "project", "dynamic"):
+        raise ProjectError(
+            "pyproject.toml: project.requires-python is dynamic, so it is not known before the build",
+            hint=f'repeat it as requires-python = ">=3.X" in [{TABLE}]',
+        )
+    key, text = (f"{TABLE}.requires-python", own) if own is not None else ("project.requires-python", static)
+    try:
+        return parse_specifiers(text or "")
+    except ValueError:
+        raise ProjectError(
+            f"pyproject.toml: {key} must be a version specifier such as '>=3.12', found {text!r}"
+        ) from None
+
+
+def _pin(table: Mapping[str, Any]) -> Optional[VersionRequest]:
+    text = _string(table, TABLE, "python")
+    if text is None:
+        return None
+    try:
+        return parse_request(text, source=f"{TABLE}.python")
+    except UsageError as exc:
+        raise ProjectError(f"pyproject.toml: {exc.message}", hint=exc.hint) from None
+
+
+def _installer(table: Mapping[str, Any]) -> str:
+    installer = _string(table, TABLE, "installer")
+    if installer not in (None, "pip", "uv"):
+        raise ProjectError(f"pyproject.toml: {TABLE}.installer must be pip or uv, found {installer!r}")
+    return installer or ""
+
+
+def _lock(document: Mapping[str, Any], root: Path) -> Optional[Lock]:
+    table = _section(document, f"{TABLE}.lock")
+    if table is None:
+        return None
+    # A project without a lock does not pay for the reader.
+    from .lock import read_lock
+
+    return read_lock(table, root)
+
+
+def _without_ourselves(requires: List[str]) -> Tuple[str, ...]:
+    # Only the name is looked at: the frontend has parsed the list before it started us.
+    names = ((item, re.match(r"\s*([A-Za-z0-9._-]+)", item)) for item in requires)
+    return tuple(
+        item for item, match in names if match is None or re.sub(r"[-_.]+", "-", match.group(1)).lower() != OWN_NAME
+    )
+
+
+def _checked_requirement(text: str) -> str:
+    if parse_requirement(text) is not None:
+        return text
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        Requirement(text)
+    except InvalidRequirement as exc:
+        reason = str(exc).splitlines()[0]
+        raise ProjectError(f"pyproject.toml: {TABLE}.requires holds {text!r}, not a requirement: {reason}") from None
+    return text

@@ -1,0 +1,59 @@
+"""`Wanted`: which interpreter a build needs, and the `Lock` of a project that has one. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Optional, Tuple
+
+from ..versions import VersionRequest, satisfies
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
+
+    from ..catalog.archive import Archive
+
+__all__ = ["Lock", "Wanted"]
+
+
+class Lock(NamedTuple):
+    """The archives that the builds of a project use."""
+
+    archives: Tuple[Archive, ...]
+    """One for each target triple, at least one, in the order that they are written in."""
+    always: bool = False
+    """Whether they are used where the running interpreter satisfies the project too."""
+    file: str = ""
+    """The file that they stand in, relative to the project; empty for ``pyproject.toml``."""
+
+    @property
+    def place(self) -> str:
+        """Where the archives are written, for messages."""
+        return self.file or "pyproject.toml"
+
+
+class Wanted(NamedTuple):
+    """Which interpreter a build needs."""
+
+    requires_python: SpecifierSet
+    request: Optional[VersionRequest] = None
+    """Which of the satisfying ones; None for the newest."""
+    path: str = ""
+    """An interpreter to use as it is; then the request is None."""
+    lock: Optional[Lock] = None
+    """What must be used where an interpreter is provisioned; its archives satisfy the rest."""
+
+    def accepts(self, version: str, *, freethreaded: bool) -> bool:
+        """Whether an interpreter of this version will do; free-threaded ones only when asked for."""
+        if not satisfies(self.requires_python, version):
+            return False
+        if self.request is None:
+            return not freethreaded
+        return self.request.matches(version, freethreaded=freethreaded)
+
+    def describe(self) -> str:
+        """Say it as the subject of a message: ``requires-python '>=3.12' and python '3.13'``."""
+        parts = []
+        if str(self.requires_python):
+            parts.append(f"requires-python '{self.requires_python}'")
+        if self.request is not None:
+            parts.append(f"python '{self.request.text}'")
+        return " and ".join(parts) or "any version"

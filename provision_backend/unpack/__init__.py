@@ -1,1 +1,0 @@
-"""Make a folder of an archive without trusting it."""
