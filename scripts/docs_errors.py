@@ -26,7 +26,7 @@ from provision_backend.cache.locks import key_lock  # noqa: E402
 from provision_backend.cache.store import Cache  # noqa: E402
 from provision_backend.cache.trust import trust_cache  # noqa: E402
 from provision_backend.catalog.selection import parse_catalog, select_archive  # noqa: E402
-from provision_backend.hooks import passthrough  # noqa: E402
+from provision_backend.hooks import in_process  # noqa: E402
 from provision_backend.hooks.current import CurrentEnvironment  # noqa: E402
 from provision_backend.hooks.forwarded import call_hook  # noqa: E402
 from provision_backend.hooks.installers import find_uv  # noqa: E402
@@ -181,7 +181,7 @@ def _project(folder: Path, table: str) -> None:
 
 def _no_hook(folder: Path) -> None:
     _project(folder, 'build-backend = "json"')
-    passthrough.call_hook(read_project(folder), "build_wheel")
+    in_process.call_hook(read_project(folder), "build_wheel")
 
 
 def _killed(folder: Path) -> None:

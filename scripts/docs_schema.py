@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, Dict
 
 ROOT = Path(__file__).resolve().parent.parent
-SCHEMA = ROOT / "provision_backend" / "wrap" / "schema.json"
+SCHEMA = ROOT / "provision_backend" / "project" / "schema.json"
 PAGE = ROOT / "docs" / "reference" / "schema.md"
 
 __all__ = ["page"]
 
 _HEAD = """# The table in pyproject.toml
 
-<!-- Written by scripts/docs_schema.py from provision_backend/wrap/schema.json. -->
+<!-- Written by scripts/docs_schema.py from provision_backend/project/schema.json. -->
 
 What a project writes in `[tool.provision-backend]`. {required} is needed, the rest is not; any other key is an error.
 Settings of whoever builds stand elsewhere: [settings](settings.md).
@@ -24,7 +24,7 @@ Settings of whoever builds stand elsewhere: [settings](settings.md).
 """
 
 _TAIL = """
-The same as a [JSON Schema](https://json-schema.org/) is in the package, `provision_backend/wrap/schema.json`, for
+The same as a [JSON Schema](https://json-schema.org/) is in the package, `provision_backend/project/schema.json`, for
 editors and for validate-pyproject: [checking the table](../adopting.md#check-the-table-without-a-build).
 """
 

@@ -8,60 +8,38 @@ import re
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-import pytest
-
 from provision_backend import errors
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "provision_backend"
 
-# From low to high: a module imports only what stands before it. The names are those below the package, with dots
-# where there are subpackages.
-ORDER: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
-    ("the tree of errors", ("errors",)),
-    ("what is imported first", ("kept",)),
-    ("talk to people, run programs", ("terminal", "report", "lifetime", "processes")),
-    ("what a builder writes", ("settings", "specifiers", "markers", "request")),
-    ("which archives there are", ("catalog", "catalog.archive", "catalog.selection")),
-    ("what a project writes", ("wanted", "pinning", "pinning.lock", "project")),
-    ("read binaries", ("host", "host.identity", "host.rootfs", "host.elf", "host.targets", "host.cpu")),
-    ("what the host is", ("host.platforms", "host.running", "host.loaders", "host.compatibility", "host.detection")),
-    ("interpreters that are there", ("interpreter",)),
-    ("reach a source", ("download", "download.credentials", "download.attempts", "download.sources")),
-    ("archive to file", ("download.partial", "download.connection", "download.transport", "download.streams")),
-    ("archive to whoever takes it", ("download.delivery", "download.fetch")),
-    ("bytes to members", ("unpack", "unpack.tarheader", "unpack.tarstream", "unpack.inflate", "unpack.channel")),
-    ("members to directory", ("unpack.extract", "unpack.pipeline")),
-    ("directory to usable tree", ("finalize", "finalize.sysconfig_data", "finalize.smoke", "finalize.tree")),
-    ("that builds start quickly with", ("finalize.compiled",)),
-    ("parts of a cache", ("cache", "cache.notes", "cache.durable", "cache.trust", "cache.locks", "cache.folders")),
-    ("environments and copies of us in a cache", ("cache.environments", "cache.code")),
-    ("an interpreter in a cache", ("cache.entries", "cache.manifest", "cache.usage")),
-    ("the cache", ("cache.store", "cache.upkeep", "cache.remembered", "cache.catalogs")),
-    ("a wanted interpreter made available", ("assemble", "provision")),
-    ("look at an installed interpreter", ("pack", "pack.installed", "pack.staging", "pack.scrub", "pack.relocate")),
-    ("an installed interpreter to archive", ("pack.moved", "pack.packing")),
-    ("how a build is done", ("hooks", "hooks.requirements", "hooks.plan")),
-    ("where a build environment is, what it holds", ("hooks.places", "hooks.variables", "hooks.installers")),
-    ("how one is made", ("hooks.venvs",)),
-    ("and what that depends on", ("hooks.configuration", "hooks.circumstances")),
-    ("where the real backend runs", ("hooks.driver", "hooks.current", "hooks.environment", "hooks.forward")),
-    ("what a build used", ("inventory", "inventory.installed", "inventory.cyclonedx", "inventory.record")),
-    ("what a hook does", ("hooks.passthrough", "hooks.provisioned", "hooks.calls", "hooks.optional")),
-    ("a project wrapped", ("wrap", "wrap.options", "wrap.schema", "wrap.markers", "wrap.arrays", "wrap.spans")),
-    ("and unwrapped", ("wrap.checks", "wrap.edit", "wrap.undo", "wrap.files", "wrap.command")),
-    ("and locked", ("pinning.options", "pinning.choice", "pinning.edit", "pinning.command")),
-    ("a mirror", ("mirroring", "mirroring.options", "mirroring.key_options", "mirroring.wishes", "mirroring.sums")),
-    ("filled, and a key", ("mirroring.folder", "mirroring.check", "mirroring.command", "mirroring.key_command")),
-    ("what is looked at", ("doctor", "doctor.options", "doctor.findings", "doctor.context", "doctor.folders")),
-    ("the project, the caches", ("doctor.building", "doctor.caches", "doctor.locking", "doctor.machine")),
-    ("the way out, and all of it", ("doctor.network", "doctor.indexes", "doctor.programs", "doctor.command")),
-    ("which commands there are", ("commands", "commands.options", "commands.registry", "commands.parser")),
-    ("what a command answers", ("commands.output", "commands.requests", "commands.machine", "commands.interpreters")),
-    ("and does", ("commands.cache", "commands.execute", "commands.completions")),
-    ("what a frontend and a person call", ("cli", "__init__", "__main__")),
+# From low to high: a folder, or a single module at the top, imports only what stands before it, and what is in the same
+# folder. So an arrow between two folders has one direction, and a circle between folders cannot be.
+ORDER: Tuple[str, ...] = (
+    "errors",
+    "kept",
+    "files",
+    "output",
+    "processes",
+    "settings",
+    "specifiers",
+    "markers",
+    "versions",
+    "catalog",
+    "host",
+    "interpreter",
+    "cache",
+    "install",
+    "project",
+    "provision",
+    "hooks",
+    "mirror",
+    "pack",
+    "doctor",
+    "cli",
+    "__init__",
+    "__main__",
 )
-MODULES = [name for _, group in ORDER for name in group]
 
 # Only provisioning and packing need these, so nobody else may have to have them installed.
 HEAVY = {
@@ -164,32 +142,30 @@ def test_the_walk_sees_all_three_kinds() -> None:
     assert Import("__main__", ".cli", "module", 5) in IMPORTS
     places = {(found.importer, found.target, found.place) for found in IMPORTS}
     assert {
-        ("hooks.calls", ".hooks.provisioned", "function"),
-        ("hooks.calls", ".hooks.passthrough", "module"),
-        ("hooks.provisioned", ".hooks.calls", "typing"),
-        ("wrap.spans", "tomlkit", "typing"),
-        ("wrap.spans", "tomlkit", "function"),
+        ("hooks.build", ".hooks.provisioned", "function"),
+        ("hooks.build", ".hooks.in_process", "module"),
+        ("hooks.provisioned", ".hooks.build", "typing"),
     } <= places
 
 
+def _place(module: str) -> str:
+    """Return the folder of a module, or the module itself where it stands at the top."""
+    return module.split(".")[0]
+
+
 def test_every_module_has_its_place() -> None:
-    """A new module is put where it belongs, and one that is gone leaves the list."""
-    assert sorted(MODULES) == sorted(FILES)
+    """A new folder is put where it belongs, and one that is gone leaves the list."""
+    assert sorted(ORDER) == sorted({_place(name) for name in FILES})
 
 
-@pytest.mark.parametrize("place", ["module", "function", "typing"])
-def test_imports_go_one_way(place: str) -> None:
-    """What is imported stands before who imports it, late imports included; for typing alone the way back is free."""
-    rank = {name: number for number, name in enumerate(MODULES)}
-    # A name that only the type checker sees closes no circle at run time; these are the ones that we have.
-    free = {("hooks.provisioned", "hooks.calls")} if place == "typing" else set()
+def test_imports_go_one_way() -> None:
+    """What is imported stands before its importer, late imports included; for typing alone the way back is free."""
     wrong = [
         f"{found.importer} imports {found.target} in line {found.line}"
         for found in IMPORTS
-        if found.place == place
-        and found.target.startswith(".")
-        and (found.importer, found.target[1:]) not in free
-        and rank.get(found.target[1:], len(rank)) >= rank.get(found.importer, -1)
+        if found.target.startswith(".")
+        and found.place != "typing"
+        and ORDER.index(_place(found.target[1:])) > ORDER.index(_place(found.importer))
     ]
 
     assert wrong == []
@@ -215,15 +191,15 @@ def test_packages_that_only_provisioning_needs_are_imported_late() -> None:
 
 
 def test_pass_through_modules_import_no_slow_part_of_the_standard_library() -> None:
-    """What `hooks.calls` draws in when it is imported is all that a build on a satisfying host pays for."""
-    reached = _reachable(_graph("module"), "hooks.calls")
+    """What `hooks.build` draws in when it is imported is all that a build on a satisfying host pays for."""
+    reached = _reachable(_graph("module"), "hooks.build")
     slow = [
         f"{found.importer} imports {found.target} in line {found.line}"
         for found in IMPORTS
         if found.place == "module" and found.importer in reached and _matches(found.target, SLOW)
     ]
 
-    assert {"hooks.calls", "hooks.passthrough", "hooks.plan", "project", "settings", "errors"} <= reached
+    assert {"hooks.build", "hooks.in_process", "project.plan", "project.pyproject", "settings", "errors"} <= reached
     assert slow == []
 
 
@@ -282,4 +258,4 @@ def test_errors_become_exits_in_two_places_only() -> None:
                 exits.add(name)
 
     # What passthrough ends is a process that it has forked off, and no error becomes an exit there.
-    assert exits == {"hooks.calls", "hooks.passthrough", "__main__"}
+    assert exits == {"hooks.build", "hooks.in_process", "__main__"}
