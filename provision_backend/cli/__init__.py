@@ -107,7 +107,7 @@ def _help(words: Sequence[str]) -> List[str]:
 
 def _version() -> str:
     # The name of our metadata's folder says it; importlib.metadata takes longer than all the rest of this program.
-    place = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    place = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     names = [name for name in os.listdir(place) if name.startswith("provision_backend-")]
     versions = [name[len("provision_backend-") : -len(".dist-info")] for name in names if name.endswith(".dist-info")]
     if len(versions) == 1:
