@@ -12,16 +12,18 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Optional
+from typing import TYPE_CHECKING, List, NamedTuple, Optional, Tuple
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 __all__ = [
+    "Written",
     "flush_folder",
     "flush_tree",
     "hash_bytes",
     "hash_file",
+    "identify",
     "list_names",
     "new_hash",
     "publish",
@@ -54,6 +56,20 @@ def hash_file(path: Path) -> str:
         for block in iter(lambda: file.read(_BLOCK), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+class Written(NamedTuple):
+    """A regular file as it was written."""
+
+    sha256: str
+    """Of its content; 64 lower-case hex digits."""
+    identity: Tuple[int, ...]
+    """What `identify` returned right after; another value means that it may have been changed since."""
+
+
+def identify(status: os.stat_result) -> Tuple[int, ...]:
+    """Return the numbers that change once a file is written to or replaced."""
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, folder: Optional[Path] = None) -> None:

@@ -13,12 +13,10 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
 
+from ..files import Written, identify
 from .entries import MARKER, read_marker
-
-if TYPE_CHECKING:
-    from ..install.unpack import Written
 
 __all__ = ["MANIFEST", "tree_size", "verify_entry", "write_manifest"]
 
@@ -66,10 +64,6 @@ def _leads_to_folder(tree: Path, member: _Member) -> bool:
 
 def _unchanged(members: List[_Member], written: Mapping[str, Written]) -> Dict[str, str]:
     """Return the hashes of the files that are still the ones that were written."""
-    if not written:
-        return {}
-    from ..install.unpack import identify
-
     found = ((member, written.get(member.path)) for member in members)
     return {member.path: file.sha256 for member, file in found if file and file.identity == identify(member.status)}
 

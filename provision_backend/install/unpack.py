@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import BinaryIO, Dict, Iterator, List, NamedTuple, NoReturn, Tuple, Union
 
 from ..errors import UnpackError
+from ..files import Written, identify
 from .inflate import inflate
 from .tarstream import TOP, Member, TarStream, UnpackLimits
 
@@ -36,8 +37,6 @@ __all__ = [
     "DEFAULT_LIMITS",
     "UnpackLimits",
     "Unpacked",
-    "Written",
-    "identify",
     "unpack_archive",
     "unpack_pieces",
     "unpack_stream",
@@ -50,15 +49,6 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Written(NamedTuple):
-    """A regular file as it was written."""
-
-    sha256: str
-    """Of its content; 64 lower-case hex digits."""
-    identity: Tuple[int, ...]
-    """What `identify` said right after; another one means that it may have been changed since."""
-
-
 class Unpacked(NamedTuple):
     """What has become of an archive."""
 
@@ -66,11 +56,6 @@ class Unpacked(NamedTuple):
     """The folder that holds ``bin`` and ``lib``."""
     written: Dict[str, Written]
     """The regular files by their path below *tree*."""
-
-
-def identify(status: os.stat_result) -> Tuple[int, ...]:
-    """Return what is different once a file was written to or replaced."""
-    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def unpack_archive(archive: Union[Path, BinaryIO], destination: Path, *, limits: UnpackLimits = DEFAULT_LIMITS) -> Path:
