@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 
-from packaging.specifiers import SpecifierSet
 from support.cache_entries import provide
 
 from provision_backend.cache.platform import current_platform
@@ -25,7 +24,7 @@ def main() -> int:
     settings = load_settings()
     cache = open_cache(settings)
     triple = current_platform(settings, cache).triple
-    wanted = SpecifierSet(sys.argv[2])
+    wanted = sys.argv[2]
     archive = select_archive(load_builtin_catalog(triple), requires_python=wanted, request=None, triple=triple)
     print(provide(cache, archive=archive))
     for number in range(int(sys.argv[1]) - 1):

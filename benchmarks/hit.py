@@ -31,12 +31,11 @@ import importlib, json, sys, time
 for name in json.loads(sys.argv[1]):
     importlib.import_module(name)
 def hit():
-    from packaging.specifiers import SpecifierSet
     from provision_backend.provision import find
     from provision_backend.output import Reporter
     from provision_backend.settings import load_settings
     from provision_backend.project.wanted import Wanted
-    found = find(Wanted(SpecifierSet(sys.argv[2])), load_settings(), Reporter())
+    found = find(Wanted(sys.argv[2]), load_settings(), Reporter())
     assert found is not None, "nothing was found"
 begin = time.perf_counter()
 if sys.argv[3] == "hit":

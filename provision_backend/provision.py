@@ -29,6 +29,7 @@ from .output import Reporter
 from .project.lock import locked_archive
 from .project.wanted import Lock, Wanted
 from .settings import Settings
+from .versions import satisfies
 
 if TYPE_CHECKING:
     from .host.platforms import Platform
@@ -170,7 +171,7 @@ def _given(wanted: Wanted, settings: Settings) -> Interpreter:
     if not os.path.exists(wanted.path):
         raise UsageError(f"{settings.origin('python')} names {wanted.path!r}, which does not exist")
     found = inspect_interpreter(Path(wanted.path), source="given")
-    if not wanted.requires_python.contains(found.version, prereleases=True):
+    if not satisfies(wanted.requires_python, found.version):
         raise InterpreterError(
             f"{wanted.path} is Python {found.version}, which does not satisfy {wanted.describe()}",
             hint=f"it was named by {settings.origin('python')}",

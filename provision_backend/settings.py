@@ -12,6 +12,7 @@ import os
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from .errors import UsageError
+from .output import nearest
 
 __all__ = ["OPTIONS", "PREFIX", "Option", "Settings", "load_settings", "strip_settings"]
 
@@ -164,17 +165,15 @@ def _ours(config_settings: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
             continue
         name = key[len(PREFIX) :]
         if name not in _BY_KEY:
-            raise UsageError(f"unknown config setting {key!r}", hint=_nearest(name))
+            raise UsageError(f"unknown config setting {key!r}", hint=_suggestion(name))
         given[name] = value
     return given
 
 
-def _nearest(name: str) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, list(_BY_KEY), 1)
+def _suggestion(name: str) -> str:
+    near = nearest(name, _BY_KEY)
     if near:
-        return f"did you mean {PREFIX + near[0]!r}?"
+        return f"did you mean {PREFIX + near!r}?"
     return "known keys: " + ", ".join(_BY_KEY)
 
 

@@ -1,42 +1,55 @@
-"""Version requests: text such as ``3.13t`` in, a question that can be put to any interpreter out. Pure.
+"""Versions of CPython: does one satisfy version specifiers, and is it one of those that a request asks for. Pure.
 
-A request says *which* of the interpreters that satisfy ``requires-python`` is wanted. It is a version (``3``, ``3.13``,
+A request says *which* of the interpreters that satisfy ``requires-python`` to use. It is a version (``3``, ``3.13``,
 ``3.13.2``, ``3.14.0rc2``), with ``t`` for a free-threaded build, or a version specifier (``>=3.12,<3.14``). Versions
-are those of PEP 440; the free-threaded build is that of PEP 703, and its ``t`` is the one of ``sys.abiflags``.
+and specifiers are those of PEP 440 and read by ``packaging``; the free-threaded build is that of PEP 703, and its
+``t`` is the one of ``sys.abiflags``.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from functools import lru_cache
+from operator import eq, ge, gt, le, lt, ne
+from typing import TYPE_CHECKING, NamedTuple, Optional, Tuple, Type
 
-from .errors import UsageError
-from .specifiers import Specifiers, parse_specifiers, parse_version
+from .errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
+    from packaging.version import Version
 
-__all__ = ["VersionRequest", "asks_for_prereleases", "parse_request", "parse_version", "satisfies"]
+__all__ = [
+    "VersionRequest",
+    "asks_for_prereleases",
+    "is_specifier",
+    "normalised_name",
+    "parse_request",
+    "parse_version",
+    "satisfies",
+    "satisfies_plain",
+]
 
 ACCEPTED_FORMS = "'3.13', '3.13.2', '3.14.0rc2', '3.13t' (free-threaded) and '>=3.12,<3.14'"
 
-# Patterns are compiled when they are used: most builds have no request.
-# The prefixes are those that uv accepts; "cpython" is the only implementation there is an archive of.
+# The prefixes are those that uv accepts; "cpython" is the only implementation that archives exist of.
 _PREFIX = r"cpython[-@]?|python"
-# One digit before the first dot, so that "313" is refused here instead of being looked for in vain.
+# One digit before the first dot, so that "313" is refused at once instead of matching no interpreter later.
 _VERSION = r"[0-9](?:\.[0-9]+){0,2}"
 _PRERELEASE = r"[0-9]\.[0-9]+(?:\.[0-9]+)?(?:a|b|rc)[0-9]+"
 _RANGE = r"[<>=!~][<>=!~0-9a-z.*, ]*"
+_PLAIN_CLAUSE = r"\s*(>=|<=|==|!=|~=|<|>)\s*([0-9]+(?:\.[0-9]+)*)(\.\*)?\s*"
+_COMPARISONS = {"==": eq, "!=": ne, ">=": ge, "<=": le, ">": gt, "<": lt}
 
 
 class VersionRequest(NamedTuple):
     """Which interpreter is asked for."""
 
     text: str
-    """As it was written, without the white space round it; for messages."""
+    """The request as it was written, without surrounding white space; for messages."""
 
-    specifiers: SpecifierSet
-    """What the version must satisfy; ``==3.13.*`` for the request ``3.13``."""
+    specifiers: str
+    """The specifiers that the version must satisfy; ``==3.13.*`` for the request ``3.13``."""
 
     freethreaded: bool = False
     """Whether a free-threaded build is asked for; if not, such a build never matches."""
@@ -55,7 +68,7 @@ class VersionRequest(NamedTuple):
 
 
 def parse_request(text: str, *, source: str = "python") -> VersionRequest:
-    """Parse what a project or a user writes for the interpreter wanted.
+    """Parse the version request that a project or a user writes.
 
     Args:
         text: a version (``3``, ``3.13``, ``3.13.2``, ``3.14.0rc2``) or a specifier (``>=3.12,<3.14``), either with one
@@ -73,7 +86,7 @@ def parse_request(text: str, *, source: str = "python") -> VersionRequest:
     prefix = re.match(_PREFIX, written)
     rest = written[prefix.end() :] if prefix else written
     freethreaded = rest.endswith("t")
-    specifiers = _parse_specifiers(rest[:-1] if freethreaded else rest)
+    specifiers = _specifiers_of(rest[:-1] if freethreaded else rest)
     if specifiers is None:
         raise UsageError(
             f"{source} must be a version or a version specifier, found {text!r}",
@@ -82,43 +95,118 @@ def parse_request(text: str, *, source: str = "python") -> VersionRequest:
     return VersionRequest(written, specifiers, freethreaded, asks_for_prereleases(specifiers))
 
 
-def satisfies(specifiers: SpecifierSet, version: str) -> bool:
+def _specifiers_of(text: str) -> Optional[str]:
+    """Return the specifiers that a request without its prefix and its ``t`` stands for, None for any other text."""
+    if re.fullmatch(_VERSION, text):
+        return f"=={text}" if text.count(".") == 2 else f"=={text}.*"
+    if re.fullmatch(_PRERELEASE, text):
+        return f"=={text}"
+    # Arbitrary equality accepts any text, even one that is not a version.
+    return text if re.fullmatch(_RANGE, text) and "===" not in text and is_specifier(text) else None
+
+
+def satisfies(specifiers: str, version: str) -> bool:
     """Tell whether a version satisfies specifiers; a pre-release is a version like any other.
 
-    A running 3.15.0b1 satisfies ``>=3.9``: whoever runs it has chosen it, as pip assumes of ``requires-python`` too.
+    A running 3.15.0b1 satisfies ``>=3.9``: who runs it has chosen it, as pip assumes of ``requires-python`` too.
 
     Args:
-        specifiers: ``requires-python`` or those of a request.
+        specifiers: ``requires-python``, or the specifiers of a request; valid, or empty for any version.
         version: full version of an interpreter, ``3.13.5`` or ``3.15.0a1``.
     """
-    return specifiers.contains(version.rstrip("+"), prereleases=True)
+    version = version.rstrip("+")
+    plain = satisfies_plain(specifiers, version)
+    return _parse_specifiers(specifiers).contains(version, prereleases=True) if plain is None else plain
 
 
-def asks_for_prereleases(specifiers: SpecifierSet) -> bool:
+def satisfies_plain(specifiers: str, version: str) -> Optional[bool]:
+    """Tell whether a version satisfies specifiers, where both name final releases only; without ``packaging``.
+
+    A pass-through build has no other use for ``packaging``, whose import takes longer than the rest of the hook. A test
+    compares the answers with those of ``packaging``.
+
+    Returns:
+        None for specifiers or a version of any other form, which only ``packaging`` can judge.
+
+    Source: PEP 440, Version specifiers.
+    """
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)*", version):
+        return None
+    answer = True
+    for text in specifiers.split(",") if specifiers.strip() else ():
+        clause = re.fullmatch(_PLAIN_CLAUSE, text)
+        if clause is None:
+            return None
+        symbol, number, star = clause.groups()
+        wanted, found = ([int(part) for part in each.split(".")] for each in (number, version))
+        prefix = len(wanted) if star else len(wanted) - 1
+        # A prefix goes with equality only, and a compatible release needs a second number to leave out.
+        if (star and symbol not in ("==", "!=")) or (symbol == "~=" and not prefix):
+            return None
+        # 3.12 and 3.12.0 are the same version.
+        width = max(len(wanted), len(found))
+        wanted, found = (each + [0] * (width - len(each)) for each in (wanted, found))
+        if star or symbol == "~=":
+            same = found[:prefix] == wanted[:prefix]
+            answer &= same != (symbol == "!=") and (symbol != "~=" or found >= wanted)
+        else:
+            answer &= _COMPARISONS[symbol](found, wanted)
+    return answer
+
+
+def is_specifier(text: str) -> bool:
+    """Tell whether a text is a valid version specifier, or several with commas between them, or empty."""
+    if satisfies_plain(text, "3") is not None:
+        return True
+    try:
+        _parse_specifiers(text)
+    except ValueError:
+        return False
+    return True
+
+
+def asks_for_prereleases(specifiers: str) -> bool:
     """Tell whether specifiers name a pre-release as something wanted (``>=3.15.0a1``, ``==3.14.0rc2``).
 
     ``SpecifierSet.prereleases`` is not used: packaging 24 and 26 give different answers for ``<`` and ``>``, and which
     archive is selected must not depend on the version of a dependency. ``!=`` and ``<`` exclude what they name.
     """
-    if isinstance(specifiers, Specifiers):
-        return False  # These name final releases only.
+    if not re.search("[A-Za-z]", specifiers):
+        return False
     return any(
-        parse_version(specifier.version[:-2] if specifier.version.endswith(".*") else specifier.version).is_prerelease
-        for specifier in specifiers
-        if specifier.operator not in ("!=", "<")
+        parse_version(clause.version[:-2] if clause.version.endswith(".*") else clause.version).is_prerelease
+        for clause in _parse_specifiers(specifiers)
+        if clause.operator not in ("!=", "<")
     )
 
 
-def _parse_specifiers(text: str) -> SpecifierSet | None:
-    """Return the specifiers that a request without its prefix and its ``t`` stands for, None if it has no such form."""
-    if re.fullmatch(_VERSION, text):
-        return parse_specifiers(f"=={text}" if text.count(".") == 2 else f"=={text}.*")
-    if re.fullmatch(_PRERELEASE, text):
-        return parse_specifiers(f"=={text}")
-    # Arbitrary equality accepts any text, hence also none that is a version.
-    if not re.fullmatch(_RANGE, text) or "===" in text:
-        return None
+# One selection compares the same few hundred versions many times.
+@lru_cache(maxsize=None)
+def parse_version(text: str) -> Version:
+    """Parse a PEP 440 version.
+
+    Args:
+        text: the version; the ``+`` at the end of the version of a Python that was built from a checkout is ignored.
+    """
+    _, parse = _packaging(f"understand the version {text!r}")
+    return parse(text.rstrip("+"))
+
+
+@lru_cache(maxsize=None)
+def _parse_specifiers(text: str) -> SpecifierSet:
+    parse, _ = _packaging(f"understand the version specifiers {text!r}")
+    return parse(text)
+
+
+def _packaging(purpose: str) -> Tuple[Type[SpecifierSet], Type[Version]]:
+    # A pass-through build that names final releases only needs neither.
     try:
-        return parse_specifiers(text)
-    except ValueError:
-        return None
+        from packaging import specifiers, version
+    except ImportError:
+        raise MissingDependencyError("packaging", purpose) from None
+    return specifiers.SpecifierSet, version.Version
+
+
+def normalised_name(name: str) -> str:
+    """Return the name of a distribution as PEP 503 normalises it; for modules that cannot import ``packaging``."""
+    return re.sub(r"[-_.]+", "-", name).lower()

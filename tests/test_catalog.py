@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Tuple
 
 import pytest
-from packaging.specifiers import SpecifierSet
 
 import provision_backend
 from provision_backend.catalog.selection import (
@@ -275,7 +274,7 @@ def test_the_newest_satisfying_version_is_selected(
     for order in (versions, versions[::-1]):
         archive = select_archive(
             catalog_of(*(name_of(version, "20251202") for version in order)),
-            requires_python=None if requires_python is None else SpecifierSet(requires_python),
+            requires_python=None if requires_python is None else requires_python,
             request=None if request_text is None else parse_request(request_text),
             triple=GNU,
         )
@@ -353,7 +352,7 @@ def test_nothing_that_satisfies_is_an_error_that_lists_what_there_is(
     with pytest.raises(NoMatchingArchiveError) as caught:
         select_archive(
             catalog_of(*(name_of(version, "20251202", MUSL) for version in versions), name_of("3.12.1", "20251202")),
-            requires_python=None if requires_python is None else SpecifierSet(requires_python),
+            requires_python=None if requires_python is None else requires_python,
             request=None if request_text is None else parse_request(request_text),
             triple=MUSL,
         )
@@ -411,7 +410,7 @@ def test_a_platform_without_archives_is_an_error_that_lists_platforms(triple: st
     with pytest.raises(NoMatchingArchiveError) as caught:
         select_archive(
             catalog_of(*(name_of("3.13.9", "20251202", platform) for platform in platforms)),
-            requires_python=SpecifierSet(">=3.12"),
+            requires_python=">=3.12",
             request=None,
             triple=triple,
         )

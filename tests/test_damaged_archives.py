@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Counter, List
 
 import pytest
-from packaging.specifiers import SpecifierSet
 from support.real_interpreters import Unavailable
 from support.servers import ArchiveServer, Reply
 from support.small_archives import shared_small_archives
@@ -58,7 +57,7 @@ class Offer:
 
     def provision(self) -> Path:
         """Return the folder of the interpreter that is provisioned."""
-        found = provision(Wanted(SpecifierSet(), None), self.settings, Reporter(io.StringIO()))
+        found = provision(Wanted("", None), self.settings, Reporter(io.StringIO()))
         return Path(found.executable).parent.parent
 
     def left(self) -> List[str]:

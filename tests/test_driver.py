@@ -19,7 +19,6 @@ from provision_backend.interpreter import Interpreter
 from provision_backend.output import Reporter
 from provision_backend.project.pyproject import Project
 from provision_backend.settings import Settings
-from provision_backend.specifiers import parse_specifiers
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="each hook has a process of its own here")
 
@@ -51,7 +50,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Any:
         module = site.joinpath(*(backend if "." in backend else "toy_real").split(".")).with_suffix(".py")
         module.parent.mkdir(exist_ok=True)
         module.write_text(source)
-        project = Project(tmp_path, backend, (), False, (), parse_specifiers(""), None, "")
+        project = Project(tmp_path, backend, (), False, (), "", None, "")
         environment = BuildEnvironment(
             venv, Interpreter(sys.executable, "3.13.5"), Settings(), Reporter(), tmp_path, installed=tuple(installed)
         )

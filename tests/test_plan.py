@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Tuple
 
 import pytest
-from packaging.specifiers import SpecifierSet
 
 from provision_backend.errors import UsageError
 from provision_backend.project.plan import Plan, RunningInterpreter, make_plan, running_interpreter
@@ -26,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def _project(requires_python: str = "", pin: str = "") -> Project:
     request = parse_request(pin) if pin else None
-    return Project(Path("/x"), "a", (), False, (), SpecifierSet(requires_python), request, "")
+    return Project(Path("/x"), "a", (), False, (), requires_python, request, "")
 
 
 def _plan(requires_python: str, pin: str, python: str, preference: str, running: str) -> Plan:

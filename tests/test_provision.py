@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from packaging.specifiers import SpecifierSet
 from support.real_interpreters import host_interpreters
 from support.servers import ArchiveServer
 from support.toys import ROOT, another_interpreter
@@ -33,12 +32,12 @@ from provision_backend.versions import parse_request
 
 pytestmark = pytest.mark.slow
 
-ANY = Wanted(SpecifierSet(">=3.8"))
+ANY = Wanted(">=3.8")
 QUIET = Reporter(verbosity=-1)
 
 
 def wanted(requires_python: str = ">=3.8", request: str = "") -> Wanted:
-    return Wanted(SpecifierSet(requires_python), parse_request(request) if request else None)
+    return Wanted(requires_python, parse_request(request) if request else None)
 
 
 @pytest.fixture(scope="module")
@@ -305,7 +304,7 @@ class TestGiven:
 
     def given(self, path: Path, requires_python: str = ">=3.8") -> Wanted:
         """Return what the setting makes of a path."""
-        return Wanted(SpecifierSet(requires_python), None, str(path))
+        return Wanted(requires_python, None, str(path))
 
     def test_it_is_used_as_it_is(self) -> None:
         """Nothing else is looked at."""
@@ -367,7 +366,7 @@ def test_provision_always_answers_or_raises(monkeypatch: pytest.MonkeyPatch) -> 
     nothing: Any = lambda *_, **_more: None  # noqa: E731
     monkeypatch.setattr(subject, "_provide_managed", nothing)
     with pytest.raises(InterpreterError, match=r"^no interpreter of this machine satisfies any version$"):
-        provision(Wanted(SpecifierSet()), Settings(preference="only-managed"), QUIET)
+        provision(Wanted(""), Settings(preference="only-managed"), QUIET)
 
 
 def test_a_hit_imports_only_what_a_lookup_needs(warm: Settings, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from packaging.specifiers import SpecifierSet
 
 from provision_backend.project.wanted import Wanted
 from provision_backend.versions import parse_request
@@ -31,7 +30,7 @@ def test_an_interpreter_is_accepted_when_both_are_satisfied(
     requires_python: str, request_text: str, version: str, freethreaded: bool, accepted: bool
 ) -> None:
     """requires-python and the request must both hold, and free-threaded ones are only for who asks."""
-    wanted = Wanted(SpecifierSet(requires_python), parse_request(request_text) if request_text else None)
+    wanted = Wanted(requires_python, parse_request(request_text) if request_text else None)
 
     assert accepted is wanted.accepts(version, freethreaded=freethreaded)
 
@@ -47,6 +46,4 @@ def test_an_interpreter_is_accepted_when_both_are_satisfied(
 )
 def test_what_is_wanted_is_said_as_the_subject_of_a_message(requires_python: str, request_text: str, text: str) -> None:
     """Messages quote both parts as they were written."""
-    assert (
-        text == Wanted(SpecifierSet(requires_python), parse_request(request_text) if request_text else None).describe()
-    )
+    assert text == Wanted(requires_python, parse_request(request_text) if request_text else None).describe()

@@ -63,7 +63,7 @@ def test_the_marker_is_true_for_the_same_pythons(specifiers: str) -> None:
     lowest = [Version(clause.version) for clause in SpecifierSet(specifiers) if clause.operator in (">=", "~=")]
     for version in map(Version, _versions()):
         environment = {"python_full_version": str(version), "python_version": f"{version.major}.{version.minor}"}
-        wanted, found = satisfies(SpecifierSet(specifiers), str(version)), marker.evaluate(environment)
+        wanted, found = satisfies(specifiers, str(version)), marker.evaluate(environment)
         early = version.is_prerelease and Version(version.base_version) in lowest
         # Never the other way round: then a requirement would be missing.
         assert found == wanted or (found and early), version

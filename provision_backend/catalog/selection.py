@@ -18,8 +18,6 @@ from .archive import Archive, ArchiveName, parse_archive_name
 if TYPE_CHECKING:
     import zipfile
 
-    from packaging.specifiers import SpecifierSet
-
     from ..versions import VersionRequest
 
 __all__ = [
@@ -133,7 +131,7 @@ def builtin_triples() -> Tuple[str, ...]:
 def matching_archives(
     archives: Iterable[Archive],
     *,
-    requires_python: SpecifierSet | None,
+    requires_python: str | None,
     request: VersionRequest | None,
     triple: str,
 ) -> Tuple[Archive, ...]:
@@ -156,7 +154,7 @@ def matching_archives(
 def select_archive(
     archives: Sequence[Archive],
     *,
-    requires_python: SpecifierSet | None,
+    requires_python: str | None,
     request: VersionRequest | None,
     triple: str,
 ) -> Archive:
@@ -225,7 +223,7 @@ def _is_usable(archive: Archive) -> bool:
     return archive.tag >= _FIRST_DYNAMIC_MUSL_TAG
 
 
-def _fits(archive: Archive, requires_python: SpecifierSet | None, request: VersionRequest | None) -> bool:
+def _fits(archive: Archive, requires_python: str | None, request: VersionRequest | None) -> bool:
     """Tell whether an archive satisfies both; without a request, a free-threaded build does not."""
     # What is cheap comes first, since each hit goes through the whole catalog.
     if archive.freethreaded != (request is not None and request.freethreaded):

@@ -19,14 +19,12 @@ Answer = Tuple[Any, Sequence[str], int]
 
 def list_archives(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """List the interpreters that can be provisioned."""
-    from packaging.specifiers import SpecifierSet
-
     from ..cache.platform import current_platform
     from ..cache.store import open_cache
     from ..provision import load_archives
     from .requests import wanted_for
 
-    wanted = wanted_for(arguments.request, settings, reporter) if arguments.request else Wanted(SpecifierSet())
+    wanted = wanted_for(arguments.request, settings, reporter) if arguments.request else Wanted("")
     cache = open_cache(settings)
     triple = current_platform(settings, cache).triple
     archives = wanted.lock.archives if wanted.lock else load_archives(settings, triple, cache, reporter)

@@ -11,8 +11,7 @@ from ..project.plan import make_plan
 from ..project.pyproject import OWN_NAME, Project, read_project
 from ..project.wanted import Wanted
 from ..settings import Settings
-from ..specifiers import parse_specifiers
-from ..versions import parse_request
+from ..versions import is_specifier, parse_request
 
 __all__ = ["PROJECT", "wanted_for"]
 
@@ -33,7 +32,7 @@ def wanted_for(text: str, settings: Settings, reporter: Reporter) -> Wanted:
         ProjectError: the project's ``pyproject.toml`` is missing or not of its form.
     """
     if text != PROJECT:
-        return Wanted(parse_specifiers(""), parse_request(text, source="REQUEST"))
+        return Wanted("", parse_request(text, source="REQUEST"))
     folder = Path.cwd()
     try:
         project = _read_unwrapped(folder) or read_project(folder)
@@ -52,13 +51,13 @@ def _read_unwrapped(folder: Path) -> Optional[Project]:
 
     try:
         data = load_data((folder / "pyproject.toml").read_bytes().decode("utf-8"))
-        if OWN_NAME in data.get("tool", {}):
-            return None
-        requires_python = parse_specifiers(data.get("project", {}).get("requires-python", ""))
     except (OSError, UnicodeDecodeError, ProjectError):
         return None  # Reading it as a project of ours says what is wrong.
-    except (ValueError, AttributeError, TypeError):
-        raise ProjectError("pyproject.toml: project.requires-python must be a version specifier") from None
+    if OWN_NAME in data.get("tool", {}):
+        return None
+    requires_python = data.get("project", {}).get("requires-python", "")
+    if not isinstance(requires_python, str) or not is_specifier(requires_python):
+        raise ProjectError("pyproject.toml: project.requires-python must be a version specifier")
     return Project(
         root=folder,
         build_backend="",

@@ -135,13 +135,11 @@ class Context:
         plan = self.plan()
         if plan is not None:
             return plan.wanted
-        from packaging.specifiers import SpecifierSet
-
         python = self.settings.python
         if "/" in python or os.sep in python:
-            return Wanted(SpecifierSet(), None, os.path.abspath(os.path.expanduser(python)))
+            return Wanted("", None, os.path.abspath(os.path.expanduser(python)))
         source = self.settings.origin("python")
-        return Wanted(SpecifierSet(), parse_request(python, source=source) if python else None)
+        return Wanted("", parse_request(python, source=source) if python else None)
 
     @_once
     def platform(self) -> Platform:

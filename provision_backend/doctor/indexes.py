@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Tuple
 from ..hooks.configuration import pip_files, uv_files
 from ..hooks.installers import DROPPED
 from ..install.sources import redact_url
+from ..project.pyproject import load_toml
 from .context import Context
 from .findings import Finding, ok, problem, warning
 
@@ -100,15 +101,10 @@ def _misdirected_uv(context: Context) -> Iterator[Finding]:
 
 
 def _read_toml(path: Path) -> Dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
     try:
-        data: Dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        return {}  # It is not there, or whoever reads it will say what is wrong with it.
-    return data
+        return load_toml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # It does not exist, or the program that reads it will report what is wrong with it.
 
 
 def _without_index(environ: Mapping[str, str], configured: Mapping[str, Tuple[str, str]]) -> Iterator[Finding]:

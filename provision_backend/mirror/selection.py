@@ -11,8 +11,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
-from packaging.specifiers import SpecifierSet
-
 from ..cache.store import Cache, open_cache
 from ..catalog.selection import Archive, matching_archives, select_archive
 from ..errors import ProjectError, UsageError
@@ -55,7 +53,7 @@ def read_wishes(
         ProjectError: the project's file cannot be read as ours, or its lock is not one of what it wants.
     """
     if requests:
-        return tuple(Wish(Wanted(SpecifierSet(), parse_request(text, source="--python")), newest) for text in requests)
+        return tuple(Wish(Wanted("", parse_request(text, source="--python")), newest) for text in requests)
     return (Wish(_project_wants(Path.cwd(), settings, reporter), newest=True),)
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from ..errors import ProjectError
+from ..versions import is_specifier, normalised_name
 from .init_markers import add_marker, translate_specifiers
-from .pyproject import OWN_NAME, TABLE
+from .pyproject import OWN_NAME, TABLE, parse_pyproject
 
 __all__ = ["Choice", "backend_notes", "choose_form", "is_marked", "is_wrapped", "load_data", "refuse_unsafe"]
 
@@ -35,14 +34,7 @@ def load_data(text: str) -> Dict[str, Any]:
     Raises:
         ProjectError: the text is not TOML, or one of the tables that matter here is none.
     """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        data: Dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        raise ProjectError(f"pyproject.toml is not valid TOML: {exc}") from None
+    data = parse_pyproject(text.encode("utf-8"))
     for name in ("build-system", "project", "tool"):
         if not isinstance(data.get(name, {}), dict):
             raise ProjectError(f"pyproject.toml: {name} must be a table")
@@ -84,12 +76,12 @@ def refuse_unsafe(data: Mapping[str, Any]) -> None:
     if build_system is not None:
         _refuse_wrong_types(build_system)
     for text in (build_system or {}).get("requires", ()):
-        if _normalised(_requirement(text).name) == OWN_NAME:
+        if normalised_name(_requirement(text).name) == OWN_NAME:
             raise ProjectError(
                 f"pyproject.toml: build-system.requires names {text!r} already, but the build-backend is another one",
                 hint="remove it and run this again",
             )
-    if _normalised(str(data.get("project", {}).get("name", ""))) == OWN_NAME:
+    if normalised_name(str(data.get("project", {}).get("name", ""))) == OWN_NAME:
         raise ProjectError("pyproject.toml: provision-backend cannot be built by itself")
 
 
@@ -123,10 +115,6 @@ def is_marked(text: str, original: str, marker: str) -> bool:
     new, old = _requirement(text), _requirement(original)
     parts = ("name", "extras", "specifier", "url")
     return new.marker is not None and all(getattr(new, part) == getattr(old, part) for part in parts)
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def choose_form(data: Mapping[str, Any], form: str, requires_python: str) -> Choice:
@@ -167,12 +155,10 @@ def _known_python(data: Mapping[str, Any], requires_python: str) -> str:
         raise ProjectError("pyproject.toml: project.requires-python must be a string")
     if not text.strip():
         raise ProjectError(f"pyproject.toml: {_why_unknown(data)}", hint=_how_to_tell(data))
-    try:
-        SpecifierSet(text)
-    except InvalidSpecifier:
+    if not is_specifier(text):
         raise ProjectError(
             f"pyproject.toml: requires-python must be a version specifier such as '>=3.12', found {text!r}"
-        ) from None
+        )
     return text
 
 
@@ -200,7 +186,7 @@ def _reader_of_requires(data: Mapping[str, Any]) -> Optional[str]:
         return "tool.scikit-build.minimum-version reads them there"
     for text in data.get("build-system", {}).get("requires", ()):
         requirement = _requirement(text)
-        simple = _normalised(requirement.name) == "setuptools-scm" and "simple" in requirement.extras
+        simple = normalised_name(requirement.name) == "setuptools-scm" and "simple" in requirement.extras
         if simple and "setuptools_scm" not in tool:
             return f"{text!r} there is what switches setuptools-scm on"
     return None

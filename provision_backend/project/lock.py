@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..catalog.archive import Archive
 from ..catalog.selection import parse_catalog
 from ..errors import CatalogError, NoMatchingArchiveError, ProjectError
+from ..output import nearest
 from ..versions import VersionRequest
 from .wanted import Lock, Wanted
-
-if TYPE_CHECKING:
-    from packaging.specifiers import SpecifierSet
 
 __all__ = ["LOCK_FILE", "LOCK_KEYS", "LOCK_TABLE", "check_lock", "locked_archive", "read_lock"]
 
@@ -54,7 +52,7 @@ def read_lock(table: Mapping[str, Any], root: Path) -> Lock:
     return Lock(archives, always=bool(always), file=file or "")
 
 
-def check_lock(lock: Lock, requires_python: SpecifierSet, pin: Optional[VersionRequest]) -> None:
+def check_lock(lock: Lock, requires_python: str, pin: Optional[VersionRequest]) -> None:
     """Refuse a lock that is not one of what the project wants today.
 
     Args:
@@ -97,12 +95,10 @@ def locked_archive(lock: Lock, triple: str) -> Archive:
 
 
 def _refuse_unknown(table: Mapping[str, Any]) -> None:
-    import difflib
-
     for key in table:
         if key not in LOCK_KEYS:
-            near = difflib.get_close_matches(key, LOCK_KEYS, 1)
-            hint = f"did you mean {near[0]!r}?" if near else "known keys: " + ", ".join(LOCK_KEYS)
+            near = nearest(key, LOCK_KEYS)
+            hint = f"did you mean {near!r}?" if near else "known keys: " + ", ".join(LOCK_KEYS)
             raise ProjectError(f"pyproject.toml: unknown key {key!r} in [{LOCK_TABLE}]", hint=hint)
 
 

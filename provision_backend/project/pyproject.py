@@ -10,17 +10,19 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import ProjectError, UsageError
-from ..specifiers import parse_requirement, parse_specifiers
-from ..versions import VersionRequest, parse_request
+from ..output import nearest
+from ..versions import VersionRequest, is_specifier, normalised_name, parse_request
 from .wanted import Lock
 
-if TYPE_CHECKING:
-    from packaging.specifiers import SpecifierSet
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
-__all__ = ["OWN_NAME", "TABLE", "Project", "read_project"]
+__all__ = ["OWN_NAME", "TABLE", "Project", "load_toml", "parse_pyproject", "read_project"]
 
 OWN_NAME = "provision-backend"
 """Name of our distribution, normalised as in PEP 503."""
@@ -48,8 +50,8 @@ class Project(NamedTuple):
     """True when ``requires`` stands in ``[build-system]``, so that the frontend has installed what applies."""
     backend_path: Tuple[str, ...]
     """Folders of an in-tree real backend, relative to the root."""
-    requires_python: SpecifierSet
-    """Empty when the project names none."""
+    requires_python: str
+    """Valid version specifiers as the project writes them; empty when it names none."""
     python: Optional[VersionRequest]
     """Which of the satisfying interpreters to provision, or None."""
     installer: str
@@ -96,24 +98,37 @@ def read_project(root: Path) -> Project:
     )
 
 
-def _load(path: Path) -> Dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
+def load_toml(text: str) -> Dict[str, Any]:
+    """Parse TOML; the one place that knows which library does it.
+
+    Raises:
+        ValueError: the text is not TOML; its message says where and why.
+    """
+    document: Dict[str, Any] = tomllib.loads(text)
+    return document
+
+
+def parse_pyproject(data: bytes) -> Dict[str, Any]:
+    """Parse the content of a ``pyproject.toml``.
+
+    Raises:
+        ProjectError: it is not UTF-8 or not TOML.
+    """
     try:
-        data = path.read_bytes()
+        return load_toml(data.decode("utf-8"))
+    except UnicodeDecodeError as exc:
+        raise ProjectError(f"pyproject.toml is not UTF-8: byte {exc.start}") from None
+    except ValueError as exc:
+        raise ProjectError(f"pyproject.toml is not valid TOML: {exc}") from None
+
+
+def _load(path: Path) -> Dict[str, Any]:
+    try:
+        return parse_pyproject(path.read_bytes())
     except FileNotFoundError:
         raise ProjectError(f"pyproject.toml is missing in {str(path.parent)!r}") from None
     except OSError as exc:
         raise ProjectError(f"pyproject.toml cannot be read: {exc.strerror}") from None
-    try:
-        document: Dict[str, Any] = tomllib.loads(data.decode("utf-8"))
-    except UnicodeDecodeError as exc:
-        raise ProjectError(f"pyproject.toml is not UTF-8: byte {exc.start}") from None
-    except tomllib.TOMLDecodeError as exc:
-        raise ProjectError(f"pyproject.toml is not valid TOML: {exc}") from None
-    return document
 
 
 def _section(document: Mapping[str, Any], name: str) -> Optional[Dict[str, Any]]:
@@ -138,10 +153,8 @@ def _wrong_type(key: str, wanted: str, found: Any) -> ProjectError:
 def _refuse_unknown(table: Mapping[str, Any]) -> None:
     for key in table:
         if key not in _KEYS:
-            import difflib
-
-            near = difflib.get_close_matches(key, _KEYS, 1)
-            hint = f"did you mean {near[0]!r}?" if near else "known keys: " + ", ".join(_KEYS)
+            near = nearest(key, _KEYS)
+            hint = f"did you mean {near!r}?" if near else "known keys: " + ", ".join(_KEYS)
             raise ProjectError(f"pyproject.toml: unknown key {key!r} in [{TABLE}]", hint=hint)
 
 
@@ -205,7 +218,7 @@ def _is_inside(path: str, base: str) -> bool:
     return path == base or path.startswith(base.rstrip(os.sep) + os.sep)
 
 
-def _requires_python(document: Mapping[str, Any], table: Mapping[str, Any]) -> SpecifierSet:
+def _requires_python(document: Mapping[str, Any], table: Mapping[str, Any]) -> str:
     own = _string(table, TABLE, "requires-python")
     project = _section(document, "project") or {}
     static = _string(project, "project", "requires-python")
@@ -220,12 +233,9 @@ def _requires_python(document: Mapping[str, Any], table: Mapping[str, Any]) -> S
             hint=f'repeat it as requires-python = ">=3.X" in [{TABLE}]',
         )
     key, text = (f"{TABLE}.requires-python", own) if own is not None else ("project.requires-python", static)
-    try:
-        return parse_specifiers(text or "")
-    except ValueError:
-        raise ProjectError(
-            f"pyproject.toml: {key} must be a version specifier such as '>=3.12', found {text!r}"
-        ) from None
+    if not is_specifier(text or ""):
+        raise ProjectError(f"pyproject.toml: {key} must be a version specifier such as '>=3.12', found {text!r}")
+    return (text or "").strip()
 
 
 def _pin(table: Mapping[str, Any]) -> Optional[VersionRequest]:
@@ -258,14 +268,11 @@ def _lock(document: Mapping[str, Any], root: Path) -> Optional[Lock]:
 def _without_ourselves(requires: List[str]) -> Tuple[str, ...]:
     # Only the name is looked at: the frontend has parsed the list before it started us.
     names = ((item, re.match(r"\s*([A-Za-z0-9._-]+)", item)) for item in requires)
-    return tuple(
-        item for item, match in names if match is None or re.sub(r"[-_.]+", "-", match.group(1)).lower() != OWN_NAME
-    )
+    return tuple(item for item, match in names if match is None or normalised_name(match[1]) != OWN_NAME)
 
 
 def _checked_requirement(text: str) -> str:
-    if parse_requirement(text) is not None:
-        return text
+    # The one-list form has been checked by the frontend, and does not pay for this import.
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple, Optional, Tuple
 from ..versions import VersionRequest, satisfies
 
 if TYPE_CHECKING:
-    from packaging.specifiers import SpecifierSet
-
     from ..catalog.archive import Archive
 
 __all__ = ["Lock", "Wanted"]
@@ -33,7 +31,7 @@ class Lock(NamedTuple):
 class Wanted(NamedTuple):
     """Which interpreter a build needs."""
 
-    requires_python: SpecifierSet
+    requires_python: str
     request: Optional[VersionRequest] = None
     """Which of the satisfying ones; None for the newest."""
     path: str = ""

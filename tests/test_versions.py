@@ -1,18 +1,27 @@
-"""Version requests: the forms that are accepted, what each matches, and the message for the rest."""
+"""Versions: which satisfy specifiers, and the version requests with the message for what is none."""
 
 from __future__ import annotations
 
+import itertools
+import random
+import subprocess
+import sys
+from typing import List, Optional
+
 import pytest
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
-from provision_backend.errors import UsageError
+from provision_backend.errors import MissingDependencyError, UsageError
 from provision_backend.versions import (
     VersionRequest,
     asks_for_prereleases,
+    is_specifier,
+    normalised_name,
     parse_request,
     parse_version,
     satisfies,
+    satisfies_plain,
 )
 
 
@@ -30,7 +39,7 @@ from provision_backend.versions import (
         pytest.param("3.15.0b1t", "==3.15.0b1", True, True, id="free-threaded beta"),
         pytest.param("3.15a1", "==3.15a1", False, True, id="alpha without patch"),
         pytest.param(">=3.12,<3.14", ">=3.12,<3.14", False, False, id="range"),
-        pytest.param(">= 3.12, < 3.14", ">=3.12,<3.14", False, False, id="range with white space"),
+        pytest.param(">= 3.12, < 3.14", ">= 3.12, < 3.14", False, False, id="range with white space"),
         pytest.param("~=3.12", "~=3.12", False, False, id="compatible release"),
         pytest.param("==3.13.*", "==3.13.*", False, False, id="prefix match"),
         pytest.param(">=3.13t", ">=3.13", True, False, id="free-threaded range"),
@@ -44,7 +53,7 @@ from provision_backend.versions import (
 )
 def test_every_accepted_form_is_understood(text: str, specifiers: str, freethreaded: bool, prereleases: bool) -> None:
     """Each form becomes the specifiers it stands for."""
-    assert parse_request(text) == VersionRequest(text, SpecifierSet(specifiers), freethreaded, prereleases)
+    assert parse_request(text) == VersionRequest(text, specifiers, freethreaded, prereleases)
 
 
 def test_white_space_round_a_request_is_dropped() -> None:
@@ -139,7 +148,7 @@ def test_free_threading_is_matched_exactly(text: str) -> None:
 )
 def test_a_prerelease_is_a_version_like_any_other(specifiers: str, version: str, expected: bool) -> None:
     """Whether a version satisfies follows its order alone, also for pre-releases and builds from a checkout."""
-    assert satisfies(SpecifierSet(specifiers), version) is expected
+    assert satisfies(specifiers, version) is expected
 
 
 @pytest.mark.parametrize(
@@ -158,10 +167,102 @@ def test_a_prerelease_is_a_version_like_any_other(specifiers: str, version: str,
 )
 def test_specifiers_ask_for_prereleases_by_naming_a_wanted_one(specifiers: str, expected: bool) -> None:
     """A pre-release that is only excluded is not asked for, whatever version of packaging is installed."""
-    assert asks_for_prereleases(SpecifierSet(specifiers)) is expected
+    assert asks_for_prereleases(specifiers) is expected
 
 
 def test_a_version_is_parsed_once() -> None:
     """The same text gives the same object."""
     assert parse_version("3.13.5") is parse_version("3.13.5")
     assert parse_version("3.14.0a1+") == Version("3.14.0a1")
+
+
+OPERATORS = (">=", "<=", "==", "!=", "~=", "<", ">")
+NUMBERS = (
+    *("3", "3.0", "3.9", "3.12", "3.12.0", "3.12.1", "3.12.0.0", "3.13", "3.13.0", "3.13.5", "4", "4.0", "2.7"),
+    *("03.12", "3.012", "0", "3.12.1.2", "3.100"),
+)
+VERSIONS = [
+    f"{minor}{micro}{stage}"
+    for minor in ("2.7", "3.0", "3.9", "3.11", "3.12", "3.13", "3.14", "3.100", "4.0")
+    for micro in ("", ".0", ".1", ".5", ".12")
+    for stage in ("", "a1", "rc1")
+]
+SINGLE = [f"{operator}{number}{star}" for operator, number, star in itertools.product(OPERATORS, NUMBERS, ("", ".*"))]
+FORMS = ("", " ", ">=3.13.0rc1", "===3.12.1", ">=1!3", "==3.12.post1", "<3.13.dev0", ">=v3.12", ">=3.12,", ",")
+
+
+def _by_packaging(text: str) -> Optional[List[bool]]:
+    try:
+        specifiers = SpecifierSet(text)
+    except InvalidSpecifier:
+        return None
+    return [specifiers.contains(version, prereleases=True) for version in VERSIONS]
+
+
+def _compare(text: str) -> None:
+    expected = _by_packaging(text)
+    assert (text, is_specifier(text)) == (text, expected is not None)
+    if expected is not None:
+        assert (text, [satisfies(text, version) for version in VERSIONS]) == (text, expected)
+
+
+def test_single_clauses_have_the_answers_of_packaging() -> None:
+    """All operators, all forms of numbers, all versions; what packaging refuses is refused."""
+    for text in (*SINGLE, *FORMS):
+        _compare(text)
+    answered = [satisfies_plain(text, "3.12.1") for text in SINGLE]
+    assert (answered.count(True), answered.count(False)) > (30, 30)
+
+
+def test_clauses_together_have_the_answers_of_packaging() -> None:
+    """Two and three clauses, with and without white space; the same sample each time."""
+    chosen = random.Random(6)
+    for _ in range(1500):
+        parts = chosen.sample(SINGLE, chosen.choice((2, 3)))
+        _compare(chosen.choice((",", ", ", " , ")).join(parts))
+
+
+@pytest.mark.parametrize("text", ["", " ", ">=3.12", ">= 3.12,<4", "==3.13.*", "~=3.12", "!=3.9.7, >=3.8"])
+def test_plain_clauses_need_no_packaging(text: str) -> None:
+    """A pass-through build does not pay for the import."""
+    code = (
+        "import sys; from provision_backend.versions import is_specifier, satisfies\n"
+        f"print(is_specifier({text!r}), satisfies({text!r}, '3.13.5'), 'packaging' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+
+    assert done.stdout.split() == [b"True", b"True", b"False"]
+
+
+@pytest.mark.parametrize("text", FORMS[2:])
+def test_other_forms_are_left_to_packaging(text: str) -> None:
+    """Pre-releases, epochs, arbitrary equality: rare, and easy to get wrong."""
+    assert satisfies_plain(text, "3.12.1") is None
+
+
+@pytest.mark.parametrize("version", ["3.15.0b1", "3.12.0.post1", "3.12.1+local", ""])
+def test_other_versions_are_left_to_packaging(version: str) -> None:
+    """Only final releases are compared without it."""
+    assert satisfies_plain(">=3.12", version) is None
+
+
+@pytest.mark.parametrize("text", [">=3.x", "3.12", "=>3", "^3.12", ">=3.12 <4", ">=", "~=3", "==3.*.1", ">=3.*"])
+def test_what_is_no_specifier_is_refused(text: str) -> None:
+    """Typing errors are found, whichever way a text is read."""
+    assert not is_specifier(text)
+
+
+def test_without_packaging_a_rare_form_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the missing package, and what needs it."""
+    monkeypatch.setitem(sys.modules, "packaging", None)
+    with pytest.raises(MissingDependencyError) as caught:
+        satisfies(">=3.13.0rc7", "3.13.0")
+
+    assert str(caught.value).startswith(
+        "the package 'packaging' is needed to understand the version specifiers '>=3.13.0rc7' and is not installed"
+    )
+
+
+def test_names_are_normalised() -> None:
+    """Runs of separators become one hyphen, letters become small (PEP 503)."""
+    assert normalised_name("Zope._-Interface") == "zope-interface"
