@@ -1,1 +1,1 @@
-"""What we cost, measured side by side with what people would use otherwise: ``scripts/bench``."""
+"""Measure provision_backend beside its peers; see `benchmarks.__main__`."""

@@ -1,0 +1,188 @@
+"""The five comparisons of the page, each a function of a workbench and a number of rounds.
+
+In each of them the last contender is the peer. A label of ours is that of a checkout: ``with us``, and ``before`` for
+an older one that `scripts/bench --before` names.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional
+
+from .measuring import Command, Comparison, Contender, compare, run
+from .workbench import BACKENDS, Workbench
+
+__all__ = ["PARTS", "builds_at_once", "cold_install", "find", "pass_through", "provisioned"]
+
+_FRONTENDS = {
+    "build (pip)": ["{python}", "-m", "build", "--wheel", "--outdir", "out", "source"],
+    "build --installer=uv": ["{python}", "-m", "build", "--wheel", "--installer=uv", "--outdir", "out", "source"],
+    "uv build": ["{uv}", "build", "--wheel", "--python", "{python}", "--out-dir", "out", "source"],
+}
+_UV = str(Path(sys.executable).with_name("uv"))
+_ANEW = {"PROVISION_BACKEND_ENVIRONMENT_FRESHNESS": "0"}
+"""Keeps releases before 0.2 from using a build environment again; later ones always make a new one."""
+# In one line: pyperf refuses a command with line breaks.
+_PBS_CODE = (
+    "import os, sys; from pbs_installer import download, install_file; url, sha256 = sys.argv[1:]; "
+    "os.mkdir('python'); install_file('archive', 'python', download((url, sha256), 'archive'))"
+)
+
+
+def _build(
+    bench: Workbench, label: str, frontend: str, python: Path, project: Path, environ: Dict[str, str]
+) -> Contender:
+    argv = [part.format(python=python, uv=_UV) for part in _FRONTENDS[frontend]]
+
+    def prepare() -> Command:
+        folder = bench.new_folder()
+        shutil.copytree(str(project), str(folder / "source"))
+        return Command(argv, environ, folder, "out/*.whl")
+
+    return Contender(label, prepare)
+
+
+def pass_through(bench: Workbench, rounds: int) -> Iterator[Comparison]:
+    """Builds on a host that satisfies the project: what we cost where nobody needs us."""
+    python = bench.environment(bench.new_python, "", "build")
+    for frontend in _FRONTENDS:
+        for backend in BACKENDS:
+            limit, contenders = 1.10 if "pip" in frontend else 1.15, []
+            for label in bench.checkouts:
+                for form in ("one list", "table"):
+                    project = bench.project(backend, form)
+                    name = f"{label}, {form}"
+                    contenders.append(_build(bench, name, frontend, python, project, bench.environ(label)))
+            alone = bench.project(backend, "without us")
+            contenders.append(_build(bench, "without us", frontend, python, alone, bench.environ()))
+            yield compare(f"{frontend}, {backend}", contenders, rounds, limits={"with us, one list": limit})
+
+
+def provisioned(bench: Workbench, rounds: int) -> Iterator[Comparison]:
+    """Builds on a host that is too old, with the interpreter in the cache; the peer is run by that interpreter."""
+    caches = {label: _provision(bench, label) for label in bench.checkouts}
+    direct = bench.environment(_interpreter(next(iter(caches.values()))), "", "build")
+    old = bench.environment(bench.old_python, "", "build")
+    for frontend in _FRONTENDS:
+        for backend in BACKENDS:
+            contenders = []
+            for label, cache in caches.items():
+                environ = {**bench.provisioning(label, cache), **_ANEW}
+                contenders.append(_build(bench, label, frontend, old, bench.project(backend, "one list"), environ))
+            alone = bench.project(backend, "without us")
+            contenders.append(_build(bench, "without us, by that Python", frontend, direct, alone, bench.environ()))
+            limit = 2.0 if "pip" in frontend else 1.6
+            yield compare(f"{frontend}, {backend}", contenders, rounds, limits={"with us": limit})
+
+
+def _provision(bench: Workbench, label: str) -> Path:
+    """Provision the archive into a new cache with a checkout, and return the cache."""
+    cache = bench.new_folder() / "cache"
+    python = bench.environment(bench.old_python, label, "provision-backend[provision]")
+    argv = [str(python), "-m", "provision_backend", "install", ">=3.12"]
+    run(argv, bench.provisioning(label, cache), bench.folder)
+    return cache
+
+
+def _interpreter(cache: Path) -> Path:
+    return next((cache / "interpreters").glob("*/bin/python3.1?"))
+
+
+def cold_install(bench: Workbench, rounds: int) -> Iterator[Comparison]:
+    """From a server on loopback into nothing, beside others that do it; ``curl | tar`` verifies nothing."""
+    contenders: List[Contender] = []
+    for label in bench.checkouts:
+        for name, packages in ((label, []), (f"{label}, isal", ["isal"])):
+            python = bench.environment(bench.new_python, label, "provision-backend[provision]", *packages)
+            contenders.append(Contender(name, partial(_install, bench, label, python)))
+    contenders += [Contender("pbs-installer", partial(_pbs, bench)), Contender("curl | tar", partial(_tar, bench))]
+    contenders.append(Contender("uv python install", partial(_uv_install, bench)))
+    yield compare("install", contenders, rounds, memory=True)
+
+
+def _install(bench: Workbench, label: str, python: Path) -> Command:
+    folder = bench.new_folder()
+    argv = [str(python.with_name("provision-backend")), "install", ">=3.12"]
+    return Command(argv, bench.provisioning(label, folder / "cache"), folder, "cache/interpreters/*/bin/python3")
+
+
+def _uv_install(bench: Workbench) -> Command:
+    folder = bench.new_folder()
+    version = bench.archive.name.split("-")[1].split("+")[0]
+    argv = [_UV, "python", "install", "--no-bin", version]
+    return Command(argv, bench.uv_downloads(folder), folder, "pythons/*/bin/python3")
+
+
+def _address(bench: Workbench) -> str:
+    return f"{bench.url}/{bench.archive.parent.name}/{bench.archive.name.replace('+', '%2B')}"
+
+
+def _pbs(bench: Workbench) -> Command:
+    folder = bench.new_folder()
+    sha256 = (bench.archive.parent / "SHA256SUMS").read_text().split()[0]
+    argv = [sys.executable, "-c", _PBS_CODE, _address(bench), sha256]
+    return Command(argv, bench.environ(), folder, "python/bin/python3")
+
+
+def _tar(bench: Workbench) -> Command:
+    argv = ["sh", "-c", 'curl -fsS "$1" | tar -xz', "sh", _address(bench)]
+    return Command(argv, bench.environ(), bench.new_folder(), "python/bin/python3")
+
+
+def find(bench: Workbench, rounds: int) -> Iterator[Comparison]:
+    """The command ``find`` with 1, 100 and 1,000 interpreters in the cache, which should make no difference."""
+    for label in bench.checkouts:
+        python = bench.environment(bench.new_python, label, "provision-backend[provision]")
+        contenders = [_find(bench, label, python, count) for count in (1000, 100, 1)]
+        limits = {f"{label}, {count:,} in the cache": 1.1 for count in (1000, 100)}
+        yield compare("find" if label == "with us" else f"find, {label}", contenders, rounds, limits=limits)
+
+
+def _find(bench: Workbench, label: str, python: Path, count: int) -> Contender:
+    environ = bench.environ(label, PROVISION_BACKEND_CACHE_DIR=str(bench.new_folder() / "cache"))
+    checkout = bench.checkouts[label]
+    paths = os.pathsep.join([str(checkout), str(checkout / "tests")])
+    fill = [str(python), str(checkout / "benchmarks" / "entries.py"), str(count), ">=3.12"]
+    run(fill, {**environ, "PYTHONPATH": paths}, bench.folder)
+    argv = [str(python.with_name("provision-backend")), "find", ">=3.12"]
+    return Contender(f"{label}, {count:,} in the cache", lambda: Command(argv, environ, bench.new_folder()))
+
+
+def builds_at_once(bench: Workbench, rounds: int) -> Iterator[Comparison]:
+    """Builds that start together on an empty cache; the peer is the same with a warm cache."""
+    old = bench.environment(bench.old_python, "", "build")
+    warm = _provision(bench, "with us")
+    for count in (1, 8, 32):
+        contenders = [Contender(label, partial(_crowd, bench, label, old, count)) for label in bench.checkouts]
+        contenders.append(Contender("warm cache", partial(_crowd, bench, "with us", old, count, warm)))
+        before = bench.downloads()
+        found = compare(f"{count} at once", contenders, rounds)
+        each = (bench.downloads() - before) / (rounds + 1) / len(bench.checkouts)
+        found.name += f" ({each:g} downloads on an empty cache)"
+        yield found
+
+
+def _crowd(bench: Workbench, label: str, python: Path, count: int, cache: Optional[Path] = None) -> Command:
+    """Return a command that starts builds together, and fails where one of them does."""
+    folder, project = bench.new_folder(), bench.project("flit_core", "one list")
+    for number in range(count):
+        shutil.copytree(str(project), str(folder / str(number) / "source"))
+    one = f"{_UV} build -q --wheel --python {python} --out-dir out source"
+    start = f'for n in $(seq 0 {count - 1}); do (cd $n; exec {one}) & pids="$pids $!"; done'
+    script = f"{start}; for pid in $pids; do wait $pid || exit 1; done"
+    environ = {**bench.provisioning(label, cache or folder / "cache"), **_ANEW}
+    return Command(["sh", "-c", script], environ, folder, f"{count - 1}/out/*.whl")
+
+
+PARTS = {
+    "pass-through": pass_through,
+    "provisioned": provisioned,
+    "install": cold_install,
+    "find": find,
+    "at-once": builds_at_once,
+}
+"""Every part, by the name that ``scripts/bench --only`` takes."""
