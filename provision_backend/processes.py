@@ -152,7 +152,14 @@ def clean_environment(base: Optional[Mapping[str, str]] = None) -> Dict[str, str
     return environ
 
 
-def run_interpreter_json(python: os.PathLike[str], code: str, *, timeout: float = 60.0) -> Dict[str, Any]:
+def run_interpreter_json(
+    python: os.PathLike[str],
+    code: str,
+    *,
+    arguments: Sequence[str] = (),
+    env: Optional[Mapping[str, str]] = None,
+    timeout: float = 60.0,
+) -> Dict[str, Any]:
     """Run code in an interpreter and return the JSON object that it prints as its last line.
 
     The interpreter is started with ``-I -B`` and a clean environment: nothing but the code has a say, and nothing is
@@ -161,13 +168,16 @@ def run_interpreter_json(python: os.PathLike[str], code: str, *, timeout: float 
     Args:
         python: path of the interpreter.
         code: Python source that ends by printing one JSON object on one line.
+        arguments: ``sys.argv[1:]`` of the code.
+        env: all environment variables of the interpreter; None: `clean_environment()`.
         timeout: seconds after which the interpreter is killed.
 
     Raises:
         InterpreterError: it does not start, is ended by a signal or an error, or prints something else.
     """
     program = os.fspath(python)
-    done = run_quiet([program, "-I", "-B", "-c", code], env=clean_environment(), timeout=timeout)
+    env = clean_environment() if env is None else env
+    done = run_quiet([program, "-I", "-B", "-c", code, *arguments], env=env, timeout=timeout)
     if done.returncode:
         raise _ended_badly(program, done)
     last = (done.stdout.strip().splitlines() or [""])[-1]

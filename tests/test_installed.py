@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Dict
 
@@ -12,7 +11,7 @@ import pytest
 from support.real_interpreters import host_interpreters
 
 from provision_backend.errors import InterpreterError, PackError
-from provision_backend.pack.installed import ask, inspect_installation
+from provision_backend.pack.installed import inspect_installation
 
 CPYTHON: Dict[str, Any] = {
     "implementation": "cpython",
@@ -132,7 +131,7 @@ def test_a_program_that_is_no_python_is_refused(tmp_path: Path, script: str) -> 
     program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     program.chmod(0o755)
 
-    with pytest.raises(PackError, match=r"is no Python"):
+    with pytest.raises(InterpreterError, match=r"did not answer like a Python"):
         inspect_installation(program)
 
 
@@ -142,12 +141,10 @@ def test_a_program_that_fails_is_refused_with_what_it_said(tmp_path: Path) -> No
     program.write_text("#!/bin/sh\necho 'Unknown option: -I' >&2\nexit 2\n", encoding="utf-8")
     program.chmod(0o755)
 
-    with pytest.raises(PackError) as caught:
+    with pytest.raises(InterpreterError) as caught:
         inspect_installation(program)
 
-    assert str(caught.value) == (
-        f"'{program}' ended with exit status 2, wanted an answer of CPython 3.8 or later\n  Unknown option: -I"
-    )
+    assert str(caught.value) == f"'{program}' ended with exit status 2\n  Unknown option: -I"
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
@@ -155,9 +152,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PackError) as caught:
         inspect_installation(tmp_path / "nowhere")
 
-    assert str(caught.value) == (
-        f"'{tmp_path}/nowhere' is not there, or is no file\n  name the executable of an installed CPython"
-    )
+    assert str(caught.value) == (f"'{tmp_path}/nowhere' is not a file\n  name the executable of an installed CPython")
 
 
 def test_a_file_that_cannot_be_started_is_refused(tmp_path: Path) -> None:
@@ -180,13 +175,3 @@ def test_a_virtual_environment_stands_for_its_base_interpreter(tmp_path: Path) -
 
     assert (found.executable, found.version) == (host.path, host.version)
     assert found.prefix.resolve() == host.prefix.resolve()
-
-
-def test_questions_are_asked_without_site_packages_and_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the user's environment adds to a Python is no part of the interpreter."""
-    monkeypatch.setenv("PYTHONPATH", "/nowhere/at/all")
-
-    answer = ask(Path(sys.executable), "import json, sys; print(json.dumps(['site' in sys.modules, sys.path]))")
-
-    assert answer[0] is False
-    assert "/nowhere/at/all" not in answer[1]

@@ -226,8 +226,8 @@ class TestTheProject:
             run_mirror(str(to), **settings)
 
         assert str(caught.value) == (
-            "PROVISION_BACKEND_PYTHON names the interpreter '/opt/python', for which no archive is provisioned\n"
-            "  unset it, or say what is wanted: --python '>=3.12'"
+            "PROVISION_BACKEND_PYTHON names the interpreter '/opt/python', which is not provisioned from an archive\n"
+            "  unset it, or request one: --python '>=3.12'"
         )
 
     def test_neither_project_nor_request_is_wrong_use(
@@ -256,7 +256,7 @@ class TestTheProject:
         assert str(caught.value) == (
             "pyproject.toml: [tool.provision-backend] is missing\n"
             "  name the real backend there: build-backend and requires, as in [build-system]\n"
-            "  or say what is wanted: --python '>=3.12'"
+            "  or request one: --python '>=3.12'"
         )
 
 
@@ -379,11 +379,11 @@ class TestWhatIsWritten:
     @pytest.mark.parametrize(
         ("text", "expected"),
         [
-            (b"<html>", ", line 1: expected '<sha256>  <file name>', found '<html>'"),
-            (b"\xff", " cannot be read: it is not UTF-8 text"),
+            (b"<html>", "{file}, line 1: expected '<sha256>  <file name>', found '<html>'"),
+            (b"\xff", "catalog '{file}' cannot be read: it is not UTF-8 text"),
             (
                 f"{'a' * 64}  x\n{'b' * 64}  x\n".encode(),
-                ", line 2: x is listed with two different hashes",
+                f"{{file}}, line 2: x is listed with two different hashes, {'a' * 64} and {'b' * 64}",
             ),
         ],
         ids=["page", "bytes", "twice"],
@@ -398,18 +398,20 @@ class TestWhatIsWritten:
         with pytest.raises(CatalogError) as caught:
             run_mirror(str(to), "--python", "3.13", **settings)
 
-        assert caught.value.message == f"'{to / 'SHA256SUMS'}'{expected}"
+        assert caught.value.message == expected.format(file=to / "SHA256SUMS")
         assert names(to) == ["SHA256SUMS"]
 
-    @pytest.mark.parametrize("name", [V313, "SHA256SUMS"])
-    def test_a_folder_in_place_of_a_file_is_named(self, settings: Dict[str, str], to: Path, name: str) -> None:
+    @pytest.mark.parametrize(("name", "kind"), [(V313, ""), ("SHA256SUMS", "catalog ")])
+    def test_a_folder_in_place_of_a_file_is_named(
+        self, settings: Dict[str, str], to: Path, name: str, kind: str
+    ) -> None:
         """What cannot be read is not replaced."""
         (to / name).mkdir(parents=True)
 
         with pytest.raises(CatalogError) as caught:
             run_mirror(str(to), "--python", "3.13", **settings)
 
-        assert caught.value.message == f"'{to / name}' cannot be read: Is a directory"
+        assert caught.value.message == f"{kind}'{to / name}' cannot be read: Is a directory"
 
     def test_a_file_in_place_of_the_folder_is_wrong_use(self, settings: Dict[str, str], tmp_path: Path) -> None:
         """DIR is a folder."""
@@ -654,7 +656,8 @@ class TestSeveralProcesses:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        assert names(to) == [".incoming", "SHA256SUMS"]
+        assert (to / V313).exists() is False
+        assert listed(to) == []
 
         run_mirror(str(to), "--python", "3.13", **settings)
 
@@ -665,32 +668,31 @@ class TestSeveralProcesses:
         """The message says what to do; the folder stays as it is."""
         import fcntl
 
-        (to / ".incoming").mkdir(parents=True)
-        with (to / ".incoming" / "lock").open("wb") as lock:
+        to.mkdir(parents=True)
+        with (to / ".incoming.lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             with pytest.raises(LockTimeoutError) as caught:
                 run_mirror(str(to), "--python", "3.13", lock_timeout="0.3", **settings)
 
         assert str(caught.value) == (
-            f"another process filled '{to}' for 0.3 seconds\n"
+            f"the lock {to}/.incoming.lock was held for 0.3 seconds by another process\n"
             "  wait for that process or end it, or raise PROVISION_BACKEND_LOCK_TIMEOUT"
         )
-        assert names(to) == [".incoming"]
+        assert names(to) == [".incoming.lock"]
 
-    def test_a_lock_that_was_removed_with_its_folder_is_not_taken_for_one(
+    def test_a_lock_file_that_its_holder_removed_is_not_taken_for_a_lock(
         self, settings: Dict[str, str], to: Path
     ) -> None:
-        """Who had the lock removes the folder with it; whoever waited for that file makes a new one."""
+        """The holder of a lock leaves no lock file in a mirror; a process that waited for it makes a new one."""
         import fcntl
-        import shutil
 
-        (to / ".incoming").mkdir(parents=True)
-        with (to / ".incoming" / "lock").open("wb") as lock:
+        to.mkdir(parents=True)
+        with (to / ".incoming.lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             thread = threading.Thread(target=run_mirror, args=(str(to), "--python", "3.13"), kwargs=settings)
             thread.start()
             time.sleep(0.5)
-            shutil.rmtree(str(to / ".incoming"))
+            (to / ".incoming.lock").unlink()
         thread.join(60)
 
         assert names(to) == [V313, "SHA256SUMS"]
@@ -708,5 +710,5 @@ class TestSeveralProcesses:
 
         run_mirror(str(to), "--python", "3.13", **settings)
 
-        assert names(to) == [V313, "SHA256SUMS"]
+        assert [name for name in names(to) if name != ".incoming.lock"] == [V313, "SHA256SUMS"]
         assert listed(to) == [line_of(V313)]

@@ -21,9 +21,10 @@ from support.real_interpreters import host_interpreters
 from provision_backend.catalog.archive import parse_archive_name
 from provision_backend.errors import PackError, UsageError
 from provision_backend.install.unpack import unpack_archive
-from provision_backend.pack.installed import Installation, ask, inspect_installation
+from provision_backend.pack.installed import Installation, inspect_installation
 from provision_backend.pack.packing import PackedArchive, pack_interpreter
 from provision_backend.pack.relocate import relocate_libraries
+from provision_backend.processes import run_interpreter_json
 
 ROOT = Path(__file__).resolve().parent.parent
 TAG = "20250131"
@@ -36,7 +37,7 @@ for name in sys.argv[1:]:
     except ImportError:
         continue
     found.append(name)
-print(json.dumps(found))
+print(json.dumps({"found": found}))
 """
 NATIVE_MODULE = """
 #include <Python.h>
@@ -246,7 +247,10 @@ class TestMovedTree:
         """Modules with libraries behind them work when they worked before."""
         names = ["ssl", "zlib", "ctypes", "hashlib", "sqlite3", "bz2", "lzma", "readline", "curses", "_tkinter"]
         python = moved / "bin" / packed.installation.program
-        here, there = (ask(path, MODULES, names) for path in (packed.installation.executable, python))
+        here, there = (
+            run_interpreter_json(path, MODULES, arguments=names)["found"]
+            for path in (packed.installation.executable, python)
+        )
 
         assert "zlib" in there
         assert here == there
@@ -313,9 +317,9 @@ def test_libraries_of_the_company_are_carried_along(
     assert run(tree / "bin/python3", "-I", "-c", "import _company; print(_company.answer)") == "42\n"
     assert {path.name for path in (tree / "lib").glob("lib[cd]*.so")} == {"libcompany.so", "libdeep.so"}
     assert not list(tree.rglob("users_own*"))
-    assert [note for note in archive.notes if "carries" in note] == [
-        f"carries the library libcompany.so along, from '{tmp_path}/opt/libcompany.so'",
-        f"carries the library libdeep.so along, from '{tmp_path}/opt/libdeep.so'",
+    assert [note for note in archive.notes if note.startswith("includes")] == [
+        f"includes the library libcompany.so, from '{tmp_path}/opt/libcompany.so'",
+        f"includes the library libdeep.so, from '{tmp_path}/opt/libdeep.so'",
     ]
     assert {member.mtime for member in members(archive.path)} == {1000000000}
 

@@ -1,19 +1,18 @@
 """The catalog of archives: ``SHA256SUMS`` lines in, the archive to use out. Pure after loading.
 
-A line is ``<sha256>  <file name>``, as ``sha256sum -c`` reads it, and the file name of a python-build-standalone (PBS)
-archive says the rest. So the built-in data (``catalog/<triple>.txt`` beside this module, written by
-``scripts/update-catalog``), the ``SHA256SUMS`` of a PBS release and that of a private mirror are read by the same code.
+The built-in data (``data/<triple>.txt`` beside this module, written by ``scripts/update-catalog``), the ``SHA256SUMS``
+of a release of python-build-standalone (PBS) and that of a private mirror are read by the same code, `sums`.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterable, Sequence, Tuple
 
 from ..errors import CatalogError, NoMatchingArchiveError
 from ..versions import parse_version, satisfies
 from .archive import Archive, ArchiveName, parse_archive_name
+from .sums import SHA256SUMS, Sums, load_sums, parse_sums
 
 if TYPE_CHECKING:
     import zipfile
@@ -32,11 +31,6 @@ __all__ = [
     "select_archive",
 ]
 
-SHA256SUMS = "SHA256SUMS"
-
-# "*" marks binary mode; sha256sum writes it on systems that have another one.
-_LINE = re.compile(r"(?P<sha256>[0-9a-fA-F]{64})[ \t]+\*?(?P<path>\S.*)")
-
 # Before this tag, musl builds are static and cannot load a native module (PBS#541; PBS docs, Former quirks).
 _FIRST_DYNAMIC_MUSL_TAG = "20250311"
 
@@ -47,41 +41,19 @@ _LAST_MINOR_WITH_WRONG_SOABI = (3, 12)
 
 
 def parse_catalog(text: str, *, source: str) -> Tuple[Archive, ...]:
-    """Parse a catalog.
-
-    Empty lines, lines that begin with ``#`` and well-formed lines of other files are skipped; a release of PBS lists
-    its full and debug builds too.
+    """Parse a catalog: the archives of a ``SHA256SUMS``, whose other files are skipped.
 
     Args:
-        text: lines ``<sha256>  <file name>``; the name may follow a directory, and ``*`` may stand before it.
+        text: as for `provision_backend.catalog.sums.parse_sums`, and so is the next.
         source: path or URL that the text comes from; begins the message of an error.
 
     Returns:
         The archives in the order of their lines, each file name once; never empty.
 
     Raises:
-        CatalogError: when a line is not of this form, a file name has two different hashes, or there is no archive.
-
-    Source:
-        GNU coreutils manual, sha2 utilities.
+        CatalogError: a line is malformed, a file has two different hashes, or there is no archive.
     """
-    archives: Dict[str, Archive] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        archive = _parse_line(line.strip(), where=f"{source}, line {number}")
-        if archive is None:
-            continue
-        known = archives.setdefault(archive.filename, archive)
-        if known.sha256 != archive.sha256:
-            raise CatalogError(
-                f"{source}, line {number}: {archive.filename} is listed with two different hashes,"
-                f" {known.sha256} and {archive.sha256}"
-            )
-    if not archives:
-        raise CatalogError(
-            f"{source} lists no archive of CPython",
-            hint="the name of an archive is cpython-<version>+<tag>-<target triple>-install_only[_stripped].tar.gz",
-        )
-    return tuple(archives.values())
+    return _archives(parse_sums(text, source=source), source)
 
 
 def load_catalog_file(path: Path) -> Tuple[Archive, ...]:
@@ -94,17 +66,20 @@ def load_catalog_file(path: Path) -> Tuple[Archive, ...]:
         As `parse_catalog`.
 
     Raises:
-        CatalogError: when it cannot be read or is malformed.
+        CatalogError: it cannot be read or is malformed, or there is no archive.
     """
     file = path / SHA256SUMS if path.is_dir() else path
-    try:
-        # Some editors, and PowerShell's redirection, begin a file with a byte order mark.
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as exc:
-        raise CatalogError(f"catalog '{file}' cannot be read: {exc.strerror or exc}") from exc
-    except UnicodeDecodeError:
-        raise CatalogError(f"catalog '{file}' cannot be read: it is not UTF-8 text") from None
-    return parse_catalog(text, source=str(file))
+    return _archives(load_sums(file), str(file))
+
+
+def _archives(sums: Sums, source: str) -> Tuple[Archive, ...]:
+    if not sums.archives:
+        # A file that lists nothing for us is most likely the wrong one.
+        raise CatalogError(
+            f"{source} lists no archive of CPython",
+            hint="the name of an archive is cpython-<version>+<tag>-<target triple>-install_only[_stripped].tar.gz",
+        )
+    return sums.archives
 
 
 def load_builtin_catalog(triple: str) -> Tuple[Archive, ...]:
@@ -184,22 +159,6 @@ def select_archive(
         else f"there is no CPython archive for {triple}",
         hint=_describe_archives(archives, triple, freethreaded=request is not None and request.freethreaded),
     )
-
-
-def _parse_line(line: str, *, where: str) -> Archive | None:
-    """Return the archive of a line without white space round it, None if it lists something else."""
-    if not line or line.startswith("#"):
-        return None
-    match = _LINE.fullmatch(line)
-    if match is None:
-        found = line if len(line) <= 80 else f"{line[:80]}..."
-        raise CatalogError(f"{where}: expected '<sha256>  <file name>', found {found!r}")
-    # A mirror laid out by release lists "<tag>/<file>"; where the file is found is not the catalog's business.
-    filename = match["path"].rsplit("/", 1)[-1]
-    name = parse_archive_name(filename)
-    if name is None:
-        return None
-    return Archive(filename.replace("%2B", "+").replace("%2b", "+"), match["sha256"].lower(), *name)
 
 
 def _data_directory() -> Path | zipfile.Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
 from ..cache.entries import FORMAT
 from ..errors import OfflineError
-from ..mirror.selection import read_wishes, select_archives
+from ..mirror.selection import select_archives
 from ..output import Reporter
 from ..settings import Settings
 
@@ -39,9 +39,9 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
         HostError: this host was not identified.
         MissingDependencyError: pyelftools is needed to identify it.
     """
-    wishes = read_wishes(arguments.requests or (), settings, reporter, newest=True)
+    requests, targets = arguments.requests or (), arguments.targets or ()
     try:
-        archives = select_archives(wishes, arguments.targets or (), settings._replace(offline=True), reporter)
+        archives = select_archives(requests, targets, settings._replace(offline=True), reporter, newest=True)
     except OfflineError:
         raise OfflineError(
             "the catalog is given by URL and there is no copy of it in the cache; a key is made without network",

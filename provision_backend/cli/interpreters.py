@@ -96,11 +96,17 @@ def install(arguments: argparse.Namespace, settings: Settings, reporter: Reporte
     return data[0] if len(data) == 1 else data, [interpreter.executable for interpreter in found], 0
 
 
-def pack(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter) -> Answer:
+def pack(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Make an archive of an installed CPython."""
     from ..pack.packing import pack_interpreter
 
-    packed = pack_interpreter(Path(arguments.interpreter), Path(arguments.to), tag=arguments.tag)
+    packed = pack_interpreter(
+        Path(arguments.interpreter),
+        Path(arguments.to),
+        tag=arguments.tag,
+        reporter=reporter,
+        lock_timeout=settings.lock_timeout,
+    )
     for note in packed.notes:
         reporter.info(note)
     data = {

@@ -9,7 +9,7 @@ from ..errors import UsageError
 from ..install.sources import DownloadOptions
 from ..mirror.check import check_folder
 from ..mirror.folder import fill_folder, inspect_folder
-from ..mirror.selection import read_wishes, select_archives
+from ..mirror.selection import select_archives
 from ..output import Reporter
 from ..settings import Settings
 
@@ -68,8 +68,8 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
 
 
 def _select(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Tuple[Archive, ...]:
-    wishes = read_wishes(arguments.requests or (), settings, reporter, newest=arguments.newest)
-    return select_archives(wishes, arguments.targets or (), settings, reporter)
+    requests, targets = arguments.requests or (), arguments.targets or ()
+    return select_archives(requests, targets, settings, reporter, newest=arguments.newest)
 
 
 def _download_options(settings: Settings) -> DownloadOptions:

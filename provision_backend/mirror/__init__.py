@@ -1,1 +1,1 @@
-"""Fills a folder with the archives that requests would select, and names what a project's builds would provision."""
+"""Fill a folder with archives, check it, and name what a project's builds would provision."""

@@ -1,7 +1,7 @@
-"""A folder of archives, checked: every file that is listed is read, and nothing is written or fetched.
+"""Check a folder of archives: read every file that is listed, and neither write nor fetch anything.
 
-Two things can disagree with a file: the folder's own ``SHA256SUMS``, which whoever can write the folder can change
-with it, and the catalog, which comes with us or from where the settings say. Both are asked.
+A file is compared with the folder's own ``SHA256SUMS``, which anybody who can write the folder can change together with
+the file, and with the catalog, which comes with this package or from where the settings say.
 """
 
 from __future__ import annotations
@@ -13,57 +13,57 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 
 from ..cache.store import open_cache
 from ..catalog.archive import Archive, parse_archive_name
-from ..catalog.sums import SHA256SUMS, Sums, hash_file, locate, read_sums
+from ..catalog.sums import SHA256SUMS, Sums, load_sums
 from ..errors import CatalogError
 from ..output import Reporter
 from ..provision import load_archives
 from ..settings import Settings
-from .folder import INCOMING
+from .folder import INCOMING, hash_if_exists, locate
 
 __all__ = ["Checked", "check_folder"]
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check found, as names below the folder, in order."""
+    """What a check found, as sorted names below the folder."""
 
     intact: Tuple[str, ...]
     missing: Tuple[str, ...]
-    """Listed, or wanted, and not there."""
+    """Listed or requested, and not in the folder."""
     changed: Tuple[Tuple[str, str], ...]
     """Name and what is wrong with it."""
     extra: Tuple[str, ...]
-    """Archives that are there and not listed."""
+    """Archives in the folder that are not listed."""
 
     @property
     def is_right(self) -> bool:
-        """Whether there is nothing to complain of."""
+        """Whether nothing is wrong."""
         return not (self.missing or self.changed or self.extra)
 
 
-def check_folder(folder: Path, wanted: Sequence[Archive], settings: Settings, reporter: Reporter) -> Checked:
-    """Compare what is in a folder with its ``SHA256SUMS``, with the catalog, and with what is wanted.
+def check_folder(folder: Path, requested: Sequence[Archive], settings: Settings, reporter: Reporter) -> Checked:
+    """Compare the files in a folder with its ``SHA256SUMS``, with the catalog, and with what is requested.
 
     Args:
-        folder: a mirror; it is there.
-        wanted: archives that it has to have, beside those that are listed.
-        settings: their catalog counts; one that is given by URL is not asked.
-        reporter: told, as a detail, what is read.
+        folder: a mirror; it exists.
+        requested: archives that it must have, in addition to those that are listed.
+        settings: say which catalog; one that is given by URL is not fetched.
+        reporter: shows, as a detail, what is read.
 
     Raises:
-        CatalogError: ``SHA256SUMS`` is missing or not of its form, or a file cannot be read.
+        CatalogError: ``SHA256SUMS`` is missing or malformed, or a file cannot be read.
     """
     if not (folder / SHA256SUMS).is_file():
         raise CatalogError(f"{str(folder)!r} has no {SHA256SUMS}", hint="'provision-backend mirror DIR' writes one")
-    sums = read_sums(folder)
-    known = {**_known_hashes(sums, settings, reporter), **{archive.filename: archive.sha256 for archive in wanted}}
+    sums = load_sums(folder / SHA256SUMS)
+    known = {**_known_hashes(sums, settings, reporter), **{archive.filename: archive.sha256 for archive in requested}}
     intact: List[str] = []
-    missing = {archive.filename for archive in wanted if archive.filename not in sums.hashes}
+    missing = {archive.filename for archive in requested if archive.filename not in sums.hashes}
     changed: List[Tuple[str, str]] = []
     for name, listed in sorted(sums.hashes.items()):
         reporter.detail(f"reading {name}")
         path = locate(folder, name)
-        found = None if path is None else hash_file(path)
+        found = None if path is None else hash_if_exists(path)
         if found is None:
             missing.add(name)
         elif found == listed == known.get(_file_name(name), listed):
@@ -82,10 +82,10 @@ def _describe(found: str, listed: str, known: str) -> str:
 
 def _known_hashes(sums: Sums, settings: Settings, reporter: Reporter) -> Dict[str, str]:
     """Return the sha256 that the catalog has for the archives that are listed."""
+    # A check needs no network.
     if "://" in settings.catalog:
         return {}
-    names = (parse_archive_name(_file_name(name)) for name in sums.hashes)
-    triples = sorted({name.triple for name in names if name is not None})
+    triples = sorted({archive.triple for archive in sums.archives})
     cache = open_cache(settings)
     return {
         archive.filename: archive.sha256
@@ -100,7 +100,7 @@ def _file_name(name: str) -> str:
 
 def _archives_in(folder: Path) -> Iterator[str]:
     for path, folders, files in os.walk(str(folder)):
-        folders[:] = sorted(name for name in folders if name != INCOMING)
+        folders[:] = sorted(name for name in folders if not name.startswith(INCOMING))
         for name in sorted(files):
             if parse_archive_name(name) is not None:
                 yield Path(path, name).relative_to(folder).as_posix()

