@@ -104,7 +104,9 @@ def inspect_interpreter(python: Path, *, source: str = "system") -> Interpreter:
     )
 
 
-def find_interpreters(accepts: Callable[[str, bool], bool]) -> Iterator[Interpreter]:
+def find_interpreters(
+    accepts: Callable[[str, bool], bool], passed_over: Optional[List[Tuple[str, str]]] = None
+) -> Iterator[Interpreter]:
     """Find CPythons of the machine that a request accepts, newest first.
 
     Looks at ``PATH``, pyenv's versions and uv's managed interpreters. An executable whose name or folder tells its
@@ -113,37 +115,41 @@ def find_interpreters(accepts: Callable[[str, bool], bool]) -> Iterator[Interpre
 
     Args:
         accepts: called with a full version and whether it is free-threaded.
+        passed_over: gets the path of each executable that does not serve, and why.
     """
-    candidates = sorted((each for each in _candidates() if _may_do(each[0], accepts)), key=_newest_first)
+    skipped = [] if passed_over is None else passed_over
+    candidates = []
+    for version, python in sorted(_candidates(), key=_newest_first):
+        if _may_do(version, accepts):
+            candidates.append((version, python))
+        else:
+            skipped.append((str(python), f"is {'.'.join(map(str, version))} by its path"))
     seen: Set[str] = set()
     for _, group in itertools.groupby(candidates, key=lambda candidate: candidate[0][:2]):
-        fitting = (
-            found
-            for found in _inspect_new([python for _, python in group], seen)
-            if found.implementation == "cpython" and accepts(found.version, found.freethreaded)
-        )
+        fitting = []
+        for found in _inspect_new([python for _, python in group], seen, skipped):
+            if found.implementation == "cpython" and accepts(found.version, found.freethreaded):
+                fitting.append(found)
+            else:
+                skipped.append((found.executable, f"is {found.implementation} {found.version}"))
         yield from sorted(fitting, key=lambda found: parse_version(found.version), reverse=True)
 
 
-def _inspect_new(pythons: Iterable[Path], seen: Set[str]) -> Iterator[Interpreter]:
+def _inspect_new(pythons: Iterable[Path], seen: Set[str], skipped: List[Tuple[str, str]]) -> Iterator[Interpreter]:
     for python in pythons:
         identity = os.path.realpath(python)
         if identity in seen:
             continue
         seen.add(identity)
-        found = _inspect_if_usable(python)
-        if found is None or found.executable in seen - {identity}:
+        try:
+            found = inspect_interpreter(python)
+        except InterpreterError as exc:
+            # pyenv's shims and Debian's Python without venv are no answers, not errors.
+            skipped.append((str(python), exc.message))
             continue
-        seen.add(found.executable)
-        yield found
-
-
-def _inspect_if_usable(python: Path) -> Optional[Interpreter]:
-    # pyenv's shims and Debian's Python without venv are no answers, not errors.
-    try:
-        return inspect_interpreter(python)
-    except InterpreterError:
-        return None
+        if found.executable not in seen - {identity}:
+            seen.add(found.executable)
+            yield found
 
 
 def _newest_first(candidate: Tuple[Tuple[int, ...], Path]) -> Tuple[Tuple[int, ...], str]:

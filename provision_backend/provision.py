@@ -1,18 +1,17 @@
-"""The composition root: what a build wants + settings → `Interpreter`.
+"""The composition root: what a build wants and the settings in, an `Interpreter` and the reasons for it out.
 
-`find` answers with what can be used at once: nothing is installed and the network stays untouched. `provision` makes
-one available where there is none. Both decide alike, so that one can be asked in ``get_requires_for_build_*`` and the
-other in the hook that builds.
+`explain` decides which interpreter a build gets, and keeps how it came to that. `find` returns what the explanation
+has, `provision` installs what it lacks, and ``doctor`` prints it: they cannot decide differently. Only a download
+needs the folder ``install``, so that is imported where something is really fetched.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
+from .cache.platform import current_platform, remember_platform
 from .cache.store import Cache, Prepare, open_cache
 from .catalog.selection import Archive, load_builtin_catalog, load_catalog_file, parse_catalog, select_archive
 from .errors import (
@@ -22,21 +21,196 @@ from .errors import (
     MissingDependencyError,
     NoMatchingArchiveError,
     OfflineError,
+    ProvisionError,
     UsageError,
 )
+from .host.compatibility import check_archive_runs
+from .host.cpu import runnable_triples
+from .host.platforms import Platform
 from .interpreter import Interpreter, find_interpreters, inspect_interpreter
 from .output import Reporter
 from .project.lock import locked_archive
 from .project.wanted import Lock, Wanted
 from .settings import Settings
-from .versions import satisfies
+from .versions import parse_version, satisfies
 
-if TYPE_CHECKING:
-    from .host.platforms import Platform
+__all__ = [
+    "Choice",
+    "Explanation",
+    "Lookups",
+    "archives_for",
+    "explain",
+    "find",
+    "find_any",
+    "load_archives",
+    "provision",
+    "set_aside_damaged",
+]
 
-__all__ = ["find", "find_any", "load_archives", "provision", "set_aside_damaged"]
 
-Step = Callable[[Wanted, Settings, Reporter], Optional[Interpreter]]
+class Lookups(NamedTuple):
+    """How a decision learns about the world outside; ``doctor`` passes ways that write nothing."""
+
+    platform: Callable[[Settings, Cache], Platform]
+    """Returns the platform to provision for."""
+    archives: Callable[[Settings, str, Cache, Reporter], Tuple[Archive, ...]]
+    """Loads the catalog for a target triple, as `load_archives` does."""
+    fetches: bool = True
+    """Whether ``archives`` may use the network; where it may not and has to, nothing is decided."""
+    upgrade: bool = False
+    """Whether an older patch release in a cache does not serve."""
+
+
+class Choice(NamedTuple):
+    """The archive that a request comes down to, and where its interpreter belongs."""
+
+    archive: Archive
+    cache: Cache
+    platform: Platform
+
+
+class Explanation:
+    """How a request is answered, and why.
+
+    ``interpreter`` is the one to use; without it `provision` installs ``choice``; with an ``error``, neither is
+    possible. All three are missing only where the catalog had to be fetched and `Lookups.fetches` is false.
+    """
+
+    def __init__(self, wanted: Wanted, settings: Settings, reporter: Reporter, lookups: Lookups) -> None:
+        self.wanted = wanted
+        self.settings = settings
+        self.interpreter: Optional[Interpreter] = None
+        self.choice: Optional[Choice] = None
+        self.error: Optional[ProvisionError] = None
+        self.reason: Optional[ProvisionError] = None
+        """Why an interpreter of the machine stands in for an archive."""
+        self.passed_over: List[Tuple[str, str]] = []
+        """Interpreters of the machine that were not taken: the path, and why."""
+        self.triple = ""
+        """The triple that archives are selected for, with its microarchitecture level."""
+        self.archives: Optional[Tuple[Archive, ...]] = None
+        """The catalog, or the archives of the lock; None where it was not read."""
+        self._reporter = reporter
+        self._lookups = lookups
+
+    def decide(self) -> None:
+        """Go through what the settings allow, in their order of preference; raises why nothing serves."""
+        wanted, preference = self.wanted, self.settings.preference
+        if wanted.path:
+            self.interpreter = _inspect_named(wanted, self.settings)
+        elif preference in ("system", "only-system") and self._take_system():
+            return
+        elif preference == "only-system":
+            raise InterpreterError(
+                f"no interpreter of this machine satisfies {wanted.describe()}",
+                hint="install one, or allow others with preference = system or managed",
+            )
+        elif preference == "managed" and wanted.lock is None:
+            self._choose_or_take_system()
+        else:
+            # A lock says which interpreter it is, so no other one may stand in for it.
+            self._choose()
+
+    def _choose_or_take_system(self) -> None:
+        try:
+            self._choose()
+        except (HostError, NoMatchingArchiveError, OfflineError) as exc:
+            # Where no archive can serve, an interpreter of the machine may. A failed download is no such case: which
+            # interpreter builds a wheel would then depend on the state of the network at that moment.
+            if not self._take_system():
+                exc.hint += (
+                    "\nno interpreter of this machine satisfies it either; install one, or name a catalog and mirror"
+                )
+                raise
+            self.reason = exc
+
+    def _take_system(self) -> bool:
+        def accepts(version: str, freethreaded: bool) -> bool:
+            return self.wanted.accepts(version, freethreaded=freethreaded)
+
+        self.interpreter = next(find_interpreters(accepts, self.passed_over), None)
+        return self.interpreter is not None
+
+    def _choose(self) -> None:
+        wanted, settings, lock = self.wanted, self.settings, self.wanted.lock
+        cache = open_cache(settings)
+        for root in cache.roots:
+            cache.trust(root)  # Before anything that is remembered there is believed.
+        if lock is None and not self._lookups.fetches and _needs_fetching(settings, cache):
+            return
+        platform = self._lookups.platform(settings, cache)
+
+        def load(triple: str) -> Tuple[Archive, ...]:
+            # A lock stands whatever the catalog says by now: newer archives, or none of that name any more.
+            return lock.archives if lock else self._lookups.archives(settings, triple, cache, self._reporter)
+
+        self.triple, self.archives = archives_for(platform.triple, settings, load)
+        archive = (
+            locked_archive(lock, self.triple)
+            if lock
+            else select_archive(
+                self.archives, requires_python=wanted.requires_python, request=wanted.request, triple=self.triple
+            )
+        )
+        self.choice = Choice(archive, cache, platform)
+        self.interpreter = cache.lookup(archive)
+        if self.interpreter is None and lock is None and not self._lookups.upgrade:
+            # A newer patch release is no reason to fetch anything; `install --upgrade` is for that.
+            self.interpreter = next((found for found in self.usable() if _same_minor(found, archive)), None)
+        # A microarchitecture level is checked on each use and not only before a download: a cache may be shared with
+        # another CPU, and the wrong level ends in SIGILL in the middle of a build (uv#8499).
+        if self.interpreter is None or self.triple != platform.triple:
+            self._check_installable(self.choice)
+
+    def _check_installable(self, choice: Choice) -> None:
+        check_archive_runs(choice.platform, choice.archive.triple)
+        if self.interpreter is None and self.settings.offline and not _has_local_mirror(self.settings):
+            raise OfflineError(
+                f"{choice.archive.filename} is not in the cache, and offline is set",
+                hint=f"the cache is {choice.cache.root}\n"
+                f"provision it once with network, or name a shared cache or a local mirror{self.advise_other()}",
+            )
+
+    def usable(self) -> List[Interpreter]:
+        """Return the interpreters in the caches that satisfy the request, newest first, whatever the catalog has."""
+        if self.choice is None:
+            return []
+        found = [
+            each
+            for each in self.choice.cache.published()
+            if each.triple == self.triple and self.wanted.accepts(each.version, freethreaded=each.freethreaded)
+        ]
+        return sorted(found, key=lambda each: parse_version(each.version), reverse=True)
+
+    def advise_other(self) -> str:
+        """Return a line that names what the cache holds of another minor version, and the setting that uses it.
+
+        It is not used without being asked for: the tag of a wheel would depend on what a cache happens to hold.
+        """
+        other = next(iter(self.usable()), None) if self.wanted.lock is None else None
+        if other is None:
+            return ""
+        minor = ".".join(other.version.split(".")[:2]) + ("t" if other.freethreaded else "")
+        return f"\nthe cache has CPython {other.version}, which satisfies it too: PROVISION_BACKEND_PYTHON={minor}"
+
+
+def explain(
+    wanted: Wanted, settings: Settings, reporter: Reporter, *, lookups: Optional[Lookups] = None
+) -> Explanation:
+    """Decide which interpreter a build gets, without installing it; an error is part of the answer.
+
+    Args:
+        wanted: what the build wants.
+        settings: where from, and what may be used.
+        reporter: told where a copy of the catalog stands in for one that does not answer.
+        lookups: how the platform and the catalog are found; default: as a build does.
+    """
+    explanation = Explanation(wanted, settings, reporter, lookups or Lookups(current_platform, load_archives))
+    try:
+        explanation.decide()
+    except ProvisionError as exc:
+        explanation.error = exc
+    return explanation
 
 
 def find(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Interpreter]:
@@ -46,36 +220,50 @@ def find(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Int
         None where something would have to be downloaded, or a package is missing to find out.
 
     Raises:
-        ProvisionError: no interpreter can be had at all, or a setting is wrong.
+        ProvisionError: no interpreter is available at all, or a setting is wrong.
     """
-    try:
-        return _resolve(wanted, settings, reporter, _find_managed)
-    except MissingDependencyError:
+    explanation = explain(wanted, settings, reporter, lookups=Lookups(current_platform, load_archives, fetches=False))
+    if isinstance(explanation.error, (MissingDependencyError, OfflineError)):
         return None
+    if explanation.error is not None:
+        raise explanation.error
+    return explanation.interpreter
 
 
 def find_any(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Interpreter]:
-    """Return an interpreter that is there already, though `provision` might fetch a newer one.
+    """Return an installed interpreter that satisfies a request, though `provision` might fetch a newer one.
 
     Raises:
         ProvisionError: a setting is wrong, or the host was not identified.
     """
-    found = find(wanted, settings._replace(offline=True), reporter)
+    explanation = explain(wanted, settings._replace(offline=True), reporter)
+    error = explanation.error
+    if error is not None and not isinstance(error, (MissingDependencyError, OfflineError)):
+        raise error
+    found = explanation.interpreter
+    if found is None or explanation.reason is not None:
+        found = next(iter(explanation.usable()), found)
     if found is None and settings.preference == "managed":
-        found = _system(wanted)
+        found = explain(wanted, settings._replace(preference="only-system"), reporter).interpreter
     return found
 
 
 def provision(
-    wanted: Wanted, settings: Settings, reporter: Reporter, *, prepare: Optional[Prepare] = None
+    wanted: Wanted,
+    settings: Settings,
+    reporter: Reporter,
+    *,
+    prepare: Optional[Prepare] = None,
+    upgrade: bool = False,
 ) -> Interpreter:
-    """Return an interpreter that a build wants; download and install it where it is not there yet.
+    """Return an interpreter that a build wants; download and install it where it is not in a cache yet.
 
     Args:
         wanted: what the build wants.
         settings: where from, and what may be used.
-        reporter: told of the download.
-        prepare: what is done with an interpreter that was installed now, before those who wait for it get it.
+        reporter: shows the download.
+        prepare: called with an interpreter that was installed now, before other processes that wait for it get it.
+        upgrade: install the newest patch release of the catalog, though a cache may have an older one.
 
     Raises:
         NoMatchingArchiveError: nothing in the catalog satisfies the request on this platform.
@@ -85,21 +273,28 @@ def provision(
         CacheError: the cache cannot be used.
         MissingDependencyError: a package of the extra ``provision`` is missing.
     """
-    found = _resolve(wanted, settings, reporter, functools.partial(_provide_managed, prepare=prepare))
+    lookups = Lookups(current_platform, load_archives, upgrade=upgrade)
+    explanation = explain(wanted, settings, reporter, lookups=lookups)
+    if explanation.error is not None:
+        raise explanation.error
+    found, choice = explanation.interpreter, explanation.choice
+    if found is None and choice is not None:
+        found = _install(choice, explanation, reporter, prepare)
     if found is None:
         raise InterpreterError(f"no interpreter of this machine satisfies {wanted.describe()}")
+    if explanation.reason is not None:
+        reporter.info(
+            f"{explanation.reason.message}; using {found.executable} (CPython {found.version}) of this machine"
+        )
+    elif choice is not None:
+        choice.cache.note_use(found)
     return found
 
 
 def set_aside_damaged(interpreter: Interpreter, settings: Settings, reporter: Reporter) -> bool:
-    """Look whether an interpreter that failed is damaged, and if so have the next `provision` make a new one beside it.
+    """Check whether an interpreter that failed is damaged; if so, the next `provision` makes a new one beside it.
 
-    One whose files are what they were is left alone, however it fails: another copy would fail alike.
-
-    Args:
-        interpreter: any; only one of a cache can be set aside.
-        settings: of the build.
-        reporter: told what is damaged.
+    One whose files are unchanged is left alone, however it fails: another copy would fail alike.
 
     Returns:
         Whether it was set aside.
@@ -132,42 +327,26 @@ def load_archives(settings: Settings, triple: str, cache: Cache, reporter: Repor
     return parse_catalog(fetch_catalog(settings, cache, reporter), source="the catalog")
 
 
-def _resolve(wanted: Wanted, settings: Settings, reporter: Reporter, managed: Step) -> Optional[Interpreter]:
-    if wanted.path:
-        return _given(wanted, settings)
-    if settings.preference == "only-system":
-        found = _system(wanted)
-        if found is None:
-            raise InterpreterError(
-                f"no interpreter of this machine satisfies {wanted.describe()}",
-                hint="install one, or allow others with preference = system or managed",
-            )
-        return found
-    if settings.preference == "system":
-        return _system(wanted) or managed(wanted, settings, reporter)
-    # A lock says which interpreter it is, so no other one may stand in for it.
-    if settings.preference == "only-managed" or wanted.lock is not None:
-        return managed(wanted, settings, reporter)
-    return _managed_or_system(wanted, settings, reporter, managed)
+def archives_for(
+    triple: str, settings: Settings, load: Callable[[str], Tuple[Archive, ...]]
+) -> Tuple[str, Tuple[Archive, ...]]:
+    """Return the triple to select archives for, with the microarchitecture level of the settings, and the catalog.
+
+    Args:
+        triple: of the platform.
+        settings: their ``cpu-level`` counts.
+        load: loads the catalog for a triple.
+    """
+    *leveled, last = runnable_triples(triple, settings.cpu_level)
+    for candidate in leveled:
+        archives = load(candidate)
+        if any(archive.triple == candidate for archive in archives):
+            return candidate, archives
+    # The last one is taken as it is, so that the message about a missing archive names it.
+    return last, load(last)
 
 
-def _managed_or_system(wanted: Wanted, settings: Settings, reporter: Reporter, managed: Step) -> Optional[Interpreter]:
-    try:
-        return managed(wanted, settings, reporter)
-    except (HostError, NoMatchingArchiveError, OfflineError) as exc:
-        # Where no archive can serve, an interpreter of the machine may. A failed download is no such case: it would
-        # make the interpreter of a build depend on the network's mood.
-        found = _system(wanted)
-        if found is None:
-            exc.hint += (
-                "\nno interpreter of this machine satisfies it either; install one, or name a catalog and mirror"
-            )
-            raise
-        reporter.info(f"{exc.message}; using {found.executable} (CPython {found.version}) of this machine")
-        return found
-
-
-def _given(wanted: Wanted, settings: Settings) -> Interpreter:
+def _inspect_named(wanted: Wanted, settings: Settings) -> Interpreter:
     if not os.path.exists(wanted.path):
         raise UsageError(f"{settings.origin('python')} names {wanted.path!r}, which does not exist")
     found = inspect_interpreter(Path(wanted.path), source="given")
@@ -179,137 +358,51 @@ def _given(wanted: Wanted, settings: Settings) -> Interpreter:
     return found
 
 
-def _system(wanted: Wanted) -> Optional[Interpreter]:
-    def accepts(version: str, freethreaded: bool) -> bool:
-        return wanted.accepts(version, freethreaded=freethreaded)
+def _needs_fetching(settings: Settings, cache: Cache) -> bool:
+    if "://" not in settings.catalog:
+        return False
+    from .install.catalogs import needs_fetching
 
-    return next(find_interpreters(accepts), None)
-
-
-class _Choice(NamedTuple):
-    """The archive that a request comes down to, and where it belongs."""
-
-    cache: Cache
-    platform: Platform
-    archive: Archive
-
-
-def _choose(wanted: Wanted, settings: Settings, reporter: Reporter, *, once: bool = False) -> _Choice:
-    from .cache.platform import current_platform, detected_once
-
-    cache = open_cache(settings)
-    for root in cache.roots:
-        cache.trust(root)  # What is remembered there is believed next.
-    with detected_once(settings, cache) if once else contextlib.nullcontext():
-        platform = current_platform(settings, cache)
-    lock = wanted.lock
-
-    def load(triple: str) -> Tuple[Archive, ...]:
-        # Whatever a catalog has by now, newer archives or this one no more, it is not looked into.
-        return load_archives(settings, triple, cache, reporter) if lock is None else lock.archives
-
-    triple, archives = _archives_for(platform, settings, load)
-    if lock is not None:
-        return _Choice(cache, platform, locked_archive(lock, triple))
-    archive = select_archive(archives, requires_python=wanted.requires_python, request=wanted.request, triple=triple)
-    return _Choice(cache, platform, archive)
-
-
-def _archives_for(
-    platform: Platform, settings: Settings, load: Callable[[str], Tuple[Archive, ...]]
-) -> Tuple[str, Tuple[Archive, ...]]:
-    """Return the triple to select for, with the microarchitecture level that the settings ask for, and its archives.
-
-    A level is checked on each use and not only before a download: a cache may be shared with another CPU, and the
-    wrong level ends in SIGILL in the middle of a build (uv#8499).
-    """
-    if settings.cpu_level in ("", "baseline"):
-        return platform.triple, load(platform.triple)
-    from .host.cpu import leveled_triples
-    from .host.detection import check_archive_runs
-
-    for triple in leveled_triples(platform.triple, settings.cpu_level):
-        archives = load(triple)
-        if settings.cpu_level != "auto" or any(archive.triple == triple for archive in archives):
-            check_archive_runs(platform, triple)
-            return triple, archives
-    return platform.triple, load(platform.triple)
-
-
-def _find_managed(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Interpreter]:
-    if "://" in settings.catalog and wanted.lock is None:
-        from .install.catalogs import needs_fetching
-
-        if needs_fetching(settings, open_cache(settings)):
-            return None
-    return _lookup(wanted, settings, _choose(wanted, settings, reporter))
-
-
-def _lookup(wanted: Wanted, settings: Settings, choice: _Choice) -> Optional[Interpreter]:
-    found = choice.cache.lookup(choice.archive)
-    if found is None and settings.offline and wanted.lock is None:
-        found = _other_published(wanted, choice)
-    return found
-
-
-def _other_published(wanted: Wanted, choice: _Choice) -> Optional[Interpreter]:
-    """Find another interpreter in the cache that will do; only asked offline, since the newest one is preferred."""
-    from packaging.version import Version
-
-    usable = (
-        interpreter
-        for interpreter in choice.cache.published()
-        if interpreter.triple == choice.archive.triple
-        and wanted.accepts(interpreter.version, freethreaded=interpreter.freethreaded)
-    )
-    return max(usable, key=lambda interpreter: Version(interpreter.version), default=None)
-
-
-def _provide_managed(
-    wanted: Wanted, settings: Settings, reporter: Reporter, *, prepare: Optional[Prepare] = None
-) -> Interpreter:
-    cache, platform, archive = choice = _choose(wanted, settings, reporter, once=True)
-    found = _lookup(wanted, settings, choice)
-    if found is not None:
-        cache.note_use(found)
-        return found
-    if settings.offline and not _has_local_mirror(settings):
-        raise OfflineError(
-            f"{archive.filename} is not in the cache, and offline is set",
-            hint=f"the cache is {cache.root}\nprovision it once with network, or name a shared cache or a local mirror",
-        )
-    from .host.detection import check_archive_runs
-
-    check_archive_runs(platform, archive.triple)
-
-    def build(*places: Path) -> Dict[str, Any]:
-        # Those who wait while another process does it, and find it done, import none of what it takes.
-        from .install.install import tree_maker
-
-        return tree_maker(archive, platform, settings, reporter)(*places)
-
-    try:
-        interpreter = cache.provide(
-            archive, build, lock_timeout=settings.lock_timeout, reporter=reporter, prepare=prepare
-        )
-    except InstallError as exc:
-        exc.hint = _with_lock(exc.hint, wanted.lock)
-        raise
-    cache.note_use(interpreter)
-    if not settings.target:
-        from .cache.platform import remember_platform
-
-        remember_platform(platform, cache)
-    return interpreter
-
-
-def _with_lock(hint: str, lock: Optional[Lock]) -> str:
-    """Add to a hint that no other archive would do, so that nobody looks for the reason in a catalog."""
-    if lock is None:
-        return hint
-    mine = f"the project is locked to this archive, with this sha256, in {lock.place}"
-    return "\n".join([*hint.splitlines(), mine, "'provision-backend lock --upgrade' moves it to a newer one"])
+    return needs_fetching(settings, cache)
 
 
 def _has_local_mirror(settings: Settings) -> bool:
     return any("://" not in mirror or mirror.startswith("file://") for mirror in settings.mirror)
+
+
+def _install(choice: Choice, explanation: Explanation, reporter: Reporter, prepare: Optional[Prepare]) -> Interpreter:
+    settings, (archive, cache, platform) = explanation.settings, choice
+
+    def build(*folders: Path) -> Dict[str, Any]:
+        # A process that only waits for another one's download imports none of the download code.
+        from .install.install import tree_maker
+
+        return tree_maker(archive, platform, settings, reporter)(*folders)
+
+    try:
+        made = cache.provide(archive, build, lock_timeout=settings.lock_timeout, reporter=reporter, prepare=prepare)
+    except InstallError as exc:
+        exc.hint = _with_lock(exc.hint, explanation.wanted.lock) + explanation.advise_other()
+        raise
+    if not settings.target:
+        # There was no cache to write it to when the platform was detected for the first time.
+        remember_platform(platform, cache)
+    return made
+
+
+def _same_minor(interpreter: Interpreter, archive: Archive) -> bool:
+    found, selected = parse_version(interpreter.version), parse_version(archive.version)
+    # A pre-release is not a patch release: it serves only where nothing else was selected.
+    return (
+        found.release[:2] == selected.release[:2]
+        and interpreter.freethreaded == archive.freethreaded
+        and (selected.is_prerelease or not found.is_prerelease)
+    )
+
+
+def _with_lock(hint: str, lock: Optional[Lock]) -> str:
+    """Add to a hint that no other archive would do, since its reader would look for the reason in a catalog."""
+    if lock is None:
+        return hint
+    mine = f"the project is locked to this archive, with this sha256, in {lock.place}"
+    return "\n".join([*hint.splitlines(), mine, "'provision-backend lock --upgrade' moves it to a newer one"])

@@ -295,7 +295,7 @@ def test_no_command_shows_what_there_is() -> None:
         ),
         pytest.param(
             ["list", "--target", "x86_64-linux-glibc"],
-            "unknown target 'x86_64-linux-glibc'\n  targets with a similar name: ",
+            "unknown target 'x86_64-linux-glibc'\n  did you mean x86_64-unknown-linux-gnu?",
             id="target",
         ),
     ],

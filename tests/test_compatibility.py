@@ -14,15 +14,15 @@ from provision_backend.host.compatibility import check_archive_runs, check_tree,
 from provision_backend.host.detection import detect_platform
 from provision_backend.host.platforms import Platform, platform_from_triple
 
-GNU = Platform("x86_64", "gnu", (2, 36), "x86_64-unknown-linux-gnu")
-MUSL = Platform("x86_64", "musl", (1, 2, 5), "x86_64-unknown-linux-musl")
-ARMHF = Platform("armv7", "gnu", (2, 36), "armv7-unknown-linux-gnueabihf", float_abi="hard", bits=32)
+GNU = Platform("x86_64-unknown-linux-gnu", "x86_64", "gnu", (2, 36))
+MUSL = Platform("x86_64-unknown-linux-musl", "x86_64", "musl", (1, 2, 5))
+ARMHF = Platform("armv7-unknown-linux-gnueabihf", "armv7", "gnu", (2, 36), float_abi="hard", bits=32)
 BASELINE = "use the baseline, which every CPU of the architecture runs"
 
 
 def with_version(triple: str, *version: int) -> Platform:
     platform = platform_from_triple(triple)
-    return Platform(platform.architecture, platform.libc, version, triple)
+    return Platform(triple, platform.architecture, platform.libc, version)
 
 
 def refused(platform: Platform, triple: str, cpuinfo: Path = Path("/nonexistent")) -> str:
@@ -98,7 +98,7 @@ def test_a_triple_that_nobody_knows_is_a_usage_error() -> None:
 
 def test_a_platform_with_a_problem_is_refused_with_what_to_do() -> None:
     """The problem that detection found is passed on with its hint."""
-    platform = Platform("x86_64", "gnu", None, GNU.triple, problem="its loader is gone", hint="get it back")
+    platform = Platform(GNU.triple, "x86_64", "gnu", problem="its loader is gone", hint="get it back")
     with pytest.raises(HostError) as caught:
         check_archive_runs(platform, GNU.triple)
 

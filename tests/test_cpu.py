@@ -10,10 +10,10 @@ import pytest
 
 from provision_backend.host.cpu import (
     Cpu,
-    leveled_triples,
     missing_for_armv7,
     missing_for_level,
     read_cpu,
+    runnable_triples,
     select_level,
 )
 
@@ -146,16 +146,18 @@ def test_this_machine_is_read() -> None:
         pytest.param(
             "x86_64-unknown-linux-gnu",
             "auto",
-            ["x86_64_v3-unknown-linux-gnu", "x86_64_v2-unknown-linux-gnu"],
+            ["x86_64_v3-unknown-linux-gnu", "x86_64_v2-unknown-linux-gnu", "x86_64-unknown-linux-gnu"],
             id="auto, best first",
         ),
+        pytest.param("x86_64-unknown-linux-gnu", "", ["x86_64-unknown-linux-gnu"], id="nothing asked for"),
+        pytest.param("x86_64-unknown-linux-musl", "baseline", ["x86_64-unknown-linux-musl"], id="the baseline"),
         pytest.param("aarch64-unknown-linux-gnu", "v3", ["aarch64-unknown-linux-gnu"], id="other architecture"),
         pytest.param("x86_64_v2-unknown-linux-gnu", "auto", ["x86_64_v2-unknown-linux-gnu"], id="a target says it"),
     ],
 )
-def test_a_wish_for_a_level_becomes_triples(tmp_path: Path, triple: str, wanted: str, expected: List[str]) -> None:
+def test_a_level_becomes_triples(tmp_path: Path, triple: str, wanted: str, expected: List[str]) -> None:
     """A level that is asked for is taken by name; auto stops at what the CPU runs."""
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {V3}\n")
 
-    assert leveled_triples(triple, wanted, cpuinfo) == expected
+    assert runnable_triples(triple, wanted, cpuinfo) == expected

@@ -40,12 +40,9 @@ def test_everything_that_an_executable_says_is_told() -> None:
         byte_order="little",
         machine=62,
         flags=0,
-        osabi=0,
-        type=3,
         loader="/lib64/ld-linux-x86-64.so.2",
         needed=("libc.so.6",),
         runpath=(),
-        soname=None,
         version_needs=(
             ("libc.so.6", ("GLIBC_2.33", "GLIBC_2.3.4", "GLIBC_2.3", "GLIBC_2.4", "GLIBC_2.34", "GLIBC_2.2.5")),
         ),
@@ -83,7 +80,6 @@ def test_the_versions_that_a_library_defines_are_told_without_its_own_name() -> 
     """The base definition of libc.so.6 is its soname and no version."""
     elf = read(elf_bytes("debian/libc-2.36.amd64"))
 
-    assert elf.soname == "libc.so.6"
     assert elf.version_definitions[:2] == ("GLIBC_2.2.5", "GLIBC_2.2.6")
     assert elf.version_definitions[-3:] == ("GLIBC_2.36", "GLIBC_ABI_DT_RELR", "GLIBC_PRIVATE")
 
@@ -92,7 +88,7 @@ def test_a_static_executable_has_no_loader() -> None:
     """This is how a static musl build is recognised (PBS#260)."""
     elf = read(elf_bytes("debian/busybox-static.amd64"))
 
-    assert (elf.loader, elf.needed, elf.type) == (None, (), 2)
+    assert (elf.loader, elf.needed) == (None, ())
 
 
 @pytest.mark.parametrize("name", elf_names())
@@ -114,7 +110,6 @@ def test_readelf_agrees(name: str, tmp_path: Path) -> None:
 
     assert ([elf.loader] if elf.loader else []) == _between(text, "interpreter: ", "]")
     assert list(elf.needed) == _between(text, "Shared library: [", "]")
-    assert ([elf.soname] if elf.soname else []) == _between(text, "Library soname: [", "]")
     if "Name: " in text:
         needs = [version for _, versions in elf.version_needs for version in versions]
         assert set(needs) | set(elf.version_definitions) <= set(_between(text, "Name: ", " ", "\n"))

@@ -15,7 +15,8 @@ from support.roots import GLIBC_AMD64, MUSL_AMD64, Link, elf_bytes, make_root
 from test_targets import HEADS
 
 from provision_backend.errors import HostError
-from provision_backend.host.detection import Platform, detect_platform
+from provision_backend.host.detection import detect_platform
+from provision_backend.host.platforms import Platform
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -129,7 +130,7 @@ def test_an_empty_root_tells_nothing(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"could not identify the libc of '{tmp_path}': "
         "no dynamic executable among the usual ones, and no loader of glibc or musl\n"
-        "  nothing of that exists\n"
+        "  none of these files exists\n"
         "  set target, for example to x86_64-unknown-linux-musl"
     )
 
@@ -243,6 +244,6 @@ def test_a_loader_of_musl_that_does_not_tell_its_version_is_started_on_the_runni
     finally:
         shutil.rmtree(folder)
 
-    assert [item.finding for item in running.evidence if "started" in item.path] == ["says 'Version 1.2.9'"]
+    assert [item.finding for item in running.evidence if "started" in item.path] == ["prints 'Version 1.2.9'"]
     assert [item.finding for item in image.evidence if "started" in item.path] == []
     assert image.libc_version is None

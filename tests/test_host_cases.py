@@ -11,7 +11,8 @@ import pytest
 from support.roots import GLIBC_AMD64, MUSL_AMD64, Content, Link, make_root
 
 from provision_backend.errors import HostError
-from provision_backend.host.detection import check_archive_runs, detect_platform
+from provision_backend.host.compatibility import check_archive_runs
+from provision_backend.host.detection import detect_platform
 
 Files = Dict[str, Content]
 SCRIPT = b"#!/usr/bin/coreutils --coreutils-prog-shebang=ls\n"

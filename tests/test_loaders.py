@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Optional
 
@@ -10,7 +11,14 @@ import pytest
 from support.roots import GLIBC_AMD64, Content, Link, elf_bytes, make_root
 
 from provision_backend.host.elf import read_elf
-from provision_backend.host.loaders import glibc_version, inspect_loader, libc_of_loader, musl_version
+from provision_backend.host.loaders import (
+    ask_confstr,
+    ask_musl_loader,
+    glibc_version,
+    inspect_loader,
+    libc_of_loader,
+    musl_version,
+)
 from provision_backend.host.rootfs import RootDirectory
 
 LOADER = "/lib64/ld-linux-x86-64.so.2"
@@ -158,3 +166,53 @@ def test_a_library_of_another_architecture_is_passed_over(tmp_path: Path) -> Non
 def test_the_version_of_musl_is_found_among_other_bytes(data: bytes, version: tuple[int, ...] | None) -> None:
     """The string has no fixed place and no mark of its own; what looks like it and is not is passed over."""
     assert musl_version(io.BytesIO(data)) == version
+
+
+def program(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "finding"),
+    [
+        (
+            "printf 'musl libc (x86_64)\\nVersion 1.2.5\\nDynamic Program Loader\\n' >&2; exit 1",
+            (1, 2, 5),
+            "prints 'Version 1.2.5'",
+        ),
+        ("printf 'musl libc\\nVersion 1.1.24\\n'", (1, 1, 24), "prints 'Version 1.1.24'"),
+        ("printf 'musl libc\\nVersion 1.2.5-git-24-g3ddd82f\\n' >&2", (1, 2, 5), "prints 'Version 1.2.5'"),
+        ("echo no word; cat", None, "does not print its version"),
+    ],
+    ids=["as musl does", "on stdout", "between releases", "something else"],
+)
+def test_a_loader_that_is_started_prints_its_version(
+    text: str, version: tuple[int, ...] | None, finding: str, tmp_path: Path
+) -> None:
+    """The text that musl's loader prints, in whatever stream and with whatever exit status; it reads no input."""
+    loader = program(tmp_path / "ld-musl", text)
+
+    found, evidence = ask_musl_loader(loader)
+
+    assert (found, evidence.finding) == (version, finding)
+    assert (evidence.path, evidence.identity) == (f"{loader} (started)", None)
+
+
+def test_a_loader_that_does_not_start_is_evidence(tmp_path: Path) -> None:
+    """A file that cannot be executed is no error."""
+    (tmp_path / "ld-musl").write_bytes(b"\0")
+
+    found, evidence = ask_musl_loader(str(tmp_path / "ld-musl"))
+
+    assert (found, evidence.finding) == (None, "does not start")
+
+
+def test_the_c_library_of_this_process_answers_or_not() -> None:
+    """Glibc does, and others have no such question."""
+    found, evidence = ask_confstr()
+    names = getattr(os, "confstr_names", {})
+
+    assert evidence.path == "confstr"
+    assert (found is not None) == ("CS_GNU_LIBC_VERSION" in names and evidence.finding.startswith("says 'glibc "))

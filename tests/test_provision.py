@@ -14,9 +14,9 @@ from support.real_interpreters import host_interpreters
 from support.servers import ArchiveServer
 from support.toys import ROOT, another_interpreter
 
-from provision_backend import provision as subject
 from provision_backend.cache.store import open_cache
 from provision_backend.errors import (
+    DownloadError,
     HostError,
     InterpreterError,
     MissingDependencyError,
@@ -26,7 +26,7 @@ from provision_backend.errors import (
 )
 from provision_backend.output import Reporter
 from provision_backend.project.wanted import Wanted
-from provision_backend.provision import find, find_any, load_archives, provision
+from provision_backend.provision import explain, find, find_any, load_archives, provision
 from provision_backend.settings import Settings
 from provision_backend.versions import parse_request
 
@@ -116,7 +116,7 @@ class TestProvision:
         def detect(*_: object) -> None:
             raise MissingDependencyError("pyelftools", "read ELF files")
 
-        monkeypatch.setattr("provision_backend.cache.platform.current_platform", detect)
+        monkeypatch.setattr("provision_backend.provision.current_platform", detect)
 
         assert find(ANY, warm, QUIET) is None
         with pytest.raises(MissingDependencyError):
@@ -126,23 +126,28 @@ class TestProvision:
 class TestOffline:
     """With ``offline``."""
 
-    def test_another_one_in_the_cache_will_do(self, warm: Settings, mirror: Path, tmp_path: Path) -> None:
-        """A newer archive in the catalog is not there, an older interpreter is; online it would be fetched."""
+    def test_another_minor_version_in_the_cache_is_named_and_not_used(
+        self, warm: Settings, mirror: Path, tmp_path: Path
+    ) -> None:
+        """The tag of a wheel must not depend on what a cache holds; a person can choose it, and `find_any` shows it."""
         digest, name, version, _ = listed(mirror)
-        newer = f"{'1' * 64}  {name.replace(version, '3.99.0')}\n"
         catalog = tmp_path / "SHA256SUMS"
-        catalog.write_text(f"{digest}  {name}\n{newer}")
+        catalog.write_text(f"{digest}  {name}\n{'1' * 64}  {name.replace(version, '3.99.0')}\n")
         online = local(mirror, Path(warm.cache_dir), catalog=str(catalog), mirror=())
-        offline = local(mirror, Path(warm.cache_dir), catalog=str(catalog), mirror=(), offline=True)
+        offline = online._replace(offline=True)
+        with pytest.raises(OfflineError) as caught:
+            provision(ANY, offline, QUIET)
 
-        assert find(ANY, online, QUIET) is None
-        for function in (find, provision, find_any):
-            found = function(ANY, offline, QUIET)
+        minor = version.rpartition(".")[0]
+        assert caught.value.hint.splitlines()[-1] == (
+            f"the cache has CPython {version}, which satisfies it too: PROVISION_BACKEND_PYTHON={minor}"
+        )
+        assert find(ANY, online, QUIET) is find(ANY, offline, QUIET) is None
+        for settings in (online, offline):
+            found = find_any(ANY, settings, QUIET)
             assert found is not None
             assert found.version == version
-        found = find_any(ANY, online, QUIET)
-        assert found is not None
-        assert found.version == version
+        assert provision(wanted(request=minor), offline, QUIET).version == version
 
     def test_nothing_in_the_cache_is_an_error_that_names_it(self, mirror: Path, tmp_path: Path) -> None:
         """The way out is told."""
@@ -159,6 +164,70 @@ class TestOffline:
         settings = local(mirror, tmp_path / "cache", offline=True, mirror=(prefix + str(mirror),))
 
         assert provision(ANY, settings, QUIET).version == listed(mirror)[2]
+
+
+class TestPatchReleases:
+    """Of the minor version that is selected, the newest patch release in a cache serves."""
+
+    @pytest.fixture
+    def newer(self, warm: Settings, mirror: Path, tmp_path: Path) -> Settings:
+        """Return settings whose catalog has a newer patch release than the cache, and no source for it."""
+        digest, name, version, _ = listed(mirror)
+        minor = version.rpartition(".")[0]
+        catalog = tmp_path / "SHA256SUMS"
+        catalog.write_text(f"{digest}  {name}\n{'1' * 64}  {name.replace(version, minor + '.99')}\n")
+        return local(tmp_path, Path(warm.cache_dir), catalog=str(catalog))
+
+    def test_a_newer_one_in_the_catalog_is_not_fetched(self, newer: Settings, mirror: Path) -> None:
+        """A build does not become slow, or fail, since there was a release."""
+        for function in (find, provision):
+            found = function(ANY, newer, QUIET)
+            assert found is not None
+            assert found.version == listed(mirror)[2]
+
+    def test_it_is_fetched_where_it_is_asked_for(self, newer: Settings, mirror: Path) -> None:
+        """A request for exactly that release, and one for the newest, are not served by an older one."""
+        minor = listed(mirror)[2].rpartition(".")[0]
+        exact = wanted(request=f"{minor}.99")
+
+        assert find(exact, newer, QUIET) is None
+        with pytest.raises(DownloadError, match=rf"{minor}\.99"):
+            provision(exact, newer, QUIET)
+        with pytest.raises(DownloadError, match=rf"{minor}\.99"):
+            provision(ANY, newer, QUIET, upgrade=True)
+
+
+class TestExplain:
+    """`explain`: what a decision was made of."""
+
+    def test_the_archive_that_would_be_installed(self, mirror: Path, tmp_path: Path) -> None:
+        """Nothing is made or fetched, and everything that leads to it is there."""
+        explanation = explain(ANY, local(mirror, tmp_path / "cache"), QUIET)
+
+        digest, name, _, triple = listed(mirror)
+        assert explanation.choice is not None
+        assert (explanation.choice.archive.filename, explanation.choice.archive.sha256) == (name, digest)
+        assert (explanation.triple, explanation.choice.platform.triple) == (triple, triple)
+        assert explanation.archives is not None
+        assert [archive.filename for archive in explanation.archives] == [name]
+        assert (explanation.interpreter, explanation.error, explanation.reason) == (None, None, None)
+        assert not (tmp_path / "cache").exists()
+
+    def test_the_interpreters_that_were_passed_over(self) -> None:
+        """Each is named with what it is, or with what its path says that it is."""
+        host = another_interpreter()
+        explanation = explain(wanted(f"!={host.version},>=3.99"), Settings(preference="only-system"), QUIET)
+
+        assert isinstance(explanation.error, InterpreterError)
+        assert any(host.version in reason for _, reason in explanation.passed_over)
+
+    @pytest.mark.parametrize("preference", ["managed", "only-managed"])
+    def test_an_error_is_part_of_it(self, mirror: Path, tmp_path: Path, preference: str) -> None:
+        """It is not raised, and what was found before it is kept."""
+        explanation = explain(wanted(">=3.99"), local(mirror, tmp_path, preference=preference), QUIET)
+
+        assert isinstance(explanation.error, NoMatchingArchiveError)
+        assert explanation.archives is not None
 
 
 class TestRemoteCatalog:
@@ -230,7 +299,7 @@ class TestPreferences:
         def detect(*_: object) -> None:
             raise HostError("could not identify the libc of this host")
 
-        monkeypatch.setattr("provision_backend.cache.platform.current_platform", detect)
+        monkeypatch.setattr("provision_backend.provision.current_platform", detect)
 
     def own(self) -> Wanted:
         """Return what only one interpreter of this machine is: its full version."""
@@ -361,14 +430,6 @@ class TestLoadArchives:
         assert [archive.filename for archive in archives] == [listed(mirror)[1]]
 
 
-def test_provision_always_answers_or_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The type of a step allows None; no step that provides returns it."""
-    nothing: Any = lambda *_, **_more: None  # noqa: E731
-    monkeypatch.setattr(subject, "_provide_managed", nothing)
-    with pytest.raises(InterpreterError, match=r"^no interpreter of this machine satisfies any version$"):
-        provision(Wanted(""), Settings(preference="only-managed"), QUIET)
-
-
 def test_a_hit_imports_only_what_a_lookup_needs(warm: Settings, tmp_path: Path) -> None:
     """Each hook of each build does it, so what makes an interpreter, or runs one, is not imported for it."""
     (tmp_path / "pyproject.toml").write_text(
@@ -395,26 +456,5 @@ def test_a_hit_imports_only_what_a_lookup_needs(warm: Settings, tmp_path: Path) 
     answer, *loaded = done.stdout.split()
 
     assert answer == "[]"
-    heavy = {
-        "dataclasses",
-        "inspect",
-        "shutil",
-        "hashlib",
-        "subprocess",
-        "tempfile",
-        "difflib",
-        "packaging",
-        "elftools",
-    }
-    assert sorted(heavy & set(loaded)) == []
-    making = {
-        "assemble",
-        "download",
-        "unpack",
-        "finalize",
-        "host.detection",
-        "host.elf",
-        "processes",
-        "hooks.environment",
-    }
-    assert sorted(making & {name.partition(".")[2] for name in loaded}) == []
+    # Nothing of the extra `provision` is needed either: the second run has no site-packages.
+    assert [name for name in loaded if name.startswith(("provision_backend.install", "elftools", "packaging"))] == []

@@ -18,8 +18,8 @@ from provision_backend.cache.platform import current_platform, detected_once, re
 from provision_backend.cache.store import Cache
 from provision_backend.errors import UsageError
 from provision_backend.host.detection import detect_platform
-from provision_backend.host.identity import FileIdentity
 from provision_backend.host.platforms import Evidence, Platform, platform_from_triple
+from provision_backend.host.rootfs import FileIdentity
 from provision_backend.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

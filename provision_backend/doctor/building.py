@@ -207,7 +207,7 @@ def check_interpreter(context: Context) -> Iterator[Finding]:
 
 
 def _archive(context: Context) -> Iterator[Finding]:
-    from ..host.detection import check_archive_runs
+    from ..host.compatibility import check_archive_runs
 
     archive = context.archive()
     if archive is None:

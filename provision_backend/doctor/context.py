@@ -19,7 +19,7 @@ from ..project.lock import locked_archive
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project, read_project
 from ..project.wanted import Lock, Wanted
-from ..provision import find, load_archives
+from ..provision import archives_for, find, load_archives
 from ..settings import Settings
 from ..versions import parse_request
 from .findings import Finding, problem, warning
@@ -151,7 +151,8 @@ class Context:
             UsageError: the setting ``target`` is not a target triple.
         """
         from ..cache.platform import current_platform
-        from ..host.detection import detect_platform, platform_from_triple
+        from ..host.detection import detect_platform
+        from ..host.platforms import platform_from_triple
 
         if self.settings.target:
             return platform_from_triple(self.settings.target)
@@ -173,15 +174,7 @@ class Context:
         Raises:
             ProvisionError: the machine is not known, or the catalog cannot be had.
         """
-        from ..host.cpu import leveled_triples
-
-        triple = self.platform().triple
-        if self.settings.cpu_level not in ("", "baseline"):
-            for leveled in leveled_triples(triple, self.settings.cpu_level):
-                archives = self._load(leveled)
-                if self.settings.cpu_level != "auto" or any(archive.triple == leveled for archive in archives):
-                    return Catalog(leveled, archives)
-        return Catalog(triple, self._load(triple))
+        return Catalog(*archives_for(self.platform().triple, self.settings, self._load))
 
     def _load(self, triple: str) -> Tuple[Archive, ...]:
         lock = self._lock()

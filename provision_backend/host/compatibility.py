@@ -1,8 +1,11 @@
 """Decide whether an archive runs on a platform: before the download by its name, afterwards by its executables.
 
-Both answers are an exception with what was wanted and what was found, or nothing. The first costs no file but
+Both functions raise what was wanted and what was found, or return nothing. The first reads no file but
 ``/proc/cpuinfo``; the second reads the interpreter and its ``libpython`` from the unpacked tree, so that an archive
 of another libc or architecture that a mirror offers under the right name is never published.
+
+No other installer of standalone interpreters compares the version of the host's libc with what the builds need; theirs
+end with "version `GLIBC_2.17' not found" or "symbol not found" when the interpreter starts (uv#14262, uv#16341).
 
 Source: python-build-standalone, "Running Distributions" and ``src/validation.rs`` for what its builds need.
 """
@@ -22,6 +25,7 @@ from .targets import architecture_of, split_level, triple_of
 
 __all__ = ["check_archive_runs", "check_tree", "minimum_libc_version", "require_reader"]
 
+# What python-build-standalone's validation allows its builds to need, and the first glibc with each later port.
 _GLIBC_FLOOR: Version = (2, 17)
 _GLIBC_FLOORS: Dict[str, Version] = {
     "riscv64": (2, 28),
@@ -32,7 +36,7 @@ _GLIBC_FLOORS: Dict[str, Version] = {
     "mips64el": (2, 19),
 }
 # Below 1.1.24 functions are missing that every build needs: "copy_file_range: symbol not found" (uv#16341). The builds
-# are made against 1.2.2; whether 1.1.24 (Alpine 3.11 and 3.12) has all of it is not known, so between the two
+# are made against 1.2.2; whether 1.1.24 (Alpine 3.11 and 3.12) has all that they use is unknown, so between the two
 # the smoke run decides instead of a refusal that may be wrong.
 _MUSL_FLOOR: Version = (1, 1, 24)
 
@@ -52,7 +56,6 @@ def check_archive_runs(platform: Platform, archive_triple: str, *, cpuinfo: Path
             lacks what the archive needs.
         UsageError: the triple is not known.
 
-    Source: glibc 2.17 and for riscv64 2.28: python-build-standalone's own validation; musl 1.1.24: uv#16341.
     """
     baseline, level = split_level(archive_triple)
     _check_same_platform(platform, archive_triple, baseline)
@@ -73,6 +76,7 @@ def _check_same_platform(platform: Platform, archive_triple: str, baseline: str)
 
 def _check_libc_version(platform: Platform) -> None:
     floor = minimum_libc_version(platform)
+    # An unknown version is no reason to refuse; the smoke run of the unpacked interpreter will tell.
     if floor and platform.libc_version and platform.libc_version < floor:
         libc = "glibc" if platform.libc == "gnu" else platform.libc
         raise HostError(
@@ -107,7 +111,7 @@ def _check_cpu(platform: Platform, archive_triple: str, level: int, cpuinfo: Pat
 
 def _check_armv7(archive_triple: str, hard_float: bool, cpuinfo: Path) -> None:
     cpu = read_cpu(cpuinfo)
-    # Without a word about ARM the description is that of another machine, which qemu-user shows.
+    # qemu-user shows the description of the real machine, which does not mention ARM.
     if cpu is None or cpu.arm_version is None:
         return
     missing = missing_for_armv7(cpu, hard_float=hard_float)
@@ -119,11 +123,7 @@ def _check_armv7(archive_triple: str, hard_float: bool, cpuinfo: Path) -> None:
 
 
 def require_reader(platform: Platform) -> None:
-    """Make sure that `check_tree` will be able to read what it is given.
-
-    Raises:
-        MissingDependencyError: pyelftools is not installed.
-    """
+    """Raise MissingDependencyError now, before a download, where `check_tree` would raise it afterwards."""
     if platform.libc != "none":
         require_pyelftools()
 
@@ -156,6 +156,7 @@ def _read(path: Path) -> ElfFile:
 
 
 def _check_linkage(path: Path, elf: ElfFile, platform: Platform) -> None:
+    # Static musl builds were the default until 2025; they also yield no musllinux tag (python-build-standalone#260).
     if elf.loader is None:
         raise InterpreterError(
             f"'{path}' is statically linked: it could not import a single extension module from a wheel, "
@@ -169,7 +170,7 @@ def _check_linkage(path: Path, elf: ElfFile, platform: Platform) -> None:
 
 
 def _libpythons(python_executable: Path) -> List[Path]:
-    """Find the library that the interpreter may be linked to; PBS's since 20250517 are not."""
+    """Find the library that the interpreter may be linked to; python-build-standalone's since 20250517 are not."""
     directory = python_executable.resolve().parent.parent / "lib"
     return sorted(path for path in directory.glob("libpython3.*.so.1.0") if path.is_file())
 

@@ -1,7 +1,7 @@
-"""Say what the CPU can do: ``/proc/cpuinfo`` in, a microarchitecture level or the version of ARM out.
+"""Find out what the CPU can do: ``/proc/cpuinfo`` in, a microarchitecture level or the version of ARM out.
 
-An archive for ``x86_64_v3`` ends in SIGILL on a CPU that lacks a single instruction of the level, so a level counts
-only when every one of its flags is there, on every processor. What cannot be read counts as missing.
+An archive for ``x86_64_v3`` ends in SIGILL on a CPU that lacks a single instruction of the level (uv#8499), so a level
+counts only when every one of its flags is present on every processor. What cannot be read counts as missing.
 
 Source: System V psABI for x86-64, "Micro-Architecture Levels"; Linux ``Documentation/arch/x86/cpuinfo.rst``.
 """
@@ -14,8 +14,9 @@ from typing import Dict, FrozenSet, List, NamedTuple, Optional, Set
 
 from ..errors import HostError
 from .rootfs import open_regular_file
+from .targets import LEVELED_TRIPLES, with_level
 
-__all__ = ["CPUINFO", "Cpu", "leveled_triples", "missing_for_armv7", "missing_for_level", "read_cpu", "select_level"]
+__all__ = ["CPUINFO", "Cpu", "missing_for_armv7", "missing_for_level", "read_cpu", "runnable_triples", "select_level"]
 
 CPUINFO = Path("/proc/cpuinfo")
 # 2 KiB a processor: enough for 4096 of them.
@@ -46,13 +47,14 @@ def read_cpu(path: Path = CPUINFO) -> Optional[Cpu]:
         path: the kernel's description of the processors.
 
     Returns:
-        Their common features, or None where that cannot be told: not Linux, or no ``/proc``.
+        Their common features, or None where they are unknown: not Linux, or no ``/proc``.
     """
     try:
         with open_regular_file(path) as file:
             text = file.read(_MAX_BYTES).decode("ascii", "replace")
     except (HostError, OSError):
         return None
+    # Not all processors of a machine need be alike (early hybrid CPUs had AVX-512 on half of them).
     flags: List[Set[str]] = [set(line.split()) for line in _values(text, "flags|Features")]
     return Cpu(frozenset(set.intersection(*flags)) if flags else frozenset(), _arm_version(text))
 
@@ -62,6 +64,7 @@ def _values(text: str, key: str) -> List[str]:
 
 
 def _arm_version(text: str) -> Optional[int]:
+    # A 64-bit kernel describes the processors of a 32-bit userland as "AArch64" or "8".
     versions = [8 if value == "AArch64" else int(value[:1]) for value in _values(text, "CPU architecture") if value]
     # An ARM1176 (Raspberry Pi Zero) says "CPU architecture: 7" because of its memory model; its name tells the truth.
     versions += [int(digit) for name in _values(text, "model name|Processor") for digit in _named_version(name)]
@@ -98,21 +101,21 @@ def select_level(cpu: Optional[Cpu]) -> int:
     return max([1] + [level for level in _LEVEL_FLAGS if cpu and not missing_for_level(cpu, level)])
 
 
-def leveled_triples(triple: str, wanted: str, cpuinfo: Path = CPUINFO) -> List[str]:
-    """Return the triples that a wish for a microarchitecture level comes down to, best first.
+def runnable_triples(triple: str, level: str, cpuinfo: Path = CPUINFO) -> List[str]:
+    """Return the triples that archives may have for a host, best first.
 
     Args:
-        triple: target triple of the host; one that is not for x86_64, or names a level already, stays as it is.
-        wanted: ``v2``, ``v3``, ``v4``, or ``auto`` for the highest that the CPU runs.
+        triple: target triple of the host; one that names a level already, or has no levels, stays as it is.
+        level: the setting ``cpu-level``: ``v2``, ``v3`` or ``v4`` for exactly that one, whether or not this CPU runs
+            it; ``auto`` for all levels that the CPU runs, then the baseline; else the baseline.
         cpuinfo: the kernel's description of the processors.
-
-    Returns:
-        One triple; for ``auto`` those of all levels that the CPU runs, without the baseline, and possibly none.
     """
-    if not triple.startswith("x86_64-"):
+    if triple not in LEVELED_TRIPLES or level in ("", "baseline"):
         return [triple]
-    levels = range(select_level(read_cpu(cpuinfo)), 1, -1) if wanted == "auto" else [int(wanted[1:])]
-    return [triple.replace("x86_64", f"x86_64_v{level}", 1) for level in levels]
+    # "auto" goes through all levels, since a mirror may have archives for v2 and none for v3. It is not the default:
+    # a cache may be shared with a slower machine, on which its interpreters would end in SIGILL (uv#9788).
+    levels = range(select_level(read_cpu(cpuinfo)), 0, -1) if level == "auto" else [int(level[1:])]
+    return [with_level(triple, number) for number in levels]
 
 
 def missing_for_armv7(cpu: Cpu, *, hard_float: bool) -> List[str]:

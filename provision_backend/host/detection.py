@@ -1,18 +1,17 @@
-"""Decide what the host is: its files in, a :class:`Platform` with the evidence for it out.
+"""Decide what the host is: its files in, a `Platform` with the evidence for it out.
 
 Order of evidence:
 
 1. the running interpreter's own executable, whose loader certainly works here;
-2. the usual executables (``/bin/sh`` and others), scripts and static ones being no answer (uv#1486, uv#1810);
-3. the loaders that exist, those of the libc first that ``/etc/os-release`` stands for (uv#8635).
+2. the usual executables (``/bin/sh`` and others); a script or a static one is no answer (uv#1486, uv#1810);
+3. the loaders that exist, beginning with those of the libc that ``/etc/os-release`` stands for (uv#8635).
 
 The first executable decides whose loader exists, is what its name says, and is where executables of python-build-
-standalone look for theirs. One that fails at this is kept for the case that none does better; then its failure is the
-platform's ``problem``. Architecture, word size, byte order and float ABI come from ELF headers: the kernel may have
-another word size than the userland (uv#13288), and under qemu-user it is of another machine altogether.
+standalone look for theirs. One that fails at this is kept in case none does better; then its failure is the platform's
+``problem``. Architecture, word size, byte order and float ABI come from ELF headers: the kernel may have another word
+size than the userland (uv#13288), and under qemu-user it is for another machine altogether.
 
-Everything is read through a root directory, so that any unpacked image can be inspected, and nothing is executed,
-with one exception: the loader of musl on the running system, when its file does not tell its version.
+Everything is read through a root directory, so that any unpacked image can be inspected.
 """
 
 from __future__ import annotations
@@ -24,25 +23,24 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 from ..errors import HostError
-from .compatibility import check_archive_runs, check_tree
-from .elf import ElfFile, read_elf
-from .loaders import LoaderFile, Version, glibc_version, inspect_loader, libc_of_loader
-from .platforms import Evidence, Platform, platform_from_triple
+from .elf import ElfFile, machine_of, read_elf
+from .loaders import (
+    LoaderFile,
+    Version,
+    ask_confstr,
+    ask_musl_loader,
+    glibc_version,
+    inspect_loader,
+    libc_of_loader,
+)
+from .platforms import Evidence, Platform, has_elf_files, platform_without_elf
 from .rootfs import RootDirectory
-from .running import ask_confstr, ask_musl_loader, has_elf_files, platform_without_elf
 from .targets import ELF_TARGETS, architecture_of, float_abi_of, triple_of
 
-__all__ = [
-    "Evidence",
-    "Platform",
-    "check_archive_runs",
-    "check_tree",
-    "detect_platform",
-    "platform_from_triple",
-]
+__all__ = ["detect_platform"]
 
-# NixOS has only the second of these, Rocky's ls is a script, and a company's sh may be one; Android, NixOS and Guix
-# have their executables elsewhere.
+# A list and not one path: NixOS has only the first two of these (uv#1395, uv#1418), Rocky 9's ls is a script (uv#1486),
+# and a company's sh may be one (uv#1810). Android, NixOS and Guix have their executables elsewhere.
 _EXECUTABLES = (
     "/bin/sh",
     "/usr/bin/env",
@@ -60,12 +58,14 @@ _EXECUTABLES = (
     "/system/bin/sh",
 )
 
-# What os-release calls the systems whose libc is musl. Void has both and does not say which.
+# What os-release calls the systems whose libc is musl. It decides where no executable does: on Alpine with gcompat,
+# glibc's loader exists as well. Void has editions with either libc and does not say which.
 _MUSL_SYSTEMS = frozenset({"alpine", "postmarketos", "chimera", "adelie", "openwrt", "kiss"})
 
-# The file behind the path of a loader, if all is well.
+# Which kind of file the loader of a libc should be.
 _KINDS = {"gnu": "glibc", "musl": "musl"}
 
+# NixOS starts no foreign executable by default: "Could not start dynamically linked executable" (nixpkgs#429813).
 _NIX_HINT = (
     "enable nix-ld (programs.nix-ld.enable = true), build in an FHS environment, "
     "or set preference = system and install an interpreter of the system"
@@ -90,19 +90,20 @@ def detect_platform(*, root: Path = Path("/"), executable: Optional[str] = None)
         The platform. Its ``problem`` is set where executables of its triple do not start.
 
     Raises:
-        HostError: nothing there tells the architecture or the libc.
+        HostError: no file there tells the architecture or the libc.
         MissingDependencyError: pyelftools is not installed.
     """
     directory = RootDirectory(root)
     if directory.is_running_system and not has_elf_files():
         return platform_without_elf()
     if executable is None:
+        # sys.executable is empty in an embedded interpreter.
         executable = os.path.realpath(sys.executable) if directory.is_running_system and sys.executable else ""
     return _Detection(directory).decide(executable)
 
 
 class _Detection:
-    """One search through a root, and what it has seen so far."""
+    """One search through a root, and what was found so far."""
 
     def __init__(self, root: RootDirectory) -> None:
         self._root = root
@@ -112,8 +113,10 @@ class _Detection:
         self._asked = ""
 
     def decide(self, executable: str) -> Platform:
+        """Go through the evidence in its order, and return the first platform without a problem."""
         for path in filter(None, (executable, *_EXECUTABLES)):
             platform = self._ask(path)
+            # A problem is not final: on NixOS a Python from a Nix store fails, and one of an FHS environment does not.
             if platform and not platform.problem:
                 return self._conclude(platform)
             self._doubtful = self._doubtful or platform
@@ -140,6 +143,7 @@ class _Detection:
     def _read_executable(self, path: str) -> Tuple[Optional[ElfFile], Optional[str], str]:
         try:
             with self._root.open(path) as file:
+                # pyelftools would say that the magic number is wrong, which reads like a fault of the host.
                 if file.read(2) == b"#!":
                     return None, None, "is a script, which is no answer"
                 elf = read_elf(file)
@@ -149,6 +153,7 @@ class _Detection:
         if architecture is None:
             return None, None, f"is for machine {elf.machine}, which has no name here"
         if elf.loader is None:
+            # busybox of minimal images is static; it tells the machine, though not the libc.
             self._static = self._static or elf
             return elf, None, f"is a static executable for {architecture}, which tells no libc"
         if libc_of_loader(elf.loader) is None:
@@ -156,7 +161,7 @@ class _Detection:
         return elf, elf.loader, f"is for {architecture} and names the loader {elf.loader!r}"
 
     def _judge(self, platform: Platform, elf: ElfFile) -> Optional[Platform]:
-        """Look whether the loader is what it seems, and whether archives would find theirs."""
+        """Check that the loader is what it seems, and that archives would find theirs."""
         target = ELF_TARGETS.get(platform.triple)
         if target is None or platform.libc not in _KINDS or platform.loader is None:
             return platform
@@ -228,13 +233,15 @@ class _Detection:
             elf = read_elf(file)
         platform = _platform_of(elf, libc, path)
         target = ELF_TARGETS.get(platform.triple)
-        if target is None or target.loader != path or (self._static and not _same_machine(elf, self._static)):
+        if target is None or target.loader != path or (self._static and machine_of(elf) != machine_of(self._static)):
             return None
         return self._complete(platform, loader, elf)
 
     def _without_loader(self, preferred: str) -> Platform:
+        # A static userland on a system that is musl by its name: Alpine images without a libc. For a glibc system the
+        # message is better than a guess, since PT_INTERP of archives would name a loader that is missing anyway.
         if self._static is None or preferred != "musl":
-            findings = [f"{item.path!r} {item.finding}" for item in self._evidence] or ["nothing of that exists"]
+            findings = [f"{item.path!r} {item.finding}" for item in self._evidence] or ["none of these files exists"]
             raise HostError(
                 f"could not identify the libc of '{self._root.path}': "
                 "no dynamic executable among the usual ones, and no loader of glibc or musl",
@@ -260,7 +267,7 @@ class _Detection:
 
 
 def _works(loader: LoaderFile, libc: str) -> bool:
-    # "other" is not refused: it may be a loader that nobody here has heard of, and the smoke run will tell.
+    # "other" is not refused: it may be a loader that is unknown here, and the smoke run will tell.
     return loader.kind in (_KINDS[libc], "nix-ld", "other")
 
 
@@ -268,17 +275,12 @@ def _platform_of(elf: ElfFile, libc: str, loader: str) -> Platform:
     return Platform(
         architecture=architecture_of(elf) or "unknown",
         libc=libc,
-        libc_version=None,
         triple=triple_of(elf, libc, loader),
         loader=loader,
         float_abi=float_abi_of(elf, loader),
         bits=elf.bits,
         byte_order=elf.byte_order,
     )
-
-
-def _same_machine(first: ElfFile, second: ElfFile) -> bool:
-    return (first.machine, first.bits, first.byte_order) == (second.machine, second.bits, second.byte_order)
 
 
 def _names_in_os_release(text: bytes) -> List[str]:

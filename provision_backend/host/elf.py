@@ -1,10 +1,10 @@
-"""Say what an ELF file tells about itself: bytes in, an :class:`ElfFile` out.
+"""Read what an ELF file says about itself: bytes in, an `ElfFile` out.
 
-Only what the kernel and the dynamic loader go by is read: the file header, the program headers, ``PT_INTERP`` and
-what the dynamic section points to. Section headers are not needed, so stripped and truncated files work as far as
-their loader would take them. The decoding of records is pyelftools'; the way from one record to the next is ours,
-because every count, offset and link in it may be a lie: each read is checked against the size of the file and all
-of them together against a budget. A malformed file ends in :class:`HostError` and in nothing else.
+Only what the kernel and the dynamic loader read is read: the file header, the program headers, ``PT_INTERP`` and what
+the dynamic section points to. Section headers are not needed, so stripped and truncated files work as far as their
+loader would take them. pyelftools decodes the records; the way from one record to the next is ours, because every
+count, offset and link in a file may be a lie: each read is checked against the size of the file, and all of them
+together against a budget. A malformed file ends in `HostError` and in nothing else.
 
 Source: System V gABI, chapters 4 and 5; Linux Standard Base, "Symbol Versioning".
 """
@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Tu
 from ..errors import HostError, MissingDependencyError
 from .rootfs import open_regular_file
 
-__all__ = ["ElfFile", "read_elf", "require_pyelftools"]
+__all__ = ["ElfFile", "machine_of", "read_elf", "require_pyelftools"]
 
 # Generous multiples of what the largest real executables need (a browser: 15 program headers, 60 dynamic entries).
 _MAX_SEGMENTS = 256
@@ -42,18 +42,12 @@ class ElfFile(NamedTuple):
     """``e_machine``, such as 62 for x86_64."""
     flags: int
     """``e_flags``; what they mean depends on the machine."""
-    osabi: int
-    """``EI_OSABI``: 0 for System V, 3 for GNU, 9 for FreeBSD."""
-    type: int
-    """``e_type``: 2 for an executable, 3 for a shared object or position-independent executable."""
     loader: Optional[str]
     """``PT_INTERP``, the path of the dynamic loader; None in static executables and most libraries."""
     needed: Tuple[str, ...]
     """``DT_NEEDED``, in the order of the file."""
     runpath: Tuple[str, ...]
     """The directories of ``DT_RUNPATH``, or of ``DT_RPATH`` where there is no ``DT_RUNPATH``."""
-    soname: Optional[str]
-    """``DT_SONAME``."""
     version_needs: Tuple[Tuple[str, Tuple[str, ...]], ...]
     """Which symbol versions of which library must be there to run it, in the order of the file."""
     version_definitions: Tuple[str, ...]
@@ -69,8 +63,6 @@ def read_elf(file: Union[BinaryIO, Path]) -> ElfFile:
     Raises:
         HostError: the file cannot be read, is not ELF, or contradicts itself.
         MissingDependencyError: pyelftools is not installed.
-
-    Source: System V gABI, chapter 4 "ELF Header", chapter 5 "Program Loading and Dynamic Linking".
     """
     if isinstance(file, Path):
         with open_regular_file(file) as stream:
@@ -85,12 +77,13 @@ def read_elf(file: Union[BinaryIO, Path]) -> ElfFile:
         raise HostError(f"cannot read {name!r}: {reason.lower()}") from exc
 
 
-def require_pyelftools() -> None:
-    """Raise at once what `read_elf` would raise later; nothing that takes time is imported.
+def machine_of(elf: ElfFile) -> Tuple[int, int, str]:
+    """Return what two ELF files must share so that one process can hold both: machine, word size, byte order."""
+    return elf.machine, elf.bits, elf.byte_order
 
-    Raises:
-        MissingDependencyError: pyelftools is not installed.
-    """
+
+def require_pyelftools() -> None:
+    """Raise MissingDependencyError now where `read_elf` would raise it later."""
     try:
         import elftools  # noqa: F401
     except ImportError as exc:
@@ -120,6 +113,7 @@ class _Reader:
         self._segments: List[_Segment] = []
 
     def read(self) -> ElfFile:
+        """Read everything there is to know; raises `_MalformedError` at the first contradiction."""
         byte_order, bits = self._read_identification()
         header = self._read_header(byte_order, bits)
         self._segments = list(self._read_segments(header))
@@ -127,14 +121,11 @@ class _Reader:
         return ElfFile(
             bits=bits,
             byte_order=byte_order,
-            machine=_number(header["e_machine"], "ENUM_E_MACHINE"),
+            machine=_number(header["e_machine"]),
             flags=header["e_flags"],
-            osabi=_number(header["e_ident"]["EI_OSABI"], "ENUM_EI_OSABI"),
-            type=_number(header["e_type"], "ENUM_E_TYPE"),
             loader=self._read_loader(),
             needed=tuple(self._strings(dynamic, "DT_NEEDED")),
             runpath=tuple(self._read_runpath(dynamic)),
-            soname=next(iter(self._strings(dynamic, "DT_SONAME")), None),
             version_needs=tuple(self._read_version_needs(dynamic)),
             version_definitions=tuple(self._read_version_definitions(dynamic)),
         )
@@ -161,6 +152,7 @@ class _Reader:
         size = self._structs.Elf_Phdr.sizeof()
         if count > _MAX_SEGMENTS:
             raise _MalformedError(f"{count} program headers, more than {_MAX_SEGMENTS}")
+        # The kernel refuses another size too; with it, each header would be read from the wrong place.
         if count and header["e_phentsize"] != size:
             raise _MalformedError(f"program headers of {header['e_phentsize']} bytes, expected {size}")
         for index in range(count):
@@ -228,6 +220,7 @@ class _Reader:
         if tag not in dynamic or tag + "NUM" not in dynamic:
             return
         position = self._file_offset(dynamic[tag][0], tag)
+        # The count may be any 64-bit number and the links may form a circle; the budget of records ends both.
         for _ in range(dynamic[tag + "NUM"][0]):
             record = self._record(struct, position, f"an entry of {tag}")
             yield record, position
@@ -238,6 +231,7 @@ class _Reader:
     def _string(self, dynamic: Dict[str, List[int]], offset: int) -> str:
         if "DT_STRTAB" not in dynamic:
             raise _MalformedError("a dynamic section with names and without DT_STRTAB")
+        # Without DT_STRSZ, which the loader does not need, the end of the file is the end of the table.
         limit = dynamic.get("DT_STRSZ", [self._size])[0]
         if offset >= limit:
             raise _MalformedError(f"a name at {offset} of a string table of {limit} bytes")
@@ -256,6 +250,7 @@ class _Reader:
         return text
 
     def _file_offset(self, address: int, what: str) -> int:
+        # The dynamic section holds addresses in memory; the segments say where in the file these come from.
         for segment in self._segments:
             if segment.type == "PT_LOAD" and segment.address <= address < segment.address + segment.size:
                 return segment.offset + address - segment.address
@@ -278,6 +273,7 @@ class _Reader:
             raise _MalformedError(f"more than {_MAX_BYTES} bytes of headers")
         self._file.seek(offset)
         data = self._file.read(size)
+        # The file may have been cut off since its size was asked for.
         if not data or len(data) != size:
             raise _MalformedError(f"{what} could not be read to its end")
         return data
@@ -297,11 +293,11 @@ def _structs(byte_order: str, bits: int, machine: Union[str, int, None] = None) 
     return structs
 
 
-def _number(value: Union[str, int], enumeration: str) -> int:
-    """Undo pyelftools' naming: a known value comes as its name, an unknown one as the number."""
-    from elftools.elf import enums
+def _number(machine: Union[str, int]) -> int:
+    """Undo pyelftools' naming: a known machine comes as its name, an unknown one as the number."""
+    from elftools.elf.enums import ENUM_E_MACHINE
 
-    return int(getattr(enums, enumeration)[value]) if isinstance(value, str) else value
+    return int(ENUM_E_MACHINE[machine]) if isinstance(machine, str) else machine
 
 
 def _decode(text: bytes) -> str:

@@ -1,37 +1,54 @@
-"""Read loaders and C libraries: whose loader is it, and what version does the libc have? Nothing is executed.
+"""Find out whose loader a file is, and which version its libc has.
 
 A path such as ``/lib64/ld-linux-x86-64.so.2`` proves nothing: on Alpine it may be gcompat's or a link to musl, on
-NixOS a stub that only prints an error. So the file behind it is looked at. The version of glibc is the highest
+NixOS a stub that only prints an error. So the file behind it is read. The version of glibc is the highest
 ``GLIBC_x.y`` that ``libc.so.6`` defines, which is what the dynamic linker itself compares, and its banner for the
 releases that added no symbol; that of musl is a string in the loader, which is the libc at the same time.
+
+Reading files is the rule, since a loader that is executed may be for another machine (under qemu-user that has ended
+in a segmentation fault, docker/for-mac#7840). The two exceptions stand at the end and are for the running system only.
 
 Source: glibc ``Versions`` files and ``csu/version.c``; musl ``ldso/dynlink.c`` and ``src/internal/version.c``.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from typing import BinaryIO, Iterator, List, Match, NamedTuple, Optional, Pattern, Set, Tuple
 
-from ..errors import HostError
-from .elf import ElfFile, read_elf
+from ..errors import HostError, InterpreterError
+from ..processes import run_quiet
+from .elf import ElfFile, machine_of, read_elf
 from .platforms import Evidence, format_version
 from .rootfs import RootDirectory
 
-__all__ = ["LoaderFile", "Version", "glibc_version", "inspect_loader", "libc_of_loader", "musl_version"]
+__all__ = [
+    "LoaderFile",
+    "Version",
+    "ask_confstr",
+    "ask_musl_loader",
+    "glibc_version",
+    "inspect_loader",
+    "libc_of_loader",
+    "musl_version",
+]
 
 Version = Tuple[int, ...]
 
 # libc.so.6 has 2 MiB and musl less than 1 MiB; with debugging symbols both stay below this.
 _MAX_SCAN = 8 << 20
 _CHUNK = 1 << 18
+# Longer than any text that is searched for, so that none is lost between two chunks.
 _OVERLAP = 256
+_SECONDS = 10  # for musl's loader to print its version and end
 
 _GLIBC_SYMBOL_VERSION = re.compile(r"GLIBC_(\d+)\.(\d+)(?:\.\d+)?")
 # "GNU C Library (Ubuntu EGLIBC 2.15-0ubuntu10) stable release version 2.15, by ..."; the vendor's
 # part may say anything (uv#7529).
 _GLIBC_BANNER = re.compile(rb"GNU C Library [^\0\n]{0,120}? version (\d{1,2})\.(\d{1,3})")
 _GLIBC_FILE_NAME = re.compile(r"(?:ld|libc)-(\d+)\.(\d+)(?:\.\d+)?\.so")
+# musl's loader holds its usage text, "musl libc (x86_64)\nVersion 1.2.5\n...", and nothing else of it is constant.
 _MUSL_MARK = re.compile(rb"musl libc \(")
 _GCOMPAT_MARK = re.compile(rb"libgcompat|/lib/ld-musl-[a-z]")
 _STUB_MARK = re.compile(rb"NixOS cannot run dynamically linked")
@@ -40,7 +57,7 @@ _MUSL_VERSION = re.compile(rb"(?<![0-9._])([01])\.(\d{1,2})\.(\d{1,3})(?:-git-\d
 
 
 class LoaderFile(NamedTuple):
-    """What the file is that a loader's path leads to."""
+    """The file that a loader's path leads to, and whose it is."""
 
     kind: str
     """``glibc``, ``musl``, ``missing``, ``gcompat``, ``stub-ld``, ``nix-ld`` or ``other``."""
@@ -54,36 +71,24 @@ class LoaderFile(NamedTuple):
 
 
 def libc_of_loader(path: str) -> Optional[str]:
-    """Tell the libc by the name of a loader.
-
-    Args:
-        path: as an executable names it; the directory does not matter (Nix and Guix have it in their stores).
-
-    Returns:
-        ``gnu``, ``musl``, ``android``, ``uclibc``, or None for a name that is not known.
-    """
+    """Name the libc by the name of a loader: ``gnu``, ``musl``, ``android``, ``uclibc``, or None if it is unknown."""
+    # The directory does not matter: Nix and Guix have the loader in their stores.
     name = path.rpartition("/")[2]
+    # "libc.so" is where ld-musl-*.so.1 links to; executables linked by hand name it directly.
     if name.startswith("ld-musl-") or name == "libc.so":
         return "musl"
     if "uClibc" in name:
         return "uclibc"
     if name in ("linker", "linker64", "linker_asan", "linker_asan64"):
         return "android"
+    # FreeBSD's /libexec/ld-elf.so.1 and NetBSD's have names like glibc's.
     if re.fullmatch(r"ld(64|-linux[\w.-]*|-\d+\.\d+)?\.so(\.\d+)?", name) and "/libexec/" not in path:
         return "gnu"
     return None
 
 
 def inspect_loader(root: RootDirectory, path: str) -> LoaderFile:
-    """Look at the file behind a loader's path.
-
-    Args:
-        root: the root it is in.
-        path: absolute path inside the root.
-
-    Returns:
-        What it is. A musl loader comes with its version, where that was found.
-    """
+    """Find out what the file behind a loader's path is; musl's comes with its version, where that was found."""
     located = root.locate(path)
     if located is None or not located.is_file:
         return LoaderFile("missing", path, None, Evidence(path, "does not exist"))
@@ -110,6 +115,7 @@ def _identify(root: RootDirectory, path: str) -> Tuple[str, str, Optional[Versio
 
 
 def _identify_by_text(file: BinaryIO, elf: ElfFile) -> Tuple[str, str, Optional[Version]]:
+    # musl exports no symbol versions, so only its text tells it from another loader.
     if _scan(file, _MUSL_MARK):
         version = musl_version(file)
         text = format_version(version)
@@ -128,14 +134,8 @@ def _version_in_name(path: str) -> Optional[Version]:
 
 
 def musl_version(file: BinaryIO) -> Optional[Version]:
-    """Find the version of musl in its loader.
-
-    Args:
-        file: the loader, which is musl's ``libc.so`` as well; at most 8 MiB are scanned.
-
-    Returns:
-        Three numbers, or None where there is no such string or more than one.
-    """
+    """Find the version of musl, three numbers, in its loader; None where there is no such string or more than one."""
+    # Two different ones mean that one of them is something else, and a guess would be worse than not knowing.
     found = {tuple(int(part) for part in match.groups()) for match in _matches(file, _MUSL_VERSION)}
     return found.pop() if len(found) == 1 else None
 
@@ -146,28 +146,34 @@ def glibc_version(root: RootDirectory, loader: LoaderFile, like: ElfFile) -> Tup
     Args:
         root: the root it is in.
         loader: glibc's loader.
-        like: an executable for this glibc; libraries of another machine or word size are passed over.
+        like: an executable for this glibc. Libraries of another machine or word size are skipped: multilib and
+            multiarch systems have several, and not all of one version.
 
     Returns:
         Two numbers, or None, and what was read to find them.
     """
-    machine = (like.machine, like.bits, like.byte_order)
     for path in _libc_paths(loader):
         located = root.locate(path)
         if located is None or not located.is_file:
             continue
-        try:
-            with root.open(path) as file:
-                elf = read_elf(file)
-                version = _highest(elf.version_definitions)
-                if version is None or (elf.machine, elf.bits, elf.byte_order) != machine:
-                    continue
-                banner = next(_matches(file, _GLIBC_BANNER), None)
-        except HostError:
-            continue
-        exact = _refine(version, banner, located.path)
-        return exact, [Evidence(path, _describe(version, exact), located.identity)]
+        found = _read_glibc(root, path, like)
+        if found is not None:
+            version, banner = found
+            exact = _refine(version, banner, located.path)
+            return exact, [Evidence(path, _describe(version, exact), located.identity)]
     return loader.version, []
+
+
+def _read_glibc(root: RootDirectory, path: str, like: ElfFile) -> Optional[Tuple[Version, Optional[Match[bytes]]]]:
+    try:
+        with root.open(path) as file:
+            elf = read_elf(file)
+            version = _highest(elf.version_definitions)
+            if version is None or machine_of(elf) != machine_of(like):
+                return None
+            return version, next(_matches(file, _GLIBC_BANNER), None)
+    except HostError:
+        return None
 
 
 def _highest(definitions: Tuple[str, ...]) -> Optional[Version]:
@@ -211,3 +217,30 @@ def _matches(file: BinaryIO, pattern: Pattern[bytes]) -> Iterator[Match[bytes]]:
         # At the start of a later piece a pattern cannot look behind; what is there was seen in the piece before.
         yield from (match for match in pattern.finditer(rest + chunk) if match.start() or not rest)
         rest = (rest + chunk)[-_OVERLAP:]
+
+
+def ask_musl_loader(path: str) -> Tuple[Optional[Version], Evidence]:
+    """Start a loader of musl, which prints its version and ends; used when its file holds no version.
+
+    Args:
+        path: absolute path on the running system, links resolved.
+    """
+    started = f"{path} (started)"
+    try:
+        done = run_quiet([path], env={}, timeout=_SECONDS)
+    except InterpreterError:
+        return None, Evidence(started, "does not start")
+    match = re.search(r"^Version (\d+)\.(\d+)(?:\.(\d+))?", done.stderr + done.stdout, re.MULTILINE)
+    if match is None:
+        return None, Evidence(started, "does not print its version")
+    return tuple(int(part) for part in match.groups() if part), Evidence(started, f"prints {match[0]!r}")
+
+
+def ask_confstr() -> Tuple[Optional[Version], Evidence]:
+    """Ask the C library of this process for its version; only glibc answers (confstr(3))."""
+    try:
+        text = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (AttributeError, ValueError, OSError):
+        text = ""
+    match = re.match(r"glibc (\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else None, Evidence("confstr", f"says {text!r}")

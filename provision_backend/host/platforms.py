@@ -1,21 +1,22 @@
-"""Say what a platform is, and read one from its name.
+"""`Platform`: what an interpreter must be built for to run on a host, and how it is written down and read back.
 
-What goes in: a target triple that somebody wrote, or the facts that host.py found. What comes out: a
-:class:`Platform`, which can be written down as JSON and taken back. Pure; nothing here touches a file.
+In: a target triple that a person wrote, or facts that ``detection.py`` found. Out: a `Platform`. Only the hosts that
+have no ELF files are asked for here, by what Python itself was built for.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+import os
+import sys
+import sysconfig
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import UsageError
-from .identity import FileIdentity
-from .targets import ELF_TARGETS, OTHER_TARGETS, split_level
+from ..output import nearest
+from .rootfs import FileIdentity
+from .targets import ELF_TARGETS, LEVELED_TRIPLES, OTHER_TARGETS, split_level, with_level
 
-__all__ = ["Evidence", "Platform", "format_version", "platform_from_triple"]
-
-# Microarchitecture levels exist for these only.
-_LEVEL_TRIPLES = ("x86_64-unknown-linux-gnu", "x86_64-unknown-linux-musl")
+__all__ = ["Evidence", "Platform", "format_version", "has_elf_files", "platform_from_triple", "platform_without_elf"]
 
 
 class Evidence(NamedTuple):
@@ -30,14 +31,11 @@ class Evidence(NamedTuple):
 
     def as_dict(self) -> Dict[str, Any]:
         """Return what JSON can hold."""
-        facts: Dict[str, Any] = {"path": self.path, "finding": self.finding}
-        if self.identity:
-            facts.update(size=self.identity.size, mtime_ns=self.identity.mtime_ns, inode=self.identity.inode)
-        return facts
+        return {"path": self.path, "finding": self.finding, **(self.identity._asdict() if self.identity else {})}
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Evidence:
-        """Undo :meth:`as_dict`."""
+        """Undo `as_dict`."""
         identity = FileIdentity(facts["size"], facts["mtime_ns"], facts["inode"]) if "inode" in facts else None
         return cls(facts["path"], facts["finding"], identity)
 
@@ -45,16 +43,14 @@ class Evidence(NamedTuple):
 class Platform(NamedTuple):
     """An architecture with a libc: what an interpreter must be built for to run on the host."""
 
+    triple: str
+    """Target triple, such as ``x86_64-unknown-linux-musl``."""
     architecture: str
     """python-build-standalone's or LLVM's name; never with a microarchitecture level."""
     libc: str
     """``gnu``, ``musl``, ``android`` (bionic), ``uclibc``, or ``none`` on macOS and Windows."""
-    libc_version: Optional[Tuple[int, ...]]
-    """Version of the libc that an archive for this platform would be loaded with; None where it is not known."""
-    triple: str
-    """Target triple, such as ``x86_64-unknown-linux-musl``."""
-    evidence: Tuple[Evidence, ...] = ()
-    """What was read, in the order of reading; the last ones decided."""
+    libc_version: Optional[Tuple[int, ...]] = None
+    """Version of the libc that an archive for this platform would be loaded with; None where it is unknown."""
     loader: Optional[str] = None
     """The dynamic loader that the deciding executable names, or the one that was found."""
     float_abi: Optional[str] = None
@@ -68,7 +64,9 @@ class Platform(NamedTuple):
     hint: str = ""
     """What to do about the problem."""
     notes: Tuple[str, ...] = ()
-    """What the reader of the evidence should know besides."""
+    """What else the reader of the evidence should know."""
+    evidence: Tuple[Evidence, ...] = ()
+    """What was read, in the order of reading; the last items decided."""
 
     @property
     def libc_name(self) -> str:
@@ -77,17 +75,10 @@ class Platform(NamedTuple):
         return " ".join(filter(None, [name or self.libc, format_version(self.libc_version)]))
 
     def as_dict(self) -> Dict[str, Any]:
-        """Return what JSON can hold; :meth:`from_dict` undoes it."""
+        """Return what JSON can hold; `from_dict` undoes it."""
         return {
-            "triple": self.triple,
-            "architecture": self.architecture,
-            "libc": self.libc,
+            **self._asdict(),
             "libc_version": format_version(self.libc_version),
-            "loader": self.loader,
-            "float_abi": self.float_abi,
-            "bits": self.bits,
-            "byte_order": self.byte_order,
-            "problem": self.problem,
             "hint": self.hint or None,
             "notes": list(self.notes),
             "evidence": [item.as_dict() for item in self.evidence],
@@ -95,30 +86,23 @@ class Platform(NamedTuple):
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Platform:
-        """Undo :meth:`as_dict`.
+        """Undo `as_dict`.
 
         Args:
-            facts: what was remembered; may raise KeyError, TypeError or ValueError when it is something else.
+            facts: what was written down; may raise KeyError, TypeError or ValueError when it is something else.
         """
         version = facts["libc_version"]
-        return cls(
-            architecture=facts["architecture"],
-            libc=facts["libc"],
+        # Every field must be there: what an older version of ours wrote down is not completed with defaults.
+        return cls(**{name: facts[name] for name in cls._fields})._replace(
             libc_version=tuple(int(part) for part in version.split(".")) if version else None,
-            triple=facts["triple"],
-            evidence=tuple(Evidence.from_dict(item) for item in facts["evidence"]),
-            loader=facts["loader"],
-            float_abi=facts["float_abi"],
-            bits=facts["bits"],
-            byte_order=facts["byte_order"],
-            problem=facts["problem"],
             hint=facts["hint"] or "",
             notes=tuple(facts["notes"]),
+            evidence=tuple(Evidence.from_dict(item) for item in facts["evidence"]),
         )
 
 
 def platform_from_triple(triple: str) -> Platform:
-    """Take a platform from its name, for whoever overrides the detection.
+    """Take a platform from its name, where the user overrides the detection (as ``UV_LIBC`` does for uv#14262).
 
     Args:
         triple: a target triple, such as ``x86_64-unknown-linux-musl``; the vendor may be left out.
@@ -129,19 +113,18 @@ def platform_from_triple(triple: str) -> Platform:
     Raises:
         UsageError: nothing is known by that name.
     """
-    baseline, level = split_level(_with_vendor(triple))
-    suffix = f"_v{level}" if level > 1 else ""
-    if baseline in OTHER_TARGETS and not level > 1:
+    full = _with_vendor(triple)
+    baseline, level = split_level(full)
+    if baseline in OTHER_TARGETS and level == 1:
         architecture, bits = OTHER_TARGETS[baseline]
-        return Platform(architecture, "none", None, baseline, bits=bits)
+        return Platform(baseline, architecture, "none", bits=bits)
     target = ELF_TARGETS.get(baseline)
     if target is None:
-        raise UsageError(f"unknown target {triple!r}", hint=_near(_with_vendor(triple)))
+        raise UsageError(f"unknown target {triple!r}", hint=_suggest(full))
     return Platform(
+        with_level(baseline, level),
         target.architecture,
         target.libc,
-        None,
-        baseline.replace(target.architecture, target.architecture + suffix, 1),
         loader=target.loader,
         float_abi=target.float_abi,
         bits=target.bits,
@@ -150,20 +133,39 @@ def platform_from_triple(triple: str) -> Platform:
 
 
 def _with_vendor(triple: str) -> str:
+    # LLVM and Debian accept "x86_64-linux-gnu", and people copy it from "gcc -dumpmachine".
     parts = triple.split("-")
     return "-".join([parts[0], "unknown", *parts[1:]]) if len(parts) == 3 and parts[1] == "linux" else triple
 
 
-def _near(triple: str) -> str:
-    import difflib
-
-    known: List[str] = [*ELF_TARGETS, *OTHER_TARGETS]
+def _suggest(triple: str) -> str:
+    known = [*ELF_TARGETS, *OTHER_TARGETS]
     if "_v" in triple:
-        known += [name.replace("x86_64", f"x86_64_v{level}", 1) for name in _LEVEL_TRIPLES for level in (2, 3, 4)]
-    near = difflib.get_close_matches(triple, known, n=4, cutoff=0.6)
-    return "targets with a similar name: " + ", ".join(near) if near else "a target is like x86_64-unknown-linux-musl"
+        known += [with_level(name, level) for name in LEVELED_TRIPLES for level in (2, 3, 4)]
+    near = nearest(triple, known)
+    return f"did you mean {near}?" if near else "a target is like x86_64-unknown-linux-musl"
 
 
 def format_version(version: Optional[Tuple[int, ...]]) -> Optional[str]:
     """Write a version as people do: ``(2, 36)`` is ``2.36``."""
     return ".".join(map(str, version)) if version else None
+
+
+def has_elf_files() -> bool:
+    """Whether the executables of the running system are ELF files."""
+    return sys.platform not in ("darwin", "win32", "cygwin")
+
+
+def platform_without_elf() -> Platform:
+    """Name a host that has no ELF files, by what the running Python was built for."""
+    name = sysconfig.get_platform()
+    machine = name.rpartition("-")[2].lower()
+    # A universal binary holds code for both; the kernel says which half runs.
+    if machine == "universal2":
+        machine = os.uname().machine
+    architecture = {"amd64": "x86_64", "win32": "i686", "arm64": "aarch64"}.get(machine, machine)
+    system = "apple-darwin" if sys.platform == "darwin" else "pc-windows-msvc"
+    evidence = Evidence("sysconfig.get_platform()", f"says {name!r}")
+    # A 32-bit Python on 64-bit Windows says win32; a pointer's size is that of the interpreter, not of the system.
+    bits = 64 if sys.maxsize > 1 << 32 else 32
+    return Platform(f"{architecture}-{system}", architecture, "none", bits=bits, evidence=(evidence,))

@@ -1,13 +1,12 @@
-"""Read files below a root directory, and nothing outside of it.
+"""Read files below a root directory, and nothing outside it.
 
-What goes in: a directory that holds a root file system (``/``, or the unpacked image of any machine, which
-may be hostile) and paths as programs inside of that root would write them. What comes out: the state of a file
-or its open stream.
+In: a directory that holds a root file system (``/``, or the unpacked image of any machine, which may be hostile) and
+paths as programs inside that root would write them. Out: the state of a file, or its open stream.
 
 Symbolic links are resolved as the kernel would resolve them after ``chroot``: an absolute target starts at the
 root and ``..`` at the root stays there (path_resolution(7)). Every component is opened relative to its parent's
-descriptor and without following links, so that a tree which changes meanwhile cannot lead outside either. Only
-regular files are opened: a FIFO named ``/bin/sh`` would block for ever and a device may act on being opened.
+descriptor and without following links, so that a tree that changes meanwhile cannot lead outside either. Only
+regular files are opened: a FIFO named ``/bin/sh`` would block for ever, and a device may act on being opened.
 """
 
 from __future__ import annotations
@@ -19,9 +18,8 @@ from pathlib import Path
 from typing import BinaryIO, Dict, Iterator, List, NamedTuple, Optional
 
 from ..errors import HostError
-from .identity import FileIdentity
 
-__all__ = ["Located", "RootDirectory", "open_regular_file"]
+__all__ = ["FileIdentity", "Located", "RootDirectory", "open_regular_file"]
 
 # The kernel's own limit (MAXSYMLINKS); a chain that is longer does not work in the root either.
 _MAX_LINKS = 40
@@ -47,6 +45,22 @@ _FILE_FLAGS = (
 )
 
 
+class FileIdentity(NamedTuple):
+    """What tells one state of a file from another without reading it."""
+
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    """Time of the last modification, nanoseconds since the epoch."""
+    inode: int
+    """Inode number; changes when a package manager replaces the file, which may keep size and time."""
+
+    @classmethod
+    def from_stat(cls, status: os.stat_result) -> FileIdentity:
+        """Take the identity out of what ``stat`` returned."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
 class Located(NamedTuple):
     """A path after all links were followed."""
 
@@ -68,7 +82,7 @@ class RootDirectory:
     """A root file system for reading.
 
     Args:
-        path: the directory; it may itself be reached through links, since whoever names it chose it.
+        path: the directory; it may itself be reached through links, since the user chose it.
 
     Raises:
         HostError: the directory does not exist or cannot be opened.
@@ -76,7 +90,8 @@ class RootDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not os.path.isdir(path):  # Unlike Path.is_dir, it takes a missing permission for an answer.
+        # Path.is_dir raises PermissionError where a parent folder may not be entered; os.path.isdir returns False.
+        if not os.path.isdir(path):
             raise HostError(f"cannot inspect the root {str(path)!r}: it is not a directory")
 
     @property
@@ -130,7 +145,7 @@ class RootDirectory:
         """
         with self.open(path) as file:
             try:
-                # None is what a file of /proc gives that has nothing to say at the moment.
+                # A file of /proc that has no data at the moment returns None, since it is open without blocking.
                 return file.read(limit) or b""
             except OSError as exc:
                 raise HostError(f"cannot read {path!r}: {_reason(exc)}") from exc
@@ -139,7 +154,7 @@ class RootDirectory:
     def _walk(self, path: str) -> Iterator[_Leaf]:
         with contextlib.ExitStack() as stack:
             walk = _Walk(self.path, stack)
-            yield walk.to_the_end_of(path)
+            yield walk.follow(path)
 
 
 class _UnreachableError(Exception):
@@ -147,7 +162,7 @@ class _UnreachableError(Exception):
 
 
 class _Walk:
-    """One way from the root to a file: the names so far and a descriptor for each directory of them."""
+    """One walk from the root to a file: the names so far, and a descriptor for each of these directories."""
 
     def __init__(self, root: Path, stack: contextlib.ExitStack) -> None:
         self._stack = stack
@@ -155,14 +170,18 @@ class _Walk:
         self._descriptors: List[int] = [self._keep(os.open(root, flags))]
         self._names: List[str] = []
 
-    def to_the_end_of(self, path: str) -> _Leaf:
+    def follow(self, path: str) -> _Leaf:
+        """Resolve a path, one component at a time, and return its last one."""
         pending = _components(path)
         links = 0
         while pending:
             name = pending.pop()
+            # ".." is answered from the descriptors held, not by the kernel: a directory that is moved elsewhere
+            # meanwhile would have a parent outside the root.
             if name == "..":
                 self._ascend()
                 continue
+            # A link is never followed by the kernel, which would start an absolute one at the real root.
             status = os.stat(name, dir_fd=self._descriptors[-1], follow_symlinks=False)
             if stat.S_ISLNK(status.st_mode):
                 links += 1
@@ -205,9 +224,11 @@ def _components(path: str) -> List[str]:
 
 
 def _open_leaf(leaf: _Leaf) -> int:
+    # Asked before it is opened, since opening a device may rewind a tape or start a watchdog.
     if not stat.S_ISREG(leaf.status.st_mode):
         raise _UnreachableError(f"it is {_kind(leaf.status.st_mode)}, not a regular file")
     descriptor = os.open(leaf.name, _FILE_FLAGS, dir_fd=leaf.directory)
+    # Asked again of what was really opened: another process may have replaced it in between.
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)

@@ -1,8 +1,11 @@
-"""Name targets: what an ELF header says becomes the parts of a target triple.
+"""Name targets: an ELF header in, the parts of a target triple out. Pure; nothing here touches a file.
 
 One table holds every combination of architecture and libc that has a name here, with the path at which executables
 for it look for their loader. Names are those of python-build-standalone for what it builds (``ppc64le``, ``i686``,
-``armv7``) and those of LLVM for the rest. Pure; nothing here touches a file.
+``armv7``) and those of LLVM for the rest.
+
+A target triple is added in two places and nowhere else: its line in the table below (and its machine number in
+`_ARCHITECTURES` if the architecture is new), and the file ``catalog/data/<triple>.txt`` once there are archives.
 
 Source: LLVM ``Triple.h``; glibc wiki "ABIList"; musl ``configure`` and ``arch/*/reloc.h``; the processor
 supplements to the gABI for the meaning of ``e_flags``.
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ELF_TARGETS",
+    "LEVELED_TRIPLES",
     "OTHER_TARGETS",
     "Target",
     "architecture_of",
@@ -24,11 +28,12 @@ __all__ = [
     "float_abi_of",
     "split_level",
     "triple_of",
+    "with_level",
 ]
 
 
 class Target(NamedTuple):
-    """One row of the table: what a triple stands for and where its executables look for their loader."""
+    """One row of the table: a triple, and where its executables look for their loader."""
 
     architecture: str
     """As in the triple, without a microarchitecture level."""
@@ -67,7 +72,8 @@ class Target(NamedTuple):
         return None
 
 
-# (e_machine, bits, byte order) -> architecture. ARM is called by the version that python-build-standalone
+# (e_machine, bits, byte order) -> architecture. uname and platform.machine() name the kernel, which may have another
+# word size than the userland (uv#13288, Raspberry Pi OS). ARM is called by the version that python-build-standalone
 # builds for; whether the CPU really is an ARMv7 is another question (cpu.py).
 _ARCHITECTURES: Dict[Tuple[int, int, str], str] = {
     (62, 64, "little"): "x86_64",
@@ -97,6 +103,7 @@ _ARCHITECTURES: Dict[Tuple[int, int, str], str] = {
     (0x9026, 64, "little"): "alpha",
 }
 
+# The r6 MIPS names have no machine number of their own: they are told apart by e_flags, see _mips_architecture.
 _NARROW = frozenset(name for (_, bits, _), name in _ARCHITECTURES.items() if bits == 32 and name != "x86_64") | {
     "mipsisa32r6",
     "mipsisa32r6el",
@@ -113,6 +120,8 @@ _EF_MIPS_ARCH, _EF_MIPS_ARCH_32R6, _EF_MIPS_ARCH_64R6 = 0xF0000000, 0x90000000, 
 _RISCV_FLOAT = {0x0: "soft", 0x2: "single", 0x4: "double", 0x6: "quad"}
 _LOONGARCH_FLOAT = {1: "soft", 2: "single", 3: "double"}
 
+# Architecture, environment and loader of each target. The loader is what a generic executable, such as that of
+# python-build-standalone, names in PT_INTERP; a distribution's own executables may name another (NixOS, Guix).
 _GNU_LOADERS = """
 x86_64 gnu /lib64/ld-linux-x86-64.so.2
 x86_64 gnux32 /libx32/ld-linux-x32.so.2
@@ -178,6 +187,7 @@ mips64el muslabin32 /lib/ld-musl-mipsn32el.so.1
 m68k musl /lib/ld-musl-m68k.so.1
 """
 
+# Android is named so that the message can say what the host is (uv#7373); there are no archives for it.
 _ANDROID_LOADERS = """
 x86_64 android /system/bin/linker64
 i686 android /system/bin/linker
@@ -201,16 +211,21 @@ OTHER_TARGETS: Dict[str, Tuple[str, int]] = {
     "i686-pc-windows-msvc": ("i686", 32),
     "x86_64-pc-windows-msvc": ("x86_64", 64),
 }
-"""Hosts without ELF files: triple -> (architecture, bits). Taken by name, not read from anything."""
+"""Hosts without ELF files: triple -> (architecture, bits)."""
+
+LEVELED_TRIPLES = ("x86_64-unknown-linux-gnu", "x86_64-unknown-linux-musl")
+"""The only triples for which python-build-standalone builds microarchitecture levels."""
 
 _LEVELS = ("_v2", "_v3", "_v4")
 
 
-def split_level(triple: str) -> Tuple[str, int]:
-    """Take the microarchitecture level off a triple.
+def with_level(triple: str, level: int) -> str:
+    """Put a microarchitecture level of x86_64 into a triple; level 1 is the baseline, whose triple has none."""
+    return triple.replace("x86_64", f"x86_64_v{level}", 1) if level > 1 else triple
 
-    Args:
-        triple: a target triple, such as ``x86_64_v3-unknown-linux-gnu``.
+
+def split_level(triple: str) -> Tuple[str, int]:
+    """Take the microarchitecture level off a triple: ``x86_64_v3-unknown-linux-gnu``.
 
     Returns:
         The triple of the baseline and the level: 1 for the baseline, else 2, 3 or 4.
@@ -222,11 +237,7 @@ def split_level(triple: str) -> Tuple[str, int]:
 
 
 def architecture_of(elf: ElfFile) -> Optional[str]:
-    """Name the architecture of an ELF file.
-
-    Returns:
-        Its name, or None for a machine that has none here.
-    """
+    """Name the architecture of an ELF file; None for a machine that has no name here."""
     name = _ARCHITECTURES.get((elf.machine, elf.bits, elf.byte_order))
     if name and elf.machine == _EM_MIPS:
         return _mips_architecture(elf, name)
@@ -243,16 +254,17 @@ def _mips_architecture(elf: ElfFile, name: str) -> str:
 
 
 def float_abi_of(elf: ElfFile, loader: str) -> Optional[str]:
-    """Say how an ELF file passes floating-point arguments.
+    """Tell how an ELF file passes floating-point arguments.
 
     Args:
         elf: the executable.
         loader: path of its loader, which decides on ARM where the flags of an old linker say nothing.
 
     Returns:
-        As :attr:`Platform.float_abi`. Not what the CPU could do: a soft-float userland runs on any (uv#18509).
+        As ``Platform.float_abi``. Not what the CPU could do: a soft-float userland runs on any (uv#18509).
     """
     if elf.machine == _EM_ARM:
+        # Executables of old linkers have neither flag; there the loader's name tells.
         if elf.flags & _EF_ARM_ABI_FLOAT_HARD:
             return "hard"
         if elf.flags & _EF_ARM_ABI_FLOAT_SOFT:
@@ -266,14 +278,9 @@ def float_abi_of(elf: ElfFile, loader: str) -> Optional[str]:
 
 
 def environment_of(elf: ElfFile, libc: str, float_abi: Optional[str]) -> str:
-    """Name the last part of a target triple.
-
-    Args:
-        elf: the executable.
-        libc: as :attr:`Platform.libc`.
-        float_abi: as :attr:`Platform.float_abi`.
-    """
+    """Name the last part of a target triple; ``libc`` and ``float_abi`` are those of `Platform`."""
     if elf.machine == _EM_ARM:
+        # Android has one ABI for ARMv7, whose triple says nothing about floats.
         hard = "hf" if float_abi == "hard" and libc != "android" else ""
         return f"{libc}eabi{hard}"
     if elf.machine == _EM_X86_64 and elf.bits == 32:
@@ -286,12 +293,6 @@ def environment_of(elf: ElfFile, libc: str, float_abi: Optional[str]) -> str:
 
 
 def triple_of(elf: ElfFile, libc: str, loader: str) -> str:
-    """Name the target that an executable is for.
-
-    Args:
-        elf: the executable.
-        libc: as :attr:`Platform.libc`.
-        loader: path of its loader.
-    """
+    """Name the target that an executable with this libc and loader is for."""
     environment = environment_of(elf, libc, float_abi_of(elf, loader))
     return f"{architecture_of(elf) or 'unknown'}-unknown-linux-{environment}"

@@ -58,7 +58,7 @@ def tree_maker(
                 raise
 
     def make(unpacked: Unpacked, final: Path) -> Dict[str, Any]:
-        from ..host.detection import check_tree
+        from ..host.compatibility import check_tree
         from .finalize import finalize_tree, find_executable, smoke_run
 
         tree = unpacked.tree

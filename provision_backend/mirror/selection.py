@@ -14,13 +14,12 @@ from ..cache.platform import current_platform
 from ..cache.store import Cache, open_cache
 from ..catalog.selection import Archive, matching_archives, select_archive
 from ..errors import ProjectError, UsageError
-from ..host.cpu import leveled_triples
 from ..output import Reporter
 from ..project.lock import locked_archive
 from ..project.plan import make_plan
 from ..project.pyproject import read_project
 from ..project.wanted import Wanted
-from ..provision import load_archives
+from ..provision import archives_for, load_archives
 from ..settings import Settings
 from ..versions import parse_request, parse_version
 
@@ -105,25 +104,15 @@ def _matching(wanted: Wanted, target: str, settings: Settings, load: Load) -> Li
     lock = wanted.lock
     if lock is not None:
         # A locked project is built with what it is locked to, even if the catalog has a newer one by now.
-        return [locked_archive(lock, _leveled(target, settings, lambda _: lock.archives))]
-    triple = _leveled(target, settings, load)
+        return [locked_archive(lock, archives_for(target, settings, lambda _: lock.archives)[0])]
+    triple, archives = archives_for(target, settings, load)
     terms: Dict[str, Any] = {"requires_python": wanted.requires_python, "request": wanted.request, "triple": triple}
-    best = select_archive(load(triple), **terms)
+    best = select_archive(archives, **terms)
     newest = {_minor(best): best}
-    for archive in matching_archives(load(triple), **terms):
+    for archive in matching_archives(archives, **terms):
         newest.setdefault(_minor(archive), archive)
     return list(newest.values())
 
 
 def _minor(archive: Archive) -> Tuple[int, ...]:
     return parse_version(archive.version).release[:2]
-
-
-def _leveled(triple: str, settings: Settings, load: Load) -> str:
-    """Return the triple with the microarchitecture level that the settings ask for, chosen as a build chooses it."""
-    if settings.cpu_level in ("", "baseline"):
-        return triple
-    for leveled in leveled_triples(triple, settings.cpu_level):
-        if settings.cpu_level != "auto" or any(archive.triple == leveled for archive in load(leveled)):
-            return leveled
-    return triple
