@@ -29,8 +29,7 @@ from .host.cpu import runnable_triples
 from .host.platforms import Platform
 from .interpreter import Interpreter, find_interpreters, inspect_interpreter
 from .output import Reporter
-from .project.lock import locked_archive
-from .project.wanted import Lock, Wanted
+from .project.wanted import Lock, Wanted, locked_archive
 from .settings import Settings
 from .versions import parse_version, satisfies
 

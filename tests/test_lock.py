@@ -15,14 +15,13 @@ from validate_pyproject.plugins import PluginWrapper
 
 from provision_backend.catalog.archive import Archive
 from provision_backend.catalog.selection import load_catalog_file, parse_catalog
-from provision_backend.errors import NoMatchingArchiveError, ProjectError, UsageError
-from provision_backend.project.lock import locked_archive
-from provision_backend.project.lock_choice import choose_archives, kept_archives
-from provision_backend.project.lock_edit import lock_lines, lock_text
+from provision_backend.errors import MissingDependencyError, NoMatchingArchiveError, ProjectError, UsageError
+from provision_backend.project import tool_schema
+from provision_backend.project.edit import lock_lines, lock_text
+from provision_backend.project.lock import choose_archives, kept_archives
 from provision_backend.project.plan import Plan, RunningInterpreter, make_plan
 from provision_backend.project.pyproject import read_project
-from provision_backend.project.schema import tool_schema
-from provision_backend.project.wanted import Lock, Wanted
+from provision_backend.project.wanted import Lock, Wanted, locked_archive
 from provision_backend.settings import Settings
 from provision_backend.versions import parse_request
 
@@ -429,14 +428,13 @@ class TestEditing:
         )
 
     @pytest.mark.parametrize("line_break", ["\n", "\r\n"], ids=["LF", "CRLF"])
-    @pytest.mark.parametrize("end", ["", "\n"], ids=["open", "ended"])
-    def test_line_breaks_are_those_of_the_file(self, line_break: str, end: str) -> None:
-        """Also at the end of a file that has none there."""
-        before = '[tool.provision-backend]\nbuild-backend = "b"' + end
-        expected = f'\n\n[tool.provision-backend.lock]\narchives = [\n    "{line("3.13.5")}",\n]{end}'
+    def test_line_breaks_are_those_of_the_file(self, line_break: str) -> None:
+        """A lock that is written again changes nothing."""
+        before = '[tool.provision-backend]\nbuild-backend = "b"\n'
+        expected = f'\n[tool.provision-backend.lock]\narchives = [\n    "{line("3.13.5")}",\n]\n'
         found = lock_text(before.replace("\n", line_break), self.LOCK)
 
-        assert found == (before.rstrip("\n") + expected).replace("\n", line_break)
+        assert found == (before + expected).replace("\n", line_break)
         assert lock_text(found, self.LOCK) == found
 
     def test_only_what_differs_is_replaced(self) -> None:
@@ -454,23 +452,34 @@ class TestEditing:
             'always = true\nfile = "x.lock"\n', f'archives = [\n    "{line("3.13.5")}",\n]\n'
         )
 
-    def test_a_last_line_without_a_line_break_stays_one(self) -> None:
-        """Although it is another line then."""
-        text = lock_text('[tool.provision-backend]\nbuild-backend = "b"', self.LOCK)
-
-        assert lock_text(text, Lock(self.LOCK.archives, always=True)) == text + "\nalways = true"
-
     @pytest.mark.parametrize(
-        "text",
-        ['[tool]\nprovision-backend = { build-backend = "b" }\n', 'tool.provision-backend.build-backend = "b"\n'],
-        ids=["inline", "dotted"],
+        "before",
+        [
+            '[tool.provision-backend]\nbuild-backend = "b"',
+            'tool.provision-backend.build-backend = "b"\n',
+            '[tool.provision-backend]\nbuild-backend = "b"\n[project]\nname = "x"\n',
+            '[tool]\nx = 1\n[tool.provision-backend]\nbuild-backend = "b"\n[[tool.y]]\n[project]\n[tool.z]\n',
+        ],
+        ids=["no last line break", "dotted", "compact", "tools in two places"],
     )
-    def test_forms_that_cannot_be_edited(self, text: str) -> None:
-        """The message says what to write instead."""
-        with pytest.raises(ProjectError, match="does not have a line of its own below") as caught:
-            lock_text(text, self.LOCK)
+    def test_unusual_ways_of_writing_are_edited(self, before: str) -> None:
+        """The lock says what it must, and everything else says what it said."""
+        text = lock_text(before, Lock(self.LOCK.archives, always=True))
+        expected = tomllib.loads(before)
+        expected["tool"]["provision-backend"]["lock"] = {"always": True, "archives": [line("3.13.5")]}
 
-        assert caught.value.hint == ("write [tool.provision-backend] as a table with a line a key, then run this again")
+        assert tomllib.loads(text) == expected
+        assert set(before.splitlines()) <= set(text.splitlines())
+
+    def test_an_inline_table_cannot_be_edited(self) -> None:
+        """The message says what to write instead."""
+        with pytest.raises(ProjectError) as caught:
+            lock_text('[tool]\nprovision-backend = { build-backend = "b" }\n', self.LOCK)
+
+        assert str(caught.value) == (
+            "pyproject.toml: the table that lock belongs to is written inline, so nothing can be added to it\n"
+            "  write it as a table with a line a key, then run this again"
+        )
 
 
 class TestCommand:
@@ -597,6 +606,19 @@ class TestCommand:
         assert lock(root, "--target", GNU, catalog=str(catalog)).data["changed"] is False
         answer = lock(root, "--no-always", "--target", GNU, catalog=str(catalog))
         assert (answer.data["always"], file.read_text()[:1]) == (False, "#")
+
+    def test_a_missing_package_is_reported_before_anything_is_done(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A catalog that does not exist is not even looked at."""
+        monkeypatch.setitem(sys.modules, "tomlkit", None)
+        with pytest.raises(MissingDependencyError) as caught:
+            lock(project(tmp_path / "p"), "--target", GNU, catalog="/does/not/exist")
+
+        assert str(caught.value) == (
+            "the package 'tomlkit' is needed to run 'provision-backend lock' and is not installed\n"
+            "  pip install 'provision-backend[init]'"
+        )
 
     def test_wrong_use(self, tmp_path: Path, catalog: Path) -> None:
         """A folder that is none, a target that nobody knows, and an interpreter in place of a version."""

@@ -17,8 +17,8 @@ from validate_pyproject.plugins import PluginWrapper
 
 from provision_backend.errors import ProjectError
 from provision_backend.project import pyproject as project_module
+from provision_backend.project import tool_schema
 from provision_backend.project.pyproject import read_project
-from provision_backend.project.schema import tool_schema
 from provision_backend.settings import OPTIONS
 
 if sys.version_info >= (3, 11):

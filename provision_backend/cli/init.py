@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
 from ..errors import ProjectError, UsageError
-from ..project.files import diff_lines, read_pyproject, write_text
-from ..project.init_checks import is_wrapped, load_data
-from ..project.init_edit import Wrapped, wrap_text
-from ..project.init_undo import unwrap_text
-from ..project.pyproject import OWN_NAME, read_project
+from ..project.edit import diff_lines, load_tomlkit, write_text
+from ..project.init import Wrapped, unwrap_text, wrap_text
+from ..project.pyproject import OWN_NAME, is_wrapped, parse_pyproject, read_project, read_text
 
 if TYPE_CHECKING:
     import argparse
@@ -51,7 +49,12 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> Tuple[Dict[str, An
         raise UsageError(f"DIR must name a folder, found {str(root)!r}")
     if arguments.undo and (arguments.form or arguments.requires_python):
         raise UsageError("--undo goes with neither --form nor --requires-python")
-    text = read_pyproject(root)
+    load_tomlkit("init")
+    try:
+        text = read_text(root)
+    except ProjectError as exc:
+        exc.hint = _how_to_begin(root)
+        raise
     change = _undo(text) if arguments.undo else _wrap(root, text, arguments)
     changed = change.text != text
     if changed and not arguments.check:
@@ -71,7 +74,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> Tuple[Dict[str, An
 
 
 def _wrap(root: Path, text: str, arguments: argparse.Namespace) -> _Change:
-    if is_wrapped(load_data(text)):
+    if is_wrapped(parse_pyproject(text)):
         project = read_project(root)
         form = "one-list" if project.one_list else "table"
         summary = f"nothing to do: pyproject.toml is wrapped already, its real backend is {project.build_backend}"
@@ -80,36 +83,34 @@ def _wrap(root: Path, text: str, arguments: argparse.Namespace) -> _Change:
     _check_result(root, wrapped)
     summary = f"wraps {wrapped.build_backend}"
     if not arguments.check:
-        summary = f"wrapped {wrapped.build_backend}; 'provision-backend init --undo' brings back what was there"
-    notes = wrapped.notes
-    if not _comes_back(text, wrapped.text):
-        notes += ("--undo would not bring back every character of what was here; keep a copy if that matters",)
-    return _Change(wrapped.text, summary, _data(wrapped.form, wrapped.build_backend, wrapped.requires), notes)
+        summary = f"wrapped {wrapped.build_backend}; 'provision-backend init --undo' reverts it"
+    data = _data(wrapped.form, wrapped.build_backend, wrapped.requires)
+    return _Change(wrapped.text, summary, data, wrapped.notes)
 
 
 def _undo(text: str) -> _Change:
-    if not is_wrapped(load_data(text)):
+    if not is_wrapped(parse_pyproject(text)):
         return _Change(text, "nothing to do: pyproject.toml is not wrapped", _data(None, None, ()))
     before = unwrap_text(text)
-    build_system = load_data(before).get("build-system", {})
-    data = _data(None, build_system.get("build-backend"), tuple(build_system.get("requires", ())))
-    return _Change(before, "pyproject.toml as it was before init", data)
+    build_system = parse_pyproject(before)["build-system"]
+    data = _data(None, build_system["build-backend"], tuple(build_system["requires"]))
+    return _Change(before, f"the build backend is {build_system['build-backend']} again", data)
 
 
 def _data(form: Any, build_backend: Any, requires: Tuple[str, ...]) -> Dict[str, Any]:
     return {"form": form, "build-backend": build_backend, "requires": list(requires)}
 
 
-def _comes_back(text: str, wrapped: str) -> bool:
-    try:
-        return unwrap_text(wrapped) == text
-    except ProjectError:
-        return False
+def _how_to_begin(root: Path) -> str:
+    has_file = (root / "pyproject.toml").exists()
+    if has_file or not any((root / name).is_file() for name in ("setup.py", "setup.cfg")):
+        return ""
+    return "create an empty one and run this again with --requires-python '>=3.X'"
 
 
 def _check_result(root: Path, wrapped: Wrapped) -> None:
     """Read the result as a build would, before it replaces anything."""
-    folders = load_data(wrapped.text)["tool"][OWN_NAME].get("backend-path", [])
+    folders = parse_pyproject(wrapped.text)["tool"][OWN_NAME].get("backend-path", [])
     with tempfile.TemporaryDirectory() as temporary:
         for folder in folders:
             # The others are refused, by the very reader that a build has.

@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what ``init`` can be given."""
     parser.add_argument("directory", nargs="?", default=".", metavar="DIR", help="the project; default this folder")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if something would change")
-    parser.add_argument("--undo", action="store_true", help="bring back what was there before")
+    parser.add_argument("--undo", action="store_true", help="give the project its own build system back")
     parser.add_argument(
         "--form",
         choices=("one-list", "table"),

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from ..errors import UsageError
-from ..project.files import diff_lines, read_pyproject, write_text
-from ..project.lock import LOCK_FILE
-from ..project.lock_choice import choose_archives, kept_archives
-from ..project.lock_edit import lock_lines, lock_text
-from ..project.pyproject import Project, read_project
+from ..project.edit import diff_lines, load_tomlkit, lock_lines, lock_text, write_text
+from ..project.lock import LOCK_FILE, choose_archives, kept_archives
+from ..project.pyproject import Project, read_project, read_text
 from ..project.wanted import Lock, Wanted
 
 if TYPE_CHECKING:
@@ -43,6 +41,8 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
     root = Path(arguments.directory)
     if not root.is_dir():
         raise UsageError(f"DIR must name a folder, found {str(root)!r}")
+    # A missing package is reported before a catalog is fetched.
+    load_tomlkit("lock")
     project = read_project(root)
     lock = _new_lock(project, arguments, settings, reporter)
     changes = _changes(root, project.lock, lock)
@@ -126,7 +126,7 @@ def _linux_targets(settings: Settings, reporter: Reporter) -> Sequence[str]:
 
 def _changes(root: Path, old: Optional[Lock], new: Lock) -> Dict[str, Tuple[str, str]]:
     """Return the texts of each file before and after, what is referred to before what refers to it."""
-    text = read_pyproject(root)
+    text = read_text(root)
     changes = {"pyproject.toml": (text, lock_text(text, new))}
     # Somebody's comments stay for as long as the lines do.
     if not new.file or (old is not None and (old.file, old.archives) == (new.file, new.archives)):

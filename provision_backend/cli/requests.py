@@ -8,7 +8,7 @@ from typing import Optional
 from ..errors import ProjectError
 from ..output import Reporter
 from ..project.plan import make_plan
-from ..project.pyproject import OWN_NAME, Project, read_project
+from ..project.pyproject import OWN_NAME, Project, parse_pyproject, read_project, read_text
 from ..project.wanted import Wanted
 from ..settings import Settings
 from ..versions import is_specifier, parse_request
@@ -47,11 +47,9 @@ def wanted_for(text: str, settings: Settings, reporter: Reporter) -> Wanted:
 
 def _read_unwrapped(folder: Path) -> Optional[Project]:
     """Read a project that does not build with us, of which only its versions matter here; None where it does."""
-    from ..project.init_checks import load_data
-
     try:
-        data = load_data((folder / "pyproject.toml").read_bytes().decode("utf-8"))
-    except (OSError, UnicodeDecodeError, ProjectError):
+        data = parse_pyproject(read_text(folder))
+    except ProjectError:
         return None  # Reading it as a project of ours says what is wrong.
     if OWN_NAME in data.get("tool", {}):
         return None

@@ -73,9 +73,9 @@ def check_project(context: Context) -> Iterator[Finding]:
 
 
 def _build_system(path: Path, *, needs_marker: bool) -> Iterator[Finding]:
-    from ..project.init_checks import load_data
+    from ..project.pyproject import parse_pyproject
 
-    table = load_data(path.read_text(encoding="utf-8")).get("build-system", {})
+    table = parse_pyproject(path.read_text(encoding="utf-8")).get("build-system", {})
     requires = [text for text in table.get("requires", []) if isinstance(text, str)]
     others = [text for text in requires if not _is_ours(text)]
     if len(others) == len(requires):

@@ -15,10 +15,9 @@ from ..cache.store import Cache, open_cache
 from ..catalog.selection import Archive, select_archive
 from ..errors import InterpreterError, MissingDependencyError, ProvisionError
 from ..output import Reporter
-from ..project.lock import locked_archive
 from ..project.plan import Plan, make_plan
-from ..project.pyproject import Project, read_project
-from ..project.wanted import Lock, Wanted
+from ..project.pyproject import Project, is_wrapped, parse_pyproject, read_project
+from ..project.wanted import Lock, Wanted, locked_archive
 from ..provision import archives_for, find, load_archives
 from ..settings import Settings
 from ..versions import parse_request
@@ -106,14 +105,12 @@ class Context:
         Raises:
             ProjectError: its ``pyproject.toml`` is broken.
         """
-        from ..project.init_checks import is_wrapped, load_data
-
         path = self.directory / "pyproject.toml"
         if not os.path.lexists(path):
             return None
         try:
             # Only what can be read at all can be somebody else's; the reader says what is wrong with the rest.
-            if not is_wrapped(load_data(path.read_bytes().decode("utf-8"))):
+            if not is_wrapped(parse_pyproject(path.read_bytes().decode("utf-8"))):
                 return None
         except (OSError, UnicodeDecodeError):
             pass

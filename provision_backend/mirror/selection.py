@@ -15,10 +15,9 @@ from ..cache.store import Cache, open_cache
 from ..catalog.selection import Archive, matching_archives, select_archive
 from ..errors import ProjectError, UsageError
 from ..output import Reporter
-from ..project.lock import locked_archive
 from ..project.plan import make_plan
 from ..project.pyproject import read_project
-from ..project.wanted import Wanted
+from ..project.wanted import Wanted, locked_archive
 from ..provision import archives_for, load_archives
 from ..settings import Settings
 from ..versions import parse_request, parse_version

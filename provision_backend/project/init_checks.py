@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Mapping, Optional, Tuple
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from ..errors import ProjectError
 from ..versions import is_specifier, normalised_name
-from .init_markers import add_marker, translate_specifiers
-from .pyproject import OWN_NAME, TABLE, parse_pyproject
+from .pyproject import OWN_NAME, TABLE
 
-__all__ = ["Choice", "backend_notes", "choose_form", "is_marked", "is_wrapped", "load_data", "refuse_unsafe"]
+__all__ = [
+    "Choice",
+    "add_marker",
+    "backend_notes",
+    "choose_form",
+    "drop_marker",
+    "is_marked",
+    "refuse_unsafe",
+    "translate_specifiers",
+]
+
+_CLAUSE = re.compile(r"\s*(~=|==|!=|<=|>=|<|>)\s*([0-9][^\s,=]*)\s*")
+# In a requirement by URL the semicolon stands behind a space, since a URL may hold one itself.
+_BY_URL = re.compile(r"(?P<body>[^;@]*@\s*\S+)(?:(?P<gap>\s+;\s*)(?P<marker>.*))?", re.DOTALL)
+_BY_NAME = re.compile(r"(?P<body>[^;]*)(?:(?P<gap>;\s*)(?P<marker>.*))?", re.DOTALL)
+_MINOR_ONLY = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -26,44 +40,6 @@ class Choice:
     """What ``requires-python`` says as a marker; empty where none says the same."""
     written_python: str
     """What to write as ``requires-python`` into our table; empty where [project] has it."""
-
-
-def load_data(text: str) -> Dict[str, Any]:
-    """Return what a file says.
-
-    Raises:
-        ProjectError: the text is not TOML, or one of the tables that matter here is none.
-    """
-    data = parse_pyproject(text.encode("utf-8"))
-    for name in ("build-system", "project", "tool"):
-        if not isinstance(data.get(name, {}), dict):
-            raise ProjectError(f"pyproject.toml: {name} must be a table")
-    return data
-
-
-def is_wrapped(data: Mapping[str, Any]) -> bool:
-    """Tell whether a project names us already.
-
-    Raises:
-        ProjectError: it does so by half: as its backend or with our table only.
-    """
-    backend = data.get("build-system", {}).get("build-backend")
-    table = OWN_NAME in data.get("tool", {})
-    if table and not isinstance(data["tool"][OWN_NAME], dict):
-        raise ProjectError(f"pyproject.toml: {TABLE} must be a table")
-    if backend == "provision_backend":
-        if table:
-            return True
-        raise ProjectError(
-            f"pyproject.toml: the build-backend is provision_backend already, but [{TABLE}] is missing",
-            hint="the real backend is not known; name it there, or put it back into [build-system] and run this again",
-        )
-    if table:
-        raise ProjectError(
-            f"pyproject.toml: [{TABLE}] is there, but the build-backend is {backend!r}",
-            hint='write build-backend = "provision_backend" in [build-system], or remove the table and run this again',
-        )
-    return False
 
 
 def refuse_unsafe(data: Mapping[str, Any]) -> None:
@@ -198,3 +174,67 @@ def backend_notes(build_backend: str) -> Tuple[str, ...]:
         return ()
     variable = "MATURIN_NO_MISSING_BUILD_BACKEND_WARNING"
     return (f"maturin warns that [build-system] does not name it and builds all the same; {variable}=1 silences it",)
+
+
+def translate_specifiers(text: str) -> Optional[str]:
+    """Translate version specifiers into a marker, clause by clause in their order.
+
+    Args:
+        text: valid specifiers such as ``>=3.9,<3.14``.
+
+    Returns:
+        A marker whose strings are in single quotes, or None where there is no marker that says the same: no clause at
+        all, arbitrary equality, an epoch.
+
+    Source:
+        PEP 440, Version specifiers; PEP 508, Environment Markers.
+    """
+    clauses = [_translate(clause) for clause in text.split(",") if clause.strip()]
+    return " and ".join(clause for clause in clauses if clause) if clauses and all(clauses) else None
+
+
+def _translate(clause: str) -> Optional[str]:
+    match = _CLAUSE.fullmatch(clause)
+    # "===" compares text, and an epoch is nothing that a Python has.
+    if match is None or "!" in match[2]:
+        return None
+    operator, version = match[1], match[2]
+    variable = "python_full_version"
+    if operator in (">=", "<"):
+        # A third number is left out where it is zero: 3.12 and 3.12.0 are the same version.
+        short = re.sub(r"^([0-9]+\.[0-9]+)(\.0+)+$", r"\1", version)
+        if _MINOR_ONLY.fullmatch(short):
+            variable, version = "python_version", short
+    elif operator == "~=" and re.fullmatch(r"[0-9]+\.[0-9]+", version):
+        variable = "python_version"
+    elif re.fullmatch(r"[0-9]+\.[0-9]+\.\*", version):
+        variable, version = "python_version", version[:-2]
+    return f"{variable} {operator} '{version}'"
+
+
+def add_marker(requirement: str, marker: str) -> str:
+    """Return a requirement that applies only where the marker is true, and where its own one is.
+
+    Args:
+        requirement: PEP 508; every character of it is kept.
+        marker: as of `translate_specifiers`.
+    """
+    match = _BY_URL.fullmatch(requirement) or _BY_NAME.fullmatch(requirement)
+    if match is None or match["marker"] is None:
+        # Without the space, the semicolon and the marker would be taken for a part of the URL.
+        gap = " ; " if _BY_URL.fullmatch(requirement) else "; "
+        return f"{requirement}{gap}{marker}"
+    return f"{match['body']}{match['gap']}({match['marker']}) and ({marker})"
+
+
+def drop_marker(requirement: str, marker: str) -> Optional[str]:
+    """Return the requirement that `add_marker` made this one of, or None where it did not."""
+    for ending, closing in ((f") and ({marker})", "("), (f" ; {marker}", ""), (f"; {marker}", "")):
+        if not requirement.endswith(ending):
+            continue
+        body = requirement[: -len(ending)]
+        if closing:
+            body = re.sub(r"(;\s*)\(", r"\1", body, count=1)
+        if add_marker(body, marker) == requirement:
+            return body
+    return None

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set, Tuple
 
 from ..catalog.archive import Archive
-from ..catalog.selection import parse_catalog
+from ..catalog.selection import matching_archives, parse_catalog, select_archive
 from ..errors import CatalogError, NoMatchingArchiveError, ProjectError
 from ..output import nearest
-from ..versions import VersionRequest
-from .wanted import Lock, Wanted
+from ..versions import parse_version
+from .wanted import RELOCK, Lock, Wanted
 
-__all__ = ["LOCK_FILE", "LOCK_KEYS", "LOCK_TABLE", "check_lock", "locked_archive", "read_lock"]
+__all__ = ["LOCK_FILE", "LOCK_KEYS", "LOCK_TABLE", "choose_archives", "kept_archives", "read_lock"]
 
 LOCK_TABLE = "tool.provision-backend.lock"
 
@@ -27,7 +27,8 @@ LOCK_KEYS = ("archives", "file", "always")
 LOCK_FILE = "provision-backend.lock"
 """The file that ``provision-backend lock --file`` writes."""
 
-_RELOCK = "run 'provision-backend lock' to lock the project again"
+Catalogs = Mapping[str, Sequence[Archive]]
+_Build = Tuple[str, str]
 
 
 def read_lock(table: Mapping[str, Any], root: Path) -> Lock:
@@ -50,48 +51,6 @@ def read_lock(table: Mapping[str, Any], root: Path) -> Lock:
         raise ProjectError(f"pyproject.toml: {LOCK_TABLE} must have either archives or file, found {found}")
     archives = _parse_array(lines) if lines is not None else _parse_file(root, str(file))
     return Lock(archives, always=bool(always), file=file or "")
-
-
-def check_lock(lock: Lock, requires_python: str, pin: Optional[VersionRequest]) -> None:
-    """Refuse a lock that is not one of what the project wants today.
-
-    Args:
-        lock: of a project.
-        requires_python: of the same project.
-        pin: ``python`` of the same project.
-
-    Raises:
-        ProjectError: an archive does not satisfy both; the message names all three.
-    """
-    wanted = Wanted(requires_python, pin)
-    for archive in lock.archives:
-        if not wanted.accepts(archive.version, freethreaded=archive.freethreaded):
-            raise ProjectError(
-                f"{lock.place}: the project is locked to CPython {archive.label} on {archive.triple}, "
-                f"which does not satisfy {wanted.describe()}",
-                hint=_RELOCK,
-            )
-
-
-def locked_archive(lock: Lock, triple: str) -> Archive:
-    """Return the archive that a build uses on a platform.
-
-    Args:
-        lock: of a project.
-        triple: target triple of the host, with its microarchitecture level where one is asked for.
-
-    Raises:
-        NoMatchingArchiveError: the lock has none for it; the hint says how to add it, and how to do without.
-    """
-    for archive in lock.archives:
-        if archive.triple == triple:
-            return archive
-    raise NoMatchingArchiveError(
-        f"the project is locked to the archives in {lock.place}, and none of them is for {triple}",
-        hint=f"locked: {', '.join(archive.triple for archive in lock.archives)}\n"
-        f"add this one with 'provision-backend lock --target {triple}', "
-        f"or build without the lock: PROVISION_BACKEND_PYTHON={lock.archives[0].label}",
-    )
 
 
 def _refuse_unknown(table: Mapping[str, Any]) -> None:
@@ -142,7 +101,7 @@ def _parse_file(root: Path, name: str) -> Tuple[Archive, ...]:
 
 def _parse(lines: Sequence[Tuple[str, str]], *, source: str) -> Tuple[Archive, ...]:
     if not lines:
-        raise ProjectError(f"{source} names no archive", hint=_RELOCK.replace("run", "remove the table and run"))
+        raise ProjectError(f"{source} names no archive", hint=RELOCK.replace("run", "remove the table and run"))
     found: Dict[str, Archive] = {}
     for where, line in lines:
         archive = _parse_line(where, line)
@@ -160,3 +119,109 @@ def _parse_line(where: str, line: str) -> Archive:
             pass  # It would call the line a catalog.
     shown = line if len(line) <= 80 else f"{line[:80]}..."
     raise ProjectError(f"{where}: expected '<sha256>  <file name of an archive>', found {shown!r}")
+
+
+def kept_archives(archives: Iterable[Archive], wanted: Sequence[Wanted]) -> Tuple[Archive, ...]:
+    """Return the archives that are locked already if all of them still satisfy; else none, since they go together.
+
+    Args:
+        archives: of the lock.
+        wanted: what every one of them must satisfy.
+    """
+    kept = tuple(archives)
+    good = all(each.accepts(found.version, freethreaded=found.freethreaded) for each in wanted for found in kept)
+    return kept if good else ()
+
+
+def choose_archives(
+    catalogs: Catalogs, wanted: Sequence[Wanted], kept: Sequence[Archive], *, more: Catalogs, upgrade: bool = False
+) -> Tuple[Archive, ...]:
+    """Choose the archives of a lock.
+
+    Args:
+        catalogs: what there is, by the target triple; each of these targets gets an archive.
+        wanted: what every archive must satisfy; the request of the last one says which is the newest.
+        kept: archives that are locked already and satisfy; none of their targets needs a catalog.
+        more: as ``catalogs``, for targets that get an archive only where the build has one for them.
+        upgrade: whether a newer build may replace those that are kept.
+
+    Returns:
+        One archive a target, ordered by the target triple.
+
+    Raises:
+        NoMatchingArchiveError: a target has no archive that satisfies, or not all of them have one of the same build.
+    """
+    candidates = {triple: _candidates(archives, wanted, triple) for triple, archives in catalogs.items()}
+    builds = {_build_of(archive) for archive in kept}
+    if upgrade or not kept:
+        newest = _newest_common(candidates)
+        # An older provision-backend has an older catalog.
+        if not kept or _order(newest) > max(map(_order, builds)):
+            builds, kept = {newest}, ()
+    _refuse_missing(candidates, kept, builds)
+    chosen = {archive.triple: archive for archive in kept}
+    extra = {triple: _matching(archives, wanted, triple) for triple, archives in more.items()}
+    for triple, found in {**extra, **candidates}.items():
+        same = next((archive for archive in found if _build_of(archive) in builds), None)
+        if same is not None:
+            chosen.setdefault(triple, same)
+    return tuple(chosen[triple] for triple in sorted(chosen))
+
+
+def _build_of(archive: Archive) -> _Build:
+    return archive.label, archive.tag
+
+
+def _order(build: _Build) -> Tuple[object, ...]:
+    return parse_version(build[0].rstrip("t")), build[1]
+
+
+def _matching(archives: Sequence[Archive], wanted: Sequence[Wanted], triple: str) -> List[Archive]:
+    last = wanted[-1]
+    found = matching_archives(archives, requires_python=last.requires_python, request=last.request, triple=triple)
+    return [
+        archive
+        for archive in found
+        if all(each.accepts(archive.version, freethreaded=archive.freethreaded) for each in wanted)
+    ]
+
+
+def _candidates(archives: Sequence[Archive], wanted: Sequence[Wanted], triple: str) -> List[Archive]:
+    last = wanted[-1]
+    # Its message says which versions there are.
+    select_archive(archives, requires_python=last.requires_python, request=last.request, triple=triple)
+    found = _matching(archives, wanted, triple)
+    if not found:
+        raise NoMatchingArchiveError(
+            f"no CPython archive for {triple} satisfies {' and '.join(each.describe() for each in wanted)}"
+        )
+    return found
+
+
+def _newest_common(candidates: Mapping[str, Sequence[Archive]]) -> _Build:
+    common = set.intersection(*({_build_of(archive) for archive in found} for found in candidates.values()))
+    if not common:
+        raise _nothing_common(candidates)
+    return max(common, key=_order)
+
+
+def _refuse_missing(candidates: Mapping[str, Sequence[Archive]], kept: Sequence[Archive], builds: Set[_Build]) -> None:
+    targets = {archive.triple for archive in kept}
+    for triple, found in candidates.items():
+        if triple not in targets and not builds & set(map(_build_of, found)):
+            raise NoMatchingArchiveError(
+                f"there is no archive for {triple} of the build that the project is locked to, {_describe(builds)}",
+                hint="--upgrade moves all targets to the newest build that they all have",
+            )
+
+
+def _nothing_common(candidates: Mapping[str, Sequence[Archive]]) -> NoMatchingArchiveError:
+    newest: Dict[str, str] = {triple: _describe([_build_of(found[0])]) for triple, found in candidates.items()}
+    return NoMatchingArchiveError(
+        f"no build of CPython that satisfies the project has archives for all of {', '.join(sorted(candidates))}",
+        hint="\n".join(f"newest for {triple}: {text}" for triple, text in sorted(newest.items())),
+    )
+
+
+def _describe(builds: Iterable[_Build]) -> str:
+    return ", ".join(f"{label} of {tag}" for label, tag in sorted(builds, key=_order))

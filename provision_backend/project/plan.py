@@ -14,7 +14,7 @@ from ..errors import UsageError
 from ..settings import Settings
 from ..versions import parse_request, satisfies
 from .pyproject import Project
-from .wanted import Lock, Wanted
+from .wanted import Lock, Wanted, check_lock
 
 __all__ = ["Plan", "RunningInterpreter", "make_plan", "running_interpreter"]
 
@@ -72,8 +72,6 @@ def make_plan(project: Project, settings: Settings, running: Optional[RunningInt
 
 def _with_lock(plan: Plan, lock: Lock, project: Project, settings: Settings) -> Plan:
     """Decide whether a lock holds. Whoever builds has the last word, as with every key of a project, and is told."""
-    from .lock import check_lock
-
     concerned = plan.provision or lock.always
     if settings.python or settings.preference == "only-system":
         key = "python" if settings.python else "preference"

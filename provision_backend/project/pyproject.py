@@ -22,7 +22,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["OWN_NAME", "TABLE", "Project", "load_toml", "parse_pyproject", "read_project"]
+__all__ = ["OWN_NAME", "TABLE", "Project", "is_wrapped", "load_toml", "parse_pyproject", "read_project", "read_text"]
 
 OWN_NAME = "provision-backend"
 """Name of our distribution, normalised as in PEP 503."""
@@ -71,7 +71,7 @@ def read_project(root: Path) -> Project:
 
     Source: PEP 517, PEP 518, PEP 621.
     """
-    document = _load(root / "pyproject.toml")
+    document = parse_pyproject(read_text(root))
     table = _section(document, TABLE)
     if table is None:
         raise ProjectError(
@@ -108,27 +108,61 @@ def load_toml(text: str) -> Dict[str, Any]:
     return document
 
 
-def parse_pyproject(data: bytes) -> Dict[str, Any]:
-    """Parse the content of a ``pyproject.toml``.
+def read_text(root: Path) -> str:
+    """Return the text of a project's ``pyproject.toml``, line breaks as they are.
 
     Raises:
-        ProjectError: it is not UTF-8 or not TOML.
+        ProjectError: it is missing, unreadable or not UTF-8.
     """
     try:
-        return load_toml(data.decode("utf-8"))
+        return (root / "pyproject.toml").read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise ProjectError(f"pyproject.toml is missing in {str(root)!r}") from None
     except UnicodeDecodeError as exc:
         raise ProjectError(f"pyproject.toml is not UTF-8: byte {exc.start}") from None
-    except ValueError as exc:
-        raise ProjectError(f"pyproject.toml is not valid TOML: {exc}") from None
-
-
-def _load(path: Path) -> Dict[str, Any]:
-    try:
-        return parse_pyproject(path.read_bytes())
-    except FileNotFoundError:
-        raise ProjectError(f"pyproject.toml is missing in {str(path.parent)!r}") from None
     except OSError as exc:
         raise ProjectError(f"pyproject.toml cannot be read: {exc.strerror}") from None
+
+
+def parse_pyproject(text: str) -> Dict[str, Any]:
+    """Parse the text of a ``pyproject.toml``.
+
+    Raises:
+        ProjectError: it is not TOML, or one of the standard tables is something else.
+    """
+    try:
+        document = load_toml(text)
+    except ValueError as exc:
+        raise ProjectError(f"pyproject.toml is not valid TOML: {exc}") from None
+    for name in ("build-system", "project", "tool"):
+        if not isinstance(document.get(name, {}), dict):
+            raise _wrong_type(name, "table", document[name])
+    return document
+
+
+def is_wrapped(data: Mapping[str, Any]) -> bool:
+    """Tell whether a project names us already.
+
+    Raises:
+        ProjectError: it does so by half: as its backend or with our table only.
+    """
+    backend = data.get("build-system", {}).get("build-backend")
+    table = OWN_NAME in data.get("tool", {})
+    if table and not isinstance(data["tool"][OWN_NAME], dict):
+        raise ProjectError(f"pyproject.toml: {TABLE} must be a table")
+    if backend == "provision_backend":
+        if table:
+            return True
+        raise ProjectError(
+            f"pyproject.toml: the build-backend is provision_backend already, but [{TABLE}] is missing",
+            hint="the real backend is not known; name it there, or put it back into [build-system] and run this again",
+        )
+    if table:
+        raise ProjectError(
+            f"pyproject.toml: [{TABLE}] is there, but the build-backend is {backend!r}",
+            hint='write build-backend = "provision_backend" in [build-system], or remove the table and run this again',
+        )
+    return False
 
 
 def _section(document: Mapping[str, Any], name: str) -> Optional[Dict[str, Any]]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Optional, Tuple
 
+from ..errors import NoMatchingArchiveError, ProjectError
 from ..versions import VersionRequest, satisfies
 
 if TYPE_CHECKING:
     from ..catalog.archive import Archive
 
-__all__ = ["Lock", "Wanted"]
+__all__ = ["RELOCK", "Lock", "Wanted", "check_lock", "locked_archive"]
+
+RELOCK = "run 'provision-backend lock' to lock the project again"
+"""The hint where a lock must be made anew."""
 
 
 class Lock(NamedTuple):
@@ -55,3 +59,45 @@ class Wanted(NamedTuple):
         if self.request is not None:
             parts.append(f"python '{self.request.text}'")
         return " and ".join(parts) or "any version"
+
+
+def check_lock(lock: Lock, requires_python: str, pin: Optional[VersionRequest]) -> None:
+    """Refuse a lock that is not one of what the project wants today.
+
+    Args:
+        lock: of a project.
+        requires_python: of the same project.
+        pin: ``python`` of the same project.
+
+    Raises:
+        ProjectError: an archive does not satisfy both; the message names all three.
+    """
+    wanted = Wanted(requires_python, pin)
+    for archive in lock.archives:
+        if not wanted.accepts(archive.version, freethreaded=archive.freethreaded):
+            raise ProjectError(
+                f"{lock.place}: the project is locked to CPython {archive.label} on {archive.triple}, "
+                f"which does not satisfy {wanted.describe()}",
+                hint=RELOCK,
+            )
+
+
+def locked_archive(lock: Lock, triple: str) -> Archive:
+    """Return the archive that a build uses on a platform.
+
+    Args:
+        lock: of a project.
+        triple: target triple of the host, with its microarchitecture level where one is asked for.
+
+    Raises:
+        NoMatchingArchiveError: the lock has none for it; the hint says how to add it, and how to do without.
+    """
+    for archive in lock.archives:
+        if archive.triple == triple:
+            return archive
+    raise NoMatchingArchiveError(
+        f"the project is locked to the archives in {lock.place}, and none of them is for {triple}",
+        hint=f"locked: {', '.join(archive.triple for archive in lock.archives)}\n"
+        f"add this one with 'provision-backend lock --target {triple}', "
+        f"or build without the lock: PROVISION_BACKEND_PYTHON={lock.archives[0].label}",
+    )

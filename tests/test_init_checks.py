@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from provision_backend.project.init_markers import add_marker, drop_marker, translate_specifiers
+from provision_backend.project.init_checks import add_marker, drop_marker, translate_specifiers
 from provision_backend.versions import satisfies
 
 MARKER = "python_version >= '3.12'"
