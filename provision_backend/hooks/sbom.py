@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import UsageError
 from ..interpreter import Interpreter
 from ..settings import Settings
+from ..versions import own_version
 
 if TYPE_CHECKING:
     from .current import HookEnvironment
@@ -51,7 +52,7 @@ def record_wheel(
         interpreter=interpreter,
         archive=_archive_of(interpreter),
         installed=list_installed(environment.python, environment.environ()),
-        own_version=_own_version(),
+        own_version=own_version(),
         timestamp=_timestamp(),
     )
     folder = wheel.parent if settings.sbom == BESIDE else _folder(settings.sbom)
@@ -84,15 +85,6 @@ def _archive_of(interpreter: Interpreter) -> str:
 
     entry = entry_of(interpreter)
     return "" if entry is None else str(read_marker(entry).get("filename", ""))
-
-
-def _own_version() -> str:
-    import importlib.metadata
-
-    try:
-        return importlib.metadata.version("provision-backend")
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _timestamp() -> str:
