@@ -2,7 +2,7 @@
 
 No child gets a standard input (a hidden prompt would hang a build), and every Python that is not the running one gets
 `clean_environment()`: variables that a frontend or another Python left behind stop it or misdirect it.
-`subprocess` is imported when something is run, so that a pass-through build does not pay for it.
+A pass-through build runs nothing, and does not import this module.
 
 Programs that are run for a frontend do not outlive it, whatever signal ends it. A terminal sends its signals to all
 processes of a build; ``kill``, tox and continuous integration send them to the frontend alone, which then kills us
@@ -17,19 +17,21 @@ import functools
 import json
 import os
 import signal
+import subprocess
 import sys
+import threading
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import InterpreterError
 
-if TYPE_CHECKING:
-    from subprocess import Popen
-
 __all__ = [
     "DROPPED_VARIABLES",
+    "FRONTEND_VARIABLES",
     "CompletedOutput",
     "clean_environment",
+    "drop_variables",
     "follow_frontend",
     "run_interpreter_json",
     "run_quiet",
@@ -58,6 +60,9 @@ DROPPED_VARIABLES: Dict[str, str] = {
 
 PIP_BUILD_TRACKER is not among them: it is pip's guard against recursion and has to reach the inner pip.
 """
+
+FRONTEND_VARIABLES = ("_PYPROJECT_HOOKS_*", "PEP517_*")
+"""Those of them by which a frontend tells its hook process which backend to call."""
 
 _NOT_STARTED = {
     errno.ENOENT: "the file is there, so the loader that it names is not: was it built for another libc?",
@@ -99,8 +104,6 @@ def run_quiet(
     Raises:
         InterpreterError: it could not be started, or did not end in time. Any exit status is a result, not an error.
     """
-    import subprocess
-
     try:
         returncode, output, errors = _run(
             command, env=env, cwd=cwd, timeout=timeout, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -147,9 +150,23 @@ def clean_environment(base: Optional[Mapping[str, str]] = None) -> Dict[str, str
         A new dictionary without `DROPPED_VARIABLES`, and with ``PYTHONNOUSERSITE=1``: packages of the user's other
         Pythons have no place in a build.
     """
-    environ = {name: value for name, value in (os.environ if base is None else base).items() if not _is_dropped(name)}
+    kept = "_PYTHON_HOST_PLATFORM" if sys.platform == "darwin" else ""
+    dropped = [name for name in DROPPED_VARIABLES if name != kept]
+    environ = drop_variables(os.environ if base is None else base, dropped)
     environ["PYTHONNOUSERSITE"] = "1"
     return environ
+
+
+def drop_variables(environ: Mapping[str, str], names: Sequence[str]) -> Dict[str, str]:
+    """Return a copy of an environment without some variables.
+
+    Args:
+        environ: names and values.
+        names: those to leave out; one that ends in ``*`` stands for all that begin so.
+    """
+    exact = {name for name in names if not name.endswith("*")}
+    beginnings = tuple(name[:-1] for name in names if name.endswith("*"))
+    return {name: value for name, value in environ.items() if name not in exact and not name.startswith(beginnings)}
 
 
 def run_interpreter_json(
@@ -200,8 +217,6 @@ def signal_name(number: int) -> str:
 
 def _run(command: Sequence[str], *, timeout: Optional[float] = None, **options: Any) -> Tuple[int, bytes, bytes]:
     """Run a program to its end; it does not outlive this process, nor a frontend that a hook follows."""
-    import subprocess
-
     with _passing_on_sigterm() as running:
         try:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, **_child_options(), **options)
@@ -218,13 +233,11 @@ def _run(command: Sequence[str], *, timeout: Optional[float] = None, **options: 
     return child.returncode, output, errors
 
 
-def _end(child: Popen[bytes]) -> None:
-    from subprocess import TimeoutExpired
-
+def _end(child: subprocess.Popen[bytes]) -> None:
     child.terminate()
     try:
         child.wait(_GRACE)
-    except TimeoutExpired:
+    except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
 
@@ -233,10 +246,10 @@ class _Running:
     """The child of the moment, which gets the SIGTERM that this process gets."""
 
     def __init__(self) -> None:
-        self.child: Optional[Popen[bytes]] = None
+        self.child: Optional[subprocess.Popen[bytes]] = None
         self.terminated = False
 
-    def adopt(self, child: Popen[bytes]) -> None:
+    def adopt(self, child: subprocess.Popen[bytes]) -> None:
         self.child = child
         if self.terminated:
             child.terminate()
@@ -254,8 +267,6 @@ def _passing_on_sigterm() -> Iterator[_Running]:
     A terminal sends its signals to the whole group; ``kill``, tox and containers send them to one process. A handler
     that the frontend has set is left alone, and only the main thread can set one.
     """
-    import threading
-
     running = _Running()
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
@@ -268,12 +279,6 @@ def _passing_on_sigterm() -> Iterator[_Running]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if running.terminated:
             os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _is_dropped(name: str) -> bool:
-    if name == "_PYTHON_HOST_PLATFORM" and sys.platform == "darwin":
-        return False
-    return name in DROPPED_VARIABLES or name.startswith(("_PYPROJECT_HOOKS_", "PEP517_"))
 
 
 def _decode(output: bytes) -> str:
@@ -334,8 +339,6 @@ def _frontend_has_ended() -> bool:
 
 def _child_options() -> Dict[str, Any]:
     """Return the arguments for Popen by which a child ends when this process is killed; empty where it cannot."""
-    import threading
-
     # The kernel means the thread that starts the child, so it must be one that lasts as long as the process.
     main = threading.current_thread() is threading.main_thread()
     if not _is_following() or not main or not sys.platform.startswith("linux"):
@@ -349,7 +352,7 @@ def _child_options() -> Dict[str, Any]:
     return {"preexec_fn": functools.partial(prctl, _SET_PARENT_DEATH_SIGNAL, int(signal.SIGTERM))}
 
 
-def _communicate(child: Popen[bytes], timeout: Optional[float]) -> Tuple[bytes, bytes]:
+def _communicate(child: subprocess.Popen[bytes], timeout: Optional[float]) -> Tuple[bytes, bytes]:
     """Wait for a program, and end it when there is no frontend any more that waits for us.
 
     Args:
@@ -358,15 +361,12 @@ def _communicate(child: Popen[bytes], timeout: Optional[float]) -> Tuple[bytes, 
     """
     if not _is_following():
         return child.communicate(timeout=timeout)
-    import time
-    from subprocess import TimeoutExpired
-
     end = None if timeout is None else time.monotonic() + timeout
     while True:
         left = _POLL if end is None else min(_POLL, max(0.0, end - time.monotonic()))
         try:
             return child.communicate(timeout=left)
-        except TimeoutExpired:
+        except subprocess.TimeoutExpired:
             if _frontend_has_ended():
                 child.terminate()  # Nobody waits for it; what it was run for then fails, and this process ends.
             if end is not None and time.monotonic() >= end:

@@ -73,12 +73,6 @@ OPTIONS: Tuple[Option, ...] = (
     ),
     Option("offline", "flag", False, "never touch the network for an interpreter"),
     Option("installer", "choice", "", "what installs into a build environment", ("pip", "uv")),
-    Option(
-        "environment-freshness",
-        "seconds",
-        600.0,
-        "seconds for which a build environment serves other builds with the same requirements; 0 for never",
-    ),
     Option("sbom", "path", "", "a folder for a CycloneDX SBOM of what each wheel was built with, or 'beside' it"),
     Option("lock-timeout", "seconds", 600.0, "seconds to wait for a process that provisions the same interpreter"),
     Option("connect-timeout", "seconds", 10.0, "seconds to wait for a connection to a source of archives"),
@@ -104,7 +98,6 @@ class Settings(NamedTuple):
     preference: str = "managed"
     offline: bool = False
     installer: str = ""
-    environment_freshness: float = 600.0
     sbom: str = ""
     lock_timeout: float = 600.0
     connect_timeout: float = 10.0

@@ -214,12 +214,10 @@ def normalised_name(name: str) -> str:
 
 
 def own_version() -> str:
-    """Return the version of this package; empty where it runs without having been installed."""
-    # Importing it takes 20 ms, and a build that passes through never asks.
-    import importlib.metadata
+    """Return the version of our own distribution; empty where the package runs from a folder without metadata."""
+    import importlib.metadata  # It takes longer than all else that a pass-through build does.
 
     try:
-        # Metadata without a version gives None.
-        return importlib.metadata.version("provision-backend") or ""
+        return importlib.metadata.version("provision-backend")
     except importlib.metadata.PackageNotFoundError:
         return ""

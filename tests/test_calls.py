@@ -16,6 +16,7 @@ from support.toys import ROOT, Host, another_interpreter, host_environment, proj
 
 from provision_backend.errors import ProjectError
 from provision_backend.hooks import build as calls
+from provision_backend.hooks.frontend import guard_recursion
 
 pytestmark = pytest.mark.slow
 
@@ -279,14 +280,12 @@ class TestRecursion:
     @pytest.mark.parametrize("before", [None, '["/outer"]'])
     def test_the_guard_is_taken_down(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: Any) -> None:
         """After the hook the variable is what it was, also when a real backend has removed it."""
-        monkeypatch.chdir(project_of(tmp_path, ""))
         if before:
             monkeypatch.setenv("_PROVISION_BACKEND_ACTIVE", before)
-        project = calls.open_build().project
-        with calls._guarded(project):
+        with guard_recursion(tmp_path, "toy"):
             assert json.loads(os.environ["_PROVISION_BACKEND_ACTIVE"])[-1] == str(tmp_path)
             del os.environ["_PROVISION_BACKEND_ACTIVE"]
 
         assert os.environ.get("_PROVISION_BACKEND_ACTIVE") == before
-        with calls._guarded(project), pytest.raises(ProjectError, match="has started itself"), calls._guarded(project):
-            pass
+        with guard_recursion(tmp_path, "toy"), pytest.raises(ProjectError, match="has started itself"):
+            guard_recursion(tmp_path, "toy").__enter__()

@@ -14,19 +14,16 @@ from typing import Any, Dict, Iterator, List, Mapping
 import pytest
 from packaging.version import Version
 from support.hosts import clean_environ, run_checked
-from support.real_interpreters import cache_folder, locked, usable_hosts
+from support.real_interpreters import HostInterpreter, cache_folder, locked, usable_hosts
 from support.toys import ROOT, Host, another_interpreter, host_environment, project_of, toy_wheel
 
 from provision_backend.errors import BuildEnvironmentError
-from provision_backend.hooks import environment as subject
-from provision_backend.hooks.current import CurrentEnvironment
-from provision_backend.hooks.environment import (
-    BuildEnvironment,
-    existing_environment,
-    frontend_run,
-    open_environment,
-)
-from provision_backend.hooks.variables import host_variables
+from provision_backend.hooks import frontend
+from provision_backend.hooks.environment import BuildEnvironment, create_environment, open_environment
+from provision_backend.hooks.forwarded import CurrentEnvironment
+from provision_backend.hooks.frontend import frontend_run
+from provision_backend.hooks.installers import interpreter_environment
+from provision_backend.hooks.requirements import find_distributions
 from provision_backend.interpreter import Interpreter, inspect_interpreter
 from provision_backend.output import Reporter
 from provision_backend.settings import Settings
@@ -86,13 +83,13 @@ def interpreter() -> Interpreter:
 @pytest.fixture
 def make(tmp_path: Path, interpreter: Interpreter, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that opens an environment in a frontend's own, which is ``build-env-x``."""
-    monkeypatch.setattr(subject, "disposable_folder", lambda: tmp_path / "build-env-x" / ".provision-backend")
+    monkeypatch.setattr(frontend, "disposable_folder", lambda: tmp_path / "build-env-x" / ".provision-backend")
 
     def make(*requires: str, of: Interpreter = interpreter, **settings: Any) -> BuildEnvironment:
         return open_environment(
             of,
             requires,
-            settings=Settings(**{"environment_freshness": 0, **settings}),
+            settings=Settings(**settings),
             reporter=Reporter(),
             source=tmp_path,
         )
@@ -105,10 +102,8 @@ def bare(interpreter: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> 
     """Return an environment of another interpreter that holds nothing."""
     folder = tmp_path_factory.mktemp("bare")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(subject, "disposable_folder", lambda: folder)
-        yield open_environment(
-            interpreter, [], settings=Settings(environment_freshness=0), reporter=Reporter(), source=folder
-        )
+        monkeypatch.setattr(frontend, "disposable_folder", lambda: folder)
+        yield open_environment(interpreter, [], settings=Settings(), reporter=Reporter(), source=folder)
 
 
 def child(environment: BuildEnvironment, code: str = "json.dump(dict(os.environ), sys.stdout)") -> Any:
@@ -156,11 +151,11 @@ class TestVariables:
         assert seen["VIRTUAL_ENV"] == str(bare.path)
         assert seen["PYTHONNOUSERSITE"] == "1"
 
-    def test_a_missing_path_is_its_scripts_alone(self, bare: BuildEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_missing_path_is_the_systems(self, bare: BuildEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
         """An empty entry in PATH would be the current folder."""
         monkeypatch.delenv("PATH")
 
-        assert bare.environ()["PATH"] == f"{bare.path}/bin"
+        assert bare.environ()["PATH"] == f"{bare.path}/bin:{os.defpath}"
 
     def test_pips_sitecustomize_does_not_run_in_it(
         self, bare: BuildEnvironment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -195,13 +190,10 @@ class TestVariables:
     ) -> None:
         """Where it is the same tree, its libraries are the right ones."""
         monkeypatch.setattr(sys, "base_prefix", "/opt/python39")
+        monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/python39/lib")
+        environ = interpreter_environment(Interpreter("/opt/python39/bin/python3.9", "3.9.1"), "/env/bin")
 
-        assert (
-            host_variables(
-                Interpreter("/opt/python39/bin/python3.9", "3.9.1"), {"LD_LIBRARY_PATH": "/opt/python39/lib"}
-            )
-            == {}
-        )
+        assert environ["LD_LIBRARY_PATH"] == "/opt/python39/lib"
 
     def test_the_current_environment_keeps_pips_overlay(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Under pip the build requirements are on PYTHONPATH; only the frontend's word to its own backend goes."""
@@ -244,48 +236,32 @@ class TestCertificates:
         monkeypatch.setattr(os.path, "exists", present.__contains__)
         monkeypatch.setattr(os.path, "isdir", present.__contains__)
 
-        assert host_variables(Interpreter("/p", "3.13.1", source=source), environ) == expected
+        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        seen = interpreter_environment(Interpreter("/p", "3.13.1", source=source), "/env/bin")
+
+        assert {name: value for name, value in seen.items() if name.startswith("SSL_CERT")} == {**environ, **expected}
 
 
 class TestOpenEnvironment:
-    """`open_environment` and `existing_environment`."""
+    """`open_environment`."""
 
     def test_the_second_hook_opens_what_the_first_made(self, make: Any) -> None:
         """The environment and what is known of it are there again, and nothing is installed twice."""
         first = make()
-        first.asked, first.hooks = ("question",), {"x": ["build_wheel"]}
+        first.asked = ("question",)
         first.save()
         again = make()
 
-        assert (again.path, again.installed, again.asked, again.hooks) == (first.path, (), ("question",), first.hooks)
-
-    def test_there_is_none_before_it_is_made(self, make: Any, interpreter: Interpreter, tmp_path: Path) -> None:
-        """`existing_environment` makes nothing."""
-        more: Dict[str, Any] = {"settings": Settings(), "reporter": Reporter(), "source": tmp_path}
-
-        assert existing_environment(interpreter, [], **more) is None
-        assert list(tmp_path.iterdir()) == []
-        made = make()
-        found = existing_environment(interpreter, [], **more)
-        assert found is not None
-        assert found.path == made.path
-
-    def test_without_a_frontends_environment_none_is_found(
-        self, interpreter: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """An environment of one process cannot be another's."""
-        monkeypatch.setattr(subject, "disposable_folder", lambda: None)
-        more: Dict[str, Any] = {"settings": Settings(), "reporter": Reporter(), "source": tmp_path}
-
-        assert existing_environment(interpreter, [], **more) is None
+        assert (again.path, again.installed, again.asked) == (first.path, (), ("question",))
 
     def test_other_requirements_have_another_environment(self, make: Any) -> None:
         """Tox keeps its environment when the project changes (frontends 3.3)."""
         assert make().path != make("toy_one; python_version < '3'").path
 
-    @pytest.mark.parametrize(
-        "state", [None, "", "{}", "[]", '{"environment": "/", "installed": 1, "asked": [], "hooks": {}}']
-    )
+    @pytest.mark.parametrize("state", [None, "", "{}", "[]", '{"installed": 1, "asked": []}'])
     def test_a_claimed_and_incomplete_folder_is_passed_over(self, make: Any, state: Any) -> None:
         """A process that was killed, or is still at it, does not stop the next one."""
         expected = make().path
@@ -435,6 +411,46 @@ class TestPlaces:
         env.update(PROVISION_BACKEND_PYTHON=interpreter.executable, REPORT=str(tmp_path / "report"))
         host.hook(project, "build_wheel", str(tmp_path), None, env=env)
         return Path(json.loads((tmp_path / "report").read_text())["prefix"])
+
+
+class TestCreateEnvironment:
+    """`create_environment`."""
+
+    @pytest.mark.parametrize("installer", ["pip", "uv"])
+    @pytest.mark.parametrize("host", usable_hosts(), ids=lambda host: host.version)
+    def test_an_interpreter_takes_it_for_its_environment(
+        self, tmp_path: Path, host: HostInterpreter, installer: str
+    ) -> None:
+        """It is made in a folder that exists, of links, with nothing in it, by either tool."""
+        interpreter = inspect_interpreter(host.path)
+        create_environment(interpreter, tmp_path, Settings(installer=installer))
+        environment = BuildEnvironment(tmp_path, interpreter, Settings(), Reporter(), tmp_path)
+        prefix, base = child(environment, "json.dump([sys.prefix, sys.base_prefix], sys.stdout)")
+
+        assert prefix == str(tmp_path)
+        assert interpreter.executable.startswith(base)
+        assert Path(environment.python).resolve() == Path(interpreter.executable)
+        assert environment.packages
+        assert find_distributions(environment.packages) == {}
+
+    def test_what_uv_is_told_of_other_environments_has_no_say(
+        self, tmp_path: Path, interpreter: Interpreter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Neither variables nor the project's own table choose the interpreter or put anything in."""
+        (tmp_path / "pyproject.toml").write_text('[tool.uv]\npython-preference = "only-managed"\n')
+        monkeypatch.chdir(tmp_path)
+        for name, value in {"UV_PYTHON": "3.6", "UV_VENV_SEED": "1", "UV_PROJECT": "/nowhere"}.items():
+            monkeypatch.setenv(name, value)
+        create_environment(interpreter, tmp_path / "made", Settings(installer="uv"))
+
+        assert os.path.realpath(str(tmp_path / "made" / "bin" / "python")) == interpreter.executable
+        assert list(tmp_path.glob("made/lib/python*/site-packages/pip")) == []
+
+    def test_a_pip_that_cannot_install_elsewhere_is_put_inside(self, tmp_path: Path, interpreter: Interpreter) -> None:
+        """Before 22.3 pip installs only where it is."""
+        create_environment(interpreter._replace(pip="22.2"), tmp_path / "made", Settings())
+
+        assert list(tmp_path.glob("made/lib/python*/site-packages/pip"))
 
 
 def tree_without_pip(folder: Path, python: Path) -> Path:

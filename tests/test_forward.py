@@ -16,7 +16,9 @@ from support.toys import Host, host_environment, project_of
 
 from provision_backend.errors import BackendError, HookFailedError
 from provision_backend.hooks import forwarded as forward
-from provision_backend.hooks.current import CurrentEnvironment
+from provision_backend.hooks.forwarded import CurrentEnvironment
+from provision_backend.hooks.frontend import UnsupportedOperation
+from provision_backend.hooks.in_process import import_advice
 from provision_backend.project.pyproject import Project, read_project
 
 pytestmark = pytest.mark.slow
@@ -113,7 +115,7 @@ class UnsupportedOperation(Exception): pass
 def build_sdist(sdist_directory, config_settings=None):
     raise UnsupportedOperation("no version control")
 """
-        with pytest.raises(forward.UnsupportedOperation, match="no version control"):
+        with pytest.raises(UnsupportedOperation, match="no version control"):
             forward.call_hook(project(tmp_path, source), CurrentEnvironment(), "build_sdist", str(tmp_path), None)
 
     @pytest.mark.parametrize(
@@ -181,38 +183,7 @@ class TestImportAdvice:
         text += f'[tool.provision-backend]\nbuild-backend = "flit_core.buildapi"\n{table}\n'
         (tmp_path / "pyproject.toml").write_text(text)
 
-        assert forward.import_advice(read_project(tmp_path)) == expected
-
-
-class TestProbeHooks:
-    """`probe_hooks`."""
-
-    NAMES = ("build_wheel", "build_editable", "prepare_metadata_for_build_wheel")
-
-    def test_what_is_there_is_told(self, tmp_path: Path) -> None:
-        """Whatever the backend prints at import is no answer."""
-        mine = project(tmp_path, "print('hooks=[]')\nprint('x', end='')\nfrom minimal import build_wheel")
-
-        assert forward.probe_hooks(mine, CurrentEnvironment(), self.NAMES) == ["build_wheel"]
-
-    def test_objects_have_hooks_too(self, tmp_path: Path) -> None:
-        """The part behind the colon is looked up (frontends 2.2)."""
-        source = "class Api:\n  class api:\n    def build_editable(): pass"
-        mine = project(tmp_path, source, name="toy_backend:Api.api")
-
-        assert forward.probe_hooks(mine, CurrentEnvironment(), self.NAMES) == ["build_editable"]
-
-    @pytest.mark.parametrize("source", ["import nowhere", "raise ValueError", "import os; os._exit(0)"])
-    def test_it_cannot_be_told(self, tmp_path: Path, source: str) -> None:
-        """A backend that cannot be imported has no answer, and no exception either."""
-        assert forward.probe_hooks(project(tmp_path, source), CurrentEnvironment(), self.NAMES) is None
-
-    def test_the_source_tree_is_not_on_the_path(self, tmp_path: Path) -> None:
-        """A hook does not see it either (frontends 1.1)."""
-        mine = project(tmp_path, "import setup_of_project")
-        (tmp_path / "toy" / "setup_of_project.py").write_text("")
-
-        assert forward.probe_hooks(mine, CurrentEnvironment(), self.NAMES) is None
+        assert import_advice(read_project(tmp_path)) == expected
 
 
 @pytest.fixture(scope="module")

@@ -53,6 +53,7 @@ class Place:
         installer = Installer(
             self.interpreter,
             str(self.folder / "env" / "bin" / "python"),
+            [str(path) for path in self.folder.glob("env/lib/python*/site-packages")],
             Settings(**settings),
             Reporter(verbosity=verbosity),
         )
@@ -80,10 +81,9 @@ def interpreter() -> Interpreter:
     return inspect_interpreter(another_interpreter().path)
 
 
-@pytest.fixture(params=["system", "managed"])
-def pip(tmp_path: Path, interpreter: Interpreter, wheels: Path, request: pytest.FixtureRequest) -> Place:
-    """The pip of an interpreter of the machine, and as it is started where we have provisioned it."""
-    place = Place(tmp_path, interpreter._replace(source=request.param), wheels)
+@pytest.fixture
+def pip(tmp_path: Path, interpreter: Interpreter, wheels: Path) -> Place:
+    place = Place(tmp_path, interpreter, wheels)
     place.environ = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
     return place
 
@@ -383,7 +383,7 @@ def test_last_lines_are_the_end_without_gaps() -> None:
 
 def test_no_variable_is_both_set_and_dropped_but_what_overrides_a_file() -> None:
     """What is set for pip wins over what was dropped."""
-    assert set(installers._PIP_SET) & set(installers._PIP_DROPPED) == {
+    assert set(installers._PIP_SET) & set(installers.PIP_DROPPED) == {
         "PIP_DRY_RUN",
         "PIP_REQUIRE_HASHES",
         "PIP_NO_DEPS",
@@ -393,20 +393,13 @@ def test_no_variable_is_both_set_and_dropped_but_what_overrides_a_file() -> None
     assert os.path.exists(installers._PIP_SET["PIP_CONSTRAINT"])
 
 
-def test_pip_is_started_once_where_its_place_is_known(interpreter: Interpreter, tmp_path: Path) -> None:
-    """The interpreter's pip goes through its option, unless we have provisioned it and its runner is there."""
-    environ: Dict[str, str] = {}
-    commands = {}
-    for source in ("system", "managed"):
-        installer = Installer(interpreter._replace(source=source), "/env/bin/python", Settings(), Reporter())
-        commands[source], variables = installer._command(environ)
-        # With the option it would have pip ignore it, and install into the interpreter itself.
-        assert ("_PIP_RUNNING_IN_SUBPROCESS" in variables) == (source == "managed")
-    executable = Path(interpreter.executable)
-    absent = interpreter._replace(source="managed", executable=str(tmp_path / "bin" / executable.name))
-    commands["absent"] = Installer(absent, "/env/bin/python", Settings(), Reporter())._command(environ)[0]
-    runner = executable.parent.parent / "lib" / executable.name / "site-packages" / "pip" / "__pip-runner__.py"
+@pytest.mark.parametrize(("pip", "inside"), [("24.0", False), ("22.2", True), ("", True)])
+def test_a_pip_that_cannot_install_elsewhere_is_that_of_the_environment(
+    interpreter: Interpreter, pip: str, inside: bool
+) -> None:
+    """The interpreter's own pip has to be told where to install; an older one was put into the environment."""
+    installer = Installer(interpreter._replace(pip=pip), "/env/bin/python", [], Settings(), Reporter())
+    _, command, _ = installer._command({})
 
-    assert commands["system"][:6] == [str(executable), "-I", "-m", "pip", "--python", "/env/bin/python"]
-    assert commands["managed"][:4] == ["/env/bin/python", "-I", str(runner), "install"]
-    assert commands["absent"][1:6] == ["-I", "-m", "pip", "--python", "/env/bin/python"]
+    assert command[0] == ("/env/bin/python" if inside else interpreter.executable)
+    assert ("--python" in command) != inside

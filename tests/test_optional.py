@@ -128,7 +128,7 @@ def test_asking_neither_downloads_nor_writes(host: Host, tmp_path: Path) -> None
 
 
 class TestProvisioned:
-    """Under another interpreter: optimistic at first, exact once the environment is there."""
+    """Under another interpreter, where they cannot be told without provisioning it."""
 
     @pytest.fixture
     def env(self) -> Dict[str, str]:
@@ -139,41 +139,6 @@ class TestProvisioned:
     def host(self, tmp_path: Path) -> Host:
         """Return a frontend's environment for one test."""
         return host_environment(tmp_path / "build-env-x")
-
-    def test_exact_once_the_environment_exists(self, host: Host, tmp_path: Path, env: Dict[str, str]) -> None:
-        """The first hook that builds makes it, and the next question has the real answer."""
-        project = project_of(tmp_path / "toy", "from minimal import build_wheel, build_editable")
-        before = ask(host, project, **env)
-        host.hook(project, "build_wheel", str(tmp_path), None, env=env)
-
-        assert before == [*OPTIONAL, "UnsupportedOperation"]
-        assert ask(host, project, **env) == [*OPTIONAL[:2], "UnsupportedOperation"]
-
-    def test_the_answer_follows_what_the_real_backend_looks_at(
-        self, host: Host, tmp_path: Path, env: Dict[str, str]
-    ) -> None:
-        """One environment, with and without pip's variable, by which hatchling decides (frontends 2.2)."""
-        source = "import os\nfrom minimal import build_wheel\nif 'PIP_BUILD_TRACKER' not in os.environ:\n"
-        source += "    from minimal import prepare_metadata_for_build_wheel\n"
-        project = project_of(tmp_path / "toy", source)
-        host.hook(project, "build_wheel", str(tmp_path), None, env=env)
-
-        assert OPTIONAL[3] not in ask(host, project, PIP_BUILD_TRACKER="/tmp/tracker", **env)
-        assert OPTIONAL[3] in ask(host, project, **env)
-
-    def test_a_lasting_environment_is_asked_again_in_the_next_run(
-        self, host: Host, tmp_path: Path, env: Dict[str, str]
-    ) -> None:
-        """Tox keeps the environment while the project changes; the parent of the hook tells the runs apart."""
-        project = project_of(tmp_path / "toy", "from minimal import build_wheel")
-        code = "import json, provision_backend; provision_backend.build_wheel('.'); print(0)"
-        host.run(code, cwd=project, env=env)
-        run = "subprocess.check_output([sys.executable, *sys.argv[1:]]).decode()"
-        asked = f"import subprocess, sys; print({run}, end='')"
-        (project / "backends" / "toy_backend.py").write_text("from minimal import build_wheel, build_editable")
-        probe = ASK.format(module="provision_backend", names=OPTIONAL)
-
-        assert host.run(asked, "-c", probe, cwd=project, env=env) == OPTIONAL[:2]
 
     def test_missing_metadata_come_from_a_wheel(self, host: Host, tmp_path: Path, env: Dict[str, str]) -> None:
         """Who was told that there is a metadata hook gets metadata."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,9 @@ import pytest
 from support.toys import ROOT, Host, backend_packages, host_environment, in_process, project_of, toy_wheel
 
 from provision_backend.errors import BackendError
+from provision_backend.hooks import build as calls
 from provision_backend.hooks import in_process as passthrough
+from provision_backend.hooks.build import serves
 from provision_backend.project.pyproject import Project, read_project
 
 VERSION = sys.version.split()[0]
@@ -55,6 +56,20 @@ class TestLoadBackend:
         passthrough.load_backend(mine)
 
         assert sys.path[:2] == [str(mine.root / "backends"), str(mine.root)]
+
+    def test_a_module_from_elsewhere_is_refused(self, tmp_path: Path) -> None:
+        """An in-tree real backend is loaded from ``backend-path`` and from nowhere else (PEP 517)."""
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere" / "toy_elsewhere.py").write_text("")
+        sys.path.append(str(tmp_path / "elsewhere"))
+        with pytest.raises(BackendError) as caught:
+            passthrough.load_backend(project(tmp_path, name="toy_elsewhere"))
+
+        assert str(caught.value) == (
+            f"the real backend 'toy_elsewhere' was imported from {tmp_path}/elsewhere/toy_elsewhere.py, "
+            "which is not in its backend-path\n"
+            "  tool.provision-backend.backend-path must lead to it, found backends"
+        )
 
     def test_an_object_of_a_module(self, tmp_path: Path) -> None:
         """``module:object.attribute`` is looked up, as for setuptools' ``__legacy__``."""
@@ -160,6 +175,10 @@ def get_requires_for_build_wheel(settings=None): return {requires}
 class TestServes:
     """`serves`: whether this environment will do for a hook."""
 
+    @pytest.fixture(autouse=True)
+    def _isolated(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(calls, "disposable_folder", lambda: tmp_path)
+
     @pytest.mark.parametrize(
         ("source", "hook", "expected"),
         [
@@ -179,21 +198,28 @@ class TestServes:
     )
     def test_serves(self, tmp_path: Path, source: str, hook: str, expected: bool) -> None:
         """Only dynamic requirements that nobody could install are a reason to build elsewhere."""
-        assert passthrough.serves(project(tmp_path, source), hook, None) is expected
+        assert serves(project(tmp_path, source), hook, None) is expected
 
     def test_settings_reach_the_question(self, tmp_path: Path) -> None:
         """A backend may ask for more on request, and the answer is that of a process of its own."""
         source = ASKS.format(requires="[settings['need']]")
 
-        assert passthrough.serves(project(tmp_path, source), "build_wheel", {"need": "pytest"})
-        assert not passthrough.serves(project(tmp_path, source), "build_wheel", {"need": "toy_absent"})
+        assert serves(project(tmp_path, source), "build_wheel", {"need": "pytest"})
+        assert not serves(project(tmp_path, source), "build_wheel", {"need": "toy_absent"})
+
+    def test_without_isolation_nothing_is_asked(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Then nothing is to be installed, and everything is as the user wants it."""
+        monkeypatch.setattr(calls, "disposable_folder", lambda: None)
+
+        assert serves(project(tmp_path, ASKS.format(requires="['toy_absent']")), "build_wheel", None)
+        assert serves(project(tmp_path, ""), "prepare_metadata_for_build_wheel", None)
 
     def test_with_one_list_nothing_is_asked(self, tmp_path: Path) -> None:
         """The frontend has asked already."""
         mine = project(tmp_path, ASKS.format(requires="1 / 0"))
         mine = mine._replace(one_list=True)
 
-        assert passthrough.serves(mine, "build_wheel", None)
+        assert serves(mine, "build_wheel", None)
 
 
 MANY_HOOKS = """
@@ -378,23 +404,18 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
 """
 
 
-@pytest.mark.parametrize("handled", [False, True], ids=["by default", "with a handler of the frontend"])
-def test_what_was_forked_off_ends_with_the_hook(tmp_path: Path, handled: bool) -> None:
-    """A frontend that ends its hook leaves no process of the real backend behind; its own handler is not touched."""
+def test_what_is_asked_elsewhere_ends_with_the_hook(tmp_path: Path) -> None:
+    """A frontend that ends its hook leaves no process of the real backend behind."""
     mine = project(tmp_path, _SLOW)
-    code = "import provision_backend as b; b.build_wheel('.')"
-    if handled:
-        code = "import signal, sys; signal.signal(15, lambda *_: sys.exit(7)); " + code
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    hook = subprocess.Popen([sys.executable, "-c", code], cwd=str(mine.root), env=environ)
+    host = host_environment(tmp_path / "build-env-x")
+    command = [str(host.python), "-c", "import provision_backend as b; b.build_wheel('.')"]
+    hook = subprocess.Popen(command, cwd=str(mine.root), env=host.environ)
     try:
         wait_for((mine.root / "asked").exists)
         asked = int((mine.root / "asked").read_text())
         assert asked != hook.pid
         hook.terminate()
-        assert hook.wait(timeout=20) == (7 if handled else -signal.SIGTERM)
-        if handled:
-            os.kill(asked, signal.SIGTERM)  # How it ends is the handler's affair.
+        assert hook.wait(timeout=20) == -signal.SIGTERM
         wait_for(lambda: not is_running(asked))
     finally:
         hook.kill()

@@ -88,7 +88,7 @@ def test_star_gives_the_mandatory_hooks() -> None:
 def test_hooks_have_the_signatures_of_the_specifications() -> None:
     """Frontends pass some arguments by name: PEP 517 and PEP 660 fix names, order and defaults."""
     import provision_backend
-    from provision_backend.hooks import optional as optional_hooks
+    from provision_backend.hooks.build import find_hook
 
     signatures = {
         "build_wheel": "(wheel_directory, config_settings=None, metadata_directory=None)",
@@ -104,7 +104,7 @@ def test_hooks_have_the_signatures_of_the_specifications() -> None:
     }
 
     assert signatures == {name: _bare(getattr(provision_backend, name)) for name in signatures}
-    assert optional == {name: _bare(optional_hooks.find_hook(name)) for name in optional}
+    assert optional == {name: _bare(find_hook(name)) for name in optional}
 
 
 def _bare(function: object) -> str:
@@ -212,7 +212,7 @@ def test_looking_for_a_hook_provisions_nothing(tmp_path: Path) -> None:
     [
         pytest.param("class UnsupportedOperation(Exception): pass", "toy.UnsupportedOperation", id="its own"),
         pytest.param("", "none", id="none"),
-        pytest.param("(", "provision_backend.hooks.forwarded.UnsupportedOperation", id="a backend in another syntax"),
+        pytest.param("(", "provision_backend.hooks.frontend.UnsupportedOperation", id="a backend in another syntax"),
     ],
 )
 def test_unsupported_operation_is_that_of_the_real_backend(tmp_path: Path, source: str, expected: str) -> None:

@@ -6,24 +6,18 @@ import sys
 from pathlib import Path
 from typing import Callable, List
 
-import packaging.requirements
-import packaging.version
 import pytest
 
-from provision_backend.errors import MissingDependencyError, ProjectError
+from provision_backend.errors import ProjectError
 from provision_backend.hooks.requirements import (
     extra_requirements,
+    find_distributions,
     missing_extra,
     names_for,
-    require_extra,
     unmet_requirements,
 )
 
 Install = Callable[..., None]
-
-# What the module under test imports late must be loaded before the environment is taken away.
-assert packaging.requirements
-assert packaging.version
 
 
 @pytest.fixture
@@ -129,36 +123,40 @@ def test_the_requirements_of_an_extra_are_read_from_our_metadata(install: Instal
 
 
 def test_what_is_missing_of_an_extra_is_told(install: Install) -> None:
-    """Only what is not met is asked for, and the error names the first of it with the extra."""
+    """Only what is not met is asked for."""
     install("provision-backend", "0.1", *_OWN)
     install("certifi", "2025.1")
-    missing: List[str] = missing_extra("provision")
 
-    assert missing == ["pyelftools>=0.31"]
-    with pytest.raises(MissingDependencyError) as caught:
-        require_extra("provision", "provision an interpreter")
-    assert str(caught.value) == (
-        "the package 'pyelftools' is needed to provision an interpreter and is not installed\n"
-        "  install provision-backend[provision] where the build runs, or build with isolation"
-    )
+    assert missing_extra("provision") == ["pyelftools>=0.31"]
 
     install("pyelftools", "0.32")
-    require_extra("provision", "provision an interpreter")
     assert missing_extra("provision") == []
 
 
-def test_plain_requirements_need_no_other_package(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a build provisions with is told without packaging and importlib.metadata, which take long to import."""
-    install("provision-backend", "0.1", *_OWN)
-    install("certifi", "2025.1")
-    for name in [each for each in sys.modules if each.partition(".")[0] == "packaging"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "packaging", None)
-    monkeypatch.setitem(sys.modules, "importlib.metadata", None)
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [("3.13.1", ["new", "both"]), ("3.11.9", ["old", "both"])],
+)
+def test_markers_are_those_of_another_version(version: str, expected: List[str]) -> None:
+    """A build environment holds what applies to its own interpreter; a path has no name."""
+    requirements = [
+        "new>=1; python_version >= '3.12'",
+        "old; python_full_version < '3.12'",
+        "both[x] @ https://example.org/both.whl",
+        "never; extra == 'x'",
+        "./folder",
+    ]
 
-    assert missing_extra("provision") == ["pyelftools>=0.31"]
-    assert unmet_requirements(["certifi>=2024; python_version >= '3.8'", "x; python_version < '3'"]) == []
-    assert names_for(["a>=1; python_version >= '3.12'", "b; python_version < '3.12'"], "3.13.1") == ["a"]
+    assert names_for(requirements, version) == expected
+
+
+def test_distributions_of_a_folder_are_found_by_their_normalised_names(install: Install, tmp_path: Path) -> None:
+    """However a distribution spells its own name; what has no metadata is none."""
+    install("Zope.Thing", "2.0")
+    (tmp_path / "broken-1.0.dist-info").mkdir()
+
+    found = find_distributions([str(tmp_path)])
+    assert {name: each.version for name, each in found.items()} == {"zope-thing": "2.0"}
 
 
 def test_a_package_without_metadata_has_no_extras(install: Install) -> None:

@@ -6,40 +6,22 @@ import hashlib
 import json
 import shutil
 import sys
-from dataclasses import replace
+import zipfile
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict
 
 import pytest
 from support.hosts import FrontendCache
 from support.projects import pure
-from support.toys import another_interpreter, toy_wheel
+from support.toys import toy_wheel
 
-from provision_backend.errors import BuildEnvironmentError, UsageError
-from provision_backend.hooks.current import CurrentEnvironment
-from provision_backend.hooks.sbom import record_wheel
-from provision_backend.hooks.sbom_cyclonedx import Used, sbom_text
-from provision_backend.hooks.sbom_installed import Installed, list_installed
+from provision_backend.errors import UsageError
+from provision_backend.hooks import sbom
+from provision_backend.hooks.sbom import record_own_wheel, record_wheel
 from provision_backend.interpreter import Interpreter
 from provision_backend.settings import Settings
 
-MANAGED = Interpreter(
-    "/cache/x/bin/python3.13", "3.13.5", source="managed", triple="x86_64-unknown-linux-gnu", sha256="c" * 64
-)
-ARCHIVE = "cpython-3.13.5+20250723-x86_64-unknown-linux-gnu-install_only_stripped.tar.gz"
-USED = Used(
-    wheel="my_lib-1.0_rc1-py3-none-any.whl",
-    sha256="d" * 64,
-    build_backend="flit_core.buildapi",
-    interpreter=MANAGED,
-    archive=ARCHIVE,
-    installed=[
-        Installed("flit-core", "3.12.0", "", ()),
-        Installed("local", "1.0+x", "https://example.org/local.whl", (("sha256", "e" * 64), ("blake9", "f"))),
-        Installed("provision-backend", "0.1.0", "", ()),
-    ],
-    own_version="0.1.0",
-)
+Record = Callable[..., Dict[str, Any]]
 
 
 def validate(text: str) -> Dict[str, Any]:
@@ -58,19 +40,43 @@ def properties(component: Dict[str, Any]) -> Dict[str, str]:
     return {item["name"].replace("provision-backend:", ""): item["value"] for item in component["properties"]}
 
 
+MANAGED = Interpreter(
+    "/cache/x/bin/python3.13", "3.13.5", source="managed", triple="x86_64-unknown-linux-gnu", sha256="c" * 64
+)
+WHEEL = "my_lib-1.0_rc1-py3-none-any.whl"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder of packages, as in a build environment."""
+    folder = tmp_path / "site"
+    for name, version in (("Zope_Thing", "2.0"), ("alpha", "1.0"), ("beta", "1.0+x"), ("provision_backend", "0.1.0")):
+        with zipfile.ZipFile(str(toy_wheel(tmp_path, name, version))) as wheel:
+            wheel.extractall(str(folder))
+    return folder
+
+
+@pytest.fixture
+def record(tmp_path: Path, site: Path) -> Record:
+    """Return a function that records a wheel beside it, and returns the document."""
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+
+    def record(name: str = WHEEL, content: bytes = b"", interpreter: Interpreter = MANAGED) -> Dict[str, Any]:
+        (wheels / name).write_bytes(content)
+        settings = Settings(sbom="beside")
+        path = record_wheel(wheels / name, "flit_core.buildapi", interpreter, packages=[str(site)], settings=settings)
+        return validate(path.read_text())
+
+    return record
+
+
 class TestDocument:
-    """`sbom_text`."""
+    """What the document says."""
 
-    def test_it_is_what_cyclonedx_wants(self) -> None:
-        """The strict validator has no objection, with a time and without."""
-        validate(sbom_text(USED))
-        dated = validate(sbom_text(replace(USED, timestamp="2023-11-14T22:13:20Z")))
-
-        assert dated["metadata"]["timestamp"] == "2023-11-14T22:13:20Z"
-
-    def test_the_subject_is_the_wheel(self) -> None:
-        """Name and version are those that the wheel's file name says."""
-        metadata = json.loads(sbom_text(USED))["metadata"]
+    def test_the_subject_is_the_wheel(self, record: Record) -> None:
+        """Name and version are those that the wheel's file name says, and the strict validator has no objection."""
+        metadata = record()["metadata"]
 
         assert metadata["component"] == {
             "type": "library",
@@ -78,130 +84,93 @@ class TestDocument:
             "name": "my-lib",
             "version": "1.0-rc1",
             "purl": "pkg:pypi/my-lib@1.0-rc1",
-            "hashes": [{"alg": "SHA-256", "content": "d" * 64}],
-            "properties": [{"name": "provision-backend:wheel", "value": USED.wheel}],
+            "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(b"").hexdigest()}],
+            "properties": [{"name": "provision-backend:wheel", "value": WHEEL}],
         }
-        assert metadata["tools"]["components"] == [
-            {"type": "application", "name": "provision-backend", "version": "0.1.0"}
-        ]
+        assert [each["name"] for each in metadata["tools"]["components"]] == ["provision-backend"]
         assert properties(metadata) == {"build-backend": "flit_core.buildapi"}
         assert "timestamp" not in metadata
 
-    def test_what_was_used_is_not_there_at_run_time(self) -> None:
-        """That is what the scope excluded says; ourselves are the tool and no component."""
-        components = json.loads(sbom_text(USED))["components"]
+    def test_what_was_used_is_not_used_at_run_time(self, record: Record) -> None:
+        """That is what the scope excluded says; names are normalised and in order, and we are no component."""
+        components = record()["components"]
 
-        assert [(item["name"], item["version"], item["scope"]) for item in components] == [
-            ("cpython", "3.13.5", "excluded"),
-            ("flit-core", "3.12.0", "excluded"),
-            ("local", "1.0+x", "excluded"),
+        assert [(item["purl"], item["scope"]) for item in components] == [
+            ("pkg:generic/cpython@3.13.5", "excluded"),
+            ("pkg:pypi/alpha@1.0", "excluded"),
+            ("pkg:pypi/beta@1.0%2Bx", "excluded"),
+            ("pkg:pypi/zope-thing@2.0", "excluded"),
         ]
-        assert [item["purl"] for item in components] == [
-            "pkg:generic/cpython@3.13.5",
-            "pkg:pypi/flit-core@3.12.0",
-            "pkg:pypi/local@1.0%2Bx",
-        ]
-        assert components[2]["hashes"] == [{"alg": "SHA-256", "content": "e" * 64}]
-        assert components[2]["externalReferences"] == [{"type": "distribution", "url": "https://example.org/local.whl"}]
 
-    def test_the_interpreter_is_known_by_its_archive(self) -> None:
-        """The hash is the one that the catalog or the lock has; paths of this machine are not told."""
-        interpreter = json.loads(sbom_text(USED))["components"][0]
+    @pytest.mark.parametrize(
+        ("origin", "url", "hashes"),
+        [
+            pytest.param(
+                {"url": "https://user:secret@example.org/a.whl", "archive_info": {"hashes": {"sha256": "1" * 64}}},
+                "https://example.org/a.whl",
+                [{"alg": "SHA-256", "content": "1" * 64}],
+                id="with credentials",
+            ),
+            pytest.param(
+                {"url": "file:///home/user/a.whl", "archive_info": {"hash": f"sha256={'2' * 64}"}},
+                None,
+                [{"alg": "SHA-256", "content": "2" * 64}],
+                id="a path of this machine, and the older form of a hash",
+            ),
+            pytest.param(
+                {"url": "https://example.org/a.whl", "archive_info": {"hashes": {"blake9": "f"}}},
+                "https://example.org/a.whl",
+                [],
+                id="a hash that CycloneDX does not know",
+            ),
+            pytest.param(["damaged"], None, None, id="damaged"),
+        ],
+    )
+    def test_direct_urls_are_shown_without_credentials_and_paths(
+        self, record: Record, site: Path, origin: Any, url: Any, hashes: Any
+    ) -> None:
+        """The hash is shown in either form that the specification has had."""
+        (site / "alpha-1.0.dist-info" / "direct_url.json").write_text(json.dumps(origin))
+        component = record()["components"][1]
+
+        assert component.get("hashes", []) == (hashes or [])
+        assert [each["url"] for each in component.get("externalReferences", [])] == ([url] if url else [])
+
+    def test_a_provisioned_interpreter(self, record: Record) -> None:
+        """The hash is that of its archive; paths of this machine are not shown."""
+        document = record()
+        interpreter = document["components"][0]
 
         assert interpreter["hashes"] == [{"alg": "SHA-256", "content": "c" * 64}]
         assert interpreter["cpe"] == "cpe:2.3:a:python:python:3.13.5:*:*:*:*:*:*:*"
-        assert properties(interpreter) == {
-            "archive": ARCHIVE,
-            "source": "managed",
-            "target": "x86_64-unknown-linux-gnu",
-        }
-        assert "/cache" not in sbom_text(USED)
+        assert properties(interpreter) == {"source": "managed", "target": "x86_64-unknown-linux-gnu"}
+        assert "/cache" not in json.dumps(document)
 
-    def test_an_interpreter_of_the_machine_has_no_archive(self) -> None:
-        """A free-threaded pre-release says so, to people and to those who look for advisories."""
+    def test_an_interpreter_of_the_machine_has_no_archive(self, record: Record) -> None:
+        """A free-threaded pre-release is named as one, for people and for programs that look for advisories."""
         running = Interpreter("/usr/bin/python3", "3.14.0rc2", freethreaded=True, source="running")
-        text = sbom_text(replace(USED, interpreter=running, archive=""))
-        interpreter = validate(text)["components"][0]
+        interpreter = record(interpreter=running)["components"][0]
 
         assert "hashes" not in interpreter
         assert interpreter["cpe"] == "cpe:2.3:a:python:python:3.14.0:rc2:*:*:*:*:*:*"
         assert properties(interpreter) == {"freethreaded": "true", "source": "running"}
 
-    def test_its_serial_number_follows_from_what_it_says(self) -> None:
+    def test_its_serial_number_follows_from_what_it_says(self, record: Record) -> None:
         """Two builds that are alike have one document, two that differ have two numbers."""
-        other = replace(USED, sha256="0" * 64)
+        assert record() == record()
+        assert record()["serialNumber"] != record(content=b"other")["serialNumber"]
 
-        assert sbom_text(USED) == sbom_text(USED)
-        assert json.loads(sbom_text(USED))["serialNumber"] != json.loads(sbom_text(other))["serialNumber"]
-
-    def test_what_is_not_known_is_left_out(self) -> None:
+    def test_what_is_not_known_is_left_out(self, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
         """A wheel with a name of its own, and our package run from a folder."""
-        text = sbom_text(replace(USED, wheel="odd.whl", own_version="", installed=[Installed("x", "", "", ())]))
-        document = validate(text)
+        monkeypatch.setattr(sbom, "own_version", lambda: "")
+        metadata = record("odd.whl")["metadata"]
 
-        assert "version" not in document["metadata"]["component"]
-        assert "version" not in document["metadata"]["tools"]["components"][0]
-        assert document["components"][1]["purl"] == "pkg:pypi/x"
-
-
-class TestInstalled:
-    """`list_installed`."""
-
-    @pytest.fixture
-    def folder(self, tmp_path: Path) -> Path:
-        """A folder of packages, as under pip's build isolation."""
-        import zipfile
-
-        site = tmp_path / "site"
-        for name, version in (("Zope_Thing", "2.0"), ("alpha", "1.0"), ("beta", "1.0"), ("gamma", "1.0")):
-            with zipfile.ZipFile(str(toy_wheel(tmp_path, name, version))) as wheel:
-                wheel.extractall(str(site))
-        return site
-
-    def ask(self, folder: Path) -> List[Installed]:
-        """Ask another interpreter of this machine, which has the folder on its path."""
-        python = str(another_interpreter().path)
-        found = list_installed(python, {"PYTHONPATH": str(folder), "PYTHONNOUSERSITE": "1"})
-        return [each for each in found if each.name in ("zope-thing", "alpha", "beta", "gamma")]
-
-    def test_names_are_normalised_and_in_order(self, folder: Path) -> None:
-        """However a distribution spells its own name."""
-        assert [(each.name, each.version) for each in self.ask(folder)] == [
-            ("alpha", "1.0"),
-            ("beta", "1.0"),
-            ("gamma", "1.0"),
-            ("zope-thing", "2.0"),
-        ]
-
-    def test_direct_urls_are_told_without_credentials_and_paths(self, folder: Path) -> None:
-        """The hash is told in either form that the specification has had; what is damaged tells nothing."""
-        origins = {
-            "alpha": {"url": "https://user:secret@example.org/a.whl", "archive_info": {"hashes": {"sha256": "1" * 64}}},
-            "beta": {"url": "file:///home/somebody/b.whl", "archive_info": {"hash": f"sha256={'2' * 64}"}},
-            "gamma": ["damaged"],
-        }
-        for name, origin in origins.items():
-            (folder / f"{name}-1.0.dist-info" / "direct_url.json").write_text(json.dumps(origin))
-
-        assert [(each.url, each.hashes) for each in self.ask(folder)[:3]] == [
-            ("https://example.org/a.whl", (("sha256", "1" * 64),)),
-            ("", (("sha256", "2" * 64),)),
-            ("", ()),
-        ]
-
-    def test_an_interpreter_that_cannot_answer(self, tmp_path: Path) -> None:
-        """What it said is in the hint."""
-        python = tmp_path / "python"
-        python.write_text("#!/bin/sh\necho broken >&2\nexit 3\n")
-        python.chmod(0o755)
-        with pytest.raises(BuildEnvironmentError, match="could not say what is installed: exit status 3") as caught:
-            list_installed(str(python), {})
-
-        assert "broken" in caught.value.hint
+        assert "version" not in metadata["component"]
+        assert "version" not in metadata["tools"]["components"][0]
 
 
 class TestRecord:
-    """`record_wheel`."""
+    """`record_own_wheel`."""
 
     @pytest.fixture
     def wheel(self, tmp_path: Path) -> Path:
@@ -210,9 +179,8 @@ class TestRecord:
 
     def record(self, wheel: Path, sbom: str) -> Path:
         """Record a wheel as if it had been built in this process."""
-        interpreter = Interpreter(sys.executable, "3.13.5", source="running")
         settings = Settings(sbom=sbom, origins=(("sbom", "PROVISION_BACKEND_SBOM"),))
-        return record_wheel(wheel, "toy", interpreter, environment=CurrentEnvironment(), settings=settings)
+        return record_own_wheel(wheel, "toy", settings)
 
     def test_it_goes_into_a_folder_or_beside_the_wheel(self, wheel: Path, tmp_path: Path) -> None:
         """The folder is made; the name is that of PEP 770; the wheel's hash is that of its bytes."""

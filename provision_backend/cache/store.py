@@ -11,7 +11,7 @@ The folder::
     <cache>/platforms/<digest>.json              what host detection found, keyed by its evidence
     <cache>/catalogs/<digest>                    copies of catalogs that are given by URL
     <cache>/used/<key>                           when it was last used: the time of this empty file
-    <cache>/environments/, <cache>/code/         build environments, and copies of our own modules, a folder a user
+    <cache>/code/                                copies of our own modules, a folder a user
     <cache>/damaged/<digest>                     an interpreter, in this or another cache, that is passed over
 
 The life of an entry, and what the next process finds after a crash at each place::

@@ -20,7 +20,6 @@ from ..files import list_names, remove_path
 from ..output import Reporter
 from .code import sweep_copies
 from .entries import is_condemned, key_of, read_entry, read_marker
-from .environments import sweep_environments
 from .folders import open_staging, sweep_staging, unwritable
 from .locks import key_lock
 from .manifest import tree_size, verify_entry
@@ -141,7 +140,7 @@ def prune_cache(
             break
         if entry not in doomed and removal.remove([entry]):
             left -= entry.size
-    removal.swept.leftovers += _sweep_downloads(cache.root, _ABANDONED) + sweep_environments(cache.root)
+    removal.swept.leftovers += _sweep_downloads(cache.root, _ABANDONED)
     return removal.swept
 
 
@@ -157,7 +156,7 @@ def clean_cache(cache: Cache, *, force: bool = False) -> Swept:
     """
     removal = _Removal(cache, recent=0, force=force)
     removal.remove([entry for entry in list_entries(cache) if not entry.shared])
-    removal.swept.leftovers += _sweep_downloads(cache.root, 0) + sweep_environments(cache.root, age=0)
+    removal.swept.leftovers += _sweep_downloads(cache.root, 0)
     if hasattr(os, "geteuid"):
         removal.swept.leftovers += sweep_copies(cache.root / "code" / str(os.geteuid()))
     for folder in ("platforms", "catalogs", "damaged", "used"):

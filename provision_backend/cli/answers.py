@@ -1,6 +1,6 @@
-"""What a command found out, and how it is printed: JSON for programs, lines for people, in colour on a terminal.
+"""The answer of a command → standard output: JSON for programs, lines for people, in colour where that is wanted.
 
-Standard output that cannot be written is an error like any other, except for a reader that closes the pipe early.
+What cannot be written is an error like any other, but for one case: a reader that goes away has seen enough.
 """
 
 from __future__ import annotations
@@ -9,42 +9,19 @@ import json
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Sequence, TextIO, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Sequence, TextIO, Tuple
 
 from ..errors import ProvisionError
 from ..output import is_terminal, paint, wants_color
 
-if TYPE_CHECKING:
-    from ..catalog.archive import Archive
+__all__ = ["PAINTERS", "as_columns", "show_json", "show_lines"]
 
-__all__ = ["PAINTERS", "Answer", "archive_row", "as_columns", "paint_line", "show_json", "show_lines"]
-
-
-class Answer(NamedTuple):
-    """What a command found out."""
-
-    data: Any
-    """For ``--json``."""
-    lines: Sequence[str] = ()
-    """For people, without line ends."""
-    code: int = 0
-    """The exit code: 1 for "no", as when nothing was found."""
-
-
-def archive_row(archive: Archive) -> Dict[str, str]:
-    """Return how every command describes an archive in JSON."""
-    return {
-        "version": archive.label,
-        "tag": archive.tag,
-        "triple": archive.triple,
-        "key": archive.key,
-        "sha256": archive.sha256,
-        "filename": archive.filename,
-    }
+Painted = Iterable[Tuple[str, str]]
+"""Pieces of a line, each with its style."""
 
 
 def show_json(data: Any) -> None:
-    """Print data for programs.
+    """Print what a command found out for programs.
 
     Raises:
         ProvisionError: standard output cannot be written.
@@ -56,7 +33,7 @@ def show_lines(lines: Sequence[str], *, painter: str = "", color: str = "auto") 
     """Print lines for people.
 
     Args:
-        lines: without line ends; an empty list prints nothing.
+        lines: without their ends; none: nothing is printed.
         painter: a name of `PAINTERS`, or empty for lines without colours.
         color: one of `provision_backend.output.COLOR_CHOICES`.
 
@@ -64,20 +41,20 @@ def show_lines(lines: Sequence[str], *, painter: str = "", color: str = "auto") 
         ProvisionError: standard output cannot be written.
     """
     if is_terminal(sys.stdout):
-        # The name of an archive, a folder or a server must not control the terminal (CWE-150).
+        # What an archive, a folder or a server is called must not steer the terminal.
         lines = ["".join(char if char.isprintable() else "?" for char in line) for line in lines]
     if painter and wants_color(sys.stdout, color):
-        lines = ["".join(paint(text, style) for text, style in paint_line(painter, line)) for line in lines]
+        lines = ["".join(paint(text, style) for text, style in PAINTERS[painter](line)) for line in lines]
     if lines:
         _write("\n".join(lines))
 
 
 def as_columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> List[str]:
-    """Return rows as lines with aligned columns.
+    """Return rows as lines, with the cells below each other.
 
     Args:
         rows: all of the same length.
-        right: numbers of the columns that are aligned to the right.
+        right: numbers of the columns that are set to the right.
     """
     widths = [max(map(len, column)) for column in zip(*rows)]
     return [
@@ -91,14 +68,14 @@ def as_columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> L
 
 def _write(text: str) -> None:
     stream = sys.stdout
-    # Python sets it to None when the descriptor was closed before the start.
+    # None is what Python has for a descriptor that was closed before it started.
     if stream is None:
         raise ProvisionError("standard output cannot be written: it is closed")
     try:
         _encode(stream, text + "\n")
         stream.flush()
     except BrokenPipeError:
-        # Python would flush once more at exit, and print a complaint.
+        # Without this Python would try once more when it ends, and complain.
         sys.stdout = None
     except OSError as exc:
         sys.stdout = None
@@ -109,7 +86,7 @@ def _encode(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)
     except UnicodeEncodeError:
-        # A path may hold characters that the locale lacks, or bytes that are no characters (PEP 383); write it as is.
+        # A path may hold what the locale has no character for, or bytes that are none; it goes out as it is.
         try:
             data = os.fsencode(text)
         except UnicodeEncodeError:
@@ -117,44 +94,67 @@ def _encode(stream: TextIO, text: str) -> None:
         stream.buffer.write(data)
 
 
-Painter = Sequence[Tuple[str, Sequence[str]]]
-"""Patterns for the start of a line, the first match counts; and a style for each group."""
-
-PAINTERS: Dict[str, Painter] = {
-    "archives": ((r"(\S+)(.*can be provisioned)", ("bold", "dim")), (r"(\S+)(.*)", ("bold", "green"))),
-    "diff": (
-        (r"(\+\+\+.*|---.*)", ("bold",)),
-        (r"(\+.*)", ("green",)),
-        (r"(-.*)", ("red",)),
-        (r"(@.*)", ("cyan",)),
-    ),
-    "entries": ((r"(\S+)(.*\(damaged\))", ("bold", "red")), (r"(\S+)", ("bold",))),
-    "findings": (
-        (r"(ok)( .*)", ("green", "dim")),
-        (r"(warning)( .*)", ("yellow", "dim")),
-        (r"(problem)( .*)", ("red", "dim")),
-    ),
-    "help": ((r"([a-z ]+:)(?= |$)", ("bold",)),),
-    "labels": (
-        (r"(problem:)", ("red",)),
-        (r"(note:)", ("yellow",)),
-        (r"([^ :]*:)", ("dim",)),
-        (r"(.+)", ("bold",)),
-    ),
-    "settings": (
-        (r"( .*)", ("dim",)),
-        (r"(\S+)( = .*)(  \(default;.*)", ("bold", "", "")),
-        (r"(\S+)( = .*)(  \(.*)", ("bold", "", "cyan")),
-    ),
-    "verified": ((r"(\S.*: )(damaged$)", ("", "red")), (r"(\S.*: )(as it was published$)", ("", "green"))),
-}
-"""How the lines of a command are coloured."""
-
-
-def paint_line(painter: str, line: str) -> List[Tuple[str, str]]:
-    """Return the parts of a line, each with its style."""
-    for pattern, styles in PAINTERS[painter]:
-        match = re.match(pattern, line)
-        if match:
-            return [*zip(match.groups(), styles), (line[match.end() :], "")]
+def _help(line: str) -> Painted:
+    heading = re.match(r"[a-z ]+:(?= |$)", line)
+    if heading:
+        return [(heading[0], "bold"), (line[heading.end() :], "")]
     return [(line, "")]
+
+
+def _labels(line: str) -> Painted:
+    """Paint what stands before a colon by what it says."""
+    label, colon, rest = line.partition(":")
+    if not colon or " " in label:
+        return [(line, "bold")]
+    style = {"problem": "red", "error": "red", "warning": "yellow", "note": "yellow", "ok": "green"}.get(label, "dim")
+    return [(label + colon, style), (rest, "")]
+
+
+def _findings(line: str) -> Painted:
+    """Paint the status that a line of ``doctor`` begins with."""
+    status, space, rest = line.partition(" ")
+    style = {"ok": "green", "warning": "yellow", "problem": "red"}.get(status, "")
+    return [(status, style), (space + rest, "" if status else "dim")]
+
+
+def _archives(line: str) -> Painted:
+    version, space, rest = line.partition(" ")
+    return [(version, "bold"), (space + rest, "dim" if rest.endswith("can be provisioned") else "green")]
+
+
+def _entries(line: str) -> Painted:
+    version, space, rest = line.partition(" ")
+    return [(version, "bold"), (space + rest, "red" if rest.endswith("(damaged)") else "")]
+
+
+def _verified(line: str) -> Painted:
+    path, colon, verdict = line.rpartition(": ")
+    if line.startswith(" ") or not colon:
+        return [(line, "")]
+    return [(path + colon, ""), (verdict, "red" if verdict == "damaged" else "green")]
+
+
+def _diff(line: str) -> Painted:
+    style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
+    return [(line, "bold" if line.startswith(("+++", "---")) else style)]
+
+
+def _settings(line: str) -> Painted:
+    if line.startswith(" "):
+        return [(line, "dim")]
+    key, equals, rest = line.partition(" = ")
+    value, bracket, origin = rest.rpartition("  (")
+    return [(key, "bold"), (equals + value, ""), (bracket + origin, "" if origin.startswith("default;") else "cyan")]
+
+
+PAINTERS: Dict[str, Callable[[str], Painted]] = {
+    "archives": _archives,
+    "diff": _diff,
+    "entries": _entries,
+    "findings": _findings,
+    "help": _help,
+    "labels": _labels,
+    "settings": _settings,
+    "verified": _verified,
+}
+"""How the lines of a command are painted."""

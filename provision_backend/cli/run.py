@@ -1,7 +1,7 @@
-"""``provision-backend run``: this process becomes the program, with a provisioned interpreter as its Python.
+"""``provision-backend run``: this process becomes the program, which has an interpreter of ours as its Python.
 
-Signals, exit codes, the terminal and the standard streams are the program's own, since no process of ours remains. The
-variables are those of a hook's child process (`provision_backend.processes.clean_environment`).
+Signals, exit codes, the terminal and the standard streams are the program's own, since nothing stands between. The
+variables are those of a hook's child (`provision_backend.processes.clean_environment`).
 """
 
 from __future__ import annotations
@@ -11,50 +11,43 @@ import errno
 import os
 import signal
 import sys
-from typing import Dict, List, Mapping, Sequence
+from typing import TYPE_CHECKING, Dict, List, Mapping, Sequence, Tuple
 
 from ..errors import UsageError
-from ..hooks.variables import host_variables
-from ..interpreter import Interpreter
 from ..output import Reporter
-from ..processes import clean_environment
-from ..provision import provision
 from ..settings import Settings
-from .answers import Answer
-from .interpreters import add_find_arguments, read_request
 
-__all__ = ["add_arguments", "command_for", "run", "variables_for"]
+if TYPE_CHECKING:
+    from ..interpreter import Interpreter
 
-# The exit codes of a shell and of env(1) for a program that does not exist, and for one that cannot be started.
+__all__ = ["command_for", "run", "variables_for"]
+
+# What a shell answers, and env(1), for a program that is not there and for one that cannot be started.
 _NOT_FOUND = 127
 _NOT_STARTED = 126
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``run``, without those after ``--``, which are never parsed."""
-    add_find_arguments(parser)
-    # Accepted so that the message explains why there is no JSON.
-    parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
+def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Tuple[None, Sequence[str], int]:
+    """Become a program; returns only where it cannot be started."""
+    from ..provision import provision
+    from .requests import wanted_for
 
-
-def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
-    """Become the program; returns only if it cannot be started."""
     if arguments.json:
         raise UsageError(
             "run prints what COMMAND prints, so it has no --json",
             hint="'provision-backend find --json' describes the interpreter; options of COMMAND stand after --",
         )
-    interpreter = provision(read_request(arguments.request, settings, reporter), settings, reporter)
+    interpreter = provision(wanted_for(arguments.request, settings, reporter), settings, reporter)
     command = command_for(interpreter, arguments.command)
     reporter.detail(f"CPython {interpreter.version}: {interpreter.executable}")
-    return Answer(None, code=_become(command, variables_for(interpreter), reporter))
+    return None, [], _become(command, variables_for(interpreter), reporter)
 
 
 def command_for(interpreter: Interpreter, words: Sequence[str]) -> List[str]:
-    """Return the command line to execute.
+    """Return what is executed.
 
     Args:
-        interpreter: what ``python``, ``python3``, ``pip`` and the like mean, and the command where there are no words.
+        interpreter: what ``python``, ``python3``, ``pip`` and the like mean, and what is run without any word.
         words: the program and its arguments.
     """
     if not words:
@@ -64,19 +57,18 @@ def command_for(interpreter: Interpreter, words: Sequence[str]) -> List[str]:
     if name in ("python", "python3", f"python{minor}"):
         return [interpreter.executable, *rest]
     if name in ("pip", "pip3", f"pip{minor}"):
-        # The first script of that name in PATH may belong to another interpreter.
+        # The script of that name may be another interpreter's; this one has it as a module.
         return [interpreter.executable, "-m", "pip", *rest]
     return list(words)
 
 
 def variables_for(interpreter: Interpreter) -> Dict[str, str]:
-    """Return the environment of a program that is to use an interpreter as its Python."""
-    environ = clean_environment()
-    # It names another interpreter's environment, and uv would install into that.
+    """Return the variables of a program whose Python an interpreter is to be."""
+    from ..hooks.installers import interpreter_environment
+
+    environ = interpreter_environment(interpreter, os.path.dirname(interpreter.executable))
+    # It names the environment of another interpreter, in which uv would install.
     environ.pop("VIRTUAL_ENV", None)
-    folder = os.path.dirname(interpreter.executable)
-    environ["PATH"] = os.pathsep.join([folder, environ.get("PATH") or os.defpath])
-    environ.update(host_variables(interpreter, environ))
     return environ
 
 
@@ -95,7 +87,7 @@ def _become(command: Sequence[str], environ: Mapping[str, str], reporter: Report
 
 
 def _restore_signals() -> Dict[signal.Signals, signal.Handlers]:
-    """Stop ignoring the signals that Python ignores, since exec keeps that: ``run 3.13 -- yes | head`` must end."""
+    """Undo what Python ignores for itself, which would go on being ignored: ``run 3.13 -- yes | head`` must end."""
     ignored: Dict[signal.Signals, signal.Handlers] = {}
     for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ"):
         number = getattr(signal, name, None)

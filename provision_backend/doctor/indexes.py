@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
-from ..hooks.configuration import pip_files, uv_files
-from ..hooks.installers import DROPPED
+from ..hooks.installers import DROPPED, pip_files, uv_files
 from ..install.sources import redact_url
 from ..project.pyproject import load_toml
 from .context import Context

@@ -1,34 +1,35 @@
 """What each hook does: read the project, decide, and run the real backend here or elsewhere.
 
-Beside the command line the only place that turns our errors into an exit: `SystemExit` with the message, which every
-frontend shows without a traceback. Exceptions of a real backend that runs in this process pass as they are.
+Beside the command line this is the only place that turns our errors into an exit: `SystemExit` with the message, which
+every frontend shows without a traceback. Exceptions of a real backend that runs in this process pass as they are.
+
+The optional hooks are those of the real backend, as soon as it can be imported. A frontend looks with ``hasattr``,
+which must never download or install. Until then, and where the real backend runs elsewhere, the answer is yes: a
+metadata hook that turns out to be missing is answered from a wheel, as pyproject_hooks does, and any other one ends in
+a clear error.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from ..errors import ProjectError, ProvisionError
+from ..errors import ProvisionError
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project, read_project
 from ..settings import Settings, load_settings, strip_settings
-from . import in_process as passthrough
+from . import in_process
+from .frontend import UnsupportedOperation, disposable_folder, guard_recursion
 
 if TYPE_CHECKING:
     from ..output import Reporter
 
-__all__ = ["Build", "build", "get_requires", "open_build"]
+__all__ = ["Build", "build", "find_hook", "get_requires", "open_build", "serves", "unsupported_operation"]
 
-_ACTIVE = "_PROVISION_BACKEND_ACTIVE"
-"""Variable with the source trees that are being built, a JSON list, outermost first."""
-
-_MAX_DEPTH = 10
-"""A build requirement that is built from source may use us too, and so may its own; more than this is a loop."""
+_Settings = Optional[Mapping[str, Any]]
 
 
 class Build:
@@ -36,7 +37,7 @@ class Build:
 
     Args:
         project: what the source tree says.
-        settings: what whoever builds says.
+        settings: what the user says.
         plan: what is done.
         config_settings: what is forwarded to the real backend: all but our own keys.
     """
@@ -52,7 +53,7 @@ class Build:
 
     @property
     def reporter(self) -> Reporter:
-        """Who talks to people; imported when there is something to say."""
+        """What reports to people; imported when there is something to report."""
         if self._reporter is None:
             from ..output import Reporter
 
@@ -80,23 +81,24 @@ def open_build(config_settings: Optional[Mapping[str, Any]] = None) -> Build:
     return build
 
 
-def get_requires(hook: str, config_settings: Optional[Mapping[str, Any]]) -> List[str]:
+def get_requires(hook: str, config_settings: _Settings) -> List[str]:
     """Answer a ``get_requires_for_build_*``: what the frontend must install first, and nothing else.
 
     Passing through, those are the real backend's requirements that are not met, and once it can be imported, its
     dynamic ones. Where an interpreter must be provisioned they are our own for that, and none with a warm cache.
     """
     with _user_errors():
-        build = open_build(config_settings)
-        with _guarded(build.project):
-            if build.plan.provision:
-                return _provisioning_requires(build)
-            unmet = _unmet_static(build.project)
-            with _step(build, f"{hook} of {build.project.build_backend}"):
-                return unmet or passthrough.get_requires(build.project, hook, build.config_settings)
+        opened = open_build(config_settings)
+        with guard_recursion(opened.project.root, opened.project.build_backend):
+            if opened.plan.provision:
+                return _provisioning_requires(opened)
+            # In the one-list form the frontend has installed the static ones already, exactly as without us.
+            static = [] if opened.project.one_list else in_process.unmet(opened.project.requires)
+            with _step(opened, f"{hook} of {opened.project.build_backend}"):
+                return static or in_process.get_requires(opened.project, hook, opened.config_settings)
 
 
-def build(hook: str, directory: str, config_settings: Optional[Mapping[str, Any]], *metadata: Optional[str]) -> Any:
+def build(hook: str, directory: str, config_settings: _Settings, *metadata: Optional[str]) -> Any:
     """Run a hook that makes something, and return what the real backend returns.
 
     Args:
@@ -109,120 +111,82 @@ def build(hook: str, directory: str, config_settings: Optional[Mapping[str, Any]
         opened = open_build(config_settings)
         if opened.plan.note:
             opened.reporter.info(opened.plan.note)
-        arguments = (directory, opened.config_settings, *metadata)
-        with _guarded(opened.project):
-            if not opened.plan.provision and passthrough.serves(opened.project, hook, opened.config_settings):
+        project, arguments = opened.project, (directory, opened.config_settings, *metadata)
+        with guard_recursion(project.root, project.build_backend):
+            if not opened.plan.provision and serves(project, hook, opened.config_settings):
                 return _build_here(opened, hook, arguments)
-            return _build_apart(opened, hook, arguments)
+            return _build_elsewhere(opened, hook, arguments)
+
+
+def serves(project: Project, hook: str, config_settings: Optional[Mapping[str, Any]]) -> bool:
+    """Return whether this environment can run a hook of the real backend as it is.
+
+    With the one-list form it can: the frontend has asked for the dynamic requirements and installed them. With
+    ``requires`` in our table the frontend could install the static ones only, since nothing could be asked before they
+    were installed. So the real backend is asked now, in a process of its own: setuptools runs ``setup.py`` for the
+    answer, and it is not made for two hooks in one process. Without isolation everything is as the user wants it.
+
+    Raises:
+        BackendError: the real backend cannot be imported.
+    """
+    backend = in_process.load_backend(project)
+    isolated = disposable_folder() is not None
+    if not hasattr(backend, hook):
+        # Metadata can still be taken from a wheel, in a build environment; anything else ends in an error here.
+        return not (isolated and hook.startswith("prepare_metadata"))
+    asking = in_process.requires_hook(hook)
+    if project.one_list or not isolated or not hasattr(backend, asking):
+        return True
+    from . import forwarded
+
+    dynamic = forwarded.get_requires(project, forwarded.CurrentEnvironment(), asking, config_settings)
+    return not in_process.unmet(dynamic)
 
 
 def _build_here(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
     with _step(opened, f"{hook} of {opened.project.build_backend}"):
-        made = passthrough.call_hook(opened.project, hook, *arguments)
-    _record(opened, hook, arguments[0], made)
+        made = in_process.call_hook(opened.project, hook, *arguments)
+    if hook == "build_wheel" and opened.settings.sbom:
+        from .sbom import record_own_wheel
+
+        record_own_wheel(Path(arguments[0], made), opened.project.build_backend, opened.settings)
     return made
 
 
-def _record(opened: Build, hook: str, directory: str, made: str) -> None:
-    """Write an SBOM of a wheel that was built in this process, where one is asked for."""
-    if hook != "build_wheel" or not opened.settings.sbom:
-        return
-    from ..interpreter import Interpreter
-    from ..project.plan import running_interpreter
-    from .current import CurrentEnvironment
-    from .sbom import record_wheel
-
-    running = running_interpreter()
-    interpreter = Interpreter(running.executable, running.version, running.freethreaded, source="running")
-    record_wheel(
-        Path(directory, made),
-        opened.project.build_backend,
-        interpreter,
-        environment=CurrentEnvironment(),
-        settings=opened.settings,
-    )
-
-
-@contextmanager
-def _step(build: Build, name: str) -> Iterator[None]:
-    if build.settings.verbose < 2:
-        yield
-        return
-    with build.reporter.step(name):
-        yield
-
-
-def _build_apart(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
-    from ..processes import follow_frontend
+def _build_elsewhere(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
     from . import provisioned
-    from .forwarded import UnsupportedOperation
 
-    follow_frontend()
     try:
         return provisioned.call_hook(opened, hook, arguments)
     except UnsupportedOperation as exc:
         if opened.plan.provision:
             raise
-        # The frontend, which looks for the class when the exception is there, finds that of this process's backend.
-        theirs = getattr(passthrough.load_backend(opened.project), "UnsupportedOperation", UnsupportedOperation)
+        # The frontend, which looks for the class when it sees the exception, finds that of this process's backend.
+        theirs = getattr(in_process.load_backend(opened.project), "UnsupportedOperation", UnsupportedOperation)
         raise theirs(str(exc)) from None
 
 
-def _unmet_static(project: Project) -> List[str]:
-    if project.one_list:
-        return []  # The frontend has installed that list already, exactly as without us.
-    from .requirements import unmet_requirements
-
-    return unmet_requirements(project.requires)
-
-
-def _provisioning_requires(build: Build) -> List[str]:
+def _provisioning_requires(opened: Build) -> List[str]:
     from ..provision import find
-    from .requirements import missing_extra
 
-    with _step(build, "look for an interpreter"):
-        found = find(build.plan.wanted, build.settings, build.reporter)
+    with _step(opened, "look for an interpreter"):
+        found = find(opened.plan.wanted, opened.settings, opened.reporter)
     if found is not None:
         return []
+    # A warm cache does not pay for it.
+    from .requirements import missing_extra
+
     return missing_extra("provision")
 
 
 @contextmanager
-def _guarded(project: Project) -> Iterator[None]:
-    """Refuse a source tree whose build has led back to itself, before it forks without end."""
-    before = os.environ.get(_ACTIVE)
-    active = _decode(before) if before else []
-    root = os.path.realpath(str(project.root))
-    if root in active:
-        raise ProjectError(
-            f"the build of {root} has started itself",
-            hint=f"its real backend {project.build_backend!r} must not lead back to provision_backend",
-        )
-    if len(active) >= _MAX_DEPTH:
-        raise ProjectError(f"builds within builds are {_MAX_DEPTH} deep", hint=" -> ".join([*active, root]))
-    os.environ[_ACTIVE] = _encode([*active, root])
-    try:
+def _step(opened: Build, name: str) -> Iterator[None]:
+    # The reporter is not imported for nothing.
+    if opened.settings.verbose < 2:
         yield
-    finally:
-        if before is None:
-            os.environ.pop(_ACTIVE, None)  # A real backend may have removed it.
-        else:
-            os.environ[_ACTIVE] = before
-
-
-def _decode(text: str) -> List[str]:
-    import json
-
-    trees: List[str] = json.loads(text)
-    return trees
-
-
-def _encode(trees: List[str]) -> str:
-    if len(trees) == 1 and trees[0].isascii() and trees[0].isprintable() and not {'"', "\\"} & set(trees[0]):
-        return f'["{trees[0]}"]'  # Most builds are the outermost, and do not pay for the import.
-    import json
-
-    return json.dumps(trees)
+        return
+    with opened.reporter.step(name):
+        yield
 
 
 @contextmanager
@@ -241,3 +205,73 @@ def _as_exit(exc: ProvisionError) -> SystemExit:
         return SystemExit(returncode)  # The real backend's own traceback stands above.
     sys.stderr.write(f"provision-backend: {exc.message}\n")
     return SystemExit(128 - returncode)
+
+
+def find_hook(name: str) -> Callable[..., Any]:
+    """Return an optional hook.
+
+    Raises:
+        AttributeError: the real backend has none of this name.
+
+    Source: PEP 517 and PEP 660, "optional hooks".
+    """
+    # What a frontend may ask for before it builds an editable exists exactly when the real backend can build one.
+    real = "build_editable" if name == "get_requires_for_build_editable" else name
+    backend = _backend_here()
+    if backend is not None and not hasattr(backend, real):
+        raise AttributeError(f"the real backend has no hook {name!r}")
+    return _OPTIONAL[name]
+
+
+def unsupported_operation() -> type:
+    """Return the exception class that stands for an sdist that cannot be made, as the real backend has it.
+
+    Raises:
+        AttributeError: the real backend runs in this process and has none.
+
+    Source: PEP 517, build_sdist.
+    """
+    backend = _backend_here()
+    found: type = UnsupportedOperation if backend is None else backend.UnsupportedOperation
+    return found
+
+
+def _backend_here() -> Optional[Any]:
+    """Return the real backend where it runs in this process and can be imported; None otherwise."""
+    try:
+        opened = open_build()
+        return None if opened.plan.provision else in_process.load_backend(opened.project)
+    except Exception:
+        # A real backend may fail in any way when it is imported. An AttributeError would read as "no such hook", and
+        # anything else would be a traceback out of hasattr(). The hook itself meets the same trouble and reports it.
+        return None
+
+
+def _build_editable(
+    wheel_directory: str, config_settings: _Settings = None, metadata_directory: Optional[str] = None
+) -> Any:
+    """Build an editable wheel and return its file name (PEP 660)."""
+    return build("build_editable", wheel_directory, config_settings, metadata_directory)
+
+
+def _get_requires_for_build_editable(config_settings: _Settings = None) -> List[str]:
+    """Return what the frontend must install before ``build_editable`` (PEP 660)."""
+    return get_requires("get_requires_for_build_editable", config_settings)
+
+
+def _prepare_metadata_for_build_editable(metadata_directory: str, config_settings: _Settings = None) -> Any:
+    """Make the metadata of an editable wheel and return the folder's name (PEP 660)."""
+    return build("prepare_metadata_for_build_editable", metadata_directory, config_settings)
+
+
+def _prepare_metadata_for_build_wheel(metadata_directory: str, config_settings: _Settings = None) -> Any:
+    """Make the metadata of a wheel and return the folder's name (PEP 517)."""
+    return build("prepare_metadata_for_build_wheel", metadata_directory, config_settings)
+
+
+_OPTIONAL: Dict[str, Callable[..., Any]] = {
+    "build_editable": _build_editable,
+    "get_requires_for_build_editable": _get_requires_for_build_editable,
+    "prepare_metadata_for_build_editable": _prepare_metadata_for_build_editable,
+    "prepare_metadata_for_build_wheel": _prepare_metadata_for_build_wheel,
+}

@@ -1,49 +1,37 @@
 """Interpreter + requirements → `BuildEnvironment`: the virtual environment that holds the real backend.
 
-All hooks of one build share an environment: its state is a file in the frontend's own disposable environment, which
-the frontend deletes; where there is none, in a temporary folder that this process deletes. The environment itself is
-one that was made moments ago for the same installation (`provision_backend.cache.environments`), or a new one among
-those; or it stands beside the state, where none can be kept.
+It is made anew for each build, by uv where uv installs and by the interpreter's own module ``venv`` otherwise, and
+filled by the same installer with the user's indexes (PIP_*, pip.conf, UV_*), as a frontend fills a build environment.
+All hooks of one build share it: it stands inside the frontend's own disposable environment, which the frontend deletes,
+and a file in it says that it is complete and what it holds. Without isolation it stands in a temporary folder, which
+this process deletes. So builds are isolated: nothing that a hook can write to serves another build.
 
-It is filled by the interpreter's own pip, or by uv, with the user's indexes (PIP_*, pip.conf, UV_*), as a frontend
-fills a build environment. The frontend's own pip is out of reach: pip and build both hide it from hooks, and run under
-another version it would fail (pip 23.0 on 3.12: no ``pkgutil.ImpImporter``).
-
-What may come from the environment and what must not: `provision_backend.processes` for every child, and
-`provision_backend.hooks.installers` for what installs.
+The frontend's own pip cannot be used: pip and build both hide it from hooks, and run under another version it would
+fail (pip 23.0 on 3.12: no ``pkgutil.ImpImporter``).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, List, Sequence, Tuple
 
-from ..cache.environments import ReusableEnvironments, fingerprint
 from ..errors import BuildEnvironmentError
+from ..files import hash_bytes, remove_path, write_atomically
 from ..output import Reporter
-from ..processes import clean_environment
+from ..processes import clean_environment, drop_variables, run_quiet
 from ..settings import Settings
-from .build_folders import claim, disposable_folder, frontend_folder, frontend_run, places
-from .circumstances import installation_key
-from .installers import Installer, find_uv
-from .variables import host_variables
-from .venvs import create_environment
+from .frontend import claim_folder, environment_folders, frontend_folder
+from .installers import UV_DROPPED, Installer, find_uv, interpreter_environment, last_lines, supports_python_option
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
 
-__all__ = [
-    "BuildEnvironment",
-    "existing_environment",
-    "frontend_run",
-    "open_environment",
-]
+__all__ = ["BuildEnvironment", "create_environment", "open_environment"]
 
 _STATE = "provision-backend.json"
+"""File in an environment that makes it complete for the next hook process."""
 
 
 class BuildEnvironment:
@@ -55,34 +43,20 @@ class BuildEnvironment:
         settings: say how it is filled.
         reporter: told what is installed.
         source: the source tree.
-        installed: requirements that were installed already, as they were asked for.
-        place: where its state is written down for the other hooks of this build; None for in itself.
     """
 
     def __init__(
-        self,
-        path: Path,
-        interpreter: Interpreter,
-        settings: Settings,
-        reporter: Reporter,
-        source: Path,
-        *,
-        installed: Tuple[str, ...] = (),
-        place: Optional[Path] = None,
+        self, path: Path, interpreter: Interpreter, settings: Settings, reporter: Reporter, source: Path
     ) -> None:
         self.path = path
         self.interpreter = interpreter
         self.settings = settings
         self.reporter = reporter
         self.source = source
-        self.installed = installed
-        self.place = place
+        self.installed: Tuple[str, ...] = ()
+        """Requirements that were installed already, as they were asked for."""
         self.asked: Tuple[str, ...] = ()
         """Questions for dynamic requirements that were answered, and the answers installed."""
-        self.hooks: Dict[str, List[str]] = {}
-        """The optional hooks that a probe of the real backend found, by the circumstances it was made in."""
-        self.candidate: Optional[Tuple[str, float, str]] = None
-        """Of one that is not given to other builds yet: its key, when it was resolved, and its fingerprint then."""
 
     @property
     def version(self) -> str:
@@ -95,23 +69,21 @@ class BuildEnvironment:
         folder, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
         return str(self.path / folder / name)
 
+    @property
+    def packages(self) -> List[str]:
+        """The folders that packages are installed in."""
+        pattern = "Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages"
+        return [str(folder) for folder in self.path.glob(pattern)]
+
     def environ(self) -> Dict[str, str]:
         """Return the environment variables of a process in this build environment."""
-        environ = clean_environment()
-        scripts = os.path.dirname(self.python)
-        environ["PATH"] = os.pathsep.join([scripts, environ["PATH"]]) if environ.get("PATH") else scripts
+        environ = interpreter_environment(self.interpreter, os.path.dirname(self.python))
         # uv, CMake's FindPython and meson take the environment from here.
         environ["VIRTUAL_ENV"] = str(self.path)
-        environ.update(host_variables(self.interpreter, environ))
         return environ
 
-    @property
-    def is_shared(self) -> bool:
-        """Whether other builds may be using it, so that nothing can be installed into it."""
-        return self.place is not None and self.path.parent != self.place.parent and self.candidate is None
-
     def install(self, requirements: Sequence[str], *, what: str) -> None:
-        """Install what is not installed yet; what other builds use is exchanged for another environment first.
+        """Install what is not installed yet.
 
         Args:
             requirements: PEP 508 strings; markers are evaluated under this environment's interpreter.
@@ -121,67 +93,27 @@ class BuildEnvironment:
             BuildEnvironmentError: the installer failed, or did not install where it should.
         """
         missing = [text for text in requirements if text not in self.installed]
-        if missing and self.is_shared:
-            self._exchange(missing, what)
-        elif missing:
-            untouched = self.candidate is not None and fingerprint(self.path) == self.candidate[2]
-            began = self.candidate[1] if self.candidate else time.time()
-            self.fill(missing, what=what)
-            self.candidate = self._describe(began) if untouched else None
-        self._publish()
-        self.save()
-
-    def fill(self, requirements: Sequence[str], *, what: str) -> None:
-        """Run the installer; arguments and errors as of `install`."""
-        self.reporter.detail(f"installing {what} under CPython {self.interpreter.version}: {', '.join(requirements)}")
+        if not missing:
+            return
+        self.reporter.detail(f"installing {what} under CPython {self.interpreter.version}: {', '.join(missing)}")
         with self.reporter.step(f"install {what}"):
-            installer = Installer(self.interpreter, self.python, self.settings, self.reporter)
-            folder = frontend_folder(self.source)
-            installer.install(requirements, environ=self.environ(), cwd=folder, what=what)
-        self.installed += tuple(requirements)
-
-    def _exchange(self, missing: Sequence[str], what: str) -> None:
-        """Turn to an environment that has more; the one that others use stays as it is."""
-        other = BuildEnvironment(
-            self.path, self.interpreter, self.settings, self.reporter, self.source, place=self.place
-        )
-        static, wanted = self.installed, (*self.installed, *missing)
-        if not _find_reusable(other, wanted):
-            other.installed = ()
-            other.path = self.place or self.path
-            _make(other, wanted)
-            began = time.time()
-            other.fill(static, what="the real backend's requirements")
-            other.fill(missing, what=what)
-            other.candidate = other._describe(began)
-        self.path, self.installed, self.candidate = other.path, other.installed, other.candidate
-
-    def _describe(self, resolved: float) -> Optional[Tuple[str, float, str]]:
-        """Return what makes it a candidate for other builds; None where it is none."""
-        key = _installation(self, self.installed) if self.place and self.path.parent != self.place.parent else None
-        return None if key is None else (key, resolved, fingerprint(self.path))
-
-    def _publish(self) -> None:
-        """Give it to other builds, now that it is known what this one wants it to hold."""
-        pool = ReusableEnvironments.open(self.settings) if self.candidate else None
-        if pool is not None and self.candidate is not None:
-            key, resolved, found = self.candidate
-            pool.publish(key, self.path, resolved=resolved, found=found)
-            self.candidate = None
+            installer = Installer(self.interpreter, self.python, self.packages, self.settings, self.reporter)
+            installer.install(missing, environ=self.environ(), cwd=frontend_folder(self.source), what=what)
+        self.installed += tuple(missing)
 
     def save(self) -> None:
-        """Write down what the environment holds; the file makes it complete for the next hook process."""
-        state = {
-            "environment": str(self.path),
-            "installed": self.installed,
-            "asked": self.asked,
-            "hooks": self.hooks,
-            "candidate": self.candidate,
-        }
-        folder = self.place or self.path
-        temporary = folder / f"{_STATE}.{os.getpid()}"
-        temporary.write_text(json.dumps(state), encoding="utf-8")
-        os.replace(str(temporary), str(folder / _STATE))
+        """Write down what the environment holds."""
+        state = {"installed": self.installed, "asked": self.asked}
+        write_atomically(self.path / _STATE, json.dumps(state).encode("utf-8"))
+
+    def load(self) -> bool:
+        """Read what an earlier hook of the same build wrote down; return whether the environment is complete."""
+        try:
+            state = json.loads((self.path / _STATE).read_text(encoding="utf-8"))
+            self.installed, self.asked = tuple(state["installed"]), tuple(state["asked"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return os.path.exists(self.python)
 
 
 def open_environment(
@@ -199,97 +131,59 @@ def open_environment(
     Raises:
         BuildEnvironmentError: the environment could not be made or filled.
     """
-    shared = disposable_folder()
-    for place in places(shared, _environment_key(interpreter, requires)):
-        environment = BuildEnvironment(place, interpreter, settings, reporter, source, place=place)
-        if _load_state(environment):
+    # In tox's lasting environment, a project whose requirements have changed gets another folder.
+    key = hash_bytes(json.dumps([interpreter.executable, interpreter.version, list(requires)]).encode("utf-8"))[:12]
+    folders = environment_folders(key)
+    for path in folders:
+        environment = BuildEnvironment(path, interpreter, settings, reporter, source)
+        if environment.load():
             return environment
-        if claim(place):
-            with reporter.step("open a build environment"):
-                _open(environment, requires)
+        if claim_folder(path):
+            with reporter.step("make a build environment"):
+                _make(environment, requires)
             return environment
     raise BuildEnvironmentError(
-        f"no folder for a build environment is free in {shared}", hint="remove the folder and build again"
+        f"no folder for a build environment is free in {folders[0].parent}", hint="remove the folder and build again"
     )
 
 
-def _open(environment: BuildEnvironment, requires: Sequence[str]) -> None:
+def _make(environment: BuildEnvironment, requires: Sequence[str]) -> None:
     try:
-        if not _find_reusable(environment, requires):
-            began = time.time()
-            _make(environment, requires)
-            if requires:
-                environment.fill(requires, what="the real backend's requirements")
-            environment.candidate = environment._describe(began)
+        with environment.reporter.step("make a virtual environment"):
+            create_environment(environment.interpreter, environment.path, environment.settings)
+        environment.install(requires, what="the real backend's requirements")
         environment.save()
     except BaseException:
         # In tox's lasting environment, failed ones would take all the names that there are.
-        import shutil
-
-        for folder in (environment.path, environment.place):
-            shutil.rmtree(str(folder), ignore_errors=True)
+        remove_path(environment.path)
         raise
 
 
-def _installation(environment: BuildEnvironment, requires: Sequence[str]) -> Optional[str]:
-    """Return the key of what is installed, or is to be; None where no other build may have it."""
-    installer = Installer(environment.interpreter, environment.python, environment.settings, environment.reporter)
-    variables = installer.variables(environment.environ())
-    folder = frontend_folder(environment.source)
-    return installation_key(environment.interpreter, find_uv(environment.settings), requires, variables, folder)
+def create_environment(interpreter: Interpreter, path: Path, settings: Settings) -> None:
+    """Make a virtual environment with nothing in it, or with pip where the interpreter's own cannot fill it.
 
+    Args:
+        interpreter: what it is made of.
+        path: its folder, which may exist and be empty.
+        settings: say whether uv installs.
 
-def _find_reusable(environment: BuildEnvironment, requires: Sequence[str]) -> bool:
-    pool = ReusableEnvironments.open(environment.settings)
-    key = None if pool is None else _installation(environment, requires)
-    found = None if pool is None or key is None else pool.find(key, environment.settings.environment_freshness)
-    if found is None:
-        return False
-    environment.path, environment.installed = found, tuple(requires)
-    environment.reporter.detail(f"using the build environment {found} again")
-    return True
-
-
-def _make(environment: BuildEnvironment, requires: Sequence[str]) -> None:
-    """Make an environment with nothing in it: among those that can be reused, or beside its state."""
-    pool = ReusableEnvironments.open(environment.settings)
-    if pool is not None and _installation(environment, requires) is not None:
-        environment.path = pool.new(environment.settings.environment_freshness) or environment.path
-    with environment.reporter.step("make a virtual environment"):
-        create_environment(environment.interpreter, environment.path, environment.settings)
-
-
-def existing_environment(
-    interpreter: Interpreter, requires: Sequence[str], *, settings: Settings, reporter: Reporter, source: Path
-) -> Optional[BuildEnvironment]:
-    """Open the environment that an earlier hook of the same build made; None where there is none yet."""
-    shared = disposable_folder()
-    if shared is None:
-        return None
-    for place in places(shared, _environment_key(interpreter, requires)):
-        environment = BuildEnvironment(place, interpreter, settings, reporter, source, place=place)
-        if _load_state(environment):
-            return environment
-    return None
-
-
-def _environment_key(interpreter: Interpreter, requires: Sequence[str]) -> str:
-    facts = json.dumps([interpreter.executable, interpreter.version, list(requires)])
-    return hashlib.sha256(facts.encode()).hexdigest()[:12]
-
-
-def _load_state(environment: BuildEnvironment) -> bool:
-    place = environment.path
-    try:
-        state = json.loads((place / _STATE).read_text(encoding="utf-8"))
-        environment.path = Path(state["environment"])
-        environment.installed = tuple(state["installed"])
-        environment.asked = tuple(state["asked"])
-        environment.hooks = dict(state["hooks"])
-        environment.candidate = tuple(state["candidate"]) if state["candidate"] else None
-        if environment.path != place:
-            ReusableEnvironments(environment.path.parent).hold(environment.path)
-    except (OSError, ValueError, KeyError, TypeError):
-        environment.path = place
-        return False
-    return os.path.exists(environment.python)
+    Raises:
+        BuildEnvironmentError: it could not be made.
+    """
+    uv = find_uv(settings)
+    if uv:
+        # What a project or a user configures for uv is about other environments.
+        command = [uv, "venv", "--quiet", "--no-project", "--no-config", "--python", interpreter.executable]
+    else:
+        # The command line makes links on POSIX, where venv.create() copies: a copied executable of a standalone CPython
+        # that links libpython dynamically does not start (python-build-standalone#381).
+        command = [interpreter.executable, "-I", "-m", "venv"]
+        if supports_python_option(interpreter.pip):
+            command.append("--without-pip")  # That takes 0.1 s, and with pip 7 s.
+    environ = drop_variables(clean_environment(), UV_DROPPED)
+    done = run_quiet([*command, str(path)], env=environ, timeout=300.0)
+    if done.returncode != 0:
+        raise BuildEnvironmentError(
+            f"{command[0]} could not make a virtual environment: exit status {done.returncode}",
+            hint=last_lines(done.stdout + done.stderr),
+        )

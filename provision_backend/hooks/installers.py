@@ -1,6 +1,6 @@
-"""Which command installs requirements into a build environment, and with which variables.
+"""How requirements are installed into a build environment: which command, which variables, which files it reads.
 
-The interpreter's own pip does, or uv: on request, or since the frontend installs with it. Indexes, find-links,
+The interpreter's own pip installs, or uv: on request, or because the frontend installs with it. Indexes, find-links,
 proxies and certificates are the user's (PIP_*, pip.conf, UV_*), as for a frontend that fills a build environment; what
 would misdirect the installation is dropped.
 """
@@ -9,25 +9,37 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from packaging.utils import canonicalize_name
 
 from ..errors import BuildEnvironmentError
-from ..kept import installed_folder
 from ..output import Reporter
-from ..processes import run_quiet, run_visible
+from ..processes import clean_environment, drop_variables, run_quiet, run_visible
 from ..settings import Settings
-from .build_folders import disposable_folder
-from .requirements import names_for, normalised_name
+from .frontend import INSTALLED, disposable_folder
+from .requirements import find_distributions, names_for
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
 
-__all__ = ["DROPPED", "Installer", "find_uv", "last_lines", "supports_python_option"]
+__all__ = [
+    "DROPPED",
+    "UV_DROPPED",
+    "Installer",
+    "find_uv",
+    "interpreter_environment",
+    "last_lines",
+    "pip_files",
+    "supports_python_option",
+    "uv_files",
+]
 
 # Each of these misdirects or empties the installation into a build environment; all were tried.
-_PIP_DROPPED = (
+PIP_DROPPED = (
     "PIP_TARGET",
     "PIP_PREFIX",
     "PIP_ROOT",
@@ -64,7 +76,7 @@ _PIP_SET = {
     "PIP_NO_WARN_SCRIPT_LOCATION": "1",
 }
 
-_UV_DROPPED = (
+UV_DROPPED = (
     "UV_CONSTRAINT",
     "UV_OVERRIDE",
     "UV_EXCLUDE",
@@ -79,9 +91,10 @@ _UV_DROPPED = (
     "UV_PROJECT_ENVIRONMENT",
     "UV_RESOLUTION",
     "UV_NO_DEPS",
+    "UV_VENV_SEED",
 )
 
-DROPPED = (*_PIP_DROPPED, *_UV_DROPPED)
+DROPPED = (*PIP_DROPPED, *UV_DROPPED)
 """Variables that do not reach an installation into a build environment."""
 
 # What a uv.toml, or the [tool.uv] of the project, says about the packages that the project runs with.
@@ -91,8 +104,6 @@ _MISDIRECTED = {
     "pip": "a configuration file of pip may say so: prefix, root",
     "uv": "uv.toml, or tool.uv of the project, may say so: pip.target, pip.prefix, exclude-dependencies",
 }
-
-_PACKAGES = ("lib/python*/site-packages", "lib64/python*/site-packages", "Lib/site-packages")
 
 _TIMEOUT = 3600.0
 """Seconds an installer may take; a build dependency without a wheel is compiled in that time."""
@@ -105,11 +116,13 @@ class Installer(NamedTuple):
     """What the environment is made of; its pip installs."""
     python: str
     """The environment's own interpreter."""
+    packages: Sequence[str]
+    """The folders that packages are installed in."""
     settings: Settings
     reporter: Reporter
 
     def install(self, requirements: Sequence[str], *, environ: Mapping[str, str], cwd: str, what: str) -> None:
-        """Install requirements, and see that they are there.
+        """Install requirements, and check that they are there.
 
         Args:
             requirements: PEP 508 strings.
@@ -121,49 +134,35 @@ class Installer(NamedTuple):
             BuildEnvironmentError: the installer failed, or installed somewhere else; or uv was asked for and there
                 is none.
         """
-        command, cleaned = self._command(environ)
-        returncode, output = self._run([*command, *requirements], cleaned, cwd)
-        failed = f"could not install {what} under CPython {self.interpreter.version}: {_name(command)}"
+        name, command, variables = self._command(environ)
+        returncode, output = self._run([*command, *requirements], variables, cwd)
+        failed = f"could not install {what} under CPython {self.interpreter.version}: {name}"
         if returncode != 0:
             raise BuildEnvironmentError(f"{failed} ended with exit status {returncode}", hint=last_lines(output))
-        absent = self._absent(requirements)
+        found = find_distributions(self.packages)
+        names = names_for(requirements, self.interpreter.version)
+        absent = [repr(each) for each in names if canonicalize_name(each) not in found]
         if absent:
             raise BuildEnvironmentError(
-                f"{failed} succeeded, and {', '.join(map(repr, absent))} is not in the build environment",
-                hint=_MISDIRECTED[_name(command)],
+                f"{failed} succeeded, and {', '.join(absent)} is not in the build environment",
+                hint=_MISDIRECTED[name],
             )
 
-    def variables(self, environ: Mapping[str, str]) -> Dict[str, str]:
-        """Return the variables that the installer gets, of those of a process in the build environment."""
-        return self._command(environ)[1]
-
-    def _command(self, environ: Mapping[str, str]) -> Tuple[List[str], Dict[str, str]]:
+    def _command(self, environ: Mapping[str, str]) -> Tuple[str, List[str], Dict[str, str]]:
+        """Return the installer's name, its command without the requirements, and its variables."""
         uv = find_uv(self.settings)
         if uv:
-            cleaned = {name: value for name, value in environ.items() if name not in _UV_DROPPED}
             command = [uv, "pip", "install", "--python", self.python, "--quiet", *_UV_OPTIONS]
-            return command + _constraints(environ.get("UV_BUILD_CONSTRAINT")), cleaned
-        cleaned = {name: value for name, value in environ.items() if name not in _PIP_DROPPED}
-        cleaned.update(_PIP_SET)
-        command = self._pip()
-        if "--python" not in command:
-            # It stays in the environment that it is started in, whatever a configuration file says of "python".
-            cleaned["_PIP_RUNNING_IN_SUBPROCESS"] = "1"
+            command += _constraints(environ.get("UV_BUILD_CONSTRAINT"))
+            return "uv", command, drop_variables(environ, UV_DROPPED)
+        # Before 22.3 pip installs only into the environment that it is started in, and so has been put there.
+        command = [self.python, "-I", "-m", "pip"]
+        if supports_python_option(self.interpreter.pip):
+            command = [self.interpreter.executable, "-I", "-m", "pip", "--python", self.python]
         # What a hook imports is compiled then; compiling all of setuptools takes longer than installing it.
         command += ["install", "--quiet", "--no-user", "--no-compile", "--target", ""]
-        return command + _constraints(environ.get("PIP_BUILD_CONSTRAINT")), cleaned
-
-    def _pip(self) -> List[str]:
-        """Return how the interpreter's pip is started so that it installs into the environment."""
-        if not supports_python_option(self.interpreter.pip):
-            return [self.python, "-I", "-m", "pip"]
-        base = Path(self.interpreter.executable)
-        runner = base.parent.parent / "lib" / base.name / "site-packages" / "pip" / "__pip-runner__.py"
-        if self.interpreter.source == "managed" and runner.exists():
-            # What --python does after pip has been imported once to get there, which takes a quarter of a second
-            # (pip, _internal/cli/main_parser.py).
-            return [self.python, "-I", str(runner)]
-        return [self.interpreter.executable, "-I", "-m", "pip", "--python", self.python]
+        command += _constraints(environ.get("PIP_BUILD_CONSTRAINT"))
+        return "pip", command, {**drop_variables(environ, PIP_DROPPED), **_PIP_SET}
 
     def _run(self, command: List[str], environ: Mapping[str, str], cwd: str) -> Tuple[int, str]:
         if self.reporter.verbosity:
@@ -171,25 +170,15 @@ class Installer(NamedTuple):
         done = run_quiet(command, env=environ, cwd=cwd, timeout=_TIMEOUT)
         return done.returncode, done.stdout + done.stderr
 
-    def _absent(self, requirements: Sequence[str]) -> List[str]:
-        """Return the names of what was to be installed and is not, though the installer may say so."""
-        root = Path(self.python).parent.parent
-        folders = [entry.name for pattern in _PACKAGES for folder in root.glob(pattern) for entry in folder.iterdir()]
-        # "name-version.dist-info", and eggs that the version is left out of; the name has no hyphen.
-        stems = [os.path.splitext(name)[0] for name in folders if name.endswith((".dist-info", ".egg-info"))]
-        there = {normalised_name(name) for stem in stems for name in (stem, stem.partition("-")[0])}
-        wanted = names_for(requirements, self.interpreter.version)
-        return [name for name in wanted if normalised_name(name) not in there]
-
 
 def supports_python_option(pip_version: str) -> bool:
-    """Whether this pip installs into another environment; ``--python`` is there since 22.3."""
+    """Return whether this pip installs into another environment: the option ``--python`` came with 22.3."""
     parts = pip_version.split(".")
     return bool(pip_version) and tuple(int(part) for part in parts[:2] if part.isdigit()) >= (22, 3)
 
 
 def find_uv(settings: Settings) -> str:
-    """Return the path of uv where it is to install: on request, or since the frontend installs with it; else empty.
+    """Return the path of uv where it is to install: on request, or because the frontend installs with it; else empty.
 
     It is never chosen because it is on PATH: where an extra index is set, pip takes the best version of all indexes
     and uv the first index that has the name, so that a silent switch would change what is installed.
@@ -197,24 +186,24 @@ def find_uv(settings: Settings) -> str:
     if settings.installer == "pip":
         return ""
     if settings.installer == "uv":
-        found = os.environ.get("UV") or _on_path("uv") or _own_uv()
+        found = os.environ.get("UV") or shutil.which("uv") or _own_uv()
         if not found:
             raise BuildEnvironmentError("the installer uv was asked for, and no uv is on PATH")
         return found
     return os.environ.get("UV") or _uv_of_frontend()
 
 
-@functools.lru_cache(maxsize=None)  # Who installs is asked at each step, and does not change meanwhile.
+@functools.lru_cache(maxsize=None)  # Each step asks, and the answer does not change meanwhile.
 def _uv_of_frontend() -> str:
     """Return uv where the frontend fills its isolated environments with it, as ``build --installer=uv`` does.
 
-    No variable says so; the record of who installed us does.
+    No variable says so; the record of what has installed us does.
 
     Source: "Recording installed projects", the INSTALLER file.
     """
     if disposable_folder() is None:
         return ""
-    records = Path(installed_folder()).parent.glob("provision_backend-*.dist-info/INSTALLER")
+    records = INSTALLED.glob("provision_backend-*.dist-info/INSTALLER")
     if not any(record.read_text(encoding="utf-8").strip() == "uv" for record in records):
         return ""
     try:
@@ -223,13 +212,7 @@ def _uv_of_frontend() -> str:
         program = b""
     # build takes the uv that is installed with it before the one on PATH.
     beside = Path(os.fsdecode(program)).with_name("uv") if b"/" in program else None
-    return str(beside) if beside and os.access(str(beside), os.X_OK) else _on_path("uv")
-
-
-def _on_path(program: str) -> str:
-    import shutil
-
-    return shutil.which(program) or ""
+    return str(beside) if beside and os.access(str(beside), os.X_OK) else shutil.which("uv") or ""
 
 
 def _own_uv() -> str:
@@ -243,9 +226,100 @@ def last_lines(output: str) -> str:
     return "\n".join(lines[-15:])
 
 
-def _name(command: Sequence[str]) -> str:
-    return "uv" if os.path.basename(command[0]).startswith("uv") else "pip"
-
-
 def _constraints(files: Optional[str]) -> List[str]:
     return [word for file in (files or "").split() for word in ("--constraint", file)]
+
+
+def interpreter_environment(interpreter: Interpreter, scripts: str) -> Dict[str, str]:
+    """Return the variables of a process whose Python an interpreter is, on this host.
+
+    Args:
+        interpreter: any; a virtual environment of it counts as itself.
+        scripts: folder that ``PATH`` begins with.
+    """
+    environ = clean_environment()
+    environ["PATH"] = os.pathsep.join([scripts, environ.get("PATH") or os.defpath])
+    return {**environ, **_certificates(interpreter, environ), **_library_path(interpreter, environ)}
+
+
+def _certificates(interpreter: Interpreter, environ: Mapping[str, str]) -> Dict[str, str]:
+    """Tell a standalone CPython, which looks in Debian's place only, where this host keeps its CA certificates.
+
+    Its OpenSSL has ``/etc/ssl`` compiled in, which RHEL 8 and Fedora 33 and older do not have (uv#16703,
+    python-build-standalone#858).
+    """
+    if interpreter.source != "managed" or environ.get("SSL_CERT_FILE") or environ.get("SSL_CERT_DIR"):
+        return {}
+    if os.path.exists("/etc/ssl/cert.pem") or os.path.isdir("/etc/ssl/certs"):
+        return {}
+    for bundle in ("/etc/pki/tls/certs/ca-bundle.crt", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"):
+        if os.path.exists(bundle):
+            return {"SSL_CERT_FILE": bundle}
+    return {}
+
+
+def _library_path(interpreter: Interpreter, environ: Mapping[str, str]) -> Dict[str, str]:
+    """Leave out the libraries of the running interpreter's own tree, which are not those of another one.
+
+    GitHub's setup-python and Software Collections name them; what else is named is what real backends need.
+    """
+    own = sys.base_prefix
+    before = environ.get("LD_LIBRARY_PATH")
+    if not before or own in ("/usr", "/usr/local") or interpreter.executable.startswith(f"{own}/"):
+        return {}
+    kept = [folder for folder in before.split(os.pathsep) if not f"{folder}/".startswith(f"{own}/")]
+    return {"LD_LIBRARY_PATH": os.pathsep.join(kept)}
+
+
+def pip_files(environ: Mapping[str, str], prefix: str) -> Iterator[str]:
+    """Yield the configuration files that pip reads, existing or not; a later one wins.
+
+    Args:
+        environ: the variables of pip.
+        prefix: of the interpreter that runs it.
+
+    Source: pip documentation, Configuration.
+    """
+    given = environ.get("PIP_CONFIG_FILE", "")
+    if given == os.devnull:
+        return
+    home = os.path.expanduser("~")
+    for base in reversed(_system_folders(environ)):
+        yield os.path.join(base, "pip", "pip.conf")
+    yield "/etc/pip.conf"
+    yield os.path.join(home, ".pip", "pip.conf")
+    yield os.path.join(_user_folder(environ), "pip", "pip.conf")
+    yield os.path.join(home, "Library", "Application Support", "pip", "pip.conf")
+    yield os.path.join(prefix, "pip.conf")
+    if given:
+        yield given
+
+
+def uv_files(environ: Mapping[str, str], folder: str) -> Iterator[str]:
+    """Yield the configuration files that uv reads or may read, existing or not, the nearest first.
+
+    Args:
+        environ: the variables of uv.
+        folder: where it is run.
+
+    Source: uv documentation, Configuration files.
+    """
+    given = environ.get("UV_CONFIG_FILE")
+    if given:
+        yield given
+        return
+    if environ.get("UV_NO_CONFIG", "").lower() in ("1", "true", "yes", "on"):
+        return
+    for parent in (Path(folder), *Path(folder).parents):
+        yield str(parent / "uv.toml")
+        yield str(parent / "pyproject.toml")
+    for base in (_user_folder(environ), *_system_folders(environ)):
+        yield os.path.join(base, "uv", "uv.toml")
+
+
+def _user_folder(environ: Mapping[str, str]) -> str:
+    return environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+
+
+def _system_folders(environ: Mapping[str, str]) -> Tuple[str, ...]:
+    return (*environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(os.pathsep), "/etc")

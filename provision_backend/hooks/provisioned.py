@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Tuple
 
-from ..cache.code import keep_copy
+from packaging.tags import sys_tags
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
 from ..errors import BackendError, BuildEnvironmentError, MissingDependencyError, ProvisionError
 from ..interpreter import Interpreter, inspect_interpreter
+from ..processes import follow_frontend
 from ..project.plan import running_interpreter
 from ..provision import provision, set_aside_damaged
-from . import forwarded as forward
-from .environment import BuildEnvironment, frontend_run, open_environment
+from . import forwarded
+from .environment import BuildEnvironment, open_environment
+from .frontend import frontend_run
 from .in_process import requires_hook
 from .installers import find_uv
 
 if TYPE_CHECKING:
     from .build import Build
 
-__all__ = ["call_hook", "open_build_environment"]
+__all__ = ["call_hook"]
 
 
 def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
@@ -39,16 +42,16 @@ def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
     Raises:
         ProvisionError: any of its subclasses.
     """
+    follow_frontend()
     interpreter = _interpreter(build)
     try:
         environment, result = _call_under(build, interpreter, hook, arguments)
     except ProvisionError:
-        # Somebody may have damaged it since it was published; then a new one is made beside it.
+        # Another program may have damaged it since it was published; then a new one is made beside it.
         if not set_aside_damaged(interpreter, build.settings, build.reporter):
             raise
         interpreter = _another_interpreter(build, interpreter)
         environment, result = _call_under(build, interpreter, hook, arguments)
-    keep_copy()
     wheel, editable = _made_wheel(hook, Path(arguments[0]), result), hook.endswith("_editable")
     if wheel and build.plan.provision:
         _check_wheel(build, interpreter, wheel, editable=editable)
@@ -56,7 +59,7 @@ def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
         from .sbom import record_wheel
 
         backend = build.project.build_backend
-        record_wheel(wheel, backend, interpreter, environment=environment, settings=build.settings)
+        record_wheel(wheel, backend, interpreter, packages=environment.packages, settings=build.settings)
     return result
 
 
@@ -71,27 +74,24 @@ def _made_wheel(hook: str, directory: Path, result: str) -> Optional[Path]:
     return directory / result if hook in ("build_wheel", "build_editable") else None
 
 
-def _call(build: Build, environment: BuildEnvironment, hook: str, arguments: Tuple[Any, ...]) -> Any:
-    """Ask for the dynamic requirements where that was not done yet, install them, and call the hook."""
+def _call_under(
+    build: Build, interpreter: Interpreter, hook: str, arguments: Tuple[Any, ...]
+) -> Tuple[BuildEnvironment, Any]:
+    """Make the environment, ask for the dynamic requirements where that was not done yet, and call the hook."""
     project, asking = build.project, requires_hook(hook)
+    environment = open_environment(
+        interpreter, project.requires, settings=build.settings, reporter=build.reporter, source=project.root
+    )
+    build.reporter.detail(f"{hook} of {project.build_backend} under {interpreter.executable}")
     question = _question(build, asking)
     if question not in environment.asked:
-        # A missing metadata hook is answered by building a wheel, which is more than one hook.
-        together = forward.Together(None)
-        if not hook.startswith("prepare_"):
-            together = forward.call_together(project, environment, (asking, hook), *arguments)
-        dynamic = together.requires
-        if dynamic is None:
-            with build.reporter.step(f"{asking} of {project.build_backend}"):
-                dynamic = forward.get_requires(project, environment, asking, build.config_settings)
+        with build.reporter.step(f"{asking} of {project.build_backend}"):
+            dynamic = forwarded.get_requires(project, environment, asking, build.config_settings)
         environment.install(dynamic, what="what the real backend asks for")
         environment.asked += (question,)
         environment.save()
-        if together.done:
-            return together.result
-    _check_hook(build, environment, hook)
     with build.reporter.step(f"{hook} of {project.build_backend}"):
-        return forward.call_hook(project, environment, hook, *arguments)
+        return environment, forwarded.call_hook(project, environment, hook, *arguments)
 
 
 def _question(build: Build, asking: str) -> str:
@@ -99,14 +99,6 @@ def _question(build: Build, asking: str) -> str:
     # again for a project that may have changed, and then it is another question.
     circumstances = [frontend_run(), str(build.project.root), build.project.build_backend]
     return json.dumps([asking, build.config_settings, *circumstances], sort_keys=True, default=repr)
-
-
-def _call_under(
-    build: Build, interpreter: Interpreter, hook: str, arguments: Tuple[Any, ...]
-) -> Tuple[BuildEnvironment, Any]:
-    environment = open_build_environment(build, interpreter)
-    build.reporter.detail(f"{hook} of {build.project.build_backend} under {interpreter.executable}")
-    return environment, _call(build, environment, hook, arguments)
 
 
 def _another_interpreter(build: Build, damaged: Interpreter) -> Interpreter:
@@ -118,25 +110,6 @@ def _another_interpreter(build: Build, damaged: Interpreter) -> Interpreter:
             f"the project could not be built with the damaged {damaged.executable}",
             hint=f"build again, and a new one is provisioned; this build has no package {exc.package!r} for that",
         ) from None
-
-
-def _check_hook(build: Build, environment: BuildEnvironment, hook: str) -> None:
-    """Refuse a hook that the real backend lacks; pyproject_hooks would end in an AttributeError of its own."""
-    known = forward.known_hooks(build.project, environment)
-    maker = "build_" + hook.rpartition("_")[2]  # Metadata can be had from what this hook makes.
-    if known is not None and hook not in known and maker not in known:
-        raise BackendError(f"the real backend {build.project.build_backend!r} has no hook {maker!r}")
-
-
-def open_build_environment(build: Build, interpreter: Interpreter) -> BuildEnvironment:
-    """Open the build environment of a build, with the static requirements installed."""
-    return open_environment(
-        interpreter,
-        build.project.requires,
-        settings=build.settings,
-        reporter=build.reporter,
-        source=build.project.root,
-    )
 
 
 def _interpreter(build: Build) -> Interpreter:
@@ -160,9 +133,6 @@ def _check_wheel(build: Build, interpreter: Interpreter, wheel: Path, *, editabl
     """
     if wheel.name.endswith("-py3-none-any.whl"):
         return
-    from packaging.tags import sys_tags
-    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-
     try:
         tags = parse_wheel_filename(wheel.name)[3]
     except InvalidWheelFilename:
@@ -179,4 +149,3 @@ def _check_wheel(build: Build, interpreter: Interpreter, wheel: Path, *, editabl
             hint=f"make the editable install with CPython {interpreter.version}: {interpreter.executable}",
         )
     build.reporter.info(f"{wheel.name} was built by {interpreter.executable}; Python {here} cannot install it")
-    sys.stderr.flush()

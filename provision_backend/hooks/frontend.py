@@ -1,0 +1,150 @@
+"""What a hook knows of the frontend that called it: its run, its folders, and the builds that it is part of.
+
+In: where we are installed, the prefix, the variables. Out: folders in which the hook processes of one frontend meet,
+and which the frontend deletes, or this process does; and a guard against a build that starts itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, List, Optional
+
+from ..errors import BuildEnvironmentError, ProjectError
+
+__all__ = [
+    "INSTALLED",
+    "UnsupportedOperation",
+    "claim_folder",
+    "disposable_folder",
+    "environment_folders",
+    "frontend_folder",
+    "frontend_run",
+    "guard_recursion",
+]
+
+INSTALLED = Path(os.path.abspath(__file__)).parent.parent.parent
+"""The folder in which the frontend has installed our package."""
+
+_ACTIVE = "_PROVISION_BACKEND_ACTIVE"
+"""Variable with the source trees that are being built, a JSON list, outermost first."""
+
+_MAX_DEPTH = 10
+"""A build requirement that is built from source may use us too, and so may its own; more than this is a loop."""
+
+
+class UnsupportedOperation(Exception):  # noqa: N818 - PEP 517 gives the name.
+    """The real backend cannot make an sdist of this tree; the message is its own traceback."""
+
+
+def frontend_run() -> str:
+    """Return what tells one run of a frontend from the next: all its hook processes have the same parent."""
+    return str(os.getppid())
+
+
+def frontend_folder(source: Path) -> str:
+    """Return the folder that the frontend was started in, where relative find-links and constraints start for it.
+
+    A hook is called in the source tree, which may be an sdist that has just been unpacked anywhere.
+
+    Args:
+        source: the source tree, for where the folder is unknown.
+    """
+    try:
+        started = os.readlink(f"/proc/{os.getppid()}/cwd")
+    except OSError:
+        started = os.environ.get("PWD", "")
+    return started if os.path.isdir(started) else str(source)
+
+
+def disposable_folder() -> Optional[Path]:
+    """Find the folder of the frontend's isolated environment, which the frontend deletes; None without isolation.
+
+    pip installs us below ``pip-build-env-*``; build makes ``build-env-*``; uv works in its cache's ``builds-v0``; tox
+    has a lasting ``.pkg`` environment, in which changed requirements get a folder of another name.
+    """
+    for parent in (INSTALLED, *INSTALLED.parents):
+        if parent.name.startswith("pip-build-env-"):
+            return parent / ".provision-backend"
+    if sys.prefix == sys.base_prefix:
+        return None
+    prefix = Path(sys.prefix)
+    known = prefix.name.startswith("build-env-") or "builds-v0" in prefix.parts
+    if known or os.environ.get("TOX_ENV_DIR") == str(prefix) or os.environ.get("TOX_ENV_NAME", "").startswith(".pkg"):
+        return prefix / ".provision-backend"
+    return None
+
+
+def environment_folders(key: str) -> List[Path]:
+    """Return the folders that a build environment may be made in, in the order to try them.
+
+    This needs no lock: the process that makes a folder owns it, and a file in it says that it is complete. A folder
+    that another process has claimed and not completed is passed over.
+
+    Args:
+        key: of what the environment is made of and for.
+    """
+    folder = disposable_folder() or _private_folder()
+    return [folder / (key + suffix) for suffix in ("", "-1", "-2", "-3", "-4", "-5", "-6", "-7")]
+
+
+@functools.lru_cache(maxsize=None)  # A frontend may call many hooks in one process.
+def _private_folder() -> Path:
+    import atexit
+    import shutil
+    import tempfile
+
+    folder = tempfile.mkdtemp(prefix="provision-backend-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def claim_folder(path: Path) -> bool:
+    """Make a folder that belongs to this process; return False where it exists already.
+
+    Raises:
+        BuildEnvironmentError: it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except FileExistsError:
+        return False
+    except OSError as exc:
+        raise BuildEnvironmentError(f"could not make the folder {path}: {exc.strerror}") from None
+    return True
+
+
+@contextmanager
+def guard_recursion(source: Path, build_backend: str) -> Iterator[None]:
+    """Refuse a source tree whose build has led back to itself, before it forks without end.
+
+    Args:
+        source: the source tree.
+        build_backend: the real backend, for the message.
+
+    Raises:
+        ProjectError: the tree is being built already, or builds are nested too deep.
+    """
+    before = os.environ.get(_ACTIVE)
+    active: List[str] = json.loads(before) if before else []
+    root = os.path.realpath(str(source))
+    if root in active:
+        raise ProjectError(
+            f"the build of {root} has started itself",
+            hint=f"its real backend {build_backend!r} must not lead back to provision_backend",
+        )
+    if len(active) >= _MAX_DEPTH:
+        raise ProjectError(f"builds within builds are {_MAX_DEPTH} deep", hint=" -> ".join([*active, root]))
+    os.environ[_ACTIVE] = json.dumps([*active, root])
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_ACTIVE, None)  # A real backend may have removed it.
+        else:
+            os.environ[_ACTIVE] = before
