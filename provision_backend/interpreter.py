@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .errors import InterpreterError
+from .processes import run_interpreter_json
 from .versions import parse_version
 
 __all__ = ["Interpreter", "find_interpreters", "inspect_interpreter"]
@@ -86,8 +87,6 @@ def inspect_interpreter(python: Path, *, source: str = "system") -> Interpreter:
     Raises:
         InterpreterError: it does not start, is no Python, or has no ``venv`` module (Debian without python3-venv).
     """
-    from .processes import run_interpreter_json  # One that was provisioned is not asked.
-
     facts = run_interpreter_json(python, _QUESTIONS)
     if not facts.get("has_venv"):
         raise InterpreterError(

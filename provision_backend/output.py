@@ -27,6 +27,7 @@ __all__ = [
     "is_terminal",
     "nearest",
     "paint",
+    "suggestion",
     "wants_color",
 ]
 
@@ -298,6 +299,19 @@ def _coloured(text: str, bar: str) -> str:
 def _printable(text: str) -> str:
     # What a server or an archive is called must not steer the terminal.
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def suggestion(word: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """Return the hint of a message about an unknown word: the nearest known one, or all of them.
+
+    Args:
+        word: as it was written.
+        known: the words that are accepted.
+        prefix: stands before each of them where a user writes them.
+    """
+    known = list(known)
+    near = nearest(word, known)
+    return f"did you mean {prefix + near!r}?" if near else "known keys: " + ", ".join(known)
 
 
 def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:

@@ -1,9 +1,7 @@
-"""The one table of settings, and how a value is found for each of them.
+"""The one table of settings, and the value of each: from the places that can set it, to one `Settings`.
 
-In: the environment (``PROVISION_BACKEND_*``), the ``config_settings`` of a hook (``provision-backend.<key>``) and
-what ``[tool.provision-backend]`` says. Out: one `Settings` value, in which every key has a value of its type and the
-place it came from. The first place that names a key wins: the build's own config settings, then the environment,
-then the project, then the default.
+The first place that names a key wins: an option of our command line, the ``config_settings`` of a hook
+(``provision-backend.<key>``), the environment (``PROVISION_BACKEND_<KEY>``), ``[tool.provision-backend]``, the default.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ import os
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from .errors import UsageError
-from .output import nearest
+from .output import suggestion
 
 __all__ = ["OPTIONS", "PREFIX", "Option", "Settings", "load_settings", "strip_settings"]
 
@@ -50,18 +48,19 @@ class Option(NamedTuple):
         return _VARIABLE_PREFIX + self.attribute.upper()
 
 
+# A setting is a row here and a field of Settings; a test compares them, and scripts/update-docs writes the pages.
 OPTIONS: Tuple[Option, ...] = (
     Option("python", "text", "", "a version request (3.13, 3.13.2, 3.13t, >=3.12,<3.14) or the path of an interpreter"),
     Option("cache-dir", "path", "", "the writable cache; default: a folder in the user's cache directory"),
     Option("shared-caches", "paths", (), f"read-only caches to look in first, separated by {os.pathsep!r}"),
-    Option("mirror", "list", (), "where archives come from: https://, http://, file:// or a path; several with commas"),
+    Option("mirror", "list", (), "sources of archives, separated by commas: https://, http://, file:// or a path"),
     Option("catalog", "text", "", "path or URL of a SHA256SUMS file that replaces the built-in catalog"),
-    Option("target", "text", "", "the target triple, in place of what host detection finds"),
+    Option("target", "text", "", "the target triple, instead of the one that is detected"),
     Option(
         "cpu-level",
         "choice",
         "",
-        "the x86-64 microarchitecture level of the archive; auto takes the highest that this CPU runs",
+        "x86-64 microarchitecture level of the archive; auto is the highest that this CPU supports",
         ("baseline", "v2", "v3", "v4", "auto"),
     ),
     Option(
@@ -71,16 +70,16 @@ OPTIONS: Tuple[Option, ...] = (
         "which interpreters may be used: provisioned ones, or those of the machine",
         ("managed", "only-managed", "system", "only-system"),
     ),
-    Option("offline", "flag", False, "never touch the network for an interpreter"),
-    Option("installer", "choice", "", "what installs into a build environment", ("pip", "uv")),
-    Option("sbom", "path", "", "a folder for a CycloneDX SBOM of what each wheel was built with, or 'beside' it"),
-    Option("lock-timeout", "seconds", 600.0, "seconds to wait for a process that provisions the same interpreter"),
+    Option("offline", "flag", False, "never use the network to get an interpreter"),
+    Option("installer", "choice", "", "the installer that fills build environments", ("pip", "uv")),
+    Option("sbom", "path", "", "folder for a CycloneDX SBOM of what built each wheel, or 'beside' the wheel"),
+    Option("lock-timeout", "seconds", 600.0, "seconds to wait for another process to provision the same interpreter"),
     Option("connect-timeout", "seconds", 10.0, "seconds to wait for a connection to a source of archives"),
-    Option("read-timeout", "seconds", 60.0, "seconds a source may stay silent during a download"),
-    Option("retries", "number", 3, "how often a failed request is tried again"),
-    Option("verbose", "number", 0, "0, 1 or 2: how much is told on standard error"),
+    Option("read-timeout", "seconds", 60.0, "seconds to wait for data during a download"),
+    Option("retries", "number", 3, "number of times that a failed request is repeated"),
+    Option("verbose", "number", 0, "verbosity of standard error, 0 to 2"),
 )
-"""Every setting. The reference page of the documentation is made from this table."""
+"""Every setting."""
 
 _BY_KEY = {option.key: option for option in OPTIONS}
 
@@ -108,7 +107,7 @@ class Settings(NamedTuple):
     """Pairs of key and place, for each key that does not have its default."""
 
     def origin(self, key: str) -> str:
-        """Say where the value of a key came from: a variable's name, a config setting, or ``default``."""
+        """Return where the value of a key comes from: a variable's name, a config setting, or ``default``."""
         return dict(self.origins).get(key, "default")
 
 
@@ -158,16 +157,9 @@ def _ours(config_settings: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
             continue
         name = key[len(PREFIX) :]
         if name not in _BY_KEY:
-            raise UsageError(f"unknown config setting {key!r}", hint=_suggestion(name))
+            raise UsageError(f"unknown config setting {key!r}", hint=suggestion(name, _BY_KEY, prefix=PREFIX))
         given[name] = value
     return given
-
-
-def _suggestion(name: str) -> str:
-    near = nearest(name, _BY_KEY)
-    if near:
-        return f"did you mean {PREFIX + near!r}?"
-    return "known keys: " + ", ".join(_BY_KEY)
 
 
 def _find(

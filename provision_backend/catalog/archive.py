@@ -14,19 +14,25 @@ from ..versions import parse_version
 if TYPE_CHECKING:
     from packaging.version import Version
 
-__all__ = ["Archive", "ArchiveName", "parse_archive_name"]
+__all__ = ["Archive", "ArchiveName", "format_archive_name", "parse_archive_name"]
 
-# The systems are spelled out so that a build option between triple and flavor ("-debug", "-static") is no part of the
-# triple but makes the name none of ours. "-shared" is a former option of the Windows builds, today their only form.
+# The only implementation that python-build-standalone builds. Another one begins its file names with its own name.
+_IMPLEMENTATION = "cpython"
+
+# install/unpack.py decompresses these; a new format is added here and there. A test compares project/schema.json.
+_FORMATS = ("gz", "zst")
+
+# The systems are spelled out so that a build option between triple and flavor ("-debug", "-static") is not part of the
+# triple, and the name not one of ours. "-shared" is a former option of the Windows builds, today their only form.
 _NAME = re.compile(
-    r"""
-    cpython-(?P<version>[0-9]+\.[0-9]+\.[0-9]+(?:(?:a|b|rc)[0-9]+)?)
-    (?:\+|%2[Bb])(?P<tag>[0-9]{8})
+    rf"""
+    {_IMPLEMENTATION}-(?P<version>[0-9]+\.[0-9]+\.[0-9]+(?:(?:a|b|rc)[0-9]+)?)
+    (?:\+|%2[Bb])(?P<tag>[0-9]{{8}})
     -(?P<triple>[a-z0-9_]+-(?:unknown-linux-[a-z]+|apple-darwin|pc-windows-msvc))
     (?:-shared)?
     (?P<freethreaded>-freethreaded)?
     -(?P<flavor>install_only(?:_stripped)?)
-    \.tar\.(?:gz|zst)
+    \.tar\.(?:{"|".join(_FORMATS)})
     """,
     re.VERBOSE | re.ASCII,
 )
@@ -74,7 +80,7 @@ class Archive(NamedTuple):
     @property
     def key(self) -> str:
         """Name of the interpreter in the cache; it differs for any two builds that differ in a single byte."""
-        return f"cpython-{self.label}-{self.tag}-{self.triple}-{self.sha256[:8]}"
+        return f"{_IMPLEMENTATION}-{self.label}-{self.tag}-{self.triple}-{self.sha256[:8]}"
 
     @property
     def prerelease(self) -> bool:
@@ -85,6 +91,12 @@ class Archive(NamedTuple):
     def sort_key(self) -> Tuple[Version, str, bool]:
         """Order of preference, best last: newest version, its newest tag, stripped rather than not."""
         return parse_version(self.version), self.tag, self.flavor == "install_only_stripped"
+
+
+def format_archive_name(version: str, tag: str, triple: str, *, freethreaded: bool) -> str:
+    """Return the file name of an ``install_only`` archive; `parse_archive_name` takes it apart again."""
+    variant = "-freethreaded" if freethreaded else ""
+    return f"{_IMPLEMENTATION}-{version}+{tag}-{triple}{variant}-install_only.tar.{_FORMATS[0]}"
 
 
 def parse_archive_name(filename: str) -> ArchiveName | None:

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
+from ..catalog.archive import format_archive_name
 from ..catalog.sums import SHA256SUMS, load_sums
 from ..errors import HostError, InterpreterError, PackError, UnpackError, UsageError
 from ..files import hash_file, remove_path
@@ -116,8 +117,8 @@ def pack_interpreter(
         installation = inspect_installation(python)
         triple = detect_platform(executable=str(installation.executable)).triple
         with _staging_folder(to) as staging:
-            variant = "-freethreaded" if installation.freethreaded else ""
-            archive = staging / f"cpython-{installation.version}+{tag}-{triple}{variant}-install_only.tar.gz"
+            name = format_archive_name(installation.version, tag, triple, freethreaded=installation.freethreaded)
+            archive = staging / name
             notes = _make_archive(installation, staging, archive, time=time, triple=triple)
             sha256, size = hash_file(archive), archive.stat().st_size
             with work_folder(to, lock_timeout, reporter or Reporter()) as work:

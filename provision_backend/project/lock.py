@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set, Tuple
 from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives, parse_catalog, select_archive
 from ..errors import CatalogError, NoMatchingArchiveError, ProjectError
-from ..output import nearest
+from ..output import suggestion
 from ..versions import parse_version
 from .wanted import RELOCK, Lock, Wanted
 
@@ -56,8 +56,7 @@ def read_lock(table: Mapping[str, Any], root: Path) -> Lock:
 def _refuse_unknown(table: Mapping[str, Any]) -> None:
     for key in table:
         if key not in LOCK_KEYS:
-            near = nearest(key, LOCK_KEYS)
-            hint = f"did you mean {near!r}?" if near else "known keys: " + ", ".join(LOCK_KEYS)
+            hint = suggestion(key, LOCK_KEYS)
             raise ProjectError(f"pyproject.toml: unknown key {key!r} in [{LOCK_TABLE}]", hint=hint)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import ProjectError, UsageError
-from ..output import nearest
+from ..output import suggestion
 from ..versions import VersionRequest, is_specifier, normalised_name, parse_request
 from .wanted import Lock
 
@@ -187,9 +187,7 @@ def _wrong_type(key: str, wanted: str, found: Any) -> ProjectError:
 def _refuse_unknown(table: Mapping[str, Any]) -> None:
     for key in table:
         if key not in _KEYS:
-            near = nearest(key, _KEYS)
-            hint = f"did you mean {near!r}?" if near else "known keys: " + ", ".join(_KEYS)
-            raise ProjectError(f"pyproject.toml: unknown key {key!r} in [{TABLE}]", hint=hint)
+            raise ProjectError(f"pyproject.toml: unknown key {key!r} in [{TABLE}]", hint=suggestion(key, _KEYS))
 
 
 def _string(table: Mapping[str, Any], section: str, key: str) -> Optional[str]:
