@@ -22,7 +22,6 @@ ORDER: Tuple[str, ...] = (
     "output",
     "processes",
     "settings",
-    "specifiers",
     "versions",
     "catalog",
     "host",
