@@ -218,6 +218,7 @@ def own_version() -> str:
     import importlib.metadata  # It takes longer than all else that a pass-through build does.
 
     try:
-        return importlib.metadata.version("provision-backend")
+        # Metadata without a version gives None.
+        return importlib.metadata.version("provision-backend") or ""
     except importlib.metadata.PackageNotFoundError:
         return ""

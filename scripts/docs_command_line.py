@@ -14,7 +14,8 @@ from typing import Any, Dict, Iterator
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from provision_backend.cli.completions import Argument, arguments_of  # noqa: E402
+from completion_scripts import Argument, arguments_of  # noqa: E402
+
 from provision_backend.cli.parser import PROGRAM, make_parser, synopsis  # noqa: E402
 from provision_backend.cli.registry import COMMANDS, Command  # noqa: E402
 

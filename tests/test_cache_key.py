@@ -72,6 +72,7 @@ def test_json_has_the_parts(project: Path, settings: Dict[str, str]) -> None:
                 "tag": "20251120",
                 "triple": GNU,
                 "sha256": sha256(content_of(V313)),
+                "filename": V313,
             }
         ],
     }
@@ -185,8 +186,8 @@ def test_a_catalog_by_url_is_not_asked(project: Path, catalog: Path) -> None:
 
         assert server.requests == []
     assert str(caught.value) == (
-        "the catalog is given by URL and there is no copy of it in the cache; a key is made without network\n"
-        "  run 'provision-backend list' before, which keeps a copy, or give the catalog by a path"
+        "the catalog is given by URL and the cache has no copy of it; a key is made without network\n"
+        "  run 'provision-backend list' first, which keeps a copy, or give the catalog by a path"
     )
 
 

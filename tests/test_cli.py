@@ -119,7 +119,7 @@ def test_list_reads_the_built_in_catalog() -> None:
 def test_find_on_an_empty_cache_is_a_no(catalog: Path) -> None:
     """Nothing is provisioned by asking, and the message says what provisions."""
     arguments = ("--catalog", str(catalog), "--target", TRIPLE, "--preference", "only-managed")
-    message = "provision-backend: no interpreter for '3.13' is here; 'provision-backend install' fetches one\n"
+    message = "provision-backend: no installed interpreter matches '3.13'; 'provision-backend install' fetches one\n"
 
     assert ours("find", "3.13", *arguments) == Done(1, "", message)
     assert ours("find", "3.13", *arguments, "--json") == Done(1, "null\n", message)
@@ -326,7 +326,7 @@ def test_an_unreadable_catalog_is_a_no(tmp_path: Path) -> None:
 def test_only_usage_errors_are_wrong_use(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Each class of the tree ends with 1, and `UsageError` with 2."""
     from provision_backend import cli
-    from provision_backend.cache import store as cache
+    from provision_backend.cli import cache
 
     error: ProvisionError
     for error, code in ((ProvisionError("a", hint="b"), 1), (UsageError("a", hint="b"), 2)):
@@ -343,7 +343,7 @@ def test_only_usage_errors_are_wrong_use(monkeypatch: pytest.MonkeyPatch, capsys
 def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever presses Ctrl-C is not shown a traceback; 130 is the shell's code for it."""
     from provision_backend import cli
-    from provision_backend.cache import store as cache
+    from provision_backend.cli import cache
 
     def interrupt(_settings: object) -> None:
         raise KeyboardInterrupt

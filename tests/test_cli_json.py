@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import os
 import sys
 from pathlib import Path
@@ -22,18 +22,7 @@ FREE = ("cache verify", ".kept", ".changed", ".value")
 """Where the keys of an object are data (file names and the like), or a value may be of any kind."""
 
 
-def _load_examples() -> Dict[str, Any]:
-    path = ROOT / "scripts" / "docs_command_line.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    examples: Dict[str, Any] = module.EXAMPLES
-    return examples
-
-
-EXAMPLES = _load_examples()
+EXAMPLES: Dict[str, Any] = json.loads((ROOT / "scripts" / "docs_command_line.json").read_text(encoding="utf-8"))
 
 
 def _documented(command: str, number: int = 0) -> Any:

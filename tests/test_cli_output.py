@@ -17,7 +17,7 @@ import pytest
 from support.command_line import Done, bare_machine, ours, ours_on_terminal, variables
 from support.servers import ArchiveServer, Reply
 
-from provision_backend.cli.answers import PAINTERS, as_columns
+from provision_backend.cli.answers import PAINTERS, as_columns, paint_line
 from provision_backend.host.detection import detect_platform
 from provision_backend.output import paint, wants_color
 
@@ -99,9 +99,9 @@ def test_no_painter_changes_a_text() -> None:
         "k = 1  (a; b)",
     ]
     lines += ["/a: damaged", "problem  host: none", "3.13.9   20251031  can be provisioned", "@@ -1 +1 @@"]
-    for painter in PAINTERS.values():
+    for painter in PAINTERS:
         for line in lines:
-            pieces = list(painter(line))
+            pieces = paint_line(painter, line)
 
             assert line == "".join(text for text, _ in pieces)
             assert line == PLAIN.sub("", "".join(paint(text, style) for text, style in pieces))

@@ -15,9 +15,10 @@ from typing import Callable, Dict, List, Set
 import pytest
 from support.command_line import ours
 
-from provision_backend.cli.completions import make_script
+from provision_backend.cli import completions
 from provision_backend.cli.registry import COMMANDS
 
+SCRIPTS = Path(completions.__file__).with_name("shells")
 FIRST = {command.name.split()[0] for command in COMMANDS}
 CACHE = {command.name.split()[1] for command in COMMANDS if command.name.startswith("cache ")}
 
@@ -35,8 +36,7 @@ def _needs(shell: str) -> str:
 def _bash(folder: Path, line: str) -> Set[str]:
     """Ask bash's programmable completion, with the words and the position that readline would give it."""
     # COMP_WORDS is made by bash itself from the line: an interactive shell is given the line and two tabs below.
-    script = folder / "script.bash"
-    script.write_text("\n".join(make_script("bash")))
+    script = SCRIPTS / "provision-backend.bash"
     words = re.findall(r"=|[^\s=]+", line)
     words += [""] if line.endswith((" ", "=")) else []
     quoted = " ".join(f"'{word}'" for word in words)
@@ -53,8 +53,7 @@ def _bash(folder: Path, line: str) -> Set[str]:
 
 
 def _fish(folder: Path, line: str) -> Set[str]:
-    script = folder / "script.fish"
-    script.write_text("\n".join(make_script("fish")))
+    script = SCRIPTS / "provision-backend.fish"
     done = subprocess.run(
         [_needs("fish"), "--no-config", "-c", f"source {script}; complete -C '{line}'"],
         cwd=str(folder),
@@ -67,8 +66,7 @@ def _fish(folder: Path, line: str) -> Set[str]:
 
 def _zsh(folder: Path, line: str) -> Set[str]:
     """Type a line and tabs at a zsh, and read what it lists and what it has put into the line."""
-    script = folder / "script.zsh"
-    script.write_text("\n".join(make_script("zsh")))
+    script = SCRIPTS / "provision-backend.zsh"
     setup = (
         "PS1='> '; unsetopt beep zle_bracketed_paste list_ambiguous; LISTMAX=1000;"
         "autoload -U compinit; compinit -u -D;"
@@ -79,8 +77,7 @@ def _zsh(folder: Path, line: str) -> Set[str]:
 
 
 def _interactive_bash(folder: Path, line: str) -> Set[str]:
-    script = folder / "script.bash"
-    script.write_text("\n".join(make_script("bash")))
+    script = SCRIPTS / "provision-backend.bash"
     wanted = ("bell-style none", "enable-bracketed-paste off", "page-completions off", "show-all-if-ambiguous on")
     binds = "".join(f"bind 'set {each}';" for each in (*wanted, "completion-query-items -1"))
     show = 'bind -x \'"\\C-xp": echo "line<$READLINE_LINE>"\''
@@ -175,14 +172,13 @@ def test_bash_completes_behind_an_equals_sign(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_is_valid_and_is_what_is_printed(shell: str, tmp_path: Path) -> None:
+def test_the_script_is_valid_and_is_what_is_printed(shell: str) -> None:
     """The shell reads it without a complaint, twice; and the command prints it."""
     done = ours("completions", shell)
 
     assert (done.code, done.err) == (0, "")
-    assert done.out == "\n".join(make_script(shell)) + "\n"
-    script = tmp_path / "script"
-    script.write_text(done.out)
+    script = SCRIPTS / f"provision-backend.{shell}"
+    assert done.out == script.read_text(encoding="utf-8")
     checked = subprocess.run([_needs(shell), "-n", str(script)], stderr=subprocess.PIPE)
     assert (checked.returncode, checked.stderr) == (0, b"")
 

@@ -510,11 +510,12 @@ class TestCommand:
             "always": False,
             "archives": [
                 {
-                    "triple": GNU,
                     "version": "3.13.6",
                     "tag": "20260101",
-                    "filename": line("3.13.6").split()[1],
+                    "triple": GNU,
+                    "key": f"cpython-3.13.6-20260101-{GNU}-aaaaaaaa",
                     "sha256": "a" * 64,
+                    "filename": line("3.13.6").split()[1],
                 }
             ],
             "diff": "".join(f"{text}\n" for text in answer.lines),

@@ -295,8 +295,8 @@ class TestWhatIsWritten:
         again = run_mirror(str(to), "--python", "3.13", **settings)
         more = run_mirror(str(to), "--python", ">=3.12", **settings)
 
-        assert again.lines == [f"{to}: 0 fetched, 1 there before"]
-        assert more.lines == [f"fetched {V312}", f"{to}: 1 fetched, 1 there before"]
+        assert again.lines == [f"{to}: 0 fetched, 1 already present"]
+        assert more.lines == [f"fetched {V312}", f"{to}: 1 fetched, 1 already present"]
         assert [path.rpartition("/")[2] for path in server.paths] == [V312.replace("+", "%2B")] * 2  # both layouts
         assert listed(to) == [line_of(V312), line_of(V313)]
 
@@ -337,7 +337,7 @@ class TestWhatIsWritten:
 
         assert listed(to) == [line_of(V313)]
         assert answer.data["dropped"] == [V312]
-        assert answer.told == [f"provision-backend: {V312} was listed and is not there: it is listed no more"]
+        assert answer.told == [f"provision-backend: removed {V312} from SHA256SUMS: the file does not exist"]
 
     def test_a_damaged_archive_is_replaced(self, settings: Dict[str, str], to: Path) -> None:
         """A run reads what is there, and fetches again what is not what it was."""
@@ -346,7 +346,7 @@ class TestWhatIsWritten:
 
         answer = run_mirror(str(to), "--python", ">=3.12", **settings)
 
-        assert answer.lines == [f"fetched {V313}", f"{to}: 1 fetched, 1 there before"]
+        assert answer.lines == [f"fetched {V313}", f"{to}: 1 fetched, 1 already present"]
         assert answer.told[0] == f"provision-backend: {V313} is damaged and fetched again"
         assert (to / V313).read_bytes() == content_of(V313)
 
@@ -373,7 +373,7 @@ class TestWhatIsWritten:
 
         answer = run_mirror(str(to), "--python", "3.13", **{**settings, "mirror": "/nowhere"})
 
-        assert answer.lines == [f"{to}: 0 fetched, 1 there before"]
+        assert answer.lines == [f"{to}: 0 fetched, 1 already present"]
         assert listed(to) == [line_of(V313)]
 
     @pytest.mark.parametrize(
@@ -489,7 +489,7 @@ class TestDryRun:
         assert answer.lines == [
             f"would fetch {V313}",
             f"would fetch {V312}",
-            f"{to}: 2 to be fetched, 0 there already",
+            f"{to}: 2 to fetch, 0 already present",
         ]
         assert not to.exists()
 

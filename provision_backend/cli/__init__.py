@@ -1,20 +1,22 @@
-"""The command line: finds the command, reads its arguments, has it answer, and prints that. It decides nothing.
+"""The command line: finds the command, parses its arguments, runs it and prints its answer.
 
-Exit codes: 0; 1 for "no" (nothing found, something failed), with the reason on standard error; 2 for wrong use; 130
-when it was interrupted. With ``--json`` standard output holds the answer and nothing else: a failure leaves it empty,
-as with uv, pip and gh, and "nothing found" is an answer. Of our modules only the command's own are imported.
+Exit codes: 0; 1 for "no" (nothing was found, or something failed), with the reason on standard error; 2 for wrong use;
+130 after an interrupt. With ``--json`` standard output holds one JSON document and nothing else: a failure leaves it
+empty, as with uv, pip and gh, and "nothing found" is an answer.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 from ..errors import ProvisionError, UsageError
-
-if TYPE_CHECKING:
-    from .registry import Command
+from ..output import COLOR_CHOICES, Reporter, paint, wants_color
+from ..settings import OPTIONS, load_settings
+from ..versions import own_version
+from .answers import show_json, show_lines
+from .parser import make_overview, make_parser
+from .registry import GROUPS, Command, find_command, load
 
 __all__ = ["main"]
 
@@ -40,25 +42,18 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _answer(words: List[str]) -> int:
-    from .answers import show_lines
-
     if words in (["--version"], ["-V"]):
-        show_lines([_version()])
+        show_lines([own_version() or "unknown (not installed)"])
         return 0
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     if not words:
-        from ..output import Reporter
-        from .parser import make_overview
-
         Reporter().write(make_overview() + "\n")
         return 2
     ours, theirs = _split(words)
     if "--help" in ours or "-h" in ours:
         show_lines(_help([word for word in ours if word not in ("--help", "-h")]), painter="help")
         return 0
-    from .registry import find_command
-
     command, rest = find_command(ours)
     if theirs is not None and not command.runs_another:
         rest += ["--", *theirs]
@@ -74,12 +69,6 @@ def _split(words: List[str]) -> Tuple[List[str], Optional[List[str]]]:
 
 
 def _run(command: Command, rest: Sequence[str], theirs: Sequence[str]) -> int:
-    from ..output import Reporter
-    from ..settings import OPTIONS, load_settings
-    from .answers import show_json, show_lines
-    from .parser import make_parser
-    from .registry import load
-
     arguments = make_parser(command).parse_args(rest)
     if command.runs_another:
         arguments.command = theirs
@@ -87,43 +76,22 @@ def _run(command: Command, rest: Sequence[str], theirs: Sequence[str]) -> int:
     if getattr(arguments, "more", None):
         flags.setdefault("verbose", str(min(arguments.more, 2)))
     settings = load_settings(flags=flags)
-    reporter = Reporter(verbosity=settings.verbose, color=arguments.color)
-    data, lines, code = load(command.runs)(arguments, settings, reporter)
+    answer = load(command).run(arguments, settings, Reporter(verbosity=settings.verbose, color=arguments.color))
     if command.has_json and arguments.json:
-        show_json(data)
+        show_json(answer.data)
     else:
-        show_lines(lines, painter=command.painter, color=arguments.color)
-    return int(code)
+        show_lines(answer.lines, painter=command.painter, color=arguments.color)
+    return answer.code
 
 
 def _help(words: Sequence[str]) -> List[str]:
-    from .parser import make_overview, make_parser
-    from .registry import GROUPS, find_command
-
     if not words or (len(words) == 1 and words[0] in GROUPS):
         return make_overview(*words).splitlines()
     return make_parser(find_command(words)[0]).format_help().splitlines()
 
 
-def _version() -> str:
-    # The name of our metadata's folder says it; importlib.metadata takes longer than all the rest of this program.
-    place = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    names = [name for name in os.listdir(place) if name.startswith("provision_backend-")]
-    versions = [name[len("provision_backend-") : -len(".dist-info")] for name in names if name.endswith(".dist-info")]
-    if len(versions) == 1:
-        return versions[0]
-    import importlib.metadata
-
-    try:
-        return importlib.metadata.version("provision-backend") or "unknown"
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown (not installed)"
-
-
 def _complain(text: str, words: Sequence[str]) -> None:
-    from ..output import COLOR_CHOICES, Reporter, paint, wants_color
-
-    # The arguments may be what is wrong, so they have not been read.
+    # The arguments may be what is wrong, so they may not have been parsed.
     given = [word.partition("=")[2] for word in words if word.startswith("--color=")]
     given += [after for word, after in zip(words, words[1:]) if word == "--color"]
     choice = given[0] if given and given[0] in COLOR_CHOICES else "auto"

@@ -1,6 +1,6 @@
-"""The answer of a command → standard output: JSON for programs, lines for people, in colour where that is wanted.
+"""What a command found out, and how it is printed: JSON for programs, lines for people, in colour on a terminal.
 
-What cannot be written is an error like any other, but for one case: a reader that goes away has seen enough.
+Standard output that cannot be written is an error like any other, except for a reader that closes the pipe early.
 """
 
 from __future__ import annotations
@@ -9,19 +9,42 @@ import json
 import os
 import re
 import sys
-from typing import Any, Callable, Dict, Iterable, List, Sequence, TextIO, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Sequence, TextIO, Tuple
 
 from ..errors import ProvisionError
 from ..output import is_terminal, paint, wants_color
 
-__all__ = ["PAINTERS", "as_columns", "show_json", "show_lines"]
+if TYPE_CHECKING:
+    from ..catalog.archive import Archive
 
-Painted = Iterable[Tuple[str, str]]
-"""Pieces of a line, each with its style."""
+__all__ = ["PAINTERS", "Answer", "archive_row", "as_columns", "paint_line", "show_json", "show_lines"]
+
+
+class Answer(NamedTuple):
+    """What a command found out."""
+
+    data: Any
+    """For ``--json``."""
+    lines: Sequence[str] = ()
+    """For people, without line ends."""
+    code: int = 0
+    """The exit code: 1 for "no", as when nothing was found."""
+
+
+def archive_row(archive: Archive) -> Dict[str, str]:
+    """Return how every command describes an archive in JSON."""
+    return {
+        "version": archive.label,
+        "tag": archive.tag,
+        "triple": archive.triple,
+        "key": archive.key,
+        "sha256": archive.sha256,
+        "filename": archive.filename,
+    }
 
 
 def show_json(data: Any) -> None:
-    """Print what a command found out for programs.
+    """Print data for programs.
 
     Raises:
         ProvisionError: standard output cannot be written.
@@ -33,7 +56,7 @@ def show_lines(lines: Sequence[str], *, painter: str = "", color: str = "auto") 
     """Print lines for people.
 
     Args:
-        lines: without their ends; none: nothing is printed.
+        lines: without line ends; an empty list prints nothing.
         painter: a name of `PAINTERS`, or empty for lines without colours.
         color: one of `provision_backend.output.COLOR_CHOICES`.
 
@@ -41,20 +64,20 @@ def show_lines(lines: Sequence[str], *, painter: str = "", color: str = "auto") 
         ProvisionError: standard output cannot be written.
     """
     if is_terminal(sys.stdout):
-        # What an archive, a folder or a server is called must not steer the terminal.
+        # The name of an archive, a folder or a server must not control the terminal (CWE-150).
         lines = ["".join(char if char.isprintable() else "?" for char in line) for line in lines]
     if painter and wants_color(sys.stdout, color):
-        lines = ["".join(paint(text, style) for text, style in PAINTERS[painter](line)) for line in lines]
+        lines = ["".join(paint(text, style) for text, style in paint_line(painter, line)) for line in lines]
     if lines:
         _write("\n".join(lines))
 
 
 def as_columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> List[str]:
-    """Return rows as lines, with the cells below each other.
+    """Return rows as lines with aligned columns.
 
     Args:
         rows: all of the same length.
-        right: numbers of the columns that are set to the right.
+        right: numbers of the columns that are aligned to the right.
     """
     widths = [max(map(len, column)) for column in zip(*rows)]
     return [
@@ -68,14 +91,14 @@ def as_columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> L
 
 def _write(text: str) -> None:
     stream = sys.stdout
-    # None is what Python has for a descriptor that was closed before it started.
+    # Python sets it to None when the descriptor was closed before the start.
     if stream is None:
         raise ProvisionError("standard output cannot be written: it is closed")
     try:
         _encode(stream, text + "\n")
         stream.flush()
     except BrokenPipeError:
-        # Without this Python would try once more when it ends, and complain.
+        # Python would flush once more at exit, and print a complaint.
         sys.stdout = None
     except OSError as exc:
         sys.stdout = None
@@ -86,7 +109,7 @@ def _encode(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)
     except UnicodeEncodeError:
-        # A path may hold what the locale has no character for, or bytes that are none; it goes out as it is.
+        # A path may hold characters that the locale lacks, or bytes that are no characters (PEP 383); write it as is.
         try:
             data = os.fsencode(text)
         except UnicodeEncodeError:
@@ -94,67 +117,44 @@ def _encode(stream: TextIO, text: str) -> None:
         stream.buffer.write(data)
 
 
-def _help(line: str) -> Painted:
-    heading = re.match(r"[a-z ]+:(?= |$)", line)
-    if heading:
-        return [(heading[0], "bold"), (line[heading.end() :], "")]
-    return [(line, "")]
+Painter = Sequence[Tuple[str, Sequence[str]]]
+"""Patterns for the start of a line, the first match counts; and a style for each group."""
 
-
-def _labels(line: str) -> Painted:
-    """Paint what stands before a colon by what it says."""
-    label, colon, rest = line.partition(":")
-    if not colon or " " in label:
-        return [(line, "bold")]
-    style = {"problem": "red", "error": "red", "warning": "yellow", "note": "yellow", "ok": "green"}.get(label, "dim")
-    return [(label + colon, style), (rest, "")]
-
-
-def _findings(line: str) -> Painted:
-    """Paint the status that a line of ``doctor`` begins with."""
-    status, space, rest = line.partition(" ")
-    style = {"ok": "green", "warning": "yellow", "problem": "red"}.get(status, "")
-    return [(status, style), (space + rest, "" if status else "dim")]
-
-
-def _archives(line: str) -> Painted:
-    version, space, rest = line.partition(" ")
-    return [(version, "bold"), (space + rest, "dim" if rest.endswith("can be provisioned") else "green")]
-
-
-def _entries(line: str) -> Painted:
-    version, space, rest = line.partition(" ")
-    return [(version, "bold"), (space + rest, "red" if rest.endswith("(damaged)") else "")]
-
-
-def _verified(line: str) -> Painted:
-    path, colon, verdict = line.rpartition(": ")
-    if line.startswith(" ") or not colon:
-        return [(line, "")]
-    return [(path + colon, ""), (verdict, "red" if verdict == "damaged" else "green")]
-
-
-def _diff(line: str) -> Painted:
-    style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
-    return [(line, "bold" if line.startswith(("+++", "---")) else style)]
-
-
-def _settings(line: str) -> Painted:
-    if line.startswith(" "):
-        return [(line, "dim")]
-    key, equals, rest = line.partition(" = ")
-    value, bracket, origin = rest.rpartition("  (")
-    return [(key, "bold"), (equals + value, ""), (bracket + origin, "" if origin.startswith("default;") else "cyan")]
-
-
-PAINTERS: Dict[str, Callable[[str], Painted]] = {
-    "archives": _archives,
-    "diff": _diff,
-    "entries": _entries,
-    "findings": _findings,
-    "help": _help,
-    "labels": _labels,
-    "settings": _settings,
-    "verified": _verified,
+PAINTERS: Dict[str, Painter] = {
+    "archives": ((r"(\S+)(.*can be provisioned)", ("bold", "dim")), (r"(\S+)(.*)", ("bold", "green"))),
+    "diff": (
+        (r"(\+\+\+.*|---.*)", ("bold",)),
+        (r"(\+.*)", ("green",)),
+        (r"(-.*)", ("red",)),
+        (r"(@.*)", ("cyan",)),
+    ),
+    "entries": ((r"(\S+)(.*\(damaged\))", ("bold", "red")), (r"(\S+)", ("bold",))),
+    "findings": (
+        (r"(ok)( .*)", ("green", "dim")),
+        (r"(warning)( .*)", ("yellow", "dim")),
+        (r"(problem)( .*)", ("red", "dim")),
+    ),
+    "help": ((r"([a-z ]+:)(?= |$)", ("bold",)),),
+    "labels": (
+        (r"(problem:)", ("red",)),
+        (r"(note:)", ("yellow",)),
+        (r"([^ :]*:)", ("dim",)),
+        (r"(.+)", ("bold",)),
+    ),
+    "settings": (
+        (r"( .*)", ("dim",)),
+        (r"(\S+)( = .*)(  \(default;.*)", ("bold", "", "")),
+        (r"(\S+)( = .*)(  \(.*)", ("bold", "", "cyan")),
+    ),
+    "verified": ((r"(\S.*: )(damaged$)", ("", "red")), (r"(\S.*: )(as it was published$)", ("", "green"))),
 }
-"""How the lines of a command are painted."""
+"""How the lines of a command are coloured."""
+
+
+def paint_line(painter: str, line: str) -> List[Tuple[str, str]]:
+    """Return the parts of a line, each with its style."""
+    for pattern, styles in PAINTERS[painter]:
+        match = re.match(pattern, line)
+        if match:
+            return [*zip(match.groups(), styles), (line[match.end() :], "")]
+    return [(line, "")]

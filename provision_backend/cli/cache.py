@@ -1,44 +1,55 @@
-"""The subcommands of ``provision-backend cache``: settings in, data for programs and lines for people out.
+"""The commands of ``provision-backend cache``.
 
-Each answers with what ``--json`` prints, what people read, and the exit code: 1 where something is damaged or has
-stayed although it was to go.
+The key that ``cache key`` prints changes exactly when what a build would provision changes: with a version, tag,
+platform or hash of an archive, and with the layout of the cache. It holds no path and nothing of this machine, so all
+machines of one platform print the same; and neither network nor interpreter is needed to make it.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
 import time
-from typing import Any, List, Sequence, Tuple
+from typing import List, Sequence
 
-from ..errors import UsageError
+from ..cache.entries import FORMAT
+from ..cache.store import open_cache
+from ..cache.upkeep import Swept, clean_cache, list_entries, prune_cache, verify_entries
+from ..catalog.archive import Archive
+from ..errors import OfflineError, UsageError
+from ..mirror.selection import select_archives
 from ..output import Reporter, format_size
 from ..settings import Settings
-from .answers import as_columns
+from .answers import Answer, archive_row, as_columns
 
-__all__ = ["CacheAnswer", "clean", "directory", "list_entries", "prune", "verify"]
-
-CacheAnswer = Tuple[Any, Sequence[str], int]
-"""For ``--json``, for people, and the exit code."""
+__all__ = [
+    "add_clean_arguments",
+    "add_key_arguments",
+    "add_prune_arguments",
+    "add_verify_arguments",
+    "cache_key",
+    "run_clean",
+    "run_dir",
+    "run_key",
+    "run_list",
+    "run_prune",
+    "run_verify",
+]
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
-def directory(_arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> CacheAnswer:
-    """Say where the cache is."""
-    from ..cache.store import open_cache
-
+def run_dir(_arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> Answer:
+    """Print where the cache is."""
     cache = open_cache(settings)
     data = {"cache-dir": str(cache.root), "shared-caches": [str(path) for path in cache.shared]}
-    return data, [str(cache.root)], 0
+    return Answer(data, [str(cache.root)])
 
 
-def list_entries(_arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> CacheAnswer:
+def run_list(_arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> Answer:
     """List the interpreters of all caches."""
-    from ..cache.store import open_cache
-    from ..cache.upkeep import list_entries as entries_of
-
-    entries = entries_of(open_cache(settings))
+    entries = list_entries(open_cache(settings))
     rows = [
         (
             entry.version or "?",
@@ -48,16 +59,17 @@ def list_entries(_arguments: argparse.Namespace, settings: Settings, _reporter: 
         )
         for entry in entries
     ]
-    return [entry.as_dict() for entry in entries], as_columns(rows, right=[1]), 0
+    return Answer([entry.as_dict() for entry in entries], as_columns(rows, right=[1]))
 
 
-def verify(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> CacheAnswer:
-    """Compare interpreters with what was published."""
-    from ..cache.store import open_cache
-    from ..cache.upkeep import list_entries as entries_of
-    from ..cache.upkeep import verify_entries
+def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``cache verify``."""
+    parser.add_argument("key", nargs="*", metavar="KEY", help="only these interpreters")
 
-    entries = entries_of(open_cache(settings))
+
+def run_verify(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
+    """Compare interpreters with what was published; the exit code is 1 if one is damaged."""
+    entries = list_entries(open_cache(settings))
     unknown = set(arguments.key) - {entry.key for entry in entries}
     if unknown:
         raise UsageError(f"there is no interpreter {sorted(unknown)[0]!r} in the cache", hint="see cache list")
@@ -68,28 +80,36 @@ def verify(arguments: argparse.Namespace, settings: Settings, reporter: Reporter
     damaged = any(problems.values())
     if damaged:
         reporter.info("'provision-backend cache prune' removes what a build would pass over; 'cache clean' everything")
-    return {str(path): found for path, found in problems.items()}, lines, int(damaged)
+    return Answer({str(path): found for path, found in problems.items()}, lines, int(damaged))
 
 
-def prune(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> CacheAnswer:
-    """Remove what is old, too much, damaged or left over."""
-    from ..cache.store import open_cache
-    from ..cache.upkeep import prune_cache
+def add_prune_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``cache prune``."""
+    parser.add_argument("--unused-for", metavar="DAYS", help="also interpreters that were not used for this long")
+    parser.add_argument(
+        "--max-size", metavar="SIZE", help="also the longest unused, until the cache is not larger than 500M, 2G or so"
+    )
 
+
+def run_prune(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
+    """Remove what is damaged or left over, and on request what is old or too large."""
     max_size = None if arguments.max_size is None else _parse_size(arguments.max_size)
     unused_for = None if arguments.unused_for is None else _parse_days(arguments.unused_for)
-    return _swept(prune_cache(open_cache(settings), unused_for=unused_for, max_size=max_size), reporter, kept_is_bad=0)
+    return _swept(prune_cache(open_cache(settings), unused_for=unused_for, max_size=max_size), reporter)
 
 
-def clean(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> CacheAnswer:
-    """Remove everything that nobody uses now."""
-    from ..cache.store import open_cache
-    from ..cache.upkeep import clean_cache
-
-    return _swept(clean_cache(open_cache(settings), force=arguments.force), reporter, kept_is_bad=1)
+def add_clean_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``cache clean``."""
+    parser.add_argument("--force", action="store_true", help="also what is in use")
 
 
-def _swept(swept: Any, reporter: Reporter, *, kept_is_bad: int) -> CacheAnswer:
+def run_clean(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
+    """Remove everything that is not in use; the exit code is 1 if something was kept."""
+    swept = clean_cache(open_cache(settings), force=arguments.force)
+    return _swept(swept, reporter)._replace(code=int(bool(swept.kept)))
+
+
+def _swept(swept: Swept, reporter: Reporter) -> Answer:
     for key, reason in swept.kept.items():
         reporter.info(f"kept {key}: {reason}")
     lines = [f"removed {entry.path} ({format_size(entry.size)})" for entry in swept.removed]
@@ -101,7 +121,62 @@ def _swept(swept: Any, reporter: Reporter, *, kept_is_bad: int) -> CacheAnswer:
         "leftovers": swept.leftovers,
         "freed": swept.freed,
     }
-    return data, lines, kept_is_bad if swept.kept else 0
+    return Answer(data, lines)
+
+
+def add_key_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``cache key``.
+
+    Its ``--python`` and ``--target`` may be repeated. They replace the settings of these names, and have other names
+    in the result so that they are not read as those.
+    """
+    parser.add_argument(
+        "--python",
+        action="append",
+        dest="requests",
+        metavar="REQUEST",
+        help="3.13, 3.13.2, 3.13t or '>=3.12,<3.14'; may be repeated; default what the project in this folder wants",
+    )
+    parser.add_argument(
+        "--target",
+        action="append",
+        dest="targets",
+        metavar="TRIPLE",
+        help="a platform, such as x86_64-unknown-linux-musl; may be repeated; default this host's",
+    )
+
+
+def run_key(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
+    """Print a key for what the project in this folder, or the requests, would provision.
+
+    Raises:
+        OfflineError: the catalog is given by URL, and the cache has no copy of it.
+        ProvisionError: as for ``mirror``.
+    """
+    requests, targets = arguments.requests or (), arguments.targets or ()
+    try:
+        archives = select_archives(requests, targets, settings._replace(offline=True), reporter, newest=True)
+    except OfflineError:
+        raise OfflineError(
+            "the catalog is given by URL and the cache has no copy of it; a key is made without network",
+            hint="run 'provision-backend list' first, which keeps a copy, or give the catalog by a path",
+        ) from None
+    key = cache_key(archives)
+    return Answer({"key": key, "layout": FORMAT, "archives": [archive_row(each) for each in archives]}, [key])
+
+
+def cache_key(archives: Sequence[Archive]) -> str:
+    """Return the key of a set of archives: at most 100 characters of ``A-Za-z0-9._-``.
+
+    Args:
+        archives: at least one, in any order.
+    """
+    keys = sorted({archive.key for archive in archives})
+    if len(keys) == 1:
+        return f"provision-backend-{FORMAT}-{keys[0]}"
+    # CI systems limit the length of a key: GitHub's to 512 characters.
+    digest = hashlib.sha256("\n".join(keys).encode("ascii")).hexdigest()
+    return f"provision-backend-{FORMAT}-{len(keys)}-interpreters-{digest[:16]}"
 
 
 def _ago(moment: float) -> str:

@@ -1,48 +1,59 @@
-"""``provision-backend init``: reads a project's ``pyproject.toml``, shows what changes, and writes it.
+"""``provision-backend init``: edit a project's ``pyproject.toml`` so that it builds with us, or undo that.
 
-In: a folder and what the person asked for. Out: the diff, the exit code, and the file, replaced in one step.
+In: a folder and the arguments. Out: the diff, the exit code, and the file, replaced in one step.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Tuple
+from typing import Any, Dict, NamedTuple, Tuple
 
 from ..errors import ProjectError, UsageError
+from ..output import Reporter
 from ..project.edit import diff_lines, load_tomlkit, write_text
 from ..project.init import Wrapped, unwrap_text, wrap_text
 from ..project.pyproject import OWN_NAME, is_wrapped, parse_pyproject, read_project, read_text
+from ..settings import Settings
+from .answers import Answer
 
-if TYPE_CHECKING:
-    import argparse
-
-    from ..output import Reporter
-
-__all__ = ["run"]
+__all__ = ["add_arguments", "run"]
 
 
-@dataclass(frozen=True)
-class _Change:
+class _Change(NamedTuple):
     text: str
     summary: str
     data: Dict[str, Any]
-    """What ``--json`` says beside the path and the diff."""
+    """For ``--json``, besides the path and the diff."""
     notes: Tuple[str, ...] = ()
 
 
-def run(arguments: argparse.Namespace, reporter: Reporter) -> Tuple[Dict[str, Any], List[str], int]:
-    """Wrap a project, or undo that.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``init``."""
+    parser.add_argument("directory", nargs="?", default=".", metavar="DIR", help="the project; default this folder")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if something would change")
+    parser.add_argument("--undo", action="store_true", help="give the project its own build system back")
+    parser.add_argument(
+        "--form",
+        choices=("one-list", "table"),
+        help="where the real requirements go; default one-list where requires-python can be a marker",
+    )
+    parser.add_argument(
+        "--requires-python",
+        metavar="SPECIFIER",
+        help="for a project whose [project] does not have it, such as '>=3.12'",
+    )
 
-    Returns:
-        What ``--json`` prints, the lines for people, and the exit code: 1 if ``--check`` found something to change.
+
+def run(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter) -> Answer:
+    """Wrap a project's real backend, or undo that; the exit code is 1 if ``--check`` found something to change.
 
     Raises:
         MissingDependencyError: tomlkit is not installed.
         ProjectError: it cannot be done safely, or the file cannot be read or written.
-        UsageError: the folder is none, or the options do not go together.
+        UsageError: DIR is not a folder, or the options exclude each other.
     """
     root = Path(arguments.directory)
     if not root.is_dir():
@@ -70,7 +81,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> Tuple[Dict[str, An
         "notes": list(change.notes),
         "diff": "".join(line + "\n" for line in diff),
     }
-    return data, diff, int(changed and arguments.check)
+    return Answer(data, diff, int(changed and arguments.check))
 
 
 def _wrap(root: Path, text: str, arguments: argparse.Namespace) -> _Change:
@@ -113,7 +124,7 @@ def _check_result(root: Path, wrapped: Wrapped) -> None:
     folders = parse_pyproject(wrapped.text)["tool"][OWN_NAME].get("backend-path", [])
     with tempfile.TemporaryDirectory() as temporary:
         for folder in folders:
-            # The others are refused, by the very reader that a build has.
+            # read_project refuses the others, as a build does.
             if not os.path.isabs(folder) and ".." not in Path(folder).parts and (root / folder).is_dir():
                 Path(temporary, folder).mkdir(parents=True, exist_ok=True)
         Path(temporary, "pyproject.toml").write_bytes(wrapped.text.encode("utf-8"))

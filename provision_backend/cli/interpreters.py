@@ -1,120 +1,162 @@
-"""The commands about interpreters: which there can be, which is there, make one available, make an archive of one."""
+"""The commands ``list``, ``find`` and ``install``, and what a REQUEST of the command line means."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Set, Tuple
+from typing import List, Optional, Sequence, Set, Tuple
 
+from ..cache.platform import current_platform
+from ..cache.store import open_cache
+from ..catalog.archive import Archive
+from ..catalog.selection import matching_archives
+from ..errors import ProjectError
+from ..install.compiled import compile_modules
 from ..output import Reporter
+from ..project.plan import make_plan
+from ..project.pyproject import OWN_NAME, Project, parse_pyproject, read_project, read_text
 from ..project.wanted import Wanted
+from ..provision import find_any, load_archives, provision
 from ..settings import Settings
-from .answers import as_columns
+from ..versions import is_specifier, parse_request
+from .answers import Answer, archive_row, as_columns
 
-__all__ = ["Answer", "find", "install", "list_archives", "pack"]
+__all__ = [
+    "PROJECT",
+    "add_find_arguments",
+    "add_install_arguments",
+    "add_list_arguments",
+    "read_request",
+    "run_find",
+    "run_install",
+    "run_list",
+]
 
-Answer = Tuple[Any, Sequence[str], int]
-"""For ``--json``, for people, and the exit code."""
+PROJECT = "."
+"""The REQUEST that means the project in the current folder."""
+
+_REQUEST = "3.13, 3.13.2, 3.13t or '>=3.12,<3.14'; '.' or nothing: what the project in this folder wants"
 
 
-def list_archives(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
-    """List the interpreters that can be provisioned."""
-    from ..cache.platform import current_platform
-    from ..cache.store import open_cache
-    from ..provision import load_archives
-    from .requests import wanted_for
+def add_list_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``list``."""
+    text = "only those that satisfy it: 3.13, 3.13t or '>=3.12'; '.' for what the project in this folder wants"
+    parser.add_argument("request", nargs="?", metavar="REQUEST", help=text)
+    parser.add_argument("--all", action="store_true", help="every version, instead of the newest of each minor")
 
-    wanted = wanted_for(arguments.request, settings, reporter) if arguments.request else Wanted("")
+
+def run_list(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
+    """List the interpreters that can be provisioned, and which of them are in the cache."""
+    request = arguments.request
+    wanted = read_request(request, settings, reporter) if request else Wanted("")
     cache = open_cache(settings)
     triple = current_platform(settings, cache).triple
     archives = wanted.lock.archives if wanted.lock else load_archives(settings, triple, cache, reporter)
-    rows = [_row(archive, cache.lookup(archive)) for archive in _newest(archives, wanted, triple, arguments.all)]
+    rows = []
+    for archive in _matching(archives, wanted, triple, every_version=arguments.all):
+        cached = cache.lookup(archive)
+        rows.append({**archive_row(archive), "executable": cached.executable if cached else None})
     if not rows:
-        what = repr(arguments.request) if arguments.request not in (None, ".") else wanted.describe()
+        what = repr(request) if request not in (None, PROJECT) else wanted.describe()
         reporter.info(f"there is no archive for {what} on {triple}")
-        return rows, [], 1
-    cells = [(row["version"], row["tag"], row["executable"] or "can be provisioned") for row in rows]
-    return rows, as_columns(cells), 0
+        return Answer([], code=1)
+    cells = [(row["version"] or "", row["tag"] or "", row["executable"] or "can be provisioned") for row in rows]
+    return Answer(rows, as_columns(cells))
 
 
-def _newest(archives: Sequence[Any], wanted: Wanted, triple: str, everyone: bool) -> List[Any]:
-    """Return the archives that will do, newest first; of each minor version one, or all of them."""
-    from ..catalog.selection import matching_archives
-
+def _matching(archives: Sequence[Archive], wanted: Wanted, triple: str, *, every_version: bool) -> List[Archive]:
+    """Return the archives that satisfy, newest first: the newest of each minor version, or all of them."""
     found = []
     seen: Set[Tuple[str, bool]] = set()
     for archive in matching_archives(
         archives, requires_python=wanted.requires_python, request=wanted.request, triple=triple
     ):
         minor = (".".join(archive.version.split(".")[:2]), archive.freethreaded)
-        if everyone or minor not in seen:
+        if every_version or minor not in seen:
             found.append(archive)
         seen.add(minor)
     return found
 
 
-def _row(archive: Any, cached: Any) -> Dict[str, Any]:
-    return {
-        "version": archive.version + ("t" if archive.freethreaded else ""),
-        "tag": archive.tag,
-        "triple": archive.triple,
-        "key": archive.key,
-        "sha256": archive.sha256,
-        "filename": archive.filename,
-        "executable": cached.executable if cached else None,
-    }
+def add_find_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``find``."""
+    parser.add_argument("request", nargs="?", default=PROJECT, metavar="REQUEST", help=_REQUEST)
 
 
-def find(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
-    """Name the interpreter that is there already."""
-    from ..provision import find_any
-    from .requests import wanted_for
-
-    wanted = wanted_for(arguments.request, settings, reporter)
+def run_find(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
+    """Print an interpreter of the caches or the machine; nothing is fetched."""
+    wanted = read_request(arguments.request, settings, reporter)
     found = find_any(wanted, settings, reporter)
     if found is None:
-        what = repr(arguments.request) if arguments.request != "." else wanted.describe()
-        reporter.info(f"no interpreter for {what} is here; 'provision-backend install' fetches one")
-        return None, [], 1
-    return found.as_dict(), [found.executable], 0
+        what = repr(arguments.request) if arguments.request != PROJECT else wanted.describe()
+        reporter.info(f"no installed interpreter matches {what}; 'provision-backend install' fetches one")
+        return Answer(None, code=1)
+    return Answer(found.as_dict(), [found.executable])
 
 
-def install(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
+def add_install_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``install``."""
+    parser.add_argument("request", nargs="*", metavar="REQUEST", help=f"{_REQUEST}; may be repeated")
+    text = "also compile what builds import, pip too; for an image, or a cache that builds cannot write to"
+    parser.add_argument("--compile-bytecode", action="store_true", help=text)
+
+
+def run_install(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Provision interpreters."""
-    from ..provision import provision
-    from .requests import PROJECT, wanted_for
-
     settings = settings._replace(preference="only-managed")
-    wanted = [wanted_for(request, settings, reporter) for request in arguments.request or [PROJECT]]
+    wanted = [read_request(request, settings, reporter) for request in arguments.request or [PROJECT]]
     found = [provision(each, settings, reporter) for each in wanted]
     if arguments.compile_bytecode:
-        from ..install.compiled import compile_modules
-
         for interpreter in found:
             compile_modules(interpreter, pip=True, asked=True)
     data = [interpreter.as_dict() for interpreter in found]
-    return data[0] if len(data) == 1 else data, [interpreter.executable for interpreter in found], 0
+    return Answer(data[0] if len(data) == 1 else data, [interpreter.executable for interpreter in found])
 
 
-def pack(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
-    """Make an archive of an installed CPython."""
-    from ..pack.packing import pack_interpreter
+def read_request(text: str, settings: Settings, reporter: Reporter) -> Wanted:
+    """Return which interpreter is meant.
 
-    packed = pack_interpreter(
-        Path(arguments.interpreter),
-        Path(arguments.to),
-        tag=arguments.tag,
-        reporter=reporter,
-        lock_timeout=settings.lock_timeout,
+    Args:
+        text: a request as for `parse_request`, or `PROJECT`.
+        settings: for a project, their ``python`` comes before the project's own, as in a build.
+        reporter: gets a line if the project is locked and the lock is not used.
+
+    Raises:
+        UsageError: the text is not a request.
+        ProjectError: the project's ``pyproject.toml`` is missing or malformed.
+    """
+    if text != PROJECT:
+        return Wanted("", parse_request(text, source="REQUEST"))
+    folder = Path.cwd()
+    try:
+        project = _read_unwrapped(folder) or read_project(folder)
+    except ProjectError as exc:
+        exc.hint = exc.hint or "name a version such as 3.13, or go to the folder of a project"
+        raise
+    plan = make_plan(project, settings)
+    if plan.note:
+        reporter.info(plan.note)
+    return plan.wanted
+
+
+def _read_unwrapped(folder: Path) -> Optional[Project]:
+    """Read the versions that a project without our table supports; None where it has the table."""
+    try:
+        data = parse_pyproject(read_text(folder))
+    except ProjectError:
+        return None  # Reading it as a project of ours reports what is wrong.
+    if OWN_NAME in data.get("tool", {}):
+        return None
+    requires_python = data.get("project", {}).get("requires-python", "")
+    if not isinstance(requires_python, str) or not is_specifier(requires_python):
+        raise ProjectError("pyproject.toml: project.requires-python must be a version specifier")
+    return Project(
+        root=folder,
+        build_backend="",
+        requires=(),
+        one_list=False,
+        backend_path=(),
+        requires_python=requires_python,
+        python=None,
+        installer="",
     )
-    for note in packed.notes:
-        reporter.info(note)
-    data = {
-        "path": str(packed.path),
-        "filename": packed.filename,
-        "version": packed.version,
-        "triple": packed.triple,
-        "sha256": packed.sha256,
-        "size": packed.size,
-    }
-    return data, [str(packed.path)], 0

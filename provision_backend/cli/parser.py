@@ -1,17 +1,17 @@
-"""One command of the table → its argparse parser, and the overview of them all.
+"""A command of the table → its argparse parser; and the overview of all commands.
 
-A parser is made for the command that was called and for no other. It never prints and never ends the process: what is
-wrong is a `UsageError` like any other.
+A parser is made only for the command that was called. It never prints and never ends the process: wrong use is a
+`UsageError` like any other.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-from typing import Any, List, NoReturn, Optional, Sequence
+from typing import Any, List, NoReturn, Optional
 
 from ..errors import UsageError
-from ..output import COLOR_CHOICES
+from ..output import COLOR_CHOICES, nearest
 from ..settings import OPTIONS, Option
 from .registry import COMMANDS, GROUPS, Command, load
 
@@ -25,26 +25,19 @@ _BY_FLAG = {f"--{option.key}": option for option in OPTIONS}
 
 class _Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
+        """Return the help with the headings of Python 3.10 and later; before, options were "optional arguments"."""
         text = super().format_help()
-        # Python 3.8 and 3.9 call them "optional arguments".
         return text.replace("\npositional arguments:", "\narguments:").replace("\noptional arguments:", "\noptions:")
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, hint=self._advice(message))
-
-    def _advice(self, message: str) -> str:
-        lines = [f"usage: {self.usage}"]
+        """Raise a `UsageError` with a hint."""
+        lines = [f"usage: {self.usage}", f"see '{self.prog} --help'"]
         unknown = re.match(r"unrecognized arguments: (--?[\w-]+)", message)
-        near = self._nearest(unknown[1]) if unknown else ""
+        known = [flag for action in self._actions for flag in action.option_strings]
+        near = nearest(unknown[1], known) if unknown else ""
         if near:
             lines.insert(0, f"did you mean {near!r}?")
-        return "\n".join([*lines, f"see '{self.prog} --help'"])
-
-    def _nearest(self, flag: str) -> str:
-        import difflib
-
-        known = [name for action in self._actions for name in action.option_strings]
-        return "".join(difflib.get_close_matches(flag, known, 1))
+        raise UsageError(message, hint="\n".join(lines))
 
 
 def make_parser(command: Command) -> argparse.ArgumentParser:
@@ -52,26 +45,27 @@ def make_parser(command: Command) -> argparse.ArgumentParser:
 
     Its ``epilog`` has the examples and the exit codes, its ``usage`` the line that `synopsis` makes.
     """
-    # An abbreviation that is understood today would be ambiguous with tomorrow's option.
     parser = _Parser(
         prog=f"{PROGRAM} {command.name}",
         description=_sentence(command.summary),
+        # An abbreviation that is understood today would be ambiguous with tomorrow's option.
         allow_abbrev=False,
         add_help=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_epilog(command),
     )
-    if command.options:
-        load(command.options)(parser)
+    add_arguments = load(command).add_arguments
+    if add_arguments is not None:
+        add_arguments(parser)
     if command.has_json:
         parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--color", choices=COLOR_CHOICES, default="auto", help="default auto: on a terminal")
-    # The help is shown before anything is parsed; here it is for the list of options only.
+    # The help is shown before anything is parsed; the option stands here to be listed.
     parser.add_argument("-h", "--help", action="store_true", help="show this text")
     if command.takes_settings:
         _add_settings(parser)
     parser.usage = synopsis(parser, command)
-    # Python 3.14's own colours know nothing of --color.
+    # Python 3.14 colours the help by itself, regardless of --color.
     parser.color = False  # type: ignore[attr-defined, unused-ignore]
     return parser
 
@@ -81,25 +75,23 @@ def make_overview(group: Optional[str] = None) -> str:
     start = f"{group} " if group else ""
     rows = [(command.name, command.summary) for command in COMMANDS if command.name.startswith(start)]
     width = max(len(name) for name, _ in rows) + 2
-    intro = GROUPS[group] if group else "interpreters for builds: what this host is, and what it can have"
+    intro = GROUPS[group] if group else "find and install Python interpreters for builds"
     lines = [f"usage: {PROGRAM} {start}COMMAND [OPTIONS]", "", _sentence(intro), "", "commands:"]
     lines += [f"  {name:<{width}}{summary}" for name, summary in rows]
     lines += ["", "options:", f"  {'--help':<{width}}show this text, or that of a command"]
-    lines += [] if group else [f"  {'--version':<{width}}show our version"]
+    lines += [] if group else [f"  {'--version':<{width}}show the version"]
     return "\n".join([*lines, "", f"'{PROGRAM} {start}COMMAND --help' has the options of a command, and examples."])
 
 
 def synopsis(parser: argparse.ArgumentParser, command: Command) -> str:
     """Return how a command is called, in one line: the settings and what is optional are ``[OPTIONS]``."""
     parts = [parser.prog, "[OPTIONS]"]
-    for action in _actions(parser):
+    for action in parser._actions:
         if action.option_strings and action.required:
             parts.append(f"{action.option_strings[-1]} {action.metavar}")
         elif not action.option_strings:
             name = str(action.metavar or "|".join(action.choices or ()) or action.dest)
-            parts.append(
-                {"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} [{name} ...]"}.get(str(action.nargs), name)
-            )
+            parts.append({"?": f"[{name}]", "*": f"[{name} ...]"}.get(str(action.nargs), name))
     tail = ["[-- COMMAND ...]"] if command.runs_another else []
     return " ".join([*parts, *tail])
 
@@ -108,29 +100,24 @@ def exit_codes(command: Command) -> List[str]:
     """Return what the exit codes of a command mean, one line each, the code first."""
     codes = ["0    done", f"1    {f'{command.no}, or ' if command.no else ''}something failed", "2    wrong use"]
     if command.runs_another:
-        codes[0] = "     that of COMMAND; where there is no such command 127, where it cannot be started 126"
+        codes[0] = "     that of COMMAND; 127 if COMMAND does not exist, 126 if it cannot be started"
     return [*codes, "130  interrupted"]
 
 
 def setting_of(action: argparse.Action) -> Optional[Option]:
-    """Return the setting that an option stands for, or None."""
+    """Return the setting that an option sets, or None."""
     found = next((_BY_FLAG[flag] for flag in action.option_strings if flag in _BY_FLAG), None)
     return found if found is not None and found.attribute == action.dest else None
 
 
-def _actions(parser: argparse.ArgumentParser) -> Sequence[argparse.Action]:
-    return parser._actions
-
-
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    own = {flag for action in _actions(parser) for flag in action.option_strings}
+    own = {flag for action in parser._actions for flag in action.option_strings}
     group = parser.add_argument_group("settings", f"also environment variables, see '{PROGRAM} settings'")
     for option in OPTIONS:
         # A command may have an option of its own in the place of a setting: --target of mirror may be repeated.
         if f"--{option.key}" not in own:
             _add_setting(group, option)
-    if "-v" not in own:
-        group.add_argument("-v", action="count", dest="more", help="--verbose 1; -vv is --verbose 2")
+    group.add_argument("-v", action="count", dest="more", help="--verbose 1; -vv is --verbose 2")
 
 
 def _add_setting(group: Any, option: Option) -> None:
@@ -151,7 +138,7 @@ def _sentence(text: str) -> str:
 
 
 def _epilog(command: Command) -> str:
-    examples: List[str] = [
+    examples = [
         f"  {example if example.startswith('eval') else f'{PROGRAM} {example}'}" for example in command.examples
     ]
     return "\n".join(["examples:", *examples, "", "exit codes:", *(f"  {code}" for code in exit_codes(command))])

@@ -1,85 +1,88 @@
-"""Every command of the command line, as one table: its name, what it is for, and where its code is.
+"""The table of commands: the name of each, what it does, and which module of this folder has its code.
 
-The table names modules by their name below the package and imports none of them, so that a command costs nothing until
-somebody calls it. The parser, the help, the completions and the reference page are all made from this table.
+The table imports none of these modules, so that the overview and wrong use cost little. The parser, the help, the
+completion scripts and the reference page are all made from it. A new command is a row here and a module with its
+``add_arguments`` and ``run``.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import UsageError
+from ..output import Reporter, nearest
 
-__all__ = ["COMMANDS", "GROUPS", "Command", "find_command", "load"]
+if TYPE_CHECKING:
+    import argparse
+
+    from ..settings import Settings
+    from .answers import Answer
+
+    Run = Callable[[argparse.Namespace, Settings, Reporter], Answer]
+
+__all__ = ["COMMANDS", "GROUPS", "Command", "Loaded", "find_command", "load"]
 
 
 class Command(NamedTuple):
-    """One command; what stands after ``:`` in a place is a function of that module."""
+    """One command."""
 
     name: str
     """One word, or two for a command of a group: ``cache prune``."""
     summary: str
-    """One line, as the end of "use this to ..."."""
-    runs: str
-    """Place of ``(arguments, settings, reporter) -> (data for --json, lines for people, exit code)``."""
-    options: str = ""
-    """Place of ``(parser) -> None``; empty for a command without arguments of its own."""
-    examples: Tuple[str, ...] = ()
+    """What it does, without a capital letter and a full stop."""
+    module: str
+    """Its module in this folder. A module of several commands has ``run_prune`` instead of ``run``, and so on."""
+    examples: Tuple[str, ...]
     """Command lines without the program's name."""
     no: str = ""
-    """What the exit code 1 means beside a failure."""
+    """What the exit code 1 means besides a failure."""
     painter: str = ""
-    """Name of the painter for its lines, as in `provision_backend.cli.answers`."""
+    """How its lines are coloured, a name of `provision_backend.cli.answers.PAINTERS`."""
     takes_settings: bool = True
-    """Whether the settings of a build mean anything to it."""
+    """Whether the settings of a build are options of it."""
     has_json: bool = True
-    """False for what prints another program's output or a script."""
+    """False for a command that prints a script or another program's output."""
     runs_another: bool = False
-    """Whether what stands after the first ``--`` belongs to another program."""
+    """Whether the words after the first ``--`` are another program and its arguments."""
 
 
-GROUPS: Dict[str, str] = {"cache": "look after the cache"}
-"""The first words that stand for nothing alone, and what their commands are for."""
+GROUPS: Dict[str, str] = {"cache": "manage the cache"}
+"""The first words of commands with two words, and what these commands are for."""
 
 COMMANDS: Tuple[Command, ...] = (
     Command(
         "detect",
-        "say what this host is: libc, its version and architecture",
-        "cli.machine:detect",
-        "cli.options:add_detect",
+        "show what this host is: its libc, the libc's version and the architecture",
+        "detect",
         ("detect", "detect --root /mnt/image --json"),
         painter="labels",
     ),
     Command(
         "list",
         "list the interpreters that can be provisioned here",
-        "cli.interpreters:list_archives",
-        "cli.options:add_list",
+        "interpreters",
         ("list", "list '>=3.12' --all", "list 3.13t --target aarch64-unknown-linux-musl"),
         no="no archive satisfies REQUEST",
         painter="archives",
     ),
     Command(
         "find",
-        "print the interpreter that satisfies a request and is there already",
-        "cli.interpreters:find",
-        "cli.options:add_find",
+        "print an installed interpreter that matches a request",
+        "interpreters",
         ("find 3.13", "find '>=3.12' --preference only-system", "find --json"),
-        no="none is there",
+        no="no installed interpreter matches",
     ),
     Command(
         "install",
         "provision interpreters into the cache",
-        "cli.interpreters:install",
-        "cli.options:add_install",
+        "interpreters",
         ("install 3.12 3.13", "install --offline --mirror /srv/mirror", "install 3.13 --compile-bytecode"),
     ),
     Command(
         "run",
-        "run a program with an interpreter, which is provisioned where it is not there yet",
-        "cli.run:run",
-        "cli.options:add_run",
+        "run a program with an interpreter, which is provisioned if necessary",
+        "run",
         ("run 3.13 -- python -m timeit 'sum(range(1000))'", "run '>=3.12' -- pip --version", "run"),
         has_json=False,
         runs_another=True,
@@ -87,33 +90,29 @@ COMMANDS: Tuple[Command, ...] = (
     Command(
         "pack",
         "make a standalone archive of an installed CPython",
-        "cli.interpreters:pack",
-        "cli.options:add_pack",
+        "archives",
         ("pack /usr/local/bin/python3.12 --to /srv/mirror",),
         takes_settings=False,
     ),
     Command(
         "mirror",
-        "fill a folder with the archives that builds need, to serve them from there",
-        "cli.mirror:run",
-        "cli.mirror_options:add_arguments",
+        "fill a folder with the archives that builds need, to serve as their mirror",
+        "archives",
         ("mirror /srv/mirror --python '>=3.11' --target x86_64-unknown-linux-musl", "mirror /srv/mirror --verify"),
-        no="--verify found something wrong",
+        no="--verify found a problem",
     ),
     Command(
         "lock",
-        "write down the archives that builds of a project use",
-        "cli.lock:run",
-        "cli.lock_options:add_arguments",
+        "lock a project to exact archives",
+        "lock",
         ("lock", "lock --target all", "lock --upgrade"),
         no="--check found something to change",
         painter="diff",
     ),
     Command(
         "init",
-        "wrap the real backend of a project, in its pyproject.toml",
-        "cli.machine:init",
-        "cli.init_options:add_arguments",
+        "make a project build with provision_backend, by editing its pyproject.toml",
+        "init",
         ("init --check", "init", "init --undo"),
         no="--check found something to change",
         painter="diff",
@@ -121,78 +120,85 @@ COMMANDS: Tuple[Command, ...] = (
     ),
     Command(
         "settings",
-        "show every setting, its value and where that comes from",
-        "cli.machine:show_settings",
-        "",
+        "show every setting, its value and where the value comes from",
+        "settings",
         ("settings", "settings --offline --json"),
         painter="settings",
     ),
     Command(
         "doctor",
-        "look for what will go wrong here, and say what to do about it",
-        "cli.doctor:run",
-        "cli.doctor_options:add_arguments",
+        "look for problems that would make a build fail, and suggest what to do",
+        "doctor",
         ("doctor", "doctor --full --json"),
         no="there is a problem",
         painter="findings",
     ),
-    Command("cache dir", "print the cache's folder", "cli.cache:directory", "", ("cache dir",)),
+    Command("cache dir", "print the path of the cache", "cache", ("cache dir",)),
     Command(
         "cache list",
-        "list the interpreters in it, their size and last use",
-        "cli.cache:list_entries",
-        "",
+        "list the interpreters in the cache, their size and last use",
+        "cache",
         ("cache list", "cache list --json"),
         painter="entries",
     ),
     Command(
         "cache verify",
-        "find changed, missing and added files",
-        "cli.cache:verify",
-        "cli.options:add_cache_verify",
+        "check cached interpreters for changed, missing and added files",
+        "cache",
         ("cache verify",),
         no="an interpreter is damaged",
         painter="verified",
     ),
     Command(
         "cache prune",
-        "remove what is damaged, left over, old or too much",
-        "cli.cache:prune",
-        "cli.options:add_cache_prune",
+        "remove what is damaged, left over, old or too large",
+        "cache",
         ("cache prune", "cache prune --unused-for 30 --max-size 2G"),
     ),
     Command(
         "cache clean",
         "remove everything that is not in use",
-        "cli.cache:clean",
-        "cli.options:add_cache_clean",
+        "cache",
         ("cache clean",),
         no="something is in use and was kept",
     ),
     Command(
         "cache key",
         "print a key for the caches of continuous integration",
-        "cli.cache_key:run",
-        "cli.cache_key_options:add_arguments",
+        "cache",
         ("cache key", "cache key --python 3.13 --target x86_64-unknown-linux-musl"),
     ),
     Command(
         "completions",
-        "print a script by which a shell completes our commands",
-        "cli.completions:run",
-        "cli.options:add_completions",
+        "print a shell completion script",
+        "completions",
         ('eval "$(provision-backend completions bash)"',),
         takes_settings=False,
         has_json=False,
     ),
 )
-"""In the order that the help lists them."""
+"""In the order of the help."""
 
 _BY_NAME = {command.name: command for command in COMMANDS}
 
 
+class Loaded(NamedTuple):
+    """The code of a command."""
+
+    run: Run
+    add_arguments: Optional[Callable[[argparse.ArgumentParser], None]]
+    """None for a command without arguments of its own."""
+
+
+def load(command: Command) -> Loaded:
+    """Import the module of a command."""
+    module = import_module(f".{command.module}", __package__)
+    word = "" if command.module == command.name else f"_{command.name.split()[-1]}"
+    return Loaded(getattr(module, f"run{word}"), getattr(module, f"add{word}_arguments", None))
+
+
 def find_command(argv: Sequence[str]) -> Tuple[Command, List[str]]:
-    """Return the command that the arguments begin with, and the arguments that are left for it.
+    """Return the command at the start of the arguments, and the remaining arguments.
 
     Raises:
         UsageError: there is no such command.
@@ -207,29 +213,11 @@ def find_command(argv: Sequence[str]) -> Tuple[Command, List[str]]:
             hint=f"options stand after the command: provision-backend {' '.join([*words[:-1], 'COMMAND'])} [OPTIONS]",
         )
     start = f"{words[0]} " if words[0] in GROUPS else ""
-    names = _next_words(start)
-    if start and len(words) == 1:
-        raise UsageError(f"a command is missing after {words[0]!r}", hint=f"one of {', '.join(names)}")
-    raise UsageError(f"there is no command {' '.join(words)!r}", hint=_nearest(words[-1], start, names))
-
-
-def load(place: str) -> Any:
-    """Import a function of the table.
-
-    Args:
-        place: ``module:function``, the module's name below the package.
-    """
-    module, _, function = place.partition(":")
-    return getattr(import_module(f"..{module}", __package__), function)
-
-
-def _next_words(start: str) -> List[str]:
     rest = (command.name[len(start) :] for command in COMMANDS if command.name.startswith(start))
-    return list(dict.fromkeys(name.split()[0] for name in rest))
-
-
-def _nearest(word: str, start: str, names: Sequence[str]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(word, names, 1)
-    return f"did you mean 'provision-backend {start}{near[0]}'?" if near else f"one of {', '.join(names)}"
+    names = list(dict.fromkeys(name.split()[0] for name in rest))
+    known = f"one of {', '.join(names)}"
+    if start and len(words) == 1:
+        raise UsageError(f"a command is missing after {words[0]!r}", hint=known)
+    near = nearest(words[-1], names)
+    hint = f"did you mean 'provision-backend {start}{near}'?" if near else known
+    raise UsageError(f"there is no command {' '.join(words)!r}", hint=hint)

@@ -1,7 +1,7 @@
-"""``provision-backend run``: this process becomes the program, which has an interpreter of ours as its Python.
+"""``provision-backend run``: this process becomes the program, with a provisioned interpreter as its Python.
 
-Signals, exit codes, the terminal and the standard streams are the program's own, since nothing stands between. The
-variables are those of a hook's child (`provision_backend.processes.clean_environment`).
+Signals, exit codes, the terminal and the standard streams are the program's own, since no process of ours remains. The
+variables are those of a hook's child process (`provision_backend.processes.clean_environment`).
 """
 
 from __future__ import annotations
@@ -11,43 +11,49 @@ import errno
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Dict, List, Mapping, Sequence, Tuple
+from typing import Dict, List, Mapping, Sequence
 
 from ..errors import UsageError
+from ..hooks.installers import interpreter_environment
+from ..interpreter import Interpreter
 from ..output import Reporter
+from ..provision import provision
 from ..settings import Settings
+from .answers import Answer
+from .interpreters import add_find_arguments, read_request
 
-if TYPE_CHECKING:
-    from ..interpreter import Interpreter
+__all__ = ["add_arguments", "command_for", "run", "variables_for"]
 
-__all__ = ["command_for", "run", "variables_for"]
-
-# What a shell answers, and env(1), for a program that is not there and for one that cannot be started.
+# The exit codes of a shell and of env(1) for a program that does not exist, and for one that cannot be started.
 _NOT_FOUND = 127
 _NOT_STARTED = 126
 
 
-def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Tuple[None, Sequence[str], int]:
-    """Become a program; returns only where it cannot be started."""
-    from ..provision import provision
-    from .requests import wanted_for
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``run``, without those after ``--``, which are never parsed."""
+    add_find_arguments(parser)
+    # Accepted so that the message explains why there is no JSON.
+    parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
 
+
+def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
+    """Become the program; returns only if it cannot be started."""
     if arguments.json:
         raise UsageError(
             "run prints what COMMAND prints, so it has no --json",
             hint="'provision-backend find --json' describes the interpreter; options of COMMAND stand after --",
         )
-    interpreter = provision(wanted_for(arguments.request, settings, reporter), settings, reporter)
+    interpreter = provision(read_request(arguments.request, settings, reporter), settings, reporter)
     command = command_for(interpreter, arguments.command)
     reporter.detail(f"CPython {interpreter.version}: {interpreter.executable}")
-    return None, [], _become(command, variables_for(interpreter), reporter)
+    return Answer(None, code=_become(command, variables_for(interpreter), reporter))
 
 
 def command_for(interpreter: Interpreter, words: Sequence[str]) -> List[str]:
-    """Return what is executed.
+    """Return the command line to execute.
 
     Args:
-        interpreter: what ``python``, ``python3``, ``pip`` and the like mean, and what is run without any word.
+        interpreter: what ``python``, ``python3``, ``pip`` and the like mean, and the command where there are no words.
         words: the program and its arguments.
     """
     if not words:
@@ -57,17 +63,15 @@ def command_for(interpreter: Interpreter, words: Sequence[str]) -> List[str]:
     if name in ("python", "python3", f"python{minor}"):
         return [interpreter.executable, *rest]
     if name in ("pip", "pip3", f"pip{minor}"):
-        # The script of that name may be another interpreter's; this one has it as a module.
+        # The first script of that name in PATH may belong to another interpreter.
         return [interpreter.executable, "-m", "pip", *rest]
     return list(words)
 
 
 def variables_for(interpreter: Interpreter) -> Dict[str, str]:
-    """Return the variables of a program whose Python an interpreter is to be."""
-    from ..hooks.installers import interpreter_environment
-
+    """Return the environment of a program that is to use an interpreter as its Python."""
     environ = interpreter_environment(interpreter, os.path.dirname(interpreter.executable))
-    # It names the environment of another interpreter, in which uv would install.
+    # It names another interpreter's environment, and uv would install into that.
     environ.pop("VIRTUAL_ENV", None)
     return environ
 
@@ -87,7 +91,7 @@ def _become(command: Sequence[str], environ: Mapping[str, str], reporter: Report
 
 
 def _restore_signals() -> Dict[signal.Signals, signal.Handlers]:
-    """Undo what Python ignores for itself, which would go on being ignored: ``run 3.13 -- yes | head`` must end."""
+    """Stop ignoring the signals that Python ignores, since exec keeps that: ``run 3.13 -- yes | head`` must end."""
     ignored: Dict[signal.Signals, signal.Handlers] = {}
     for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ"):
         number = getattr(signal, name, None)

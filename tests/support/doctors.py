@@ -27,8 +27,7 @@ _DROPPED = ("PIP_", "UV_", "SSL_", "REQUESTS_", "PROVISION_BACKEND_", "PYTHON", 
 # Everything is imported before the rights are given up: another user may not be able to read the checkout.
 _SCRIPT = """
 import argparse, json, os, sys, tempfile
-from provision_backend.cli.doctor import run
-from provision_backend.cli.doctor_options import add_arguments
+from provision_backend.cli.doctor import add_arguments, run
 from provision_backend.output import Reporter
 from provision_backend.settings import load_settings
 parser = argparse.ArgumentParser()

@@ -7,8 +7,7 @@ import io
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple
 
-from provision_backend.cli.lock import run
-from provision_backend.cli.lock_options import add_arguments
+from provision_backend.cli.lock import add_arguments, run
 from provision_backend.output import Reporter
 from provision_backend.settings import Settings
 
@@ -37,7 +36,7 @@ def lock(root: Path, *arguments: str, **settings: Any) -> Answer:
     add_arguments(parser)
     stream = io.StringIO()
     answer = run(parser.parse_args([*arguments, str(root)]), Settings(**settings), Reporter(stream))
-    return Answer(*answer, stream.getvalue())
+    return Answer(answer.data, list(answer.lines), answer.code, stream.getvalue())
 
 
 def line(version: str, tag: str = "20260101", triple: str = "x86_64-unknown-linux-gnu", digit: str = "a") -> str:

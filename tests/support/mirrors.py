@@ -12,10 +12,7 @@ import io
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
 
-from provision_backend.cli import cache_key as key_command
-from provision_backend.cli import cache_key_options as key_options
-from provision_backend.cli import mirror as command
-from provision_backend.cli import mirror_options as options
+from provision_backend.cli.registry import find_command, load
 from provision_backend.output import Reporter
 from provision_backend.settings import load_settings
 
@@ -37,22 +34,24 @@ class Answer(NamedTuple):
 
 def run_mirror(*argv: str, **settings: Any) -> Answer:
     """Run ``mirror`` with arguments and with settings (``mirror="..."``) as flags."""
-    return _run(options, command, argv, settings)
+    return _run(["mirror"], argv, settings)
 
 
 def run_key(*argv: str, **settings: Any) -> Answer:
     """Run ``cache key`` with arguments and with settings as flags."""
-    return _run(key_options, key_command, argv, settings)
+    return _run(["cache", "key"], argv, settings)
 
 
-def _run(arguments: Any, module: Any, argv: Sequence[str], settings: Mapping[str, Any]) -> Answer:
+def _run(words: Sequence[str], argv: Sequence[str], settings: Mapping[str, Any]) -> Answer:
     parser = argparse.ArgumentParser()
-    arguments.add_arguments(parser)
+    command = load(find_command(words)[0])
+    assert command.add_arguments is not None
+    command.add_arguments(parser)
     flags = {key.replace("_", "-"): value for key, value in settings.items()}
     stream = io.StringIO()
     loaded = load_settings(flags=flags)
-    data, lines, code = module.run(parser.parse_args(argv), loaded, Reporter(stream, loaded.verbose))
-    return Answer(data, lines, code, stream.getvalue().splitlines())
+    answer = command.run(parser.parse_args(argv), loaded, Reporter(stream, loaded.verbose))
+    return Answer(answer.data, list(answer.lines), answer.code, stream.getvalue().splitlines())
 
 
 def archive_name(version: str, triple: str = GNU, *, tag: str = "20251120", freethreaded: bool = False) -> str:

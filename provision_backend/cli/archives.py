@@ -1,0 +1,156 @@
+"""The commands ``pack`` and ``mirror``, which write archives into a folder that can serve as a mirror."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Dict, List, Sequence, Tuple
+
+from ..catalog.archive import Archive
+from ..errors import UsageError
+from ..install.sources import DownloadOptions
+from ..mirror.check import check_folder
+from ..mirror.folder import fill_folder, inspect_folder
+from ..mirror.selection import select_archives
+from ..output import Reporter
+from ..pack.packing import pack_interpreter
+from ..settings import Settings
+from .answers import Answer, archive_row
+
+__all__ = ["add_mirror_arguments", "add_pack_arguments", "run_mirror", "run_pack"]
+
+
+def add_pack_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``pack``."""
+    parser.add_argument("interpreter", metavar="PYTHON", help="path of its executable")
+    parser.add_argument("--to", required=True, metavar="DIR", help="folder for the archive and its SHA256SUMS")
+    parser.add_argument("--tag", metavar="YYYYMMDD", help="release tag in the archive's name; default today")
+
+
+def run_pack(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
+    """Make an archive of an installed CPython."""
+    packed = pack_interpreter(
+        Path(arguments.interpreter),
+        Path(arguments.to),
+        tag=arguments.tag,
+        reporter=reporter,
+        lock_timeout=settings.lock_timeout,
+    )
+    for note in packed.notes:
+        reporter.info(note)
+    data = {
+        "path": str(packed.path),
+        "filename": packed.filename,
+        "version": packed.version,
+        "triple": packed.triple,
+        "sha256": packed.sha256,
+        "size": packed.size,
+    }
+    return Answer(data, [str(packed.path)])
+
+
+def add_mirror_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``mirror``.
+
+    Its ``--python`` and ``--target`` may be repeated. They replace the settings of these names, and have other names
+    in the result so that they are not read as those.
+    """
+    parser.add_argument("directory", metavar="DIR", help="the folder to fill; created if it does not exist")
+    parser.add_argument(
+        "--python",
+        action="append",
+        dest="requests",
+        metavar="REQUEST",
+        help="3.13, 3.13.2, 3.13t or '>=3.11', which means the newest of each minor version from there on; may be "
+        "repeated; default what the project in this folder would be built with",
+    )
+    parser.add_argument(
+        "--target",
+        action="append",
+        dest="targets",
+        metavar="TRIPLE",
+        help="the platform of the archives, such as x86_64-unknown-linux-musl; may be repeated; default this host's",
+    )
+    parser.add_argument("--newest", action="store_true", help="of each request only the archive that a build selects")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--dry-run", action="store_true", help="list what would be fetched, and write nothing")
+    group.add_argument("--verify", action="store_true", help="read and compare everything in DIR; fetch nothing")
+
+
+def run_mirror(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
+    """Fill a folder with archives, list what that would fetch, or check the folder.
+
+    Raises:
+        UsageError: DIR is not a folder, there is neither a request nor a project, or a setting is malformed.
+        ProjectError: the project's file is not one of ours.
+        NoMatchingArchiveError: nothing satisfies a request on one of the targets.
+        CatalogError: the catalog or ``SHA256SUMS`` is malformed.
+        InstallError: an archive could not be fetched, or the folder not be written.
+        LockTimeoutError: another process filled the folder all the time.
+        HostError: no target was given, and this host was not identified.
+        MissingDependencyError: a package of the extra ``provision`` is missing.
+    """
+    folder = Path(arguments.directory)
+    if not folder.is_dir() and (arguments.verify or folder.exists()):
+        raise UsageError(f"DIR must name a folder, found {str(folder)!r}")
+    if arguments.verify:
+        # The project in the current folder has nothing to do with a mirror that is only checked.
+        wanted = _select(arguments, settings, reporter) if arguments.requests else ()
+        return _verify(folder, wanted, settings, reporter)
+    archives = _select(arguments, settings, reporter)
+    return _preview(folder, archives) if arguments.dry_run else _fill(folder, archives, settings, reporter)
+
+
+def _select(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Tuple[Archive, ...]:
+    requests, targets = arguments.requests or (), arguments.targets or ()
+    return select_archives(requests, targets, settings, reporter, newest=arguments.newest)
+
+
+def _fill(folder: Path, archives: Sequence[Archive], settings: Settings, reporter: Reporter) -> Answer:
+    options = DownloadOptions(
+        mirrors=settings.mirror,
+        offline=settings.offline,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        retries=settings.retries,
+    )
+    filled = fill_folder(folder, archives, options=options, reporter=reporter, lock_timeout=settings.lock_timeout)
+    for name in filled.dropped:
+        reporter.info(f"removed {name} from SHA256SUMS: the file does not exist")
+    lines = [f"fetched {archive.filename}" for archive in filled.fetched]
+    lines.append(f"{folder}: {len(filled.fetched)} fetched, {len(filled.present)} already present")
+    data = {
+        "path": str(folder),
+        "fetched": _rows(filled.fetched),
+        "present": _rows(filled.present),
+        "dropped": list(filled.dropped),
+    }
+    return Answer(data, lines)
+
+
+def _preview(folder: Path, archives: Sequence[Archive]) -> Answer:
+    contents = inspect_folder(folder, archives)
+    lines = [f"would fetch {archive.filename}" for archive in contents.missing]
+    lines.append(f"{folder}: {len(contents.missing)} to fetch, {len(contents.present)} already present")
+    data = {"path": str(folder), "missing": _rows(contents.missing), "present": _rows(contents.present)}
+    return Answer(data, lines)
+
+
+def _verify(folder: Path, wanted: Sequence[Archive], settings: Settings, reporter: Reporter) -> Answer:
+    checked = check_folder(folder, wanted, settings, reporter)
+    lines = [f"missing: {name}" for name in checked.missing]
+    lines += [f"changed: {name}: {problem}" for name, problem in checked.changed]
+    lines += [f"extra: {name}: it is not listed in SHA256SUMS" for name in checked.extra]
+    lines.append(f"{folder}: {len(checked.intact)} intact, {len(lines)} wrong")
+    data = {
+        "path": str(folder),
+        "intact": list(checked.intact),
+        "missing": list(checked.missing),
+        "changed": dict(checked.changed),
+        "extra": list(checked.extra),
+    }
+    return Answer(data, lines, 0 if checked.is_right else 1)
+
+
+def _rows(archives: Sequence[Archive]) -> List[Dict[str, str]]:
+    return [archive_row(archive) for archive in archives]

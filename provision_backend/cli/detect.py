@@ -1,0 +1,37 @@
+"""``provision-backend detect``: show what the host is, and the evidence."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import UsageError
+from ..host.detection import detect_platform
+from ..output import Reporter
+from ..settings import Settings
+from .answers import Answer
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``detect``."""
+    parser.add_argument("--root", metavar="DIR", help="inspect an unpacked image instead of the host")
+
+
+def run(arguments: argparse.Namespace, _settings: Settings, _reporter: Reporter) -> Answer:
+    """Describe the host.
+
+    Raises:
+        UsageError: ``--root`` is not a folder.
+        HostError: the host was not identified.
+        MissingDependencyError: pyelftools is not installed.
+    """
+    if arguments.root and not Path(arguments.root).is_dir():
+        raise UsageError(f"--root must name a folder, found {arguments.root!r}")
+    platform = detect_platform(root=Path(arguments.root)) if arguments.root else detect_platform()
+    lines = [platform.triple, f"libc: {platform.libc_name}", f"architecture: {platform.architecture}"]
+    lines += [f"problem: {platform.problem}"] if platform.problem else []
+    lines += [f"note: {note}" for note in platform.notes]
+    lines += [f"evidence: {item.path} {item.finding}" for item in platform.evidence]
+    return Answer(platform.as_dict(), lines)
