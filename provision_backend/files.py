@@ -7,6 +7,7 @@ leave as they are: the caller knows what the file is for, and puts that into wor
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -28,6 +29,8 @@ __all__ = [
     "new_hash",
     "publish",
     "remove_path",
+    "remove_unfinished",
+    "rename",
     "write_atomically",
     "write_note",
 ]
@@ -72,19 +75,23 @@ def identify(status: os.stat_result) -> Tuple[int, ...]:
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, folder: Optional[Path] = None) -> None:
-    """Replace a file, or make it; whoever reads it sees the old content or the new one, also after a power cut.
+def write_atomically(
+    path: Path, data: bytes, *, mode: int = 0o644, folder: Optional[Path] = None, prefix: str = ""
+) -> None:
+    """Replace or create a file; a reader sees the old content or the new one, also after a power cut.
 
     Args:
         path: the file; its folder exists.
-        data: all that it will hold.
+        data: the whole content.
         mode: its permissions, whatever the umask.
         folder: where the unfinished file is kept, on the same file system; None: beside the file.
+        prefix: of the unfinished file's name, by which it is recognised when this process is killed; empty for the
+            one that `remove_unfinished` knows.
 
     Raises:
         OSError: it cannot be written; then the file is what it was, and nothing is left behind.
     """
-    number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=str(folder or path.parent))
+    number, name = tempfile.mkstemp(prefix=prefix or _unfinished(path), dir=str(folder or path.parent))
     try:
         with open(number, "wb") as file:
             file.write(data)
@@ -98,6 +105,27 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, folder: Opti
         raise
 
 
+def write_note(path: Path, text: str) -> None:
+    """Write a small text that may be lost; do nothing where that is not possible."""
+    with contextlib.suppress(OSError):
+        write_atomically(path, text.encode("utf-8"))
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what killed processes have left beside a file when they wrote it; only for its one writer.
+
+    Args:
+        path: the file; no other process writes it now.
+    """
+    for name in list_names(path.parent):
+        if name.startswith(_unfinished(path)):
+            remove_path(path.parent / name)
+
+
+def _unfinished(path: Path) -> str:
+    return f".{path.name}."
+
+
 def publish(source: Path, target: Path) -> None:
     """Give a finished file or folder its final name, in one step, and bring that name to the disk.
 
@@ -108,14 +136,17 @@ def publish(source: Path, target: Path) -> None:
     Raises:
         OSError: EEXIST or ENOTEMPTY where the target is a folder that holds something; or it cannot be written.
     """
-    os.replace(str(source), str(target))
+    rename(source, target)
     flush_folder(target.parent)
 
 
-def write_note(path: Path, text: str) -> None:
-    """Write a small text that may be lost, readable for everybody; do nothing where that is not possible."""
-    with contextlib.suppress(OSError):
-        write_atomically(path, text.encode("utf-8"))
+def rename(source: Path, target: Path) -> None:
+    """Give a file or folder another name, in one step; `publish` also brings that name to the disk.
+
+    Raises:
+        OSError: as `publish`; also EXDEV for a folder of a lower layer of an overlay file system.
+    """
+    os.replace(str(source), str(target))
 
 
 def flush_tree(tree: Path) -> None:
@@ -123,6 +154,9 @@ def flush_tree(tree: Path) -> None:
 
     Args:
         tree: its folder; the whole file system is flushed.
+
+    Raises:
+        OSError: some of the data did not reach the disk.
     """
     descriptor = os.open(str(tree), os.O_RDONLY)
     try:
@@ -132,24 +166,35 @@ def flush_tree(tree: Path) -> None:
 
 
 def _syncfs(descriptor: int) -> None:
-    # One syncfs is ten times cheaper than thousands of fsyncs; Python has no name for it. The host may lack _ctypes.
+    # One syncfs is ten times cheaper than thousands of fsyncs, and reports write errors since Linux 5.8, which sync
+    # does not. Python has no function for it.
     try:
-        import ctypes
+        import ctypes  # Late: some interpreters are built without _ctypes.
 
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) == 0:
             return
+        number = ctypes.get_errno()
     except (ImportError, AttributeError, OSError):
-        pass  # Not Linux, or an interpreter that cannot open its own symbols.
+        number = errno.ENOSYS  # Not Linux, or an interpreter that cannot open its own symbols.
+    # Sandboxes refuse system calls that they do not know with either of these.
+    if number not in (errno.ENOSYS, errno.EPERM):
+        raise OSError(number, os.strerror(number))
     os.sync()
 
 
 def flush_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, after a rename into it."""
+    """Bring the names in a folder to the disk, after a rename into it.
+
+    Raises:
+        OSError: they did not reach the disk.
+    """
     descriptor = os.open(str(folder), os.O_RDONLY)
     try:
         os.fsync(descriptor)
-    except OSError:
-        pass  # Some network file systems refuse to sync a directory; the rename itself has happened.
+    except OSError as exc:
+        # Some network file systems cannot sync a folder; the rename itself has happened.
+        if exc.errno == errno.EIO:
+            raise
     finally:
         os.close(descriptor)
 

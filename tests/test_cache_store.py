@@ -5,7 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import signal
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict
@@ -16,12 +20,12 @@ from support.cache_entries import ARCHIVE, KEY, SHA, build, names, provide
 from provision_backend import files
 from provision_backend.cache import folders, store
 from provision_backend.cache.entries import MARKER, entry_of, key_of
-from provision_backend.cache.locks import owner_name
 from provision_backend.cache.manifest import MANIFEST, verify_entry
 from provision_backend.cache.store import Cache, open_cache
 from provision_backend.errors import CacheError, UnpackError
-from provision_backend.files import write_note
 from provision_backend.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -271,7 +275,8 @@ def test_a_cache_for_a_group_stays_one(cache: Cache) -> None:
 def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_stay(cache: Cache) -> None:
     """Whoever makes the next interpreter clears away what crashed processes left, folders and files."""
     provide(cache)
-    living = owner_name()
+    with folders.open_staging(cache.root, "key") as staging:
+        living = staging.name.split("~")[1]
     dead = f"{living.rpartition('-')[0]}-{2**22 + 1}"
     for owner in (living, dead):
         (cache.root / "staging" / f"key~{owner}~x" / "python").mkdir(parents=True)
@@ -321,18 +326,19 @@ def test_the_last_use_is_noted_once_an_hour(cache: Cache) -> None:
 def test_the_tree_is_on_the_disk_before_its_name_is(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a power cut an interpreter is complete or absent: marked, flushed, renamed, in this order."""
     seen = []
-    flush, rename = files.flush_tree, os.rename
+    flush, rename = files.flush_tree, files.rename
 
     def flushing(tree: Path) -> None:
         seen.append(("flush", (tree / MARKER).exists(), verify_entry(tree)))
         flush(tree)
 
-    def renaming(source: str, target: str) -> None:
-        seen.append(("rename", os.path.exists(target), []))
+    def renaming(source: Path, target: Path) -> None:
+        if target.parent.name == "interpreters":
+            seen.append(("rename", target.exists(), []))
         rename(source, target)
 
     monkeypatch.setattr(store, "flush_tree", flushing)
-    monkeypatch.setattr(os, "rename", renaming)
+    monkeypatch.setattr(files, "rename", renaming)
     provide(cache)
     assert seen == [("flush", True, []), ("rename", False, [])]
 
@@ -354,15 +360,74 @@ def test_links_to_a_cache_are_resolved(tmp_path: Path, monkeypatch: pytest.Monke
     assert open_cache(Settings()).root == tmp_path / ".cache" / "provision-backend"
 
 
-def test_a_note_is_whole_or_absent(tmp_path: Path) -> None:
-    """One that another process writes now is left to it, and one that a dead process began is replaced."""
-    note, half = tmp_path / "note", tmp_path / "note.new"
-    half.write_text("half")
-    write_note(note, "text")
-    assert not note.exists()
-    os.utime(half, (0, 0))
-    write_note(note, "text")
+def test_a_note_is_whole_or_absent(cache: Cache) -> None:
+    """It is replaced in one step, readable by everybody, and lost without a word where it cannot be written."""
+    folders.make_folders(cache.root)
+    note = cache.root / "used" / "note"
+    for text in ("text", "another text"):
+        folders.write_note(cache.root, note, text)
+        assert (note.read_text(), oct(note.stat().st_mode & 0o777)) == (text, "0o644")
+    folders.write_note(cache.root, cache.root / "none" / "note", "text")
+    assert (names(cache, "used"), names(cache, "staging")) == (["note"], [])
 
-    assert os.listdir(tmp_path) == ["note"]
-    assert (note.read_text(), oct(note.stat().st_mode & 0o777)) == ("text", "0o644")
-    write_note(tmp_path / "none" / "note", "text")
+
+WRITE = """
+import os, signal, sys
+from pathlib import Path
+from provision_backend import files
+from provision_backend.cache.folders import write_note
+files.publish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+root = Path(sys.argv[1])
+write_note(root, root / "used" / "note", "half")
+"""
+
+
+def test_writers_of_a_note_that_are_killed_leave_nothing_that_grows(cache: Cache) -> None:
+    """However often it happens, the process that makes the next interpreter removes it all."""
+    provide(cache)
+    for number in (1, 2, 3):
+        done = subprocess.run(
+            [sys.executable, "-c", WRITE, str(cache.root)], env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+        assert done.returncode == -signal.SIGKILL
+        assert len(names(cache, "staging")) == number
+    assert names(cache, "used") == []
+    provide(cache, archive=ARCHIVE._replace(sha256="f" * 64))
+    assert names(cache, "staging") == []
+
+
+def test_the_staging_folder_of_this_process_is_no_leftover(cache: Cache) -> None:
+    """A folder of a living process is not swept by another one."""
+    folders.make_folders(cache.root)
+    with folders.open_staging(cache.root, "key") as staging:
+        assert re.fullmatch(r"key~[0-9a-f]{8}-\d+~\w+", staging.name)
+        assert folders.find_leftovers(cache.root) == []
+    assert names(cache, "staging") == []
+
+
+@pytest.mark.parametrize("owner", ["0000ffff-1", "nonsense", "", "{machine}-x", "{machine}-", "{machine}-1"])
+def test_what_another_machine_began_is_abandoned_after_a_day(cache: Cache, owner: str) -> None:
+    """Its processes cannot be asked for, nor is a living process of another user gone: only time tells."""
+    folders.make_folders(cache.root)
+    with folders.open_staging(cache.root, "key") as staging:
+        machine = staging.name.split("~")[1].rpartition("-")[0]
+    leftover = cache.root / "staging" / f"key~{owner.format(machine=machine)}~x"
+    leftover.mkdir()
+    for hours, gone in ((0, False), (23, False), (25, True)):
+        then = time.time() - hours * 3600
+        os.utime(leftover, (then, then))
+        assert folders.find_leftovers(cache.root) == ([leftover.name] if gone else [])
+
+
+def test_simulated_a_tree_that_does_not_reach_the_disk_is_not_published(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the disk while a tree is flushed is an error of ours."""
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(files, "_syncfs", fail)
+    with pytest.raises(CacheError, match="cannot be written: Input/output error"):
+        provide(cache)
+    assert (names(cache, "interpreters"), names(cache, "staging")) == ([], [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -16,6 +17,8 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 import pytest
 from support.cache_entries import ARCHIVE, KEY, build, names, provide
 
+from provision_backend import files
+from provision_backend.cache import upkeep
 from provision_backend.cache.locks import key_lock
 from provision_backend.cache.manifest import MANIFEST, verify_entry
 from provision_backend.cache.store import Cache
@@ -267,17 +270,30 @@ def test_what_is_being_provisioned_stays(cache: Cache) -> None:
     assert len(clean_cache(cache).removed) == 1
 
 
+def test_simulated_one_in_a_lower_layer_is_removed(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An overlay file system refuses to rename a folder of a container's image."""
+    age(cache, KEY, 100 * DAY)
+
+    def refuse(_source: Path, _target: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(upkeep, "rename", refuse)
+    assert [entry.key for entry in prune_cache(cache, unused_for=DAY).removed] == [KEY]
+    assert names(cache, "interpreters") == []
+    assert names(cache, "staging") == []
+
+
 def test_one_that_comes_into_use_meanwhile_is_put_back(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever found it just before the rename has noted its use, and finds it again just after."""
     age(cache, KEY, 100 * DAY)
-    rename = os.rename
+    rename = files.rename
 
-    def renaming(source: str, target: str) -> None:
+    def renaming(source: Path, target: Path) -> None:
         rename(source, target)
-        if source == str(entry_of(cache)):
+        if source == entry_of(cache):
             note_use(cache.root, KEY)
 
-    monkeypatch.setattr(os, "rename", renaming)
+    monkeypatch.setattr(upkeep, "rename", renaming)
     swept = prune_cache(cache, unused_for=DAY)
     assert swept.kept == {KEY: "it was used 0 minutes ago, so a build may still need it"}
     assert verify_entry(entry_of(cache)) == []

@@ -125,7 +125,7 @@ class TestGetRequires:
         env = {"PROVISION_BACKEND_PREFERENCE": "only-managed", "PROVISION_BACKEND_CACHE_DIR": str(tmp_path / "cache")}
         asked = wheelless.hook(project, "get_requires_for_build_wheel", None, env=env)
 
-        assert [re.split("[<>]", name)[0] for name in asked] == ["pyelftools", "certifi"]
+        assert [re.split("[<>]", name)[0] for name in asked] == ["pyelftools", "certifi", "filelock"]
         assert not (tmp_path / "cache").exists()
 
 

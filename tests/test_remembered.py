@@ -7,14 +7,13 @@ import os
 import random
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any, Tuple
 
 import pytest
 
-from provision_backend.cache.platform import current_platform, detected_once, remember_platform
+from provision_backend.cache.folders import make_folders
+from provision_backend.cache.platform import current_platform, remember_platform
 from provision_backend.cache.store import Cache
 from provision_backend.errors import UsageError
 from provision_backend.host.detection import detect_platform
@@ -33,7 +32,7 @@ def _identity(path: Path) -> FileIdentity:
 @pytest.fixture
 def cache(tmp_path: Path) -> Cache:
     """Return a cache in which platforms can be remembered."""
-    (tmp_path / "own" / "platforms").mkdir(parents=True)
+    make_folders(tmp_path / "own")
     return Cache(tmp_path / "own", (tmp_path / "shared",))
 
 
@@ -126,7 +125,7 @@ def test_a_record_without_evidence_is_not_believed(cache: Cache, marked: Tuple[P
 
 def test_a_shared_cache_may_know(cache: Cache, marked: Tuple[Platform, Path]) -> None:
     """An image that has a cache baked in has what was found in it too."""
-    (cache.shared[0] / "platforms").mkdir(parents=True)
+    make_folders(cache.shared[0])
     remember_platform(marked[0], Cache(cache.shared[0]))
 
     assert marked[0] == current_platform(Settings(), cache)
@@ -180,43 +179,3 @@ def test_a_damaged_record_is_as_good_as_none(cache: Cache, marked: Tuple[Platfor
         triples.add(type(current_platform(Settings(), cache)))
 
     assert triples == {Platform}
-
-
-def test_one_finds_out_and_the_others_wait_for_it(cache: Cache, marked: Tuple[Platform, Path]) -> None:
-    """Many builds on an empty cache look at the host once; those who waited read what was written down."""
-    found: List[Platform] = []
-
-    def ask() -> None:
-        with detected_once(Settings(), cache):
-            found.append(current_platform(Settings(), cache))
-
-    other = threading.Thread(target=ask)
-    with detected_once(Settings(), cache):
-        other.start()
-        time.sleep(0.3)
-        assert found == []
-        remember_platform(marked[0], cache)
-    other.join(timeout=30)
-
-    assert found == [marked[0]]
-
-
-@pytest.mark.parametrize(
-    "why", ["it is remembered", "a target is set", "no lock is to be had in time", "a file is there"]
-)
-def test_nobody_waits_where_that_serves_nothing(cache: Cache, marked: Tuple[Platform, Path], why: str) -> None:
-    """What is known needs no lock, and where there is none, each finds out for itself."""
-    settings = Settings(lock_timeout=0)
-    with detected_once(settings, cache):
-        if why == "it is remembered":
-            remember_platform(marked[0], cache)
-        elif why == "a target is set":
-            settings = Settings(target="aarch64-unknown-linux-gnu")
-        elif why == "a file is there":
-            (cache.root.parent / "file").touch()
-            cache = Cache(cache.root.parent / "file")
-        began = time.monotonic()
-        with detected_once(settings, cache):
-            assert current_platform(settings, cache)
-
-    assert time.monotonic() - began < 20

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
 
 from ..catalog.archive import Archive
-from ..files import write_note
+from ..files import hash_bytes
 from ..interpreter import Interpreter
-from .folders import make_folders
+from .folders import make_folders, write_note
 
 __all__ = [
     "FORMAT",
@@ -125,8 +125,9 @@ def condemn_entry(root: Path, entry: Path) -> None:
     Raises:
         CacheError: the writable cache cannot be written.
     """
-    make_folders(root, "damaged")
-    write_note(root / "damaged" / _digest(entry), json.dumps({"entry": str(entry), "marker": _identity(entry)}))
+    make_folders(root, "damaged", "staging")
+    note = {"entry": str(entry), "marker": _identity(entry)}
+    write_note(root, root / "damaged" / _digest(entry), json.dumps(note))
 
 
 def is_condemned(root: Path, entry: Path) -> bool:
@@ -141,9 +142,7 @@ def is_condemned(root: Path, entry: Path) -> bool:
 
 
 def _digest(entry: Path) -> str:
-    import hashlib
-
-    return hashlib.sha256(os.fsencode(str(entry))).hexdigest()[:16]
+    return hash_bytes(os.fsencode(str(entry)))[:16]
 
 
 def _identity(entry: Path) -> str:

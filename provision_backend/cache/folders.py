@@ -1,34 +1,44 @@
-"""The folders of a cache: where it is by default, how its folders are made, and what crashed processes left in them.
+"""The folders of a cache: the default one, how they are made, and what killed processes have left in them.
 
-Modes do not depend on the umask of whoever comes first (uv#13309): a new cache has mode 0755, and the folders in it
-have the mode of the cache, so that one made with mode 2775 for a group stays one.
+Modes do not depend on the umask of the process that comes first (uv#13309): a new cache has mode 0755, and the folders
+in it have the mode of the cache, so that one made with mode 2775 for a group stays one.
+
+What is unfinished is in ``staging``, under a name that says which process makes it. So a leftover is recognised as soon
+as that process has ended, whatever it was going to be.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import stat
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Iterator, List
 
-from ..errors import CacheError
-from ..files import list_names, remove_path
-from ..kept import default_cache_root
-from .locks import owner_is_gone, owner_name
+from ..errors import CacheError, MissingDependencyError
+from ..files import hash_bytes, list_names, remove_path, write_atomically
 
 __all__ = [
     "FOLDERS",
     "default_cache_dir",
+    "find_leftovers",
     "make_folders",
     "open_staging",
     "sweep_staging",
     "unwritable",
+    "write_note",
 ]
 
 FOLDERS = ("interpreters", "downloads", "staging", "locks", "platforms", "used")
-"""What every cache has once something was published; ``catalogs`` and ``damaged`` come when they are needed."""
+"""What every cache has once something was published; ``catalogs`` and ``damaged`` are made when they are needed."""
+
+_ABANDONED = 24 * 3600.0
+"""Seconds after which a leftover counts as abandoned whatever process made it: that process is on another machine, or
+its number belongs to another process by now."""
 
 _CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This file marks a cache of provision-backend, which can be made again at any time.
@@ -36,30 +46,27 @@ _CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 
 
 def default_cache_dir() -> Path:
-    """Return the platform's user cache directory for us.
+    """Return the user's cache folder for us, without making it.
 
-    On Linux that is the rule of the XDG Base Directory Specification, said here so that a warm cache needs no
-    package; elsewhere platformdirs knows.
+    On Linux that is one rule of the XDG Base Directory Specification, which has relative paths ignored. It is written
+    out here so that a warm cache needs no package; elsewhere platformdirs knows.
 
     Raises:
         CacheError: there is no home directory.
+        MissingDependencyError: platformdirs is needed and not installed.
     """
     if sys.platform in ("darwin", "win32"):
-        return _platformdirs_cache_dir()
-    root = default_cache_root()
-    if not root:
+        try:
+            import platformdirs
+        except ImportError:
+            raise MissingDependencyError("platformdirs", "find the user's cache folder") from None
+        return Path(platformdirs.user_cache_dir("provision-backend", appauthor=False))
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):
+        base = os.path.expanduser("~/.cache")
+    if not os.path.isabs(base):
         raise CacheError("there is no home directory to keep a cache in", hint="set PROVISION_BACKEND_CACHE_DIR")
-    return Path(root)
-
-
-def _platformdirs_cache_dir() -> Path:
-    from ..errors import MissingDependencyError
-
-    try:
-        import platformdirs
-    except ImportError:
-        raise MissingDependencyError("platformdirs", "find the user's cache directory") from None
-    return Path(platformdirs.user_cache_dir("provision-backend", appauthor=False))
+    return Path(base, "provision-backend")
 
 
 def make_folders(root: Path, *names: str) -> None:
@@ -113,30 +120,81 @@ def unwritable(root: Path, exc: OSError) -> CacheError:
 
 @contextlib.contextmanager
 def open_staging(root: Path, key: str) -> Iterator[Path]:
-    """Make a folder of this process's own on the file system of a cache, and remove it at the end.
+    """Make a folder for this process only on the file system of a cache, and remove it at the end.
 
     Raises:
         CacheError: the cache cannot be written.
     """
-    import shutil
-    import tempfile
-
     try:
-        folder = tempfile.mkdtemp(prefix=f"{key}~{owner_name()}~", dir=str(root / "staging"))
+        folder = Path(tempfile.mkdtemp(prefix=_staging_prefix(key), dir=str(root / "staging")))
     except OSError as exc:
         raise unwritable(root, exc) from None
     try:
-        yield Path(folder)
+        yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_path(folder)
+
+
+def write_note(root: Path, path: Path, text: str) -> None:
+    """Write a small text into a cache, readable by everybody; do nothing where that is not possible.
+
+    It is unfinished in ``staging``, where it is swept when this process is killed.
+
+    Args:
+        root: the cache.
+        path: of the file, in one of the cache's folders.
+        text: the whole content.
+    """
+    with contextlib.suppress(OSError):
+        write_atomically(path, text.encode("utf-8"), folder=root / "staging", prefix=_staging_prefix(path.name))
 
 
 def sweep_staging(root: Path) -> List[str]:
-    """Remove staging folders whose owner is gone, and return their names."""
-    swept = []
-    for name in list_names(root / "staging"):
-        parts = name.split("~")
-        if len(parts) == 3 and owner_is_gone(parts[1], root / "staging" / name):
-            remove_path(root / "staging" / name)
-            swept.append(name)
-    return swept
+    """Remove from ``staging`` what processes that have ended were making, and return the names."""
+    leftovers = find_leftovers(root)
+    for name in leftovers:
+        remove_path(root / "staging" / name)
+    return leftovers
+
+
+def find_leftovers(root: Path) -> List[str]:
+    """Return the names in ``staging`` that belong to processes that have ended."""
+    names = [name for name in list_names(root / "staging") if name.count("~") == 2]
+    return [name for name in names if _is_abandoned(root / "staging" / name)]
+
+
+def _staging_prefix(name: str) -> str:
+    return f"{name}~{_machine()}-{os.getpid()}~"
+
+
+def _is_abandoned(path: Path) -> bool:
+    machine, _, pid = path.name.split("~")[1].rpartition("-")
+    if machine == _machine() and pid.isdigit() and not _is_alive(int(pid)):
+        return True
+    try:
+        return time.time() - path.stat().st_mtime > _ABANDONED
+    except OSError:
+        return False
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True  # It belongs to another user.
+    return True
+
+
+def _machine() -> str:
+    """Return a short name of this machine, its last start and the process namespace.
+
+    Containers that share a volume number their processes independently, and so does a machine after a restart.
+    """
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    except OSError:
+        namespace = boot = ""
+    return hash_bytes(f"{platform.node()} {namespace} {boot}".encode())[:8]

@@ -1,7 +1,10 @@
-"""One lock a key, between processes and users, and what to do where a file system has none.
+"""The one place that takes locks: between processes and users, and without them where a file system has none.
 
-A lock is one that the kernel drops when its holder dies (flock), never a file that has to be removed: the lock file is
-never deleted, since another process may have it open already and would then hold a lock on nothing.
+filelock takes every lock: of an interpreter's key, of a mirror. A lock is one that the kernel drops when its holder
+dies (flock), never the mere existence of a file.
+
+filelock cannot tell a lock that another process holds from a file system that has no locks: before version 3.20 it
+polls for ever where flock fails with ENOLCK. So after a first attempt that failed, the kernel is asked once.
 """
 
 from __future__ import annotations
@@ -9,209 +12,240 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
+import stat
 import sys
+import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional
 
-from ..errors import CacheError, LockTimeoutError
-from ..files import write_note
+from ..errors import CacheError, LockTimeoutError, MissingDependencyError
+from ..files import remove_unfinished, write_atomically
 from ..output import Reporter
 
-__all__ = ["key_lock", "owner_is_gone", "owner_name"]
+try:
+    import fcntl
+except ImportError:  # Windows, and interpreters built without it.
+    fcntl = None  # type: ignore[assignment]
 
-# ENOSYS and ENOTSUP: file systems without flock (uv#13626); ENOLCK: no lock daemon (uv#11878); EACCES and EPERM: the
-# lock file is another user's (uv#8032); ELOOP: it is a link, which may be another user's too; EROFS: a read-only file
-# system; EBADF: NFS maps flock to a write lock (uv#18061); 524 is Linux's own ENOTSUPP, which has leaked out of NFS.
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+__all__ = ["is_locked", "key_lock", "read_owner", "try_locking"]
+
 _NO_LOCK = {
-    errno.ENOSYS,
+    errno.ENOSYS,  # File systems without flock (uv#13626).
     errno.ENOTSUP,
     errno.EOPNOTSUPP,
-    errno.ENOLCK,
-    errno.EACCES,
+    524,  # ENOTSUPP, which is Linux's own and has leaked out of NFS.
+    errno.ENOLCK,  # NFS without a lock daemon (uv#11878).
+    errno.EBADF,  # NFS, which maps flock to a write lock (uv#18061).
+    errno.EACCES,  # The lock file belongs to another user (uv#8032).
     errno.EPERM,
-    errno.ELOOP,
+    errno.ELOOP,  # The lock file is a link, which may be another user's too.
+    errno.EMLINK,  # It is a second name of another file.
     errno.EROFS,
-    errno.EBADF,
-    524,
 }
+"""Errors that say that there is no lock here; work then continues without one, and a rename decides who is first."""
 
 _POLL = 0.1  # seconds
-
-_STALE_AFTER = 24 * 3600.0
-"""Seconds after which a leftover is taken for abandoned whoever made it: its owner is on another machine, or its number
-has come to another process meanwhile."""
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
 @contextmanager
-def key_lock(folder: Path, key: str, *, timeout: float, reporter: Reporter) -> Iterator[bool]:
+def key_lock(
+    folder: Path,
+    key: str,
+    *,
+    timeout: float,
+    reporter: Reporter,
+    work: str = "provisions the same interpreter",
+) -> Iterator[bool]:
     """Hold the lock of a key.
 
+    The lock file is never deleted afterwards: a process that has it open would get a lock on a file without a name
+    (https://github.com/tox-dev/filelock/issues/31). Only a holder may remove it, with all that the lock protects.
+
     Args:
-        folder: where lock files are.
+        folder: where lock files are; made where it is missing.
         key: what is locked.
         timeout: seconds to wait.
-        reporter: told for whom this process waits.
+        reporter: shows which process is waited for.
+        work: what the holder does, as the end of "waiting for process 12, which ...".
 
     Yields:
-        True when the lock is held; False where this file system has none, so that the caller works under names of
-        its own.
+        True while the lock is held; False where locking is not possible here, so that the caller must work under
+        names of its own.
 
     Raises:
         LockTimeoutError: another process held it for ``timeout`` seconds.
         CacheError: the lock file cannot be made, as on a full disk.
+        MissingDependencyError: filelock is not installed.
     """
-    descriptor = _acquire(folder / f"{key}.lock", timeout, reporter)
-    if descriptor is None:
+    path = folder / f"{key}.lock"
+    lock = _acquire(path, timeout, reporter, work)
+    if lock is None:
         yield False
         return
     try:
-        _write_owner(folder / f"{key}.owner")
+        _write_owner(path)
         yield True
     finally:
+        # Released and not only closed: a forked child has the descriptor, too, until its program starts.
         with suppress(OSError):
-            # A child has the descriptor too from its fork until its program starts, so that closing is not enough.
-            _flock(descriptor, take=False)
-        os.close(descriptor)
+            lock.release()
 
 
-def _acquire(path: Path, timeout: float, reporter: Reporter) -> Optional[int]:
-    """Return an open lock file that has the lock; None where there is none to be had."""
+def _acquire(path: Path, timeout: float, reporter: Reporter, work: str) -> Optional[BaseFileLock]:
+    """Return a lock that is held; None where locking is not possible."""
     try:
-        descriptor = _try(path)
-        return _wait(path, timeout, reporter) if descriptor is None else descriptor
+        lock = _attempt(path, 0)
+        if lock is None:
+            _raise_refusal(path)
+            reporter.info(f"waiting for {_describe_owner(path)}, which {work}")
+            lock = _wait(path, timeout)
     except OSError as exc:
         if exc.errno not in _NO_LOCK:
-            raise CacheError(f"the lock {path} cannot be had: {exc.strerror or exc}") from None
-        reporter.detail(f"no lock is to be had on {path} ({exc}); going on without")
+            raise CacheError(f"could not acquire the lock {path}: {exc.strerror or exc}") from None
+        reporter.detail(f"could not lock {path} ({exc}); continuing without a lock")
         return None
+    return lock
 
 
-def _wait(path: Path, timeout: float, reporter: Reporter) -> int:
-    owner = path.with_suffix(".owner")
-    reporter.info(f"waiting for {_describe_owner(owner)}, which provisions the same interpreter")
+def _wait(path: Path, timeout: float) -> BaseFileLock:
     deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        time.sleep(_POLL)
-        descriptor = _try(path)
-        if descriptor is not None:
-            return descriptor
+    left = timeout
+    while left > 0:
+        lock = _attempt(path, left)
+        if lock is not None:
+            return lock
+        left = deadline - time.monotonic()
     raise LockTimeoutError(
-        f"the lock {path} was held for {timeout:g} seconds by {_describe_owner(owner)}",
+        f"the lock {path} was held for {timeout:g} seconds by {_describe_owner(path)}",
         hint="wait for that process or end it, or raise PROVISION_BACKEND_LOCK_TIMEOUT",
     )
 
 
-def _try(path: Path) -> Optional[int]:
-    """Return an open lock file that has the lock; None while somebody else has it."""
-    # It is opened at each attempt, since somebody may remove the whole cache while this process waits.
-    descriptor = _open(path)
+def _attempt(path: Path, timeout: float) -> Optional[BaseFileLock]:
+    """Return a lock that is held; None where another process holds it, or the file was replaced meanwhile."""
     try:
-        _flock(descriptor)
-    except OSError as exc:
-        os.close(descriptor)
-        if isinstance(exc, BlockingIOError):
-            return None
-        raise
-    return descriptor
+        # Imported here, since only a build that fetches something takes a lock; older versions import asyncio.
+        from filelock import FileLock, Timeout
+    except ImportError:
+        raise MissingDependencyError("filelock", "provision an interpreter") from None
+
+    before = _prepare(path)
+    # Neither option is known to filelock 3.16, the last version for Python 3.8, which ignores it: that version never
+    # falls back to a file whose existence is the lock, and deletes the file on Windows only.
+    lock = FileLock(
+        str(path), mode=stat.S_IMODE(before.st_mode) | 0o600, fallback_to_soft=False, preserve_lock_file=True
+    )
+    try:
+        lock.acquire(timeout=timeout, poll_interval=_POLL)
+    except (Timeout, FileNotFoundError):
+        return None  # The folder may be removed while this process waits.
+    except NotImplementedError:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
+    # A lock on a file that a previous holder has removed excludes nobody.
+    with suppress(FileNotFoundError):
+        if os.path.samestat(before, os.stat(path)):
+            return lock
+    lock.release()
+    return None
 
 
-def _open(path: Path) -> int:
-    """Open a lock file, and make it where it is missing; a child does not inherit it (O_CLOEXEC, PEP 446)."""
-    # 0666 where the folder is writable for others, so that a second user's process can open the file for writing.
-    mode = 0o666 if path.parent.stat().st_mode & 0o022 else 0o644
+def _prepare(path: Path) -> os.stat_result:
+    """Make a lock file where it is missing, and return what it is; filelock follows links and opens files up."""
+    if fcntl is None and sys.platform != "win32":
+        raise OSError(errno.ENOSYS, "this Python has no module fcntl")
+    path.parent.mkdir(exist_ok=True)
+    # Where only this user may write, nobody else may open the file and lock it. Otherwise they must be able to.
+    mode = 0o666 if path.parent.stat().st_mode & 0o022 else 0o600
     # There, a link of either kind may be another user's, and name a file of ours, which would get this mode.
-    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
     try:
         # Linux refuses O_CREAT for another user's file in a sticky folder (fs.protected_regular).
-        descriptor = os.open(path, flags)
+        descriptor = os.open(path, os.O_RDWR | _NOFOLLOW)
     except FileNotFoundError:
-        descriptor = os.open(path, flags | os.O_CREAT, mode)
-    status = os.fstat(descriptor)
-    if hasattr(os, "geteuid") and status.st_uid == os.geteuid() and status.st_nlink == 1:
-        with suppress(OSError):  # A file system without modes.
-            os.fchmod(descriptor, mode)  # The umask may have taken something away.
-    return descriptor
+        descriptor = os.open(path, os.O_RDWR | _NOFOLLOW | os.O_CREAT, mode)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_nlink > 1:
+            raise OSError(errno.EMLINK, "the file has another name")
+        if hasattr(os, "geteuid") and status.st_uid == os.geteuid():
+            with suppress(OSError):  # A file system without modes.
+                os.fchmod(descriptor, mode)  # The umask may have taken something away.
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def _flock(descriptor: int, *, take: bool = True) -> None:
-    """Take the lock of an open file or give it back; a signal is no reason to stop for either call (PEP 475).
+def _raise_refusal(path: Path) -> None:
+    """Ask the kernel whether a file that was not locked is held, and raise its error where it cannot be locked."""
+    if fcntl is not None:
+        descriptor = os.open(path, os.O_RDWR | _NOFOLLOW)
+        try:
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        finally:
+            os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process holds a lock; False where that cannot be found out.
+
+    The lock is taken for a moment, shared, so that two that ask do not find each other.
+    """
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _NOFOLLOW)
+        try:
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+    return False
+
+
+def try_locking(folder: Path) -> None:
+    """Lock a new file in a folder for a moment.
 
     Raises:
-        BlockingIOError: somebody else has it.
-        OSError: there is none to be had.
+        OSError: its file system has no locks, or the folder cannot be written.
     """
-    if sys.platform == "win32":
-        import msvcrt  # This branch is untested: our tests do not run on Windows.
-
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK if take else msvcrt.LK_UNLCK, 1)
-        except PermissionError as exc:
-            raise BlockingIOError(*exc.args) from None
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if take else fcntl.LOCK_UN)
+    with tempfile.TemporaryFile(dir=str(folder)) as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _write_owner(path: Path) -> None:
-    import socket
+    owner = path.with_suffix(".owner")
+    facts = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%H:%M:%S")}
+    with suppress(OSError):  # It only serves a message.
+        remove_unfinished(owner)
+        write_atomically(owner, json.dumps(facts).encode("ascii"))
 
-    facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%H:%M:%S")}
-    write_note(path, json.dumps(facts))
+
+def read_owner(path: Path) -> Dict[str, Any]:
+    """Return who holds a lock, as the holder has written it down.
+
+    Args:
+        path: the lock file.
+
+    Returns:
+        ``pid``, ``host``, ``since`` as a time of day, and ``changed``, seconds since the epoch; empty where nothing
+        can be read.
+    """
+    owner = path.with_suffix(".owner")
+    try:
+        facts = json.loads(owner.read_text(encoding="utf-8"))
+        return {"changed": owner.stat().st_mtime, **{name: facts[name] for name in ("pid", "host", "since")}}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _describe_owner(path: Path) -> str:
-    try:
-        facts: Dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {facts['pid']} on {facts['host']} (since {facts['since']})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
-
-
-def owner_name() -> str:
-    """Name this process in the name of a staging folder: where it runs, and its number there."""
-    return f"{_machine()}-{os.getpid()}"
-
-
-def owner_is_gone(owner: str, folder: Path) -> bool:
-    """Whether the process that made a staging folder has ended.
-
-    Args:
-        owner: what `owner_name` said in that process.
-        folder: the staging folder.
-    """
-    machine, _, pid = owner.rpartition("-")
-    if machine == _machine() and pid.isdigit() and not _is_alive(int(pid)):
-        return True
-    try:
-        return time.time() - folder.stat().st_mtime > _STALE_AFTER
-    except OSError:
-        return False
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # It is another user's.
-    return True
-
-
-def _machine() -> str:
-    """Name this machine, since when it runs, and its process namespace.
-
-    Containers that share a volume count their processes each for itself, and a machine that was started again anew.
-    """
-    import hashlib
-    import socket
-
-    try:
-        namespace = os.readlink("/proc/self/ns/pid")
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-    except OSError:
-        namespace = boot = ""
-    return hashlib.sha256(f"{socket.gethostname()} {namespace} {boot}".encode()).hexdigest()[:8]
+    facts = read_owner(path)
+    return f"process {facts['pid']} on {facts['host']} (since {facts['since']})" if facts else "another process"

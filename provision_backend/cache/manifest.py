@@ -8,14 +8,13 @@ looked at.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import stat
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
 
-from ..files import Written, identify
+from ..files import Written, hash_bytes, hash_file, identify
 from .entries import MARKER, read_marker
 
 __all__ = ["MANIFEST", "tree_size", "verify_entry", "write_manifest"]
@@ -23,7 +22,6 @@ __all__ = ["MANIFEST", "tree_size", "verify_entry", "write_manifest"]
 MANIFEST = "provision-backend.manifest"
 """File in the root of an interpreter that lists all others but the marker."""
 
-_BLOCK = 1 << 20
 _Contents = Dict[str, List[Any]]
 
 
@@ -54,7 +52,7 @@ def write_manifest(tree: Path, written: Optional[Mapping[str, Written]] = None) 
     (tree / MANIFEST).write_bytes(data)
     (tree / MANIFEST).chmod(0o644)
     size = len(data) + sum(member.status.st_size for member in everything if not _leads_to_folder(tree, member))
-    return {"manifest": hashlib.sha256(data).hexdigest(), "size": size}
+    return {"manifest": hash_bytes(data), "size": size}
 
 
 def _leads_to_folder(tree: Path, member: _Member) -> bool:
@@ -84,7 +82,7 @@ def verify_entry(entry: Path) -> List[str]:
         data = (entry / MANIFEST).read_bytes()
     except OSError:
         return [f"missing: {MANIFEST}"]
-    if hashlib.sha256(data).hexdigest() != facts.get("manifest"):
+    if hash_bytes(data) != facts.get("manifest"):
         return [f"damaged: {MANIFEST}"]
     return list(_differences(entry, json.loads(data)))
 
@@ -144,14 +142,4 @@ def _describe(tree: Path, member: _Member, known: Optional[str] = None) -> List[
         return ["link", os.readlink(str(tree / member.path))]
     if not stat.S_ISREG(mode):
         return ["other"]  # Opening a FIFO that somebody put there would wait for ever.
-    return ["file", stat.S_IMODE(mode), member.status.st_size, known or _hash(tree / member.path)]
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        block = file.read(_BLOCK)
-        while block:
-            digest.update(block)
-            block = file.read(_BLOCK)
-    return digest.hexdigest()
+    return ["file", stat.S_IMODE(mode), member.status.st_size, known or hash_file(tree / member.path)]

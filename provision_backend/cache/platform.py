@@ -6,23 +6,18 @@ identity (size, time of change, inode) of every file that was its evidence, and 
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import sys
 import zlib
-from typing import Iterator, Optional
+from typing import Optional
 
-from ..errors import CacheError
-from ..files import write_note
 from ..host.platforms import Evidence, Platform, platform_from_triple
 from ..settings import Settings
-from .folders import make_folders
-from .locks import key_lock
+from .folders import write_note
 from .store import Cache
 
-__all__ = ["current_platform", "detected_once", "remember_platform"]
+__all__ = ["current_platform", "remember_platform"]
 
 
 def current_platform(settings: Settings, cache: Cache) -> Platform:
@@ -38,36 +33,12 @@ def current_platform(settings: Settings, cache: Cache) -> Platform:
     remembered = _recall(cache)
     if remembered is not None:
         return remembered
-    if sys.platform == "linux":
-        from ..host.elf import require_pyelftools
-
-        require_pyelftools()  # Or all that reads ELF files with it would be imported to find that out.
-    # That is a third of what would be imported for a warm cache.
+    # Imported here, since it is a third of what a build with a warm cache would import.
     from ..host.detection import detect_platform
 
     platform = detect_platform()
     remember_platform(platform, cache)
     return platform
-
-
-@contextlib.contextmanager
-def detected_once(settings: Settings, cache: Cache) -> Iterator[None]:
-    """Let one of many processes find out what the host is, while the others wait for what it writes down.
-
-    Builds that start together on an empty cache would each compile and import what reads ELF files, all at once. It is
-    a matter of time only: where no lock is to be had, each finds it out for itself.
-    """
-    with contextlib.ExitStack() as stack:
-        if not settings.target and _recall(cache) is None:
-            from ..output import Reporter
-
-            with contextlib.suppress(CacheError):
-                make_folders(cache.root)
-                silent = Reporter(io.StringIO())
-                stack.enter_context(
-                    key_lock(cache.root / "locks", "platform", timeout=settings.lock_timeout, reporter=silent)
-                )
-        yield
 
 
 def _file_name() -> str:
@@ -108,4 +79,4 @@ def _still_holds(evidence: Evidence) -> bool:
 
 def remember_platform(platform: Platform, cache: Cache) -> None:
     """Write down what was detected, once there is a cache; called again when the first interpreter has made one."""
-    write_note(cache.root / "platforms" / _file_name(), json.dumps(platform.as_dict(), indent=1))
+    write_note(cache.root, cache.root / "platforms" / _file_name(), json.dumps(platform.as_dict(), indent=1))

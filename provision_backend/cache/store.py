@@ -47,7 +47,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 
 from ..catalog.archive import Archive
 from ..errors import CacheError
-from ..files import flush_folder, flush_tree, remove_path
+from ..files import flush_tree, publish, remove_path
 from ..interpreter import Interpreter
 from ..output import Reporter
 from ..settings import Settings
@@ -62,6 +62,7 @@ from .entries import (
 )
 from .folders import default_cache_dir, make_folders, open_staging, sweep_staging, unwritable
 from .locks import key_lock
+from .manifest import verify_entry, write_manifest
 from .trust import Trust, trust_cache
 from .usage import note_use
 
@@ -146,8 +147,6 @@ class Cache(NamedTuple):
         Raises:
             CacheError: that could not be written down.
         """
-        from .manifest import verify_entry
-
         entry = entry_of(interpreter)
         problems = verify_entry(entry) if entry is not None else []
         if entry is not None and problems:
@@ -205,8 +204,7 @@ class Cache(NamedTuple):
 
     def _publish(self, tree: Path, final: Path, archive: Archive) -> Interpreter:
         try:
-            os.rename(str(tree), str(final))
-            flush_folder(final.parent)
+            publish(tree, final)
         except OSError as exc:
             # Without a lock another process may have been first; its interpreter is as good as ours.
             if exc.errno not in (errno.EEXIST, errno.ENOTEMPTY):
@@ -243,8 +241,6 @@ class Cache(NamedTuple):
 
 
 def _build_tree(build: Build, archive: Archive, staging: Path, download: Path, final: Path) -> Path:
-    from .manifest import write_manifest
-
     facts = build(staging, download, final)
     tree: Path = facts.pop("tree")
     written = facts.pop("written", None)

@@ -8,6 +8,7 @@ file by file; nobody ever sees half of one. It stays when a process uses it, whe
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import time
@@ -16,12 +17,12 @@ from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, Optional
 
 from ..errors import CacheError, LockTimeoutError
-from ..files import list_names, remove_path
+from ..files import list_names, remove_path, rename
 from ..output import Reporter
 from .code import sweep_copies
-from .entries import is_condemned, key_of, read_entry, read_marker
+from .entries import MARKER, is_condemned, key_of, read_entry, read_marker
 from .folders import open_staging, sweep_staging, unwritable
-from .locks import key_lock
+from .locks import is_locked, key_lock
 from .manifest import tree_size, verify_entry
 from .store import Cache
 from .usage import RECENT, last_use, processes_using
@@ -203,13 +204,10 @@ class _Removal:
     def _take_out(self, entry: Entry) -> str:
         try:
             with _quiet_lock(self._root, key_of(entry.key)), open_staging(self._root, entry.key) as staging:
-                os.rename(str(entry.path), str(staging / "removed"))
-                # Whoever found it before the rename has noted its use by now.
-                reason = "" if self._force else self._why_not(entry)
-                if reason:
-                    os.rename(str(staging / "removed"), str(entry.path))
-                    return reason
-                remove_path(self._root / "used" / entry.key)
+                reason = self._move(entry, staging / "removed")
+                if not reason:
+                    remove_path(self._root / "used" / entry.key)
+                return reason
         except LockTimeoutError:
             return "another process provisions it now"
         except FileNotFoundError:
@@ -218,7 +216,24 @@ class _Removal:
             return "it belongs to another user"
         except OSError as exc:
             raise unwritable(self._root, exc) from None
-        return ""
+
+    def _move(self, entry: Entry, target: Path) -> str:
+        """Move an interpreter away, or back where a process has begun to use it; return why it stays."""
+        try:
+            rename(entry.path, target)
+        except OSError as exc:
+            if exc.errno != errno.EXDEV:
+                raise
+            # A folder of a lower layer of an overlay, as in a container's image, cannot be renamed. Without its
+            # marker it is found no longer.
+            remove_path(entry.path / MARKER)
+            remove_path(entry.path)
+            return ""
+        # A process that found it before the rename has noted its use by now.
+        reason = "" if self._force else self._why_not(entry)
+        if reason:
+            rename(target, entry.path)
+        return reason
 
 
 @contextlib.contextmanager
@@ -251,12 +266,4 @@ def _newest(folder: Path) -> float:
 def _is_being_provisioned(root: Path, sha256: str) -> bool:
     # A key ends with the first digits of the archive's hash.
     names = [name for name in list_names(root / "locks") if name.endswith(f"-{sha256[:8]}.lock")]
-    return any(_is_locked(root, name[: -len(".lock")]) for name in names)
-
-
-def _is_locked(root: Path, key: str) -> bool:
-    try:
-        with _quiet_lock(root, key):
-            return False
-    except LockTimeoutError:
-        return True
+    return any(is_locked(root / "locks" / name) for name in names)

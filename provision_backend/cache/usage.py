@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import Dict, List, Set
 
-from ..files import write_note
 from .entries import MARKER
+from .folders import write_note
 
 __all__ = ["RECENT", "last_use", "note_use", "processes_using"]
 
@@ -40,7 +40,7 @@ def note_use(root: Path, name: str) -> None:
     try:
         os.utime(str(stamp))
     except OSError:
-        write_note(stamp, "")  # There is none yet, or it is another user's.
+        write_note(root, stamp, "")  # There is none yet, or it is another user's.
 
 
 def last_use(root: Path, name: str) -> float:

@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 from typing import Iterator
 
-from ..cache.folders import FOLDERS
-from ..cache.locks import owner_is_gone
+from ..cache.folders import FOLDERS, find_leftovers
 from ..errors import CacheError
 from ..files import list_names
 from ..output import format_size
@@ -148,11 +147,7 @@ def check_entries(context: Context) -> Iterator[Finding]:
 
 
 def _leftovers(root: Path) -> Iterator[Finding]:
-    left = [
-        name
-        for name in list_names(root / "staging")
-        if len(name.split("~")) == 3 and owner_is_gone(name.split("~")[1], root / "staging" / name)
-    ]
+    left = find_leftovers(root)
     if left:
         yield ok(
             f"{len(left)} left over in {root / 'staging'} by processes that were killed; the next build removes it"

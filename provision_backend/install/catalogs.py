@@ -13,10 +13,9 @@ import time
 from pathlib import Path
 from typing import Optional
 
-from ..cache.folders import make_folders
+from ..cache.folders import make_folders, write_note
 from ..cache.store import Cache
 from ..errors import CacheError, DownloadError, OfflineError
-from ..files import write_note
 from ..output import Reporter
 from ..settings import Settings
 
@@ -91,5 +90,5 @@ def _age(path: Path) -> float:
 def _keep(path: Path, text: str, cache: Cache) -> None:
     # In a read-only cache nothing is kept, and the catalog is fetched each time.
     with contextlib.suppress(CacheError):
-        make_folders(cache.root, path.parent.name)
-        write_note(path, text)
+        make_folders(cache.root, path.parent.name, "staging")
+        write_note(cache.root, path, text)

