@@ -111,7 +111,7 @@ sys.exit(main(sys.argv[2:]))
 PLACES = {
     "the lock is held": "provision_backend.cache.store:sweep_staging:before",
     "the owner is being written": "provision_backend.files:os.replace:before",
-    "a staging folder is there": "provision_backend.cache.folders:owner_name:after",
+    "a staging folder is there": "tempfile:mkdtemp:after",
     "the staging folder is empty": "provision_backend.cache.store:Cache._download_path:before",
     "the download has begun": "provision_backend.install.partial:Partial.begin:after",
     "some bytes are there": "provision_backend.output:Progress.advance:8",
