@@ -15,7 +15,9 @@ from provision_backend.pack.installed import inspect_installation
 
 CPYTHON: Dict[str, Any] = {
     "implementation": "cpython",
-    "version": [3, 13, 5, "final", 0],
+    "version": "3.13.5",
+    "program": "python3.13",
+    "too_old": False,
     "platform": "linux",
     "freethreaded": False,
     "debug": False,
@@ -41,7 +43,7 @@ def make_fake(folder: Path, **facts: Any) -> Path:
     ("facts", "reason"),
     [
         pytest.param({"implementation": "pypy"}, "it is 'pypy', wanted CPython", id="pypy"),
-        pytest.param({"version": [3, 7, 17, "final", 0]}, "it is CPython 3.7, wanted 3.8 or later", id="too old"),
+        pytest.param({"version": "3.7.17", "too_old": True}, "it is CPython 3.7.17, wanted 3.8 or later", id="too old"),
         pytest.param(
             {"platform": "darwin"}, "only interpreters for Linux are, this is one for 'darwin'", id="another system"
         ),
@@ -70,14 +72,15 @@ def test_what_cannot_be_packed_is_refused_with_the_reason(tmp_path: Path, facts:
 
 def test_an_interpreter_of_the_operating_system_is_refused(tmp_path: Path) -> None:
     """One that is installed to /usr shares its folders with all other software."""
-    program = make_fake(tmp_path / "fake", prefix="/usr", exec_prefix="/usr", version=[3, 99, 0, "final", 0])
+    program = make_fake(tmp_path / "fake", prefix="/usr", exec_prefix="/usr", program="python3.99")
 
     with pytest.raises(PackError) as caught:
         inspect_installation(program)
 
     assert str(caught.value) == (
-        f"'{program}' cannot be packed: it is part of the operating system, its files are spread over the folders of"
-        " '/usr'\n  pack one that was installed to a folder of its own, for example by pyenv"
+        f"'{program}' cannot be packed: it is part of the operating system, and its files are spread over the folders"
+        " of '/usr'\n  pack one that was installed into a folder of its own, for example by 'pyenv install', or from"
+        " CPython's\n  sources: './configure --prefix=DIR && make && make install'"
     )
 
 

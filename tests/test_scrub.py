@@ -31,6 +31,7 @@ COMPANY = Installation(
         "abs_srcdir": "/tmp/build.123/Python-3.13.5",
     },
     pip="25.1",
+    program="python3.13",
 )
 
 
@@ -106,7 +107,7 @@ def test_sysconfig_is_rewritten_whatever_its_form(tmp_path: Path) -> None:
 
     assert path.read_text(encoding="utf-8") == (
         "# system configuration generated and used by the sysconfig module\n"
-        'build_time_vars = {\n    "CC": "gcc -pthread",\n    "LIBDIR": "/install/lib",\n    "N": 1,\n}\n'
+        "build_time_vars = {\n    'CC': 'gcc -pthread',\n    'LIBDIR': '/install/lib',\n    'N': 1,\n}\n"
     )
 
 
@@ -175,7 +176,7 @@ def test_a_name_in_an_unknown_form_is_refused(tmp_path: Path) -> None:
 
     assert str(caught.value) == (
         "'lib/python3.13/config-3.13-x86_64-linux-gnu/Makefile' cannot be made relocatable: it names"
-        " '/opt/company/python' in a form that is not known"
+        " '/opt/company/python' in an unknown form"
     )
 
 
@@ -187,5 +188,5 @@ def test_a_sysconfig_that_is_a_program_is_refused(tmp_path: Path) -> None:
         scrub_tree(COMPANY, tmp_path)
 
     assert str(caught.value) == (
-        "'lib/python3.13/_sysconfigdata_x.py' is not of the form that CPython writes: wanted build_time_vars = {...}"
+        "'lib/python3.13/_sysconfigdata_x.py' is not what CPython writes: wanted build_time_vars = {...}"
     )

@@ -26,7 +26,9 @@ __all__ = [
     "patch_makefile",
     "patch_module",
     "patch_pkgconfig",
+    "read_module",
     "replace_prefix",
+    "write_module",
 ]
 
 BUILD_PREFIX = "/install"
@@ -142,14 +144,9 @@ def patch_module(text: str, *, prefix: str, tail: str) -> str:
     Raises:
         UnpackError: the module does not assign a literal dictionary to ``build_time_vars``.
     """
-    values = _patch_values(_read_module(text, tail), prefix)
-    lines = "".join(f"    {name!a}: {values[name]!a},\n" for name in sorted(values))
+    values = _patch_values(read_module(text, tail), prefix)
     function = inspect.getsource(replace_prefix).replace("  # noqa: UP037", "")
-    return (
-        "# system configuration generated and used by the sysconfig module\n"
-        f"build_time_vars = {{\n{lines}}}\n"
-        f"{_TRAILER.format(function=function.rstrip(), tail=ascii(tail))}"
-    )
+    return f"{write_module(values)}{_TRAILER.format(function=function.rstrip(), tail=ascii(tail))}"
 
 
 def patch_json(text: str, *, prefix: str, name: str) -> str:
@@ -232,7 +229,16 @@ def _moved(text: str, prefix: str) -> str:
     return str(replace_prefix({"": text}, BUILD_PREFIX, prefix)[""])
 
 
-def _read_module(text: str, tail: str) -> Dict[str, Any]:
+def read_module(text: str, path: str) -> Dict[str, Any]:
+    """Return the dictionary of a ``_sysconfigdata`` module, without running its code.
+
+    Args:
+        text: the module.
+        path: what to call it in an error.
+
+    Raises:
+        UnpackError: the module does not assign a literal dictionary to ``build_time_vars``.
+    """
     try:
         assigned = [node for node in ast.parse(text).body if isinstance(node, ast.Assign)]
         named = [node.value for node in assigned if getattr(node.targets[0], "id", "") == "build_time_vars"]
@@ -242,4 +248,10 @@ def _read_module(text: str, tail: str) -> Dict[str, Any]:
         values = None
     if isinstance(values, dict) and all(isinstance(name, str) for name in values):
         return values
-    raise UnpackError(f"{tail.lstrip('/')} is not what CPython writes: wanted build_time_vars = {{...}}")
+    raise UnpackError(f"{path.lstrip('/')} is not what CPython writes: wanted build_time_vars = {{...}}")
+
+
+def write_module(values: Dict[str, Any]) -> str:
+    """Return the source of a ``_sysconfigdata`` module with these values, one in a line."""
+    lines = "".join(f"    {name!a}: {values[name]!a},\n" for name in sorted(values))
+    return f"# system configuration generated and used by the sysconfig module\nbuild_time_vars = {{\n{lines}}}\n"

@@ -7,9 +7,8 @@ the file, and with the catalog, which comes with this package or from where the 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Dict, Iterator, List, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from ..cache.store import open_cache
 from ..catalog.archive import Archive, parse_archive_name
@@ -23,8 +22,7 @@ from .folder import INCOMING, hash_if_exists, locate
 __all__ = ["Checked", "check_folder"]
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(NamedTuple):
     """What a check found, as sorted names below the folder."""
 
     intact: Tuple[str, ...]
@@ -64,20 +62,17 @@ def check_folder(folder: Path, requested: Sequence[Archive], settings: Settings,
         reporter.detail(f"reading {name}")
         path = locate(folder, name)
         found = None if path is None else hash_if_exists(path)
+        expected = known.get(PurePosixPath(name).name, listed)
         if found is None:
             missing.add(name)
-        elif found == listed == known.get(_file_name(name), listed):
+        elif found == listed == expected:
             intact.append(name)
+        elif found == listed:
+            changed.append((name, f"its sha256 is {found}, as {SHA256SUMS} has it, and the catalog has {expected}"))
         else:
-            changed.append((name, _describe(found, listed, known.get(_file_name(name), listed))))
+            changed.append((name, f"its sha256 is {found}, and {SHA256SUMS} has {listed}"))
     extra = tuple(name for name in _archives_in(folder) if name not in sums.hashes)
     return Checked(tuple(intact), tuple(sorted(missing - set(extra))), tuple(changed), extra)
-
-
-def _describe(found: str, listed: str, known: str) -> str:
-    if found != listed:
-        return f"its sha256 is {found}, and {SHA256SUMS} has {listed}"
-    return f"its sha256 is {found}, as {SHA256SUMS} has it, and the catalog has {known}"
 
 
 def _known_hashes(sums: Sums, settings: Settings, reporter: Reporter) -> Dict[str, str]:
@@ -85,17 +80,10 @@ def _known_hashes(sums: Sums, settings: Settings, reporter: Reporter) -> Dict[st
     # A check needs no network.
     if "://" in settings.catalog:
         return {}
-    triples = sorted({archive.triple for archive in sums.archives})
     cache = open_cache(settings)
-    return {
-        archive.filename: archive.sha256
-        for triple in triples
-        for archive in load_archives(settings, triple, cache, reporter)
-    }
-
-
-def _file_name(name: str) -> str:
-    return PurePosixPath(name).name
+    triples = sorted({archive.triple for archive in sums.archives})
+    archives = (archive for triple in triples for archive in load_archives(settings, triple, cache, reporter))
+    return {archive.filename: archive.sha256 for archive in archives}
 
 
 def _archives_in(folder: Path) -> Iterator[str]:

@@ -26,7 +26,7 @@ from ..output import Reporter, format_size
 __all__ = ["INCOMING", "fill_folder", "hash_if_exists", "inspect_folder", "list_files", "locate", "work_folder"]
 
 INCOMING = ".incoming"
-"""Folder of unfinished downloads; the names of all other passing files begin with it, too."""
+"""Folder of unfinished downloads; the names of all other temporary files begin with it, too."""
 
 
 class Contents(NamedTuple):
@@ -107,10 +107,8 @@ def fill_folder(
         lock_timeout: seconds to wait for another process that adds to the same folder.
 
     Raises:
-        DownloadError: an archive cannot be fetched, or the folder cannot be written; the archives before it are
-            complete and listed.
-        OfflineError: the network is not allowed, and no local mirror has it.
-        IntegrityError: the last source gave something else.
+        DownloadError: as `inspect_folder`; or an archive cannot be fetched, or the folder cannot be written, and the
+            archives before are complete and listed. `OfflineError` and `IntegrityError` are such errors.
         CatalogError: ``SHA256SUMS`` is malformed.
         LockTimeoutError: another process held the folder's lock for the whole time.
         UsageError: a mirror is malformed.
@@ -125,7 +123,7 @@ def fill_folder(
     for archive in contents.missing:
         # The lock is given back after each archive, so that pack waits for one download and not for all of them.
         with work_folder(folder, lock_timeout, reporter) as work:
-            exists = hash_if_exists(folder / archive.filename) == archive.sha256
+            exists = inspect_folder(folder, [archive]).present
             if not exists:
                 arrived = work / archive.filename
                 download_archive(archive, arrived, options=options, reporter=reporter)

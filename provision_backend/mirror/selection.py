@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from ..cache.platform import current_platform
-from ..cache.store import Cache, open_cache
+from ..cache.store import open_cache
 from ..catalog.selection import Archive, matching_archives, select_archive
 from ..errors import ProjectError, UsageError
 from ..output import Reporter
@@ -66,7 +66,7 @@ def select_archives(
     def load(triple: str) -> Tuple[Archive, ...]:
         return load_archives(settings, triple, cache, reporter)
 
-    for target in targets or [_host_triple(settings, cache)]:
+    for target in targets or [current_platform(settings, cache).triple]:
         for each in wanted:
             best, *older = _matching(each, target, settings, load)
             found.update((archive.filename, archive) for archive in [best, *([] if newest else older)])
@@ -90,12 +90,6 @@ def _project_wants(root: Path, settings: Settings, reporter: Reporter) -> Wanted
     if plan.note:
         reporter.info(plan.note)
     return plan.wanted
-
-
-def _host_triple(settings: Settings, cache: Cache) -> str:
-    for root in cache.roots:
-        cache.trust(root)  # The platform remembered there is used next.
-    return current_platform(settings, cache).triple
 
 
 def _matching(wanted: Wanted, target: str, settings: Settings, load: Load) -> List[Archive]:

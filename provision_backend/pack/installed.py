@@ -8,14 +8,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping, Sequence
+from typing import Any, Dict, Mapping
 
 from ..errors import PackError
 from ..processes import run_interpreter_json
 
 __all__ = ["Installation", "inspect_installation"]
-
-_OLDEST = (3, 8)
 
 _QUESTIONS = """
 import json, os, sys, sysconfig
@@ -24,22 +22,26 @@ try:
     pip = ensurepip.version()
 except Exception:
     pip = ""
-names = ("prefix", "exec_prefix", "abs_builddir", "abs_srcdir", "CC", "CXX", "AR", "LDSHARED", "BLDSHARED",
-         "LDCXXSHARED", "LINKCC", "MAINCC", "RANLIB", "PYTHONFRAMEWORK")
-places = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix,
-          "installed_base": sys.base_prefix, "installed_platbase": sys.base_exec_prefix}
+info = sys.version_info
+level = {"alpha": "a", "beta": "b", "candidate": "rc"}.get(info[3])
+freethreaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+names = ("prefix", "exec_prefix", "abs_builddir", "abs_srcdir")
+bases = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix,
+         "installed_base": sys.base_prefix, "installed_platbase": sys.base_exec_prefix}
 scheme = "posix_prefix"
 print(json.dumps({
     "implementation": sys.implementation.name,
-    "version": list(sys.version_info),
+    "version": "%d.%d.%d" % info[:3] + ("%s%d" % (level, info[4]) if level else ""),
+    "program": "python%d.%d" % info[:2] + ("t" if freethreaded else ""),
+    "too_old": info < (3, 8),
     "platform": sys.platform,
     "prefix": sys.base_prefix,
     "exec_prefix": sys.base_exec_prefix,
     "executable": sys.executable,
-    "freethreaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    "freethreaded": freethreaded,
     "debug": hasattr(sys, "gettotalrefcount"),
     "in_build_tree": sysconfig.is_python_build(),
-    "paths": {key: sysconfig.get_path(key, scheme, places) for key in ("stdlib", "platstdlib", "purelib", "include")},
+    "paths": {key: sysconfig.get_path(key, scheme, bases) for key in ("stdlib", "platstdlib", "purelib", "include")},
     "config": {name: str(sysconfig.get_config_var(name) or "") for name in names},
     "pip": pip,
 }))
@@ -63,16 +65,13 @@ class Installation:
     """Some variables of its sysconfig; absent ones are empty."""
     pip: str
     """Version of the pip that its ensurepip installs."""
+    program: str
+    """Name of its executable, ``python3.13`` or ``python3.13t``."""
 
     @property
     def minor(self) -> str:
-        """``3.13``."""
+        """Its minor version, ``3.13``."""
         return ".".join(self.version.split(".")[:2])
-
-    @property
-    def program(self) -> str:
-        """Name of its executable, ``python3.13`` or ``python3.13t``."""
-        return f"python{self.minor}t" if self.freethreaded else f"python{self.minor}"
 
 
 def inspect_installation(python: Path) -> Installation:
@@ -88,9 +87,7 @@ def inspect_installation(python: Path) -> Installation:
     if not python.is_file():
         raise PackError(f"'{python}' is not a file", hint="name the executable of an installed CPython")
     facts = _inspect(python)
-    prefix = Path(facts["prefix"])
-    program = "python{}.{}{}".format(*facts["version"][:2], "t" if facts["freethreaded"] else "")
-    executable = Path(os.path.realpath(str(prefix / "bin" / program)))
+    executable = Path(os.path.realpath(os.path.join(facts["prefix"], "bin", facts["program"])))
     if not executable.is_file():
         executable = Path(os.path.realpath(facts["executable"]))
     # The base interpreter may be another one than its virtual environment says: updated in place, for example.
@@ -99,11 +96,12 @@ def inspect_installation(python: Path) -> Installation:
     return Installation(
         executable=executable,
         prefix=Path(facts["prefix"]),
-        version=_version_text(facts["version"]),
+        version=facts["version"],
         freethreaded=facts["freethreaded"],
         paths={key: os.path.relpath(path, facts["prefix"]) for key, path in facts["paths"].items()},
         config=facts["config"],
         pip=facts["pip"],
+        program=facts["program"],
     )
 
 
@@ -117,11 +115,10 @@ def _inspect(python: Path) -> Dict[str, Any]:
 
 
 def _reason_against(facts: Dict[str, Any]) -> str:
-    implementation, version = facts.get("implementation"), facts.get("version") or [0, 0]
-    if implementation != "cpython":
-        return f"it is {implementation!r}, wanted CPython"
-    if tuple(version[:2]) < _OLDEST:
-        return "it is CPython {}.{}, wanted 3.8 or later".format(*version)
+    if facts.get("implementation") != "cpython":
+        return f"it is {facts.get('implementation')!r}, wanted CPython"
+    if facts["too_old"]:
+        return f"it is CPython {facts['version']}, wanted 3.8 or later"
     if facts["platform"] != "linux":
         return f"only interpreters for Linux are, this is one for {facts['platform']!r}"
     if facts["debug"]:
@@ -137,8 +134,11 @@ def _refuse_layout(executable: Path, facts: Dict[str, Any]) -> None:
     reason = hint = ""
     outside = [path for path in facts["paths"].values() if not _is_within(os.path.realpath(path), prefix)]
     if prefix in ("/", "/usr"):
-        reason = f"it is part of the operating system, its files are spread over the folders of '{prefix}'"
-        hint = "pack one that was installed to a folder of its own, for example by pyenv"
+        reason = f"it is part of the operating system, and its files are spread over the folders of '{prefix}'"
+        hint = (
+            "pack one that was installed into a folder of its own, for example by 'pyenv install', or from CPython's\n"
+            "sources: './configure --prefix=DIR && make && make install'"
+        )
     elif (Path(prefix) / "conda-meta").is_dir():
         reason = f"'{prefix}' is an environment of conda, whose packages cannot be told from the interpreter"
         hint = "conda-pack makes such an environment relocatable; the setting 'python' uses it where it is"
@@ -154,8 +154,3 @@ def _refuse_layout(executable: Path, facts: Dict[str, Any]) -> None:
 
 def _is_within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
-
-
-def _version_text(info: Sequence[Any]) -> str:
-    level = {"alpha": "a", "beta": "b", "candidate": "rc"}.get(info[3])
-    return "{}.{}.{}".format(*info) + (f"{level}{info[4]}" if level else "")

