@@ -91,7 +91,7 @@ SETUPTOOLS_WRAPPED = f"""\
 home = "https://example.org"
 
 [tool.provision-backend]
-build-backend = "setuptools.build_meta"
+build-backend = 'setuptools.build_meta'
 """
 
 IN_TREE = f"""\
@@ -110,10 +110,10 @@ build-backend = "provision_backend"
 
 {PROJECT}
 [tool.provision-backend]
-build-backend = "backend:hooks"
 backend-path = [
   ".",  # here
 ]  # in the tree
+build-backend = "backend:hooks"
 """
 
 NO_BACKEND = f"""\
@@ -372,7 +372,7 @@ REFUSED = {
     ),
     "requires-python is a float": (
         BUILD_SYSTEM + "[project]\nrequires-python = 3.12\n",
-        "pyproject.toml: project.requires-python must be a string",
+        "pyproject.toml: project.requires-python must be a string, found a float",
     ),
     "requires-python malformed": (
         BUILD_SYSTEM + '[project]\nrequires-python = "^3.12"\n',
@@ -385,15 +385,15 @@ REFUSED = {
     ),
     "requires is a string": (
         PROJECT + '[build-system]\nrequires = "hatchling"\n',
-        "pyproject.toml: build-system.requires must be an array of strings",
+        "pyproject.toml: build-system.requires must be an array of strings, found a string",
     ),
     "build-backend is an array": (
         PROJECT + "[build-system]\nrequires = []\nbuild-backend = []\n",
-        "pyproject.toml: build-system.build-backend must be a string",
+        "pyproject.toml: build-system.build-backend must be a string, found an array",
     ),
     "backend-path holds an integer": (
         PROJECT + '[build-system]\nrequires = []\nbuild-backend = "b"\nbackend-path = [1]\n',
-        "pyproject.toml: build-system.backend-path must be an array of strings",
+        "pyproject.toml: build-system.backend-path must be an array of strings, found 1 (integer)",
     ),
     "we are required already": (
         PROJECT + '[build-system]\nrequires = ["provision_backend>=1"]\nbuild-backend = "b"\n',

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence
 
 from ..errors import MissingDependencyError, ProjectError
 from ..files import write_atomically
+from ..versions import normalised_name
 from .pyproject import OWN_NAME, parse_pyproject
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ __all__ = [
     "lock_text",
     "parse_document",
     "render",
+    "update_table",
     "write_text",
 ]
 
@@ -118,11 +121,67 @@ def append_table(tomlkit: Any, document: Any, parent: Any, key: str, table: Any)
         parent[key].add(tomlkit.nl())
 
 
-def render(document: Any, before: str) -> str:
-    """Return the text of an edited document, with the line breaks of the text that it was before."""
+def update_table(tomlkit: Any, table: Any, wanted: Mapping[str, Any], source: Any = None) -> None:
+    """Make a table say what is wanted, and leave what says that already as it is.
+
+    Args:
+        tomlkit: the module.
+        table: of a document.
+        wanted: every key with its value: a text, a boolean or a list of texts.
+        source: a table that keys move from; a value that it has too is written as it is there, comments included.
+    """
+    if source is not None and "backend-path" in source and "backend-path" in wanted:
+        # It is the one key that leaves a table for good, so the comment behind it goes with it.
+        table["backend-path"] = source.pop("backend-path")
+    for key in [key for key in table if key not in wanted]:
+        del table[key]
+    for key, value in wanted.items():
+        if source is not None and source.get(key) == value:
+            table[key] = tomlkit.value(source[key].as_string())
+        elif table.get(key) != value:
+            table[key] = _edited_array(tomlkit, table.get(key, ()), value) if isinstance(value, list) else value
+
+
+def _edited_array(tomlkit: Any, array: Any, wanted: Sequence[str]) -> Any:
+    """Return an array of texts that keeps its layout where only its texts change, or we come or go."""
+    for index in [index for index, text in enumerate(array) if text not in wanted and _names_us(text)]:
+        del array[index]
+    added = wanted[:1] == [OWN_NAME] and len(wanted) == len(array) + 1
+    if not array or len(wanted) != len(array) + added:
+        new = tomlkit.array()
+        new.extend(wanted)
+        # A line has room for a short array only.
+        return new.multiline(multiline=len(new.as_string()) > 100)
+    for index, text in enumerate(wanted[added:]):
+        if array[index] != text:
+            # In single quotes, double ones need no escape.
+            array[index] = tomlkit.string(text, literal='"' in text and "'" not in text)
+    if not added:
+        return array
+    # A comment behind the bracket stays there, and one above the first text stays above it.
+    source = array.as_string().replace("\r\n", "\n")
+    opening = re.match(r"\[(?:[ \t]*(?:#[^\n]*)?(\n))?([ \t]*)", source)
+    head, separator = (opening[0], f"\n{opening[2]}" if opening[1] else " ") if opening else ("[", " ")
+    return tomlkit.value(f'{head}"{OWN_NAME}",{separator}{source[len(head) :]}')
+
+
+def _names_us(text: str) -> bool:
+    match = re.match(r"\s*([A-Za-z0-9._-]*)", text)
+    return match is not None and normalised_name(match[1]) == OWN_NAME
+
+
+def render(document: Any, before: str, wanted: Mapping[str, Any]) -> str:
+    """Return the text of an edited document, with the line breaks that the file had before.
+
+    Raises:
+        ProjectError: the text would not say what is wanted.
+    """
     text: str = document.as_string()
     if before.count("\r\n") and before.count("\r\n") == before.count("\n"):
         text = text.replace("\r\n", "\n").replace("\n", "\r\n")
+    # tomlkit has had errors with tables in several places; what it wrote is not trusted, but read.
+    if parse_pyproject(text) != wanted:
+        raise ProjectError("pyproject.toml cannot be edited safely: the result would not say what it should")
     return text
 
 
@@ -148,18 +207,9 @@ def lock_text(text: str, lock: Lock) -> str:
     wanted.update({"file": lock.file} if lock.file else {"archives": lock_lines(lock)})
     ours = document["tool"][OWN_NAME]
     table = ours.get("lock", tomlkit.table())
-    for key in [key for key in table if key not in wanted]:
-        del table[key]
-    for key, value in wanted.items():
-        if table.get(key) != value:
-            table[key] = tomlkit.array() if isinstance(value, list) else value
-            if isinstance(value, list):
-                table[key].multiline(multiline=True).extend(value)
+    update_table(tomlkit, table, wanted)
     if "lock" not in ours:
         append_table(tomlkit, document, ours, "lock", table)
-    result = render(document, text)
     expected = parse_pyproject(text)
     expected["tool"][OWN_NAME]["lock"] = wanted
-    if parse_pyproject(result) != expected:
-        raise ProjectError("pyproject.toml cannot be edited safely: the result would not say what it should")
-    return result
+    return render(document, text, expected)

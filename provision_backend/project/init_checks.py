@@ -10,7 +10,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from ..errors import ProjectError
 from ..versions import is_specifier, normalised_name
-from .pyproject import OWN_NAME, TABLE
+from .pyproject import OWN_NAME, TABLE, read_string, read_strings
 
 __all__ = [
     "Choice",
@@ -18,7 +18,7 @@ __all__ = [
     "backend_notes",
     "choose_form",
     "drop_marker",
-    "is_marked",
+    "mark_requirement",
     "refuse_unsafe",
     "translate_specifiers",
 ]
@@ -48,10 +48,15 @@ def refuse_unsafe(data: Mapping[str, Any]) -> None:
     Raises:
         ProjectError: with the reason.
     """
-    build_system = data.get("build-system")
-    if build_system is not None:
-        _refuse_wrong_types(build_system)
-    for text in (build_system or {}).get("requires", ()):
+    build_system = data.get("build-system", {})
+    if "build-system" in data and "requires" not in build_system:
+        raise ProjectError(
+            "pyproject.toml: build-system.requires is missing, which PEP 518 demands",
+            hint='add what the backend needs, for example requires = ["setuptools"], and run this again',
+        )
+    read_string(build_system, "build-system", "build-backend")
+    read_strings(build_system, "build-system", "backend-path")
+    for text in read_strings(build_system, "build-system", "requires"):
         if normalised_name(_requirement(text).name) == OWN_NAME:
             raise ProjectError(
                 f"pyproject.toml: build-system.requires names {text!r} already, but the build-backend is another one",
@@ -59,19 +64,6 @@ def refuse_unsafe(data: Mapping[str, Any]) -> None:
             )
     if normalised_name(str(data.get("project", {}).get("name", ""))) == OWN_NAME:
         raise ProjectError("pyproject.toml: provision-backend cannot be built by itself")
-
-
-def _refuse_wrong_types(build_system: Mapping[str, Any]) -> None:
-    if "requires" not in build_system:
-        raise ProjectError(
-            "pyproject.toml: build-system.requires is missing, which PEP 518 demands",
-            hint='add what the backend needs, for example requires = ["setuptools"], and run this again',
-        )
-    for key, wanted in (("requires", list), ("build-backend", str), ("backend-path", list)):
-        value = build_system.get(key, wanted())
-        if not isinstance(value, wanted) or not all(isinstance(item, str) for item in value):
-            kind = "a string" if wanted is str else "an array of strings"
-            raise ProjectError(f"pyproject.toml: build-system.{key} must be {kind}")
 
 
 def _requirement(text: str) -> Requirement:
@@ -84,13 +76,18 @@ def _requirement(text: str) -> Requirement:
         ) from None
 
 
-def is_marked(text: str, original: str, marker: str) -> bool:
-    """Tell whether a requirement is the original one with a marker, in either kind of quotes."""
-    if text not in (add_marker(original, marker), add_marker(original, marker.replace("'", '"'))):
-        return False
-    new, old = _requirement(text), _requirement(original)
+def mark_requirement(text: str, marker: str) -> str:
+    """Return a requirement with a marker, in the kind of quotes that goes with its own.
+
+    Raises:
+        ProjectError: packaging does not read the result as the same requirement with that marker.
+    """
+    marked = add_marker(text, marker.replace("'", '"') if '"' in text else marker)
+    new, old = _requirement(marked), _requirement(text)
     parts = ("name", "extras", "specifier", "url")
-    return new.marker is not None and all(getattr(new, part) == getattr(old, part) for part in parts)
+    if new.marker is None or any(getattr(new, part) != getattr(old, part) for part in parts):
+        raise ProjectError(f"pyproject.toml: no marker can be added to the requirement {text!r}")
+    return marked
 
 
 def choose_form(data: Mapping[str, Any], form: str, requires_python: str) -> Choice:
@@ -123,36 +120,24 @@ def choose_form(data: Mapping[str, Any], form: str, requires_python: str) -> Cho
 
 def _known_python(data: Mapping[str, Any], requires_python: str) -> str:
     project = data.get("project", {})
-    static = project.get("requires-python")
+    static = read_string(project, "project", "requires-python")
     if static is not None and requires_python:
         raise ProjectError(f"pyproject.toml: --requires-python is given although project.requires-python is {static!r}")
     text = static if static is not None else requires_python
-    if not isinstance(text, str):
-        raise ProjectError("pyproject.toml: project.requires-python must be a string")
     if not text.strip():
-        raise ProjectError(f"pyproject.toml: {_why_unknown(data)}", hint=_how_to_tell(data))
+        dynamic = "requires-python" in read_strings(project, "project", "dynamic")
+        reason = "missing, so any Python will do and none would ever be provisioned"
+        hint = f"--requires-python '>=3.X' writes it into [{TABLE}]; keep it equal to the one that the backend reads"
+        if dynamic:
+            reason = "dynamic, so it is not known before the build"
+        elif project:
+            hint = 'write it there, for example requires-python = ">=3.12"'
+        raise ProjectError(f"pyproject.toml: project.requires-python is {reason}", hint=hint)
     if not is_specifier(text):
         raise ProjectError(
             f"pyproject.toml: requires-python must be a version specifier such as '>=3.12', found {text!r}"
         )
     return text
-
-
-def _is_dynamic(data: Mapping[str, Any]) -> bool:
-    dynamic = data.get("project", {}).get("dynamic")
-    return isinstance(dynamic, list) and "requires-python" in dynamic
-
-
-def _why_unknown(data: Mapping[str, Any]) -> str:
-    if _is_dynamic(data):
-        return "project.requires-python is dynamic, so it is not known before the build"
-    return "project.requires-python is missing, so any Python will do and none would ever be provisioned"
-
-
-def _how_to_tell(data: Mapping[str, Any]) -> str:
-    if "project" in data and not _is_dynamic(data):
-        return 'write it there, for example requires-python = ">=3.12"'
-    return f"--requires-python '>=3.X' writes it into [{TABLE}]; keep it equal to the one that the backend reads"
 
 
 def _reader_of_requires(data: Mapping[str, Any]) -> Optional[str]:

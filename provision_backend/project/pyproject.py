@@ -22,7 +22,18 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["OWN_NAME", "TABLE", "Project", "is_wrapped", "load_toml", "parse_pyproject", "read_project", "read_text"]
+__all__ = [
+    "OWN_NAME",
+    "TABLE",
+    "Project",
+    "is_wrapped",
+    "load_toml",
+    "parse_pyproject",
+    "read_project",
+    "read_string",
+    "read_strings",
+    "read_text",
+]
 
 OWN_NAME = "provision-backend"
 """Name of our distribution, normalised as in PEP 503."""
@@ -82,9 +93,9 @@ def read_project(root: Path) -> Project:
     one_list = "requires" not in table
     if one_list:
         build_system = _section(document, "build-system") or {}
-        requires = _without_ourselves(_strings(build_system, "build-system", "requires"))
+        requires = _without_ourselves(read_strings(build_system, "build-system", "requires"))
     else:
-        requires = tuple(_checked_requirement(item) for item in _strings(table, TABLE, "requires"))
+        requires = tuple(_checked_requirement(item) for item in read_strings(table, TABLE, "requires"))
     return Project(
         root=root,
         build_backend=_build_backend(table),
@@ -190,14 +201,16 @@ def _refuse_unknown(table: Mapping[str, Any]) -> None:
             raise ProjectError(f"pyproject.toml: unknown key {key!r} in [{TABLE}]", hint=suggestion(key, _KEYS))
 
 
-def _string(table: Mapping[str, Any], section: str, key: str) -> Optional[str]:
+def read_string(table: Mapping[str, Any], section: str, key: str) -> Optional[str]:
+    """Return a text of a table of this name, None where it has none; raise ProjectError for another type."""
     value = table.get(key)
     if value is None or isinstance(value, str):
         return value
     raise _wrong_type(f"{section}.{key}", "string", value)
 
 
-def _strings(table: Mapping[str, Any], section: str, key: str) -> List[str]:
+def read_strings(table: Mapping[str, Any], section: str, key: str) -> List[str]:
+    """Return the texts of an array of a table of this name; raise ProjectError for another type."""
     value = table.get(key, [])
     if not isinstance(value, list):
         raise _wrong_type(f"{section}.{key}", "array of strings", value)
@@ -209,7 +222,7 @@ def _strings(table: Mapping[str, Any], section: str, key: str) -> List[str]:
 
 
 def _build_backend(table: Mapping[str, Any]) -> str:
-    backend = _string(table, TABLE, "build-backend")
+    backend = read_string(table, TABLE, "build-backend")
     if backend is None:
         raise ProjectError(
             f"pyproject.toml: {TABLE}.build-backend is missing",
@@ -229,7 +242,7 @@ def _build_backend(table: Mapping[str, Any]) -> str:
 
 
 def _backend_path(table: Mapping[str, Any], root: Path) -> Tuple[str, ...]:
-    folders = _strings(table, TABLE, "backend-path")
+    folders = read_strings(table, TABLE, "backend-path")
     base = os.path.realpath(str(root))
     for folder in folders:
         # TOML can write a NUL, which no path holds and os.path raises ValueError for.
@@ -251,15 +264,15 @@ def _is_inside(path: str, base: str) -> bool:
 
 
 def _requires_python(document: Mapping[str, Any], table: Mapping[str, Any]) -> str:
-    own = _string(table, TABLE, "requires-python")
+    own = read_string(table, TABLE, "requires-python")
     project = _section(document, "project") or {}
-    static = _string(project, "project", "requires-python")
+    static = read_string(project, "project", "requires-python")
     if own is not None and static is not None:
         raise ProjectError(
             f"pyproject.toml: {TABLE}.requires-python is given although project.requires-python is",
             hint=f"remove the one in [{TABLE}]",
         )
-    if own is None and "requires-python" in _strings(project, "project", "dynamic"):
+    if own is None and "requires-python" in read_strings(project, "project", "dynamic"):
         raise ProjectError(
             "pyproject.toml: project.requires-python is dynamic, so it is not known before the build",
             hint=f'repeat it as requires-python = ">=3.X" in [{TABLE}]',
@@ -271,7 +284,7 @@ def _requires_python(document: Mapping[str, Any], table: Mapping[str, Any]) -> s
 
 
 def _pin(table: Mapping[str, Any]) -> Optional[VersionRequest]:
-    text = _string(table, TABLE, "python")
+    text = read_string(table, TABLE, "python")
     if text is None:
         return None
     try:
@@ -281,7 +294,7 @@ def _pin(table: Mapping[str, Any]) -> Optional[VersionRequest]:
 
 
 def _installer(table: Mapping[str, Any]) -> str:
-    installer = _string(table, TABLE, "installer")
+    installer = read_string(table, TABLE, "installer")
     if installer not in (None, "pip", "uv"):
         raise ProjectError(f"pyproject.toml: {TABLE}.installer must be pip or uv, found {installer!r}")
     return installer or ""
