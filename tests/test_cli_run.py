@@ -48,8 +48,11 @@ def test_pip_is_the_interpreters_own(machine: List[str]) -> None:
     """``pip`` is run as a module: a script of that name may be another interpreter's."""
     done = ours(*machine, "--", "pip", "--version")
 
-    assert done.code == 0, done.err
-    assert f"(python {MINOR})" in done.out
+    if subprocess.run([REAL, "-m", "pip", "--version"], capture_output=True).returncode == 0:
+        assert done.code == 0, done.err
+        assert f"(python {MINOR})" in done.out
+    else:  # As on Debian, whose python3 finds no pip outside a virtual environment.
+        assert (done.code, done.err) == (1, f"{REAL}: No module named pip\n")
 
 
 def test_the_first_words_that_mean_the_interpreter() -> None:

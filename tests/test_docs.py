@@ -33,6 +33,10 @@ PAGES = [
 ]
 BLOCKS = [(page, block) for page in PAGES for block in page.blocks]
 
+SOURCE = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Source"]
+HOMES = (f"{SOURCE}/blob/main/", SOURCE.replace("//github.com/", "//raw.githubusercontent.com/") + "/main/")
+"""Where the files of the repository are for who has no checkout: as pages, and as they are."""
+
 NOT_RUN = {
     "it needs a container engine",
     "it needs GitHub",
@@ -184,6 +188,14 @@ def test_snippets_parse(page: Page, block: Block) -> None:
         pytest.importorskip("yaml").safe_load(block.text)
 
 
+def test_the_readme_can_be_read_without_the_checkout() -> None:
+    """A package index shows it as it is, so a link that leads into the repository names all of its address."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", prose(ROOT / "README.md"))
+
+    assert len(targets) > 10
+    assert [target for target in targets if not target.startswith(HOMES)] == []
+
+
 def prose(path: Path) -> str:
     """Return the text of a page without its blocks."""
     return re.sub(r"^ *```.*?^ *```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
@@ -193,6 +205,7 @@ def prose(path: Path) -> str:
 def test_links_lead_to_files(page: Page) -> None:
     """A relative link leads to a file of the repository; those within the site are checked by its generator too."""
     targets = re.findall(r"\]\(([^)\s]+)\)", prose(page.path))
+    targets = [re.sub(f"^({'|'.join(HOMES)})", f"{ROOT}/", target) for target in targets]
     relative = [target.split("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
 
     assert [target for target in relative if not (page.path.parent / target).exists()] == []
