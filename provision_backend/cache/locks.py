@@ -183,10 +183,11 @@ def _prepare(path: Path) -> os.stat_result:
 
 def _raise_refusal(path: Path) -> None:
     """Ask the kernel whether a file that was not locked is held, and raise its error where it cannot be locked."""
-    if fcntl is not None:
+    # A holder may have removed the file, with all that the lock protects, since the attempt.
+    with suppress(BlockingIOError, FileNotFoundError):
         descriptor = os.open(path, os.O_RDWR | _NOFOLLOW)
         try:
-            with suppress(BlockingIOError):
+            if fcntl is not None:
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         finally:
             os.close(descriptor)

@@ -28,6 +28,8 @@ __all__ = ["INCOMING", "fill_folder", "hash_if_exists", "inspect_folder", "list_
 INCOMING = ".incoming"
 """Folder of unfinished downloads; the names of all other temporary files begin with it, too."""
 
+_WORK = "adds an archive to the same folder"  # The end of "waiting for process 12, which ...".
+
 
 class Contents(NamedTuple):
     """Which of the requested archives a folder has."""
@@ -45,7 +47,7 @@ class Filled(NamedTuple):
 
     fetched: Tuple[Archive, ...]
     present: Tuple[Archive, ...]
-    """Those that the folder had already, or that another process has fetched meanwhile."""
+    """Those that the folder had already, or that another process fetched meanwhile."""
     dropped: Tuple[str, ...]
     """Archives that were listed although they did not exist."""
 
@@ -76,11 +78,7 @@ def inspect_folder(folder: Path, archives: Sequence[Archive]) -> Contents:
 
 
 def hash_if_exists(path: Path) -> Optional[str]:
-    """Return the sha256 of a file, None where it does not exist.
-
-    Raises:
-        CatalogError: it cannot be read.
-    """
+    """Return the sha256 of a file, None where it does not exist; raises `CatalogError` where it cannot be read."""
     try:
         return hash_file(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -90,21 +88,16 @@ def hash_if_exists(path: Path) -> Optional[str]:
 
 
 def fill_folder(
-    folder: Path,
-    archives: Sequence[Archive],
-    *,
-    options: DownloadOptions,
-    reporter: Reporter,
-    lock_timeout: float,
+    folder: Path, archives: Sequence[Archive], *, options: DownloadOptions, reporter: Reporter, lock_timeout: float
 ) -> Filled:
     """Fetch the archives that a folder does not have.
 
     Args:
         folder: made where it does not exist.
         archives: what it will have.
-        options: where they come from.
+        options: where to fetch them from.
         reporter: shows the downloads.
-        lock_timeout: seconds to wait for another process that adds to the same folder.
+        lock_timeout: seconds to wait for another process.
 
     Raises:
         DownloadError: as `inspect_folder`; or an archive cannot be fetched, or the folder cannot be written, and the
@@ -192,7 +185,7 @@ def work_folder(folder: Path, timeout: float, reporter: Reporter) -> Iterator[Pa
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
             folder.chmod(0o755)  # As with the files, a web server that runs as another user enters it.
-    with key_lock(folder, INCOMING, timeout=timeout, reporter=reporter) as locked:
+    with key_lock(folder, INCOMING, timeout=timeout, reporter=reporter, work=_WORK) as locked:
         with _writing(folder):
             incoming.mkdir(exist_ok=True)
             work = incoming if locked else Path(tempfile.mkdtemp(dir=str(folder), prefix=f"{INCOMING}-"))
@@ -204,7 +197,7 @@ def work_folder(folder: Path, timeout: float, reporter: Reporter) -> Iterator[Pa
             with contextlib.suppress(OSError):
                 incoming.rmdir()  # Unless it holds a download that the next run resumes.
             if locked:
-                # A mirror is served as it is, so no lock file is left in it. Whoever waits for the lock notices.
+                # A mirror is served as it is, so no lock file is left in it. A process that waits for it notices.
                 remove_path(folder / f"{INCOMING}.owner")
                 remove_path(folder / f"{INCOMING}.lock")
 

@@ -100,12 +100,8 @@ def _matching(wanted: Wanted, target: str, settings: Settings, load: Load) -> Li
         return [locked_archive(lock, archives_for(target, settings, lambda _: lock.archives)[0])]
     triple, archives = archives_for(target, settings, load)
     terms: Dict[str, Any] = {"requires_python": wanted.requires_python, "request": wanted.request, "triple": triple}
-    best = select_archive(archives, **terms)
-    newest = {_minor(best): best}
+    select_archive(archives, **terms)  # It raises what a build would, where nothing matches.
+    newest: Dict[Tuple[int, ...], Archive] = {}
     for archive in matching_archives(archives, **terms):
-        newest.setdefault(_minor(archive), archive)
+        newest.setdefault(parse_version(archive.version).release[:2], archive)
     return list(newest.values())
-
-
-def _minor(archive: Archive) -> Tuple[int, ...]:
-    return parse_version(archive.version).release[:2]
