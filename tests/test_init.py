@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 from typing import Any, Dict, List, Tuple
 
@@ -200,6 +201,11 @@ def said(text: str) -> Dict[str, Any]:
     return {**data, "build-system": {**defaults, **data.get("build-system", {})}}
 
 
+def layout(text: str) -> str:
+    """Return a text with one empty line where there are several: tomlkit before 0.14 writes one more than others."""
+    return re.sub(r"((\r?\n){2})(\r?\n)+", r"\1", text)
+
+
 @pytest.mark.parametrize("ending", ["line feeds", "CRLF"])
 @pytest.mark.parametrize("name", list(CASES))
 def test_a_project_is_wrapped_and_unwrapped(name: str, ending: str) -> None:
@@ -209,7 +215,7 @@ def test_a_project_is_wrapped_and_unwrapped(name: str, ending: str) -> None:
         before, after = before.replace("\n", "\r\n"), after.replace("\n", "\r\n")
     wrapped = wrap_text(before, form=form, requires_python=requires_python)
 
-    assert wrapped.text == after
+    assert layout(wrapped.text) == after
     assert is_wrapped(parse_pyproject(after))
     restored = unwrap_text(after)
     assert said(restored) == said(before)
@@ -219,9 +225,9 @@ def test_a_project_is_wrapped_and_unwrapped(name: str, ending: str) -> None:
 @pytest.mark.parametrize("before", [HATCHLING, POETRY], ids=["hatchling", "poetry"])
 def test_a_common_project_comes_back_as_it_was(before: str) -> None:
     """Comments and order included."""
-    assert (
-        unwrap_text(wrap_text(before, requires_python="" if "requires-python" in before else ">=3.12").text) == before
-    )
+    option = "" if "requires-python" in before else ">=3.12"
+
+    assert layout(unwrap_text(wrap_text(before, requires_python=option).text)) == before
 
 
 def test_what_was_done_is_told() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import time
 from pathlib import Path
 from typing import Any, Iterator, Optional, Tuple
@@ -11,7 +10,7 @@ from typing import Any, Iterator, Optional, Tuple
 from ..catalog.selection import Archive, builtin_triples
 from ..errors import HostError, MissingDependencyError, NoMatchingArchiveError, ProvisionError
 from ..install.sources import local_path, redact_url
-from ..project.pyproject import OWN_NAME, TABLE
+from ..project.pyproject import OWN_NAME, TABLE, names_us
 from ..project.wanted import Lock
 from ..settings import OPTIONS
 from .context import Context
@@ -77,7 +76,7 @@ def _build_system(path: Path, *, needs_marker: bool) -> Iterator[Finding]:
 
     table = parse_pyproject(path.read_text(encoding="utf-8")).get("build-system", {})
     requires = [text for text in table.get("requires", []) if isinstance(text, str)]
-    others = [text for text in requires if not _is_ours(text)]
+    others = [text for text in requires if not names_us(text)]
     if len(others) == len(requires):
         yield problem(
             f"pyproject.toml: build-system.requires does not name {OWN_NAME}, so an isolated build does not find it",
@@ -95,11 +94,6 @@ def _build_system(path: Path, *, needs_marker: bool) -> Iterator[Finding]:
             "which a frontend resolves for the Python that it runs under, however old",
             f"add a marker such as ; python_version >= '3.X', or move it to requires in [{TABLE}]",
         )
-
-
-def _is_ours(text: str) -> bool:
-    match = re.match(r"\s*([A-Za-z0-9._-]+)", text)
-    return match is not None and re.sub(r"[-_.]+", "-", match.group(1)).lower() == OWN_NAME
 
 
 def check_plan(context: Context) -> Iterator[Finding]:

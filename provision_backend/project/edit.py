@@ -14,10 +14,10 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence
 
+from ..catalog.sums import format_line
 from ..errors import MissingDependencyError, ProjectError
 from ..files import write_atomically
-from ..versions import normalised_name
-from .pyproject import OWN_NAME, parse_pyproject
+from .pyproject import OWN_NAME, names_us, parse_pyproject
 
 if TYPE_CHECKING:
     from .wanted import Lock
@@ -144,7 +144,7 @@ def update_table(tomlkit: Any, table: Any, wanted: Mapping[str, Any], source: An
 
 def _edited_array(tomlkit: Any, array: Any, wanted: Sequence[str]) -> Any:
     """Return an array of texts that keeps its layout where only its texts change, or we come or go."""
-    for index in [index for index, text in enumerate(array) if text not in wanted and _names_us(text)]:
+    for index in [index for index, text in enumerate(array) if text not in wanted and names_us(text)]:
         del array[index]
     added = wanted[:1] == [OWN_NAME] and len(wanted) == len(array) + 1
     if not array or len(wanted) != len(array) + added:
@@ -165,11 +165,6 @@ def _edited_array(tomlkit: Any, array: Any, wanted: Sequence[str]) -> Any:
     return tomlkit.value(f'{head}"{OWN_NAME}",{separator}{source[len(head) :]}')
 
 
-def _names_us(text: str) -> bool:
-    match = re.match(r"\s*([A-Za-z0-9._-]*)", text)
-    return match is not None and normalised_name(match[1]) == OWN_NAME
-
-
 def render(document: Any, before: str, wanted: Mapping[str, Any]) -> str:
     """Return the text of an edited document, with the line breaks that the file had before.
 
@@ -187,7 +182,7 @@ def render(document: Any, before: str, wanted: Mapping[str, Any]) -> str:
 
 def lock_lines(lock: Lock) -> List[str]:
     """Return the archives of a lock as lines of ``SHA256SUMS``, without line breaks."""
-    return [f"{archive.sha256}  {archive.filename}" for archive in lock.archives]
+    return [format_line(archive.filename, archive.sha256) for archive in lock.archives]
 
 
 def lock_text(text: str, lock: Lock) -> str:

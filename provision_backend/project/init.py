@@ -6,12 +6,10 @@ What changes is little: ``build-backend`` in ``[build-system]`` names us, ``requ
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Dict, List, Tuple
 
 from ..errors import ProjectError
-from ..versions import normalised_name
 from .edit import append_table, load_tomlkit, parse_document, render, update_table
 from .init_checks import (
     Choice,
@@ -22,7 +20,7 @@ from .init_checks import (
     refuse_unsafe,
     translate_specifiers,
 )
-from .pyproject import OWN_NAME, TABLE, parse_pyproject
+from .pyproject import OWN_NAME, TABLE, names_us, parse_pyproject
 
 __all__ = ["Wrapped", "unwrap_text", "wrap_text"]
 
@@ -131,6 +129,5 @@ def unwrap_text(text: str) -> str:
 
 def _without_marker(requires: List[str], marker: str) -> List[str]:
     """Return the requirements but for ourselves, each without the marker that `wrap_text` gave it."""
-    names = ((text, re.match(r"\s*([A-Za-z0-9._-]*)", text)) for text in requires)
-    others = [text for text, name in names if name is None or normalised_name(name[1]) != OWN_NAME]
+    others = [text for text in requires if not names_us(text)]
     return [drop_marker(text, marker) or drop_marker(text, marker.replace("'", '"')) or text for text in others]

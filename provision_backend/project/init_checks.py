@@ -10,7 +10,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from ..errors import ProjectError
 from ..versions import is_specifier, normalised_name
-from .pyproject import OWN_NAME, TABLE, read_string, read_strings
+from .pyproject import OWN_NAME, TABLE, names_us, read_string, read_strings
 
 __all__ = [
     "Choice",
@@ -57,7 +57,8 @@ def refuse_unsafe(data: Mapping[str, Any]) -> None:
     read_string(build_system, "build-system", "build-backend")
     read_strings(build_system, "build-system", "backend-path")
     for text in read_strings(build_system, "build-system", "requires"):
-        if normalised_name(_requirement(text).name) == OWN_NAME:
+        _requirement(text)
+        if names_us(text):
             raise ProjectError(
                 f"pyproject.toml: build-system.requires names {text!r} already, but the build-backend is another one",
                 hint="remove it and run this again",

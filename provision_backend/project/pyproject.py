@@ -28,6 +28,7 @@ __all__ = [
     "Project",
     "is_wrapped",
     "load_toml",
+    "names_us",
     "parse_pyproject",
     "read_project",
     "read_string",
@@ -93,7 +94,7 @@ def read_project(root: Path) -> Project:
     one_list = "requires" not in table
     if one_list:
         build_system = _section(document, "build-system") or {}
-        requires = _without_ourselves(read_strings(build_system, "build-system", "requires"))
+        requires = tuple(text for text in read_strings(build_system, "build-system", "requires") if not names_us(text))
     else:
         requires = tuple(_checked_requirement(item) for item in read_strings(table, TABLE, "requires"))
     return Project(
@@ -149,6 +150,13 @@ def parse_pyproject(text: str) -> Dict[str, Any]:
         if not isinstance(document.get(name, {}), dict):
             raise _wrong_type(name, "table", document[name])
     return document
+
+
+def names_us(requirement: str) -> bool:
+    """Tell whether a requirement is one of provision-backend; whether it is valid is not looked at."""
+    # Only the name is read, without packaging: a frontend has parsed the list before it called a hook.
+    match = re.match(r"\s*([A-Za-z0-9._-]+)", requirement)
+    return match is not None and normalised_name(match[1]) == OWN_NAME
 
 
 def is_wrapped(data: Mapping[str, Any]) -> bool:
@@ -308,12 +316,6 @@ def _lock(document: Mapping[str, Any], root: Path) -> Optional[Lock]:
     from .lock import read_lock
 
     return read_lock(table, root)
-
-
-def _without_ourselves(requires: List[str]) -> Tuple[str, ...]:
-    # Only the name is looked at: the frontend has parsed the list before it started us.
-    names = ((item, re.match(r"\s*([A-Za-z0-9._-]+)", item)) for item in requires)
-    return tuple(item for item, match in names if match is None or normalised_name(match[1]) != OWN_NAME)
 
 
 def _checked_requirement(text: str) -> str:
