@@ -35,9 +35,9 @@ def test_every_function_of_a_command_is_in_the_table() -> None:
     reached = {function for command in COMMANDS for function in load(command)}
     found = {
         value
-        for name in {command.module for command in COMMANDS}
-        for word, value in vars(importlib.import_module(f"provision_backend.cli.{name}")).items()
-        if re.match("run|add_", word) and value.__module__.startswith("provision_backend.cli.")
+        for name in {load(command).run.__module__ for command in COMMANDS}
+        for word, value in vars(importlib.import_module(name)).items()
+        if re.match("run|add_", word) and value.__module__ == name
     }
 
     assert found == reached - {None}

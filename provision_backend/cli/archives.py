@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
 from ..catalog.archive import Archive
-from ..errors import UsageError
 from ..install.sources import DownloadOptions
 from ..mirror.check import check_folder
 from ..mirror.folder import fill_folder, inspect_folder
@@ -16,6 +15,7 @@ from ..output import Reporter
 from ..pack.packing import pack_interpreter
 from ..settings import Settings
 from .answers import Answer, archive_row
+from .parser import add_repeatable, existing_folder
 
 __all__ = ["add_mirror_arguments", "add_pack_arguments", "run_mirror", "run_pack"]
 
@@ -38,39 +38,14 @@ def run_pack(arguments: argparse.Namespace, settings: Settings, reporter: Report
     )
     for note in packed.notes:
         reporter.info(note)
-    data = {
-        "path": str(packed.path),
-        "filename": packed.filename,
-        "version": packed.version,
-        "triple": packed.triple,
-        "sha256": packed.sha256,
-        "size": packed.size,
-    }
-    return Answer(data, [str(packed.path)])
+    return Answer(packed.as_dict(), [str(packed.path)])
 
 
 def add_mirror_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``mirror``.
-
-    Its ``--python`` and ``--target`` may be repeated. They replace the settings of these names, and have other names
-    in the result so that they are not read as those.
-    """
+    """Add the arguments of ``mirror``."""
     parser.add_argument("directory", metavar="DIR", help="the folder to fill; created if it does not exist")
-    parser.add_argument(
-        "--python",
-        action="append",
-        dest="requests",
-        metavar="REQUEST",
-        help="3.13, 3.13.2, 3.13t or '>=3.11', which means the newest of each minor version from there on; may be "
-        "repeated; default what the project in this folder would be built with",
-    )
-    parser.add_argument(
-        "--target",
-        action="append",
-        dest="targets",
-        metavar="TRIPLE",
-        help="the platform of the archives, such as x86_64-unknown-linux-musl; may be repeated; default this host's",
-    )
+    python = "3.13, 3.13.2, 3.13t or '>=3.11', which means the newest of each minor version from there on"
+    add_repeatable(parser, target="the platform of the archives, such as x86_64-unknown-linux-musl", python=python)
     parser.add_argument("--newest", action="store_true", help="of each request only the archive that a build selects")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--dry-run", action="store_true", help="list what would be fetched, and write nothing")
@@ -78,21 +53,10 @@ def add_mirror_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_mirror(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
-    """Fill a folder with archives, list what that would fetch, or check the folder.
-
-    Raises:
-        UsageError: DIR is not a folder, there is neither a request nor a project, or a setting is malformed.
-        ProjectError: the project's file is not one of ours.
-        NoMatchingArchiveError: nothing satisfies a request on one of the targets.
-        CatalogError: the catalog or ``SHA256SUMS`` is malformed.
-        InstallError: an archive could not be fetched, or the folder not be written.
-        LockTimeoutError: another process filled the folder all the time.
-        HostError: no target was given, and this host was not identified.
-        MissingDependencyError: a package of the extra ``provision`` is missing.
-    """
+    """Fill a folder with archives, list what that would fetch, or check the folder."""
     folder = Path(arguments.directory)
-    if not folder.is_dir() and (arguments.verify or folder.exists()):
-        raise UsageError(f"DIR must name a folder, found {str(folder)!r}")
+    if arguments.verify or folder.exists():
+        existing_folder(arguments.directory)
     if arguments.verify:
         # The project in the current folder has nothing to do with a mirror that is only checked.
         wanted = _select(arguments, settings, reporter) if arguments.requests else ()

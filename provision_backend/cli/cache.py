@@ -22,6 +22,7 @@ from ..mirror.selection import select_archives
 from ..output import Reporter, format_size
 from ..settings import Settings
 from .answers import Answer, archive_row, as_columns
+from .parser import add_repeatable
 
 __all__ = [
     "add_clean_arguments",
@@ -125,34 +126,13 @@ def _swept(swept: Swept, reporter: Reporter) -> Answer:
 
 
 def add_key_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``cache key``.
-
-    Its ``--python`` and ``--target`` may be repeated. They replace the settings of these names, and have other names
-    in the result so that they are not read as those.
-    """
-    parser.add_argument(
-        "--python",
-        action="append",
-        dest="requests",
-        metavar="REQUEST",
-        help="3.13, 3.13.2, 3.13t or '>=3.12,<3.14'; may be repeated; default what the project in this folder wants",
-    )
-    parser.add_argument(
-        "--target",
-        action="append",
-        dest="targets",
-        metavar="TRIPLE",
-        help="a platform, such as x86_64-unknown-linux-musl; may be repeated; default this host's",
-    )
+    """Add the arguments of ``cache key``."""
+    python = "3.13, 3.13.2, 3.13t or '>=3.12,<3.14'"
+    add_repeatable(parser, target="a platform, such as x86_64-unknown-linux-musl", python=python)
 
 
 def run_key(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
-    """Print a key for what the project in this folder, or the requests, would provision.
-
-    Raises:
-        OfflineError: the catalog is given by URL, and the cache has no copy of it.
-        ProvisionError: as for ``mirror``.
-    """
+    """Print a key for what the project in this folder, or the requests, would provision."""
     requests, targets = arguments.requests or (), arguments.targets or ()
     try:
         archives = select_archives(requests, targets, settings._replace(offline=True), reporter, newest=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from ..errors import UsageError
 from ..host.detection import detect_platform
 from ..output import Reporter
 from ..settings import Settings
 from .answers import Answer
+from .parser import existing_folder
 
 __all__ = ["add_arguments", "run"]
 
@@ -20,16 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, _settings: Settings, _reporter: Reporter) -> Answer:
-    """Describe the host.
-
-    Raises:
-        UsageError: ``--root`` is not a folder.
-        HostError: the host was not identified.
-        MissingDependencyError: pyelftools is not installed.
-    """
-    if arguments.root and not Path(arguments.root).is_dir():
-        raise UsageError(f"--root must name a folder, found {arguments.root!r}")
-    platform = detect_platform(root=Path(arguments.root)) if arguments.root else detect_platform()
+    """Describe the host."""
+    platform = detect_platform(root=existing_folder(arguments.root, "--root")) if arguments.root else detect_platform()
     lines = [platform.triple, f"libc: {platform.libc_name}", f"architecture: {platform.architecture}"]
     lines += [f"problem: {platform.problem}"] if platform.problem else []
     lines += [f"note: {note}" for note in platform.notes]

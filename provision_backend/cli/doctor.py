@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ..doctor.checks import examine
 from ..doctor.context import Context
 from ..doctor.findings import PROBLEM, WARNING
-from ..errors import UsageError
 from ..output import Reporter
 from ..settings import Settings
 from .answers import Answer
+from .parser import add_project, existing_folder
 
 __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``doctor``."""
-    parser.add_argument("directory", nargs="?", default=".", metavar="DIR", help="the project; default this folder")
+    add_project(parser)
     parser.add_argument("--full", action="store_true", help="also compare every file of the cache with its hash")
 
 
 def run(arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> Answer:
-    """Run every check; the exit code is 1 if there is a problem.
-
-    Raises:
-        UsageError: DIR is not a folder.
-    """
-    directory = Path(arguments.directory)
-    if not directory.is_dir():
-        raise UsageError(f"DIR must name a folder, found {str(directory)!r}")
-    findings = examine(Context(settings, directory, full=arguments.full))
+    """Run every check; the exit code is 1 if there is a problem."""
+    findings = examine(Context(settings, existing_folder(arguments.directory), full=arguments.full))
     lines = [line for finding in findings for line in finding.lines()]
     problems = sum(finding.status == PROBLEM for finding in findings)
     warnings = sum(finding.status == WARNING for finding in findings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import List, Optional, Sequence, Set, Tuple
+from typing import Dict, Optional, Tuple
 
 from ..cache.platform import current_platform
 from ..cache.store import open_cache
@@ -18,7 +18,7 @@ from ..project.pyproject import OWN_NAME, Project, parse_pyproject, read_project
 from ..project.wanted import Wanted
 from ..provision import find_any, load_archives, provision
 from ..settings import Settings
-from ..versions import is_specifier, parse_request
+from ..versions import is_specifier, parse_request, parse_version
 from .answers import Answer, archive_row, as_columns
 
 __all__ = [
@@ -52,8 +52,14 @@ def run_list(arguments: argparse.Namespace, settings: Settings, reporter: Report
     cache = open_cache(settings)
     triple = current_platform(settings, cache).triple
     archives = wanted.lock.archives if wanted.lock else load_archives(settings, triple, cache, reporter)
+    found = matching_archives(archives, requires_python=wanted.requires_python, request=wanted.request, triple=triple)
+    if not arguments.all:
+        newest: Dict[Tuple[int, ...], Archive] = {}
+        for archive in found:
+            newest.setdefault(parse_version(archive.version).release[:2], archive)
+        found = tuple(newest.values())
     rows = []
-    for archive in _matching(archives, wanted, triple, every_version=arguments.all):
+    for archive in found:
         cached = cache.lookup(archive)
         rows.append({**archive_row(archive), "executable": cached.executable if cached else None})
     if not rows:
@@ -62,20 +68,6 @@ def run_list(arguments: argparse.Namespace, settings: Settings, reporter: Report
         return Answer([], code=1)
     cells = [(row["version"] or "", row["tag"] or "", row["executable"] or "can be provisioned") for row in rows]
     return Answer(rows, as_columns(cells))
-
-
-def _matching(archives: Sequence[Archive], wanted: Wanted, triple: str, *, every_version: bool) -> List[Archive]:
-    """Return the archives that satisfy, newest first: the newest of each minor version, or all of them."""
-    found = []
-    seen: Set[Tuple[str, bool]] = set()
-    for archive in matching_archives(
-        archives, requires_python=wanted.requires_python, request=wanted.request, triple=triple
-    ):
-        minor = (".".join(archive.version.split(".")[:2]), archive.freethreaded)
-        if every_version or minor not in seen:
-            found.append(archive)
-        seen.add(minor)
-    return found
 
 
 def add_find_arguments(parser: argparse.ArgumentParser) -> None:
@@ -150,13 +142,5 @@ def _read_unwrapped(folder: Path) -> Optional[Project]:
     requires_python = data.get("project", {}).get("requires-python", "")
     if not isinstance(requires_python, str) or not is_specifier(requires_python):
         raise ProjectError("pyproject.toml: project.requires-python must be a version specifier")
-    return Project(
-        root=folder,
-        build_backend="",
-        requires=(),
-        one_list=False,
-        backend_path=(),
-        requires_python=requires_python,
-        python=None,
-        installer="",
-    )
+    # The plan asks for its versions only.
+    return Project(folder, "", (), False, (), requires_python, None, "")

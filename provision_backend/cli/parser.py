@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import Any, List, NoReturn, Optional
+from pathlib import Path
+from typing import Any, NoReturn, Optional
 
 from ..errors import UsageError
 from ..output import COLOR_CHOICES, nearest
 from ..settings import OPTIONS, Option
 from .registry import COMMANDS, GROUPS, Command, load
 
-__all__ = ["PROGRAM", "exit_codes", "make_overview", "make_parser", "setting_of", "synopsis"]
+__all__ = [
+    "PROGRAM",
+    "add_project",
+    "add_repeatable",
+    "existing_folder",
+    "make_overview",
+    "make_parser",
+    "setting_of",
+    "synopsis",
+]
 
 PROGRAM = "provision-backend"
 
@@ -24,11 +34,6 @@ _BY_FLAG = {f"--{option.key}": option for option in OPTIONS}
 
 
 class _Parser(argparse.ArgumentParser):
-    def format_help(self) -> str:
-        """Return the help with the headings of Python 3.10 and later; before, options were "optional arguments"."""
-        text = super().format_help()
-        return text.replace("\npositional arguments:", "\narguments:").replace("\noptional arguments:", "\noptions:")
-
     def error(self, message: str) -> NoReturn:
         """Raise a `UsageError` with a hint."""
         lines = [f"usage: {self.usage}", f"see '{self.prog} --help'"]
@@ -64,6 +69,8 @@ def make_parser(command: Command) -> argparse.ArgumentParser:
     parser.add_argument("-h", "--help", action="store_true", help="show this text")
     if command.takes_settings:
         _add_settings(parser)
+    # Python 3.8 and 3.9 call options "optional arguments".
+    parser._positionals.title, parser._optionals.title = "arguments", "options"
     parser.usage = synopsis(parser, command)
     # Python 3.14 colours the help by itself, regardless of --color.
     parser.color = False  # type: ignore[attr-defined, unused-ignore]
@@ -96,18 +103,43 @@ def synopsis(parser: argparse.ArgumentParser, command: Command) -> str:
     return " ".join([*parts, *tail])
 
 
-def exit_codes(command: Command) -> List[str]:
-    """Return what the exit codes of a command mean, one line each, the code first."""
-    codes = ["0    done", f"1    {f'{command.no}, or ' if command.no else ''}something failed", "2    wrong use"]
-    if command.runs_another:
-        codes[0] = "     that of COMMAND; 127 if COMMAND does not exist, 126 if it cannot be started"
-    return [*codes, "130  interrupted"]
-
-
 def setting_of(action: argparse.Action) -> Optional[Option]:
     """Return the setting that an option sets, or None."""
     found = next((_BY_FLAG[flag] for flag in action.option_strings if flag in _BY_FLAG), None)
     return found if found is not None and found.attribute == action.dest else None
+
+
+def add_project(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names the folder of a project; see `existing_folder`."""
+    parser.add_argument("directory", nargs="?", default=".", metavar="DIR", help="the project; default this folder")
+
+
+def existing_folder(text: str, argument: str = "DIR") -> Path:
+    """Return the folder that an argument names.
+
+    Raises:
+        UsageError: it is not a folder.
+    """
+    if not Path(text).is_dir():
+        raise UsageError(f"{argument} must name a folder, found {text!r}")
+    return Path(text)
+
+
+def add_repeatable(parser: argparse.ArgumentParser, *, target: str, python: str = "") -> None:
+    """Add ``--target`` and ``--python`` that may be repeated, instead of the settings of these names.
+
+    They are ``targets`` and ``requests`` in the result, so that they are not read as settings.
+
+    Args:
+        parser: of the command.
+        target: the help of ``--target``.
+        python: that of ``--python``; empty for a command without it.
+    """
+    if python:
+        text = f"{python}; may be repeated; default what the project in this folder would be built with"
+        parser.add_argument("--python", action="append", dest="requests", metavar="REQUEST", help=text)
+    text = f"{target}; may be repeated; default this host's"
+    parser.add_argument("--target", action="append", dest="targets", metavar="TRIPLE", help=text)
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -138,7 +170,8 @@ def _sentence(text: str) -> str:
 
 
 def _epilog(command: Command) -> str:
-    examples = [
-        f"  {example if example.startswith('eval') else f'{PROGRAM} {example}'}" for example in command.examples
-    ]
-    return "\n".join(["examples:", *examples, "", "exit codes:", *(f"  {code}" for code in exit_codes(command))])
+    examples = [text if text.startswith("eval") else f"{PROGRAM} {text}" for text in command.examples]
+    codes = ["0    done", f"1    {f'{command.no}, or ' if command.no else ''}something failed", "2    wrong use"]
+    if command.runs_another:
+        codes[0] = "     that of COMMAND; 127 if COMMAND does not exist, 126 if it cannot be started"
+    return "\n  ".join(["examples:", *examples]) + "\n\n" + "\n  ".join(["exit codes:", *codes, "130  interrupted"])

@@ -31,10 +31,10 @@ class Command(NamedTuple):
     """One word, or two for a command of a group: ``cache prune``."""
     summary: str
     """What it does, without a capital letter and a full stop."""
-    module: str
-    """Its module in this folder. A module of several commands has ``run_prune`` instead of ``run``, and so on."""
     examples: Tuple[str, ...]
     """Command lines without the program's name."""
+    module: str = ""
+    """Its module in this folder, where that has not the name of the command or of its group."""
     no: str = ""
     """What the exit code 1 means besides a failure."""
     painter: str = ""
@@ -54,35 +54,33 @@ COMMANDS: Tuple[Command, ...] = (
     Command(
         "detect",
         "show what this host is: its libc, the libc's version and the architecture",
-        "detect",
         ("detect", "detect --root /mnt/image --json"),
         painter="labels",
     ),
     Command(
         "list",
         "list the interpreters that can be provisioned here",
-        "interpreters",
         ("list", "list '>=3.12' --all", "list 3.13t --target aarch64-unknown-linux-musl"),
+        module="interpreters",
         no="no archive satisfies REQUEST",
         painter="archives",
     ),
     Command(
         "find",
         "print an installed interpreter that matches a request",
-        "interpreters",
         ("find 3.13", "find '>=3.12' --preference only-system", "find --json"),
+        module="interpreters",
         no="no installed interpreter matches",
     ),
     Command(
         "install",
         "provision interpreters into the cache",
-        "interpreters",
         ("install 3.12 3.13", "install --offline --mirror /srv/mirror", "install 3.13 --compile-bytecode"),
+        module="interpreters",
     ),
     Command(
         "run",
         "run a program with an interpreter, which is provisioned if necessary",
-        "run",
         ("run 3.13 -- python -m timeit 'sum(range(1000))'", "run '>=3.12' -- pip --version", "run"),
         has_json=False,
         runs_another=True,
@@ -90,21 +88,20 @@ COMMANDS: Tuple[Command, ...] = (
     Command(
         "pack",
         "make a standalone archive of an installed CPython",
-        "archives",
         ("pack /usr/local/bin/python3.12 --to /srv/mirror",),
+        module="archives",
         takes_settings=False,
     ),
     Command(
         "mirror",
         "fill a folder with the archives that builds need, to serve as their mirror",
-        "archives",
         ("mirror /srv/mirror --python '>=3.11' --target x86_64-unknown-linux-musl", "mirror /srv/mirror --verify"),
+        module="archives",
         no="--verify found a problem",
     ),
     Command(
         "lock",
         "lock a project to exact archives",
-        "lock",
         ("lock", "lock --target all", "lock --upgrade"),
         no="--check found something to change",
         painter="diff",
@@ -112,7 +109,6 @@ COMMANDS: Tuple[Command, ...] = (
     Command(
         "init",
         "make a project build with provision_backend, by editing its pyproject.toml",
-        "init",
         ("init --check", "init", "init --undo"),
         no="--check found something to change",
         painter="diff",
@@ -121,30 +117,26 @@ COMMANDS: Tuple[Command, ...] = (
     Command(
         "settings",
         "show every setting, its value and where the value comes from",
-        "settings",
         ("settings", "settings --offline --json"),
         painter="settings",
     ),
     Command(
         "doctor",
         "look for problems that would make a build fail, and suggest what to do",
-        "doctor",
         ("doctor", "doctor --full --json"),
         no="there is a problem",
         painter="findings",
     ),
-    Command("cache dir", "print the path of the cache", "cache", ("cache dir",)),
+    Command("cache dir", "print the path of the cache", ("cache dir",)),
     Command(
         "cache list",
         "list the interpreters in the cache, their size and last use",
-        "cache",
         ("cache list", "cache list --json"),
         painter="entries",
     ),
     Command(
         "cache verify",
         "check cached interpreters for changed, missing and added files",
-        "cache",
         ("cache verify",),
         no="an interpreter is damaged",
         painter="verified",
@@ -152,26 +144,17 @@ COMMANDS: Tuple[Command, ...] = (
     Command(
         "cache prune",
         "remove what is damaged, left over, old or too large",
-        "cache",
         ("cache prune", "cache prune --unused-for 30 --max-size 2G"),
     ),
-    Command(
-        "cache clean",
-        "remove everything that is not in use",
-        "cache",
-        ("cache clean",),
-        no="something is in use and was kept",
-    ),
+    Command("cache clean", "remove everything that is not in use", ("cache clean",), no="something in use was kept"),
     Command(
         "cache key",
         "print a key for the caches of continuous integration",
-        "cache",
         ("cache key", "cache key --python 3.13 --target x86_64-unknown-linux-musl"),
     ),
     Command(
         "completions",
         "print a shell completion script",
-        "completions",
         ('eval "$(provision-backend completions bash)"',),
         takes_settings=False,
         has_json=False,
@@ -191,9 +174,10 @@ class Loaded(NamedTuple):
 
 
 def load(command: Command) -> Loaded:
-    """Import the module of a command."""
-    module = import_module(f".{command.module}", __package__)
-    word = "" if command.module == command.name else f"_{command.name.split()[-1]}"
+    """Import the module of a command; one of several commands has ``run_prune`` instead of ``run``, and so on."""
+    group, *words = command.name.split()
+    module = import_module(f".{command.module or group}", __package__)
+    word = f"_{words[0] if words else group}" if command.module or words else ""
     return Loaded(getattr(module, f"run{word}"), getattr(module, f"add{word}_arguments", None))
 
 

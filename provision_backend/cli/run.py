@@ -1,7 +1,7 @@
 """``provision-backend run``: this process becomes the program, with a provisioned interpreter as its Python.
 
 Signals, exit codes, the terminal and the standard streams are the program's own, since no process of ours remains. The
-variables are those of a hook's child process (`provision_backend.processes.clean_environment`).
+environment is that of a hook's child process (`provision_backend.hooks.installers.interpreter_environment`).
 """
 
 from __future__ import annotations
@@ -80,22 +80,12 @@ def _become(command: Sequence[str], environ: Mapping[str, str], reporter: Report
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
-    ignored = _restore_signals()
+    # Python ignores these for itself, and exec keeps that: ``run 3.13 -- yes | head`` would never end.
+    for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
         os.execvpe(command[0], list(command), dict(environ))  # noqa: S606
     except OSError as exc:
-        for number, handler in ignored.items():
-            signal.signal(number, handler)
         reporter.info(f"could not start {command[0]!r}: {exc.strerror or exc}")
         return _NOT_FOUND if exc.errno == errno.ENOENT else _NOT_STARTED
-
-
-def _restore_signals() -> Dict[signal.Signals, signal.Handlers]:
-    """Stop ignoring the signals that Python ignores, since exec keeps that: ``run 3.13 -- yes | head`` must end."""
-    ignored: Dict[signal.Signals, signal.Handlers] = {}
-    for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
-            ignored[number] = signal.SIG_IGN
-    return ignored

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence, Tuple
 
 from ..catalog.sums import format_line
 from ..errors import MissingDependencyError, ProjectError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "append_table",
+    "apply_changes",
     "diff_lines",
     "load_tomlkit",
     "lock_lines",
@@ -51,6 +52,25 @@ def write_text(path: Path, text: str) -> None:
         # Only the superuser can give a file away; a file that anybody else writes is theirs in any case.
         with contextlib.suppress(OSError):
             os.chown(str(target), status.st_uid, status.st_gid)
+
+
+def apply_changes(root: Path, changes: Mapping[str, Tuple[str, str]], *, check: bool) -> List[str]:
+    """Write the files of a project that change, and return the diff, which is empty if none does.
+
+    Args:
+        root: the project.
+        changes: for the name of each file its text before and after, in the order in which they are written.
+        check: write nothing.
+
+    Raises:
+        ProjectError: a file cannot be written; it and those after it are unchanged.
+    """
+    diff: List[str] = []
+    for name, (before, after) in changes.items():
+        if before != after and not check:
+            write_text(root / name, after)
+        diff += diff_lines(before, after, name)
+    return diff
 
 
 def diff_lines(before: str, after: str, name: str = "pyproject.toml") -> List[str]:

@@ -72,18 +72,19 @@ class Project(NamedTuple):
     """The archives that the project is built with, or None where it is not locked."""
 
 
-def read_project(root: Path) -> Project:
+def read_project(root: Path, text: Optional[str] = None) -> Project:
     """Read and validate ``pyproject.toml``.
 
     Args:
         root: the source tree.
+        text: what ``pyproject.toml`` would hold; default what it holds.
 
     Raises:
         ProjectError: the file is missing, unreadable or not TOML, or a key is missing, unknown or of the wrong type.
 
     Source: PEP 517, PEP 518, PEP 621.
     """
-    document = parse_pyproject(read_text(root))
+    document = parse_pyproject(read_text(root) if text is None else text)
     table = _section(document, TABLE)
     if table is None:
         raise ProjectError(
