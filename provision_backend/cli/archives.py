@@ -38,7 +38,8 @@ def run_pack(arguments: argparse.Namespace, settings: Settings, reporter: Report
     )
     for note in packed.notes:
         reporter.info(note)
-    return Answer(packed.as_dict(), [str(packed.path)])
+    data = {**packed._asdict(), "path": str(packed.path), "notes": list(packed.notes)}
+    return Answer(data, [str(packed.path)])
 
 
 def add_mirror_arguments(parser: argparse.ArgumentParser) -> None:
