@@ -27,14 +27,8 @@ __all__ = ["check_archive_runs", "check_tree", "minimum_libc_version", "require_
 
 # What python-build-standalone's validation allows its builds to need, and the first glibc with each later port.
 _GLIBC_FLOOR: Version = (2, 17)
-_GLIBC_FLOORS: Dict[str, Version] = {
-    "riscv64": (2, 28),
-    "loongarch64": (2, 36),
-    "mips": (2, 19),
-    "mipsel": (2, 19),
-    "mips64": (2, 19),
-    "mips64el": (2, 19),
-}
+_GLIBC_FLOORS: Dict[str, Version] = {"riscv64": (2, 28), "loongarch64": (2, 36)}
+_GLIBC_FLOORS.update(dict.fromkeys(("mips", "mipsel", "mips64", "mips64el"), (2, 19)))
 # Below 1.1.24 functions are missing that every build needs: "copy_file_range: symbol not found" (uv#16341). The builds
 # are made against 1.2.2; whether 1.1.24 (Alpine 3.11 and 3.12) has all that they use is unknown, so between the two
 # the smoke run decides instead of a refusal that may be wrong.

@@ -41,14 +41,7 @@ class Cpu(NamedTuple):
 
 
 def read_cpu(path: Path = CPUINFO) -> Optional[Cpu]:
-    """Read what the processors can do.
-
-    Args:
-        path: the kernel's description of the processors.
-
-    Returns:
-        Their common features, or None where they are unknown: not Linux, or no ``/proc``.
-    """
+    """Read what all processors can do; None where that is unknown: not Linux, or no ``/proc``."""
     try:
         with open_regular_file(path) as file:
             text = file.read(_MAX_BYTES).decode("ascii", "replace")
@@ -76,28 +69,13 @@ def _named_version(name: str) -> List[str]:
 
 
 def missing_for_level(cpu: Cpu, level: int) -> List[str]:
-    """List the features that a level of x86_64 demands and the CPU lacks.
-
-    Args:
-        cpu: what :func:`read_cpu` returned.
-        level: 1 (the baseline, which every CPU has) to 4.
-
-    Returns:
-        The kernel's names of the features, sorted; empty when the level is supported.
-    """
+    """List the features, by the kernel's names, that a level of x86_64 (1 to 4) demands and the CPU lacks."""
     wanted = {flag for number, flags in _LEVEL_FLAGS.items() if number <= level for flag in flags}
     return sorted(wanted - cpu.flags)
 
 
 def select_level(cpu: Optional[Cpu]) -> int:
-    """Choose the highest microarchitecture level of x86_64 that the CPU fully supports.
-
-    Args:
-        cpu: what :func:`read_cpu` returned; None, where nothing is known, gives the baseline.
-
-    Returns:
-        1 (the baseline) to 4.
-    """
+    """Choose the highest level of x86_64 that the CPU fully supports; 1 (the baseline) where nothing is known."""
     return max([1] + [level for level in _LEVEL_FLAGS if cpu and not missing_for_level(cpu, level)])
 
 
@@ -119,15 +97,7 @@ def runnable_triples(triple: str, level: str, cpuinfo: Path = CPUINFO) -> List[s
 
 
 def missing_for_armv7(cpu: Cpu, *, hard_float: bool) -> List[str]:
-    """List what an ARM CPU lacks for ARMv7 code.
-
-    Args:
-        cpu: what :func:`read_cpu` returned.
-        hard_float: whether floating-point registers are needed as well.
-
-    Returns:
-        Names for a message; empty when the CPU will do.
-    """
+    """List what an ARM CPU lacks for ARMv7 code, for a message; empty when the CPU will do."""
     missing = [] if cpu.arm_version is None or cpu.arm_version >= 7 else [f"ARMv7 (it is ARMv{cpu.arm_version})"]
     # A 64-bit process reads "fp" and "asimd" where a 32-bit one reads "vfpv3" on the same machine (uv#18509).
     if hard_float and not cpu.flags & {"vfpv3", "vfpv3d16", "vfpv4", "neon", "fp", "asimd"}:

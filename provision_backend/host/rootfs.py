@@ -15,7 +15,7 @@ import contextlib
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO, Dict, Iterator, List, NamedTuple, Optional
+from typing import BinaryIO, Iterator, List, NamedTuple, Optional
 
 from ..errors import HostError
 
@@ -97,13 +97,13 @@ class RootDirectory:
     @property
     def is_running_system(self) -> bool:
         """Whether this is the root of the process itself, so that what is found here also runs here."""
-        return _same_file(self.path, Path("/"))
+        try:
+            return self.path.samefile("/")
+        except OSError:
+            return False
 
     def locate(self, path: str) -> Optional[Located]:
-        """Follow a path to its end.
-
-        Args:
-            path: absolute path inside the root; a relative one is taken from the root.
+        """Follow a path inside the root to its end.
 
         Returns:
             What is there, or None where nothing is, a link leads nowhere or in circles, or permission is missing.
@@ -115,10 +115,7 @@ class RootDirectory:
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
-        """Open a regular file for reading.
-
-        Args:
-            path: absolute path inside the root.
+        """Open a regular file inside the root for reading.
 
         Raises:
             HostError: nothing is there, it is not a regular file, or it cannot be read.
@@ -134,15 +131,7 @@ class RootDirectory:
             yield file
 
     def read(self, path: str, limit: int) -> bytes:
-        """Read the beginning of a regular file.
-
-        Args:
-            path: absolute path inside the root.
-            limit: bytes at most.
-
-        Raises:
-            HostError: nothing is there, it is not a regular file, or it cannot be read.
-        """
+        """Read the beginning of a regular file, at most ``limit`` bytes; raises as `open` does."""
         with self.open(path) as file:
             try:
                 # A file of /proc that has no data at the moment returns None, since it is open without blocking.
@@ -238,9 +227,6 @@ def _open_leaf(leaf: _Leaf) -> int:
 def open_regular_file(path: Path) -> BinaryIO:
     """Open a regular file of this machine for reading, wherever links lead.
 
-    Args:
-        path: where it is.
-
     Raises:
         HostError: nothing is there, it is not a regular file, or it cannot be read.
     """
@@ -259,25 +245,10 @@ def _stream(descriptor: int, name: str) -> BinaryIO:
     return open(name, "rb", opener=lambda *_: descriptor)
 
 
-_KINDS: Dict[int, str] = {
-    stat.S_IFDIR: "a directory",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-
-
 def _kind(mode: int) -> str:
-    return _KINDS.get(stat.S_IFMT(mode), "something else")
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def _reason(exc: Exception) -> str:
     return (getattr(exc, "strerror", None) or str(exc)).lower()
-
-
-def _same_file(first: Path, second: Path) -> bool:
-    try:
-        return first.samefile(second)
-    except OSError:
-        return False

@@ -13,7 +13,7 @@ supplements to the gABI for the meaning of ``e_flags``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, NamedTuple, Optional, Tuple
 
 if TYPE_CHECKING:
     from .elf import ElfFile
@@ -120,88 +120,54 @@ _EF_MIPS_ARCH, _EF_MIPS_ARCH_32R6, _EF_MIPS_ARCH_64R6 = 0xF0000000, 0x90000000, 
 _RISCV_FLOAT = {0x0: "soft", 0x2: "single", 0x4: "double", 0x6: "quad"}
 _LOONGARCH_FLOAT = {1: "soft", 2: "single", 3: "double"}
 
-# Architecture, environment and loader of each target. The loader is what a generic executable, such as that of
-# python-build-standalone, names in PT_INTERP; a distribution's own executables may name another (NixOS, Guix).
-_GNU_LOADERS = """
-x86_64 gnu /lib64/ld-linux-x86-64.so.2
-x86_64 gnux32 /libx32/ld-linux-x32.so.2
-i686 gnu /lib/ld-linux.so.2
-aarch64 gnu /lib/ld-linux-aarch64.so.1
-aarch64_be gnu /lib/ld-linux-aarch64_be.so.1
-armv7 gnueabihf /lib/ld-linux-armhf.so.3
-armv7 gnueabi /lib/ld-linux.so.3
-armeb gnueabihf /lib/ld-linux-armhf.so.3
-armeb gnueabi /lib/ld-linux.so.3
-ppc64le gnu /lib64/ld64.so.2
-powerpc64 gnu /lib64/ld64.so.1
-powerpc gnu /lib/ld.so.1
-s390x gnu /lib/ld64.so.1
-s390 gnu /lib/ld.so.1
-riscv64 gnu /lib/ld-linux-riscv64-lp64d.so.1
-riscv32 gnu /lib/ld-linux-riscv32-ilp32d.so.1
-loongarch64 gnu /lib64/ld-linux-loongarch-lp64d.so.1
-loongarch64 gnuf32 /lib64/ld-linux-loongarch-lp64f.so.1
-loongarch64 gnusf /lib64/ld-linux-loongarch-lp64s.so.1
-mips gnu /lib/ld.so.1
-mipsel gnu /lib/ld.so.1
-mips64 gnuabi64 /lib64/ld.so.1
-mips64 gnuabin32 /lib32/ld.so.1
-mips64el gnuabi64 /lib64/ld.so.1
-mips64el gnuabin32 /lib32/ld.so.1
-mipsisa32r6 gnu /lib/ld-linux-mipsn8.so.1
-mipsisa32r6el gnu /lib/ld-linux-mipsn8.so.1
-mipsisa64r6 gnuabi64 /lib64/ld-linux-mipsn8.so.1
-mipsisa64r6el gnuabi64 /lib64/ld-linux-mipsn8.so.1
-sparc64 gnu /lib64/ld-linux.so.2
-sparc gnu /lib/ld-linux.so.2
-m68k gnu /lib/ld.so.1
-hppa gnu /lib/ld.so.1
-alpha gnu /lib/ld-linux.so.2
+# A line for each architecture: its environments, and the loader that a generic executable, such as that of
+# python-build-standalone, names in PT_INTERP. musl's loaders are all called /lib/ld-musl-<name>.so.1, and only the name
+# stands here. A distribution's own executables may name another loader (NixOS and Guix have them in their stores).
+# Android is in the table so that the message can say what the host is (uv#7373); there are no archives for it.
+_TARGETS = """
+x86_64 gnu=/lib64/ld-linux-x86-64.so.2 gnux32=/libx32/ld-linux-x32.so.2 musl=x86_64 muslx32=x32
+x86_64 android=/system/bin/linker64
+i686 gnu=/lib/ld-linux.so.2 musl=i386 android=/system/bin/linker
+aarch64 gnu=/lib/ld-linux-aarch64.so.1 musl=aarch64 android=/system/bin/linker64
+aarch64_be gnu=/lib/ld-linux-aarch64_be.so.1 musl=aarch64_be
+armv7 gnueabihf=/lib/ld-linux-armhf.so.3 gnueabi=/lib/ld-linux.so.3 musleabihf=armhf musleabi=arm
+armv7 androideabi=/system/bin/linker
+armeb gnueabihf=/lib/ld-linux-armhf.so.3 gnueabi=/lib/ld-linux.so.3 musleabihf=armebhf musleabi=armeb
+ppc64le gnu=/lib64/ld64.so.2 musl=powerpc64le
+powerpc64 gnu=/lib64/ld64.so.1 musl=powerpc64
+powerpc gnu=/lib/ld.so.1 musl=powerpc
+s390x gnu=/lib/ld64.so.1 musl=s390x
+s390 gnu=/lib/ld.so.1
+riscv64 gnu=/lib/ld-linux-riscv64-lp64d.so.1 musl=riscv64 android=/system/bin/linker64
+riscv32 gnu=/lib/ld-linux-riscv32-ilp32d.so.1 musl=riscv32
+loongarch64 gnu=/lib64/ld-linux-loongarch-lp64d.so.1 gnuf32=/lib64/ld-linux-loongarch-lp64f.so.1
+loongarch64 gnusf=/lib64/ld-linux-loongarch-lp64s.so.1 musl=loongarch64 muslf32=loongarch64-sp
+loongarch64 muslsf=loongarch64-sf
+mips gnu=/lib/ld.so.1 musl=mips
+mipsel gnu=/lib/ld.so.1 musl=mipsel
+mips64 gnuabi64=/lib64/ld.so.1 gnuabin32=/lib32/ld.so.1 muslabi64=mips64 muslabin32=mipsn32
+mips64el gnuabi64=/lib64/ld.so.1 gnuabin32=/lib32/ld.so.1 muslabi64=mips64el muslabin32=mipsn32el
+mipsisa32r6 gnu=/lib/ld-linux-mipsn8.so.1
+mipsisa32r6el gnu=/lib/ld-linux-mipsn8.so.1
+mipsisa64r6 gnuabi64=/lib64/ld-linux-mipsn8.so.1
+mipsisa64r6el gnuabi64=/lib64/ld-linux-mipsn8.so.1
+sparc64 gnu=/lib64/ld-linux.so.2
+sparc gnu=/lib/ld-linux.so.2
+m68k gnu=/lib/ld.so.1 musl=m68k
+hppa gnu=/lib/ld.so.1
+alpha gnu=/lib/ld-linux.so.2
 """
 
-_MUSL_LOADERS = """
-x86_64 musl /lib/ld-musl-x86_64.so.1
-x86_64 muslx32 /lib/ld-musl-x32.so.1
-i686 musl /lib/ld-musl-i386.so.1
-aarch64 musl /lib/ld-musl-aarch64.so.1
-aarch64_be musl /lib/ld-musl-aarch64_be.so.1
-armv7 musleabihf /lib/ld-musl-armhf.so.1
-armv7 musleabi /lib/ld-musl-arm.so.1
-armeb musleabihf /lib/ld-musl-armebhf.so.1
-armeb musleabi /lib/ld-musl-armeb.so.1
-ppc64le musl /lib/ld-musl-powerpc64le.so.1
-powerpc64 musl /lib/ld-musl-powerpc64.so.1
-powerpc musl /lib/ld-musl-powerpc.so.1
-s390x musl /lib/ld-musl-s390x.so.1
-riscv64 musl /lib/ld-musl-riscv64.so.1
-riscv32 musl /lib/ld-musl-riscv32.so.1
-loongarch64 musl /lib/ld-musl-loongarch64.so.1
-loongarch64 muslf32 /lib/ld-musl-loongarch64-sp.so.1
-loongarch64 muslsf /lib/ld-musl-loongarch64-sf.so.1
-mips musl /lib/ld-musl-mips.so.1
-mipsel musl /lib/ld-musl-mipsel.so.1
-mips64 muslabi64 /lib/ld-musl-mips64.so.1
-mips64 muslabin32 /lib/ld-musl-mipsn32.so.1
-mips64el muslabi64 /lib/ld-musl-mips64el.so.1
-mips64el muslabin32 /lib/ld-musl-mipsn32el.so.1
-m68k musl /lib/ld-musl-m68k.so.1
-"""
 
-# Android is named so that the message can say what the host is (uv#7373); there are no archives for it.
-_ANDROID_LOADERS = """
-x86_64 android /system/bin/linker64
-i686 android /system/bin/linker
-aarch64 android /system/bin/linker64
-armv7 androideabi /system/bin/linker
-riscv64 android /system/bin/linker64
-"""
+def _parse_targets(table: str) -> Iterator[Target]:
+    for line in filter(None, table.splitlines()):
+        architecture, *cells = line.split()
+        for cell in cells:
+            environment, _, loader = cell.partition("=")
+            yield Target(architecture, environment, loader if "/" in loader else f"/lib/ld-musl-{loader}.so.1")
 
-ELF_TARGETS: Dict[str, Target] = {
-    target.triple: target
-    for line in (_GNU_LOADERS + _MUSL_LOADERS + _ANDROID_LOADERS).split("\n")
-    if line
-    for target in [Target(*line.split())]
-}
+
+ELF_TARGETS: Dict[str, Target] = {target.triple: target for target in _parse_targets(_TARGETS)}
 """Every Linux target that has a name here, by its triple."""
 
 OTHER_TARGETS: Dict[str, Tuple[str, int]] = {
@@ -254,14 +220,9 @@ def _mips_architecture(elf: ElfFile, name: str) -> str:
 
 
 def float_abi_of(elf: ElfFile, loader: str) -> Optional[str]:
-    """Tell how an ELF file passes floating-point arguments.
+    """Tell how an ELF file with a loader passes floating-point arguments, as ``Platform.float_abi``.
 
-    Args:
-        elf: the executable.
-        loader: path of its loader, which decides on ARM where the flags of an old linker say nothing.
-
-    Returns:
-        As ``Platform.float_abi``. Not what the CPU could do: a soft-float userland runs on any (uv#18509).
+    What the CPU could do is no evidence: a soft-float userland runs on any (uv#18509).
     """
     if elf.machine == _EM_ARM:
         # Executables of old linkers have neither flag; there the loader's name tells.
