@@ -119,14 +119,14 @@ def _broken(error: Exception) -> Callable[[Context], Iterator[Finding]]:
         pytest.param(
             MissingDependencyError("httpx", "look"),
             warning(
-                "not looked at: the package 'httpx' is needed to look and is not installed",
+                "not checked: the package 'httpx' is needed to look and is not installed",
                 "install provision-backend[provision] where the build runs, or build with isolation",
             ),
             id="a missing package",
         ),
         pytest.param(
             RecursionError("deep"),
-            warning("could not be looked at: RecursionError: deep", "please report this"),
+            warning("the check failed: RecursionError: deep", "please report this"),
             id="a fault",
         ),
     ],

@@ -239,7 +239,7 @@ def test_a_lock_that_is_held(stage: Stage, holder: int) -> None:
     assert len(held) == 1
     line, advice = held[0].splitlines()
     assert line.startswith(f"warning: {lock} is held by process {holder} on {socket.gethostname()}, since ")
-    assert advice == "a build that wants the same interpreter waits for it, up to 600 s (lock-timeout)"
+    assert advice == "a build that needs the same interpreter waits for it, up to 600 s (lock-timeout)"
     assert found.problems == ["lock"]
     assert found.of("lock", "problem")[0].splitlines()[1] == f"end that process if it hangs: kill {holder}"
 
@@ -414,7 +414,7 @@ def test_a_catalog_that_is_not_there(stage: Stage) -> None:
         f"problem: catalog '{stage.home / 'none'}' cannot be read: No such file or directory"
     ]
     assert found.of("network") == [
-        "warning: not looked at, since no archive is selected\nsee interpreter, catalog and host"
+        "warning: not checked, since no archive was selected\nsee interpreter, catalog and host"
     ]
 
 
@@ -424,8 +424,8 @@ def test_offline_without_the_interpreter(stage: Stage) -> None:
 
     assert found.problems == ["interpreter"]
     assert found.of("interpreter") == [
-        f"problem: {archive_name()} is not in the cache, and offline is set (PROVISION_BACKEND_OFFLINE)\n"
-        "run 'provision-backend install' once with network, or name a shared cache or a local mirror"
+        f"problem: {archive_name()} is not in the cache, and offline is set\nthe cache is {stage.cache}\n"
+        "provision it once with network, or name a shared cache or a local mirror"
     ]
 
 
@@ -479,7 +479,7 @@ def test_a_broken_project(stage: Stage, text: str, expected: str) -> None:
 
     assert found.problems == ["project"]
     assert found.of("project")[0].startswith(f"problem: {expected}")
-    assert found.of("plan") == ["warning: not known, since the project cannot be used\nsee project"]
+    assert found.of("plan") == ["warning: unknown, since the project cannot be used\nsee project"]
     assert found.of("catalog")[0].startswith("ok: ")
 
 
@@ -586,7 +586,7 @@ def test_a_compiler_that_is_not_there(stage: Stage) -> None:
     found = stage.look(CC="/none/gcc -m64")
 
     assert found.problems == []
-    assert found.of("compiler") == ["warning: CC names '/none/gcc', which is not there\ncorrect or unset CC"]
+    assert found.of("compiler") == ["warning: CC names '/none/gcc', which does not exist\ncorrect or unset CC"]
 
 
 def test_a_configuration_file_that_misdirects_uv(stage: Stage) -> None:
@@ -655,7 +655,7 @@ def test_the_extra_is_missing(stage: Stage, own_wheel: Path) -> None:
     assert found.of("packages")[0].splitlines()[0].startswith("warning: missing for provisioning: ")
     assert all(package in found.of("packages")[0] for package in ("pyelftools", "certifi"))
     assert f"{python} -m pip install 'provision-backend[provision]'" in found.of("packages")[0]
-    assert found.of("host")[0].startswith(f"warning: not looked at: {name}")
+    assert found.of("host")[0].startswith(f"warning: not checked: {name}")
     assert found.of("cache")[0].startswith("ok: ")
 
 

@@ -1,1 +1,1 @@
-"""``provision-backend doctor``: look at all that a build depends on, and say what to do about each finding."""
+"""``provision-backend doctor``: check everything that a build depends on, and report what to do."""

@@ -1,17 +1,16 @@
-"""What a project and a builder have written, and what follows from it: settings, plan, catalog and archive."""
+"""What the project and the settings say, and what follows: the plan, the catalog and the interpreter of a build."""
 
 from __future__ import annotations
 
-import difflib
 import time
 from pathlib import Path
-from typing import Any, Iterator, Optional, Tuple
+from typing import Any, Iterator, Tuple
 
 from ..catalog.selection import Archive, builtin_triples
-from ..errors import HostError, MissingDependencyError, NoMatchingArchiveError, ProvisionError
-from ..install.sources import local_path, redact_url
-from ..project.pyproject import OWN_NAME, TABLE, names_us
-from ..project.wanted import Lock
+from ..errors import CacheError, HostError, MissingDependencyError, ProvisionError
+from ..install.sources import redact_url
+from ..output import nearest
+from ..project.pyproject import OWN_NAME, TABLE, names_us, parse_pyproject
 from ..settings import OPTIONS
 from .context import Context
 from .findings import Finding, ok, problem, warning
@@ -19,7 +18,8 @@ from .findings import Finding, ok, problem, warning
 __all__ = ["check_catalog", "check_interpreter", "check_plan", "check_project", "check_settings"]
 
 _PREFIX = "PROVISION_BACKEND_"
-_OLD = 400  # days after which a catalog lacks what people ask for
+_OLD = 400  # days after which a catalog lacks what people ask for; python-build-standalone has a release each month
+_SHOWN = 8  # interpreters that are listed with the reason why they do not serve
 
 
 def check_settings(context: Context) -> Iterator[Finding]:
@@ -36,8 +36,8 @@ def check_settings(context: Context) -> Iterator[Finding]:
         if name.startswith(_PREFIX) and value and name not in known and not name.startswith(f"{_PREFIX}TEST_")
     )
     for name in unknown:
-        near = difflib.get_close_matches(name, known, 1)
-        advice = f"did you mean {near[0]}?" if near else "'provision-backend settings' shows those that there are"
+        near = nearest(name, known)
+        advice = f"did you mean {near}?" if near else "'provision-backend settings' shows all settings"
         yield problem(f"the variable {name} is set, and there is no such setting", advice)
     if not settings.origins and not unknown:
         yield ok("every setting has its default")
@@ -50,7 +50,7 @@ def _shown(value: Any) -> str:
 
 
 def check_project(context: Context) -> Iterator[Finding]:
-    """Look whether the project builds through us, and as it should."""
+    """Check whether the project builds through us, and as it should."""
     path = context.directory / "pyproject.toml"
     project = context.project()
     if project is None:
@@ -60,20 +60,19 @@ def check_project(context: Context) -> Iterator[Finding]:
                 "'provision-backend init' wraps its backend; until then no interpreter is provisioned for it",
             )
         else:
-            yield ok(f"no pyproject.toml in {context.directory.resolve()}: only the machine is looked at")
+            yield ok(f"no pyproject.toml in {context.directory.resolve()}: only the machine is checked")
         return
     yield ok(f"wraps {project.build_backend}, requires-python '{project.requires_python}'")
-    if not str(project.requires_python):
+    if not project.requires_python:
         yield warning(
             "the project names no requires-python, so every Python satisfies it and none is provisioned",
             'write requires-python = ">=3.X" into [project]',
         )
-    yield from _build_system(path, needs_marker=bool(str(project.requires_python)))
+    yield from _check_build_system(path, needs_marker=bool(project.requires_python))
 
 
-def _build_system(path: Path, *, needs_marker: bool) -> Iterator[Finding]:
-    from ..project.pyproject import parse_pyproject
-
+def _check_build_system(path: Path, *, needs_marker: bool) -> Iterator[Finding]:
+    """Check what only shows in an isolated build, where the frontend reads this table before we run."""
     table = parse_pyproject(path.read_text(encoding="utf-8")).get("build-system", {})
     requires = [text for text in table.get("requires", []) if isinstance(text, str)]
     others = [text for text in requires if not names_us(text)]
@@ -97,20 +96,20 @@ def _build_system(path: Path, *, needs_marker: bool) -> Iterator[Finding]:
 
 
 def check_plan(context: Context) -> Iterator[Finding]:
-    """Say what a build of the project would do under this Python, and why.
+    """Report what a build of the project would do under this Python, and why.
 
     Raises:
-        ProvisionError: the setting ``python``, or the project's lock, does not go with the rest.
+        ProvisionError: the setting ``python``, or the project's lock, contradicts the rest.
     """
     try:
         context.project()
     except ProvisionError:
-        yield warning("not known, since the project cannot be used", "see project")
+        yield warning("unknown, since the project cannot be used", "see project")
         return
     plan = context.plan()
-    context.wanted()  # Without a project it is the setting python that may be wrong.
+    context.wanted()  # Without a project, it is the setting `python` that may be wrong.
     if plan is None:
-        yield ok("without a project, what any build here would provision is looked at")
+        yield ok("without a project, the checks are about what any build here would provision")
     elif plan.provision:
         yield ok(f"provision an interpreter: {plan.reason}")
     else:
@@ -120,22 +119,25 @@ def check_plan(context: Context) -> Iterator[Finding]:
 
 
 def check_catalog(context: Context) -> Iterator[Finding]:
-    """Look whether there is a catalog for this platform, and how old it is."""
-    lock = _lock(context)
+    """Check whether there is a catalog for this platform, and how old it is."""
+    lock = context.lock()
     if lock is not None:
         yield ok(f"not needed: the project is locked to the archives in {lock.place}")
         return
-    try:
-        triple, archives = context.catalog()
-    except MissingDependencyError:
-        raise
-    except HostError:
-        yield warning("not looked at, since the platform is not known", "see host")
-        return
-    except ProvisionError as exc:
-        yield context.report(exc.message, exc.hint, matters=context.needed())
-        return
-    yield _judge(context, triple, archives)
+    explanation = context.explanation()
+    error = explanation.error or explanation.reason
+    if explanation.archives is not None:
+        yield _judge(context, explanation.triple, explanation.archives)
+    elif isinstance(error, MissingDependencyError):
+        raise error
+    elif isinstance(error, (HostError, CacheError)):
+        yield warning(
+            "not checked, since the platform is unknown or a cache cannot be used", "see host, cache and shared caches"
+        )
+    elif explanation.interpreter is not None or context.settings.preference == "only-system":
+        yield ok("not needed: an interpreter of the machine was asked for")
+    elif error is not None:
+        yield context.if_needed(error.message, error.hint)
 
 
 def _judge(context: Context, triple: str, archives: Tuple[Archive, ...]) -> Finding:
@@ -146,83 +148,49 @@ def _judge(context: Context, triple: str, archives: Tuple[Archive, ...]) -> Find
         others = ", ".join(sorted({archive.triple for archive in archives}) or builtin_triples())
         advice = "name one with PROVISION_BACKEND_CATALOG, or set preference = system and install an interpreter"
         found = f"{name} has no archive for {triple}; it has some for {others}"
-        return context.report(found, advice, matters=context.needed())
+        return context.if_needed(found, advice)
     newest = max(here)
     count = f"{len(here)} archive{'' if len(here) == 1 else 's'}"
-    text = f"{name} has {count} for {triple}, the newest of {_date(newest)}"
+    text = f"{name} has {count} for {triple}, the newest of {newest[:4]}-{newest[4:6]}-{newest[6:]}"
     if (time.time() - _seconds(newest)) / 86400 <= _OLD:
         return ok(text)
     advice = "get a newer SHA256SUMS" if named else "upgrade provision-backend for newer ones"
     return warning(f"{text}, which is more than a year ago", advice)
 
 
-def _lock(context: Context) -> Optional[Lock]:
-    wanted = _quietly(context.wanted)
-    return None if wanted is None else wanted.lock
-
-
-def _date(tag: str) -> str:
-    return f"{tag[:4]}-{tag[4:6]}-{tag[6:]}"
-
-
 def _seconds(tag: str) -> float:
     try:
         return time.mktime(time.strptime(tag, "%Y%m%d"))
     except (ValueError, OverflowError):
-        return time.time()  # Eight digits that are no date.
+        return time.time()  # A tag may be any eight digits, such as those of a private build.
 
 
 def check_interpreter(context: Context) -> Iterator[Finding]:
-    """Say which interpreter would run the real backend, and whether it is there."""
-    plan = _quietly(context.plan)
-    if plan is not None and not plan.provision:
-        yield ok("the running one")
-        return
-    if _quietly(context.wanted) is None:
-        yield warning("not known, since the project or a setting cannot be used", "see project and plan")
-        return
+    """Report which interpreter would run the real backend, and whether it is available."""
     try:
-        found = context.machine_interpreter()
-        if found is not None:
-            yield ok(f"{found.executable}, CPython {found.version}, of this machine")
-            return
-        yield from _archive(context)
-    except (HostError, NoMatchingArchiveError) as exc:
-        # Here a build takes what the machine has, where that is allowed.
-        # A lock says which interpreter it is, so no other one may stand in for it.
-        allowed = context.settings.preference == "managed" and _lock(context) is None
-        other = _quietly(context.fallback) if allowed else None
-        if other is None:
-            yield problem(exc.message, exc.hint)
-        else:
-            yield warning(
-                f"{exc.message}; a build uses {other.executable} (CPython {other.version}) of this machine", exc.hint
-            )
-
-
-def _archive(context: Context) -> Iterator[Finding]:
-    from ..host.compatibility import check_archive_runs
-
-    archive = context.archive()
-    if archive is None:
-        return
-    cached = _quietly(context.cached)
-    if cached is not None:
-        yield ok(f"CPython {cached.version} ({cached.key}), in the cache: {cached.executable}")
-        return
-    check_archive_runs(context.platform(), archive.triple)
-    settings = context.settings
-    if settings.offline and not any(local_path(mirror) for mirror in settings.mirror):
-        yield problem(
-            f"{archive.filename} is not in the cache, and offline is set ({settings.origin('offline')})",
-            "run 'provision-backend install' once with network, or name a shared cache or a local mirror",
-        )
-    else:
-        yield ok(f"CPython {archive.label} ({archive.filename}), not in the cache: the next build fetches it")
-
-
-def _quietly(answer: Any) -> Any:
-    try:
-        return answer()
+        plan, _ = context.plan(), context.wanted()
     except ProvisionError:
-        return None
+        yield warning("unknown, since the project or a setting cannot be used", "see project and plan")
+        return
+    if plan is not None and not plan.provision:
+        yield ok("the running Python")
+        return
+    explanation = context.explanation()
+    found, error, reason = explanation.interpreter, explanation.error, explanation.reason
+    passed_over = "".join(f"\npassed over: {path} {why}" for path, why in explanation.passed_over[:_SHOWN])
+    if isinstance(error, CacheError):
+        yield warning("unknown, since a cache cannot be used", "see cache and shared caches")
+    elif error is not None:
+        if isinstance(error, MissingDependencyError):
+            raise error
+        yield problem(error.message, (error.hint + passed_over).strip())
+    elif reason is not None and found is not None:
+        found_text = f"{found.executable} (CPython {found.version}) of this machine"
+        yield warning(f"{reason.message}; a build uses {found_text}", reason.hint)
+    elif found is not None and found.source == "managed":
+        yield ok(f"CPython {found.version} ({found.key}), in the cache: {found.executable}")
+    elif found is not None:
+        yield ok(f"{found.executable}, CPython {found.version}, of this machine")
+    elif explanation.choice is not None:
+        archive = explanation.choice.archive
+        yield ok(f"CPython {archive.label} ({archive.filename}), not in the cache: the next build fetches it")

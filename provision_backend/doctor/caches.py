@@ -1,134 +1,144 @@
-"""The caches: can they be believed, written and run from, is there room, and is what is in them whole."""
+"""The caches: can they be trusted, written and run from, is there room, do locks work, and are their entries whole?
+
+Nothing stays: a folder is tried with a file that has no name.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import platform
+import re
+import tempfile
+import time
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Optional, Union
 
 from ..cache.folders import FOLDERS, find_leftovers
+from ..cache.locks import is_locked, read_owner, try_locking
+from ..cache.upkeep import list_entries, verify_entries
 from ..errors import CacheError
 from ..files import list_names
 from ..output import format_size
 from .context import Context
 from .findings import Finding, ok, problem, warning
-from .folders import describe, existing, free_bytes, free_inodes, is_noexec, try_writing
 
-__all__ = ["check_cache", "check_entries", "check_shared"]
+try:
+    import pwd
+except ImportError:  # Windows
+    pwd = None  # type: ignore[assignment]
+
+__all__ = [
+    "check_cache",
+    "check_entries",
+    "check_lock",
+    "check_shared",
+    "describe",
+    "free_bytes",
+    "is_noexec",
+    "try_writing",
+]
 
 _ROOM = 500_000_000  # bytes; an archive, its unpacked tree and its build environments
-_FILES = 20_000  # a tree has up to a third of that
+_FILES = 20_000  # an unpacked tree has up to a third of that
 _ELSEWHERE = "set PROVISION_BACKEND_CACHE_DIR to another folder"
+# A full disk, and a full quota, which the numbers of the file system do not show. Windows has no quota of that name.
+_NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 def check_cache(context: Context) -> Iterator[Finding]:
-    """Look at the writable cache."""
+    """Check the writable cache."""
     root = context.cache().root
-    place = existing(root)
-    yield ok(describe(root) if place == root else f"{root} does not exist yet; {describe(place)}")
+    folder = _existing(root)
+    yield ok(describe(root) if folder == root else f"{root} does not exist yet; {describe(folder)}")
     try:
         context.cache().trust(root)
     except CacheError as exc:
-        yield context.report(exc.message, exc.hint, matters=context.needed())
-    yield from _writable(context, root, place)
-    if is_noexec(place):
-        yield context.report(
-            f"{place} is mounted noexec: no interpreter in it can be started",
+        yield context.if_needed(exc.message, exc.hint)
+    yield from _check_writing(context, root, folder)
+    if is_noexec(folder):
+        yield context.if_needed(
+            f"{folder} is mounted noexec: no interpreter in it can be started",
             f"{_ELSEWHERE}, on a file system where programs may run",
-            matters=context.needed(),
         )
-    yield from _room(context, place)
+    yield from _check_room(context, folder)
 
 
-def _writable(context: Context, root: Path, place: Path) -> Iterator[Finding]:
-    if not place.is_dir():
-        yield context.report(
-            f"{root} cannot be a folder: {place} is a file, or a link that leads nowhere",
-            _ELSEWHERE,
-            matters=context.needed(),
+def _check_writing(context: Context, root: Path, folder: Path) -> Iterator[Finding]:
+    if not folder.is_dir():
+        yield context.if_needed(
+            f"{root} cannot be a folder: {folder} is a file, or a link that leads nowhere", _ELSEWHERE
         )
         return
-    folders = [place] if place != root else [root, *(root / name for name in FOLDERS if (root / name).is_dir())]
-    for folder in folders:
-        error = try_writing(folder)
-        if error is not None and not _is_room(error):
-            fetching = context.fetching()
-            use = "" if fetching else "; what is in the cache is used all the same"
-            yield context.report(
-                f"{folder} cannot be written: {error.strerror}{_whose(folder)}{use}",
+    # Each folder of the cache may belong to another user, who was the first to need it.
+    folders = [folder] if folder != root else [root, *(root / name for name in FOLDERS if (root / name).is_dir())]
+    for each in folders:
+        error = try_writing(each)
+        if error is not None and error.errno not in _NO_ROOM:
+            use = "" if context.fetching() else "; what is in the cache is used all the same"
+            yield context.if_fetching(
+                f"{each} cannot be written: {error.strerror}{_name_owner(each)}{use}",
                 f"{_ELSEWHERE} that can be, or put the interpreter into a shared cache",
-                matters=fetching,
             )
             return
 
 
-def _is_room(error: OSError) -> bool:
-    import errno
-
-    return error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-
-
-def _whose(folder: Path) -> str:
-    if not hasattr(os, "geteuid"):
-        return ""
-    import pwd
-
+def _name_owner(folder: Path) -> str:
     number = folder.stat().st_uid
-    if number == os.geteuid():
+    if pwd is None or number == os.geteuid():
         return ""
     try:
         return f" (it belongs to {pwd.getpwuid(number).pw_name})"
     except KeyError:
+        # In a container, the user of a mounted folder need not have a name.
         return f" (it belongs to user {number})"
 
 
-def _room(context: Context, place: Path) -> Iterator[Finding]:
-    room, files = free_bytes(place), free_inodes(place)
-    error = try_writing(place) if place.is_dir() else None
-    if error is not None and _is_room(error) and room is not None and room >= _ROOM:
-        # A quota, which the numbers of the file system do not show.
-        room = 0
+def _check_room(context: Context, folder: Path) -> Iterator[Finding]:
+    status = _status(folder)
+    room, files = free_bytes(folder), status.f_favail if status is not None and status.f_files else None
+    error = try_writing(folder) if folder.is_dir() else None
+    if error is not None and error.errno in _NO_ROOM and room is not None and room >= _ROOM:
+        room = 0  # A quota.
     advice = f"make room ('provision-backend cache prune --unused-for 30'), or {_ELSEWHERE}"
     if room is not None and room < _ROOM:
-        found = f"{place} has room for {format_size(room)}, and an interpreter takes up to {format_size(_ROOM)}"
-        yield context.report(found, advice, matters=context.fetching())
+        found = f"{folder} has room for {format_size(room)}, and an interpreter takes up to {format_size(_ROOM)}"
+        yield context.if_fetching(found, advice)
     elif files is not None and files < _FILES:
-        found = f"{place} has room for {files} more files, and an interpreter takes up to {_FILES}"
-        yield context.report(found, advice, matters=context.fetching())
+        found = f"{folder} has room for {files} more files, and an interpreter takes up to {_FILES}"
+        yield context.if_fetching(found, advice)
 
 
 def check_shared(context: Context) -> Iterator[Finding]:
-    """Look at the caches that are only read."""
+    """Check the caches that are only read."""
     shared = context.cache().shared
     if not shared:
         yield ok("none are set")
     for root in shared:
-        names = list_names(root / "interpreters")
         try:
             context.cache().trust(root)
         except CacheError as exc:
-            yield context.report(exc.message, exc.hint, matters=context.needed())
+            yield context.if_needed(exc.message, exc.hint)
             continue
         if not root.is_dir():
-            yield context.report(f"{root} does not exist", "is the volume mounted?", matters=context.fetching())
+            yield context.if_fetching(f"{root} does not exist", "is the volume mounted?")
         elif not os.access(root / "interpreters", os.R_OK | os.X_OK):
             advice = "it must hold a folder 'interpreters' that this user can read"
-            yield context.report(f"{root} holds no interpreters to read", advice, matters=context.fetching())
+            yield context.if_fetching(f"{root} holds no interpreters to read", advice)
         elif is_noexec(root):
             found = f"{root} is mounted noexec: no interpreter in it can be started"
-            yield context.report(found, "mount it without noexec", matters=context.needed())
+            yield context.if_needed(found, "mount it without noexec")
         else:
-            yield ok(f"{describe(root)} has {len(names)} interpreter{'' if len(names) == 1 else 's'}")
+            number = len(list_names(root / "interpreters"))
+            yield ok(f"{describe(root)} has {number} interpreter{'' if number == 1 else 's'}")
 
 
 def check_entries(context: Context) -> Iterator[Finding]:
-    """Look for what is damaged or was left over; with ``--full`` at every file."""
-    from ..cache.upkeep import list_entries, verify_entries
-
+    """Look for damaged and unfinished entries; with ``--full`` compare every file with what was published."""
     try:
         entries = list_entries(context.cache())
     except CacheError:
-        yield warning("not looked at, since a cache is not trusted", "see cache and shared caches")
+        yield warning("not checked, since a cache is not trusted", "see cache and shared caches")
         return
     yield ok(f"{len(entries)} interpreter{'' if len(entries) == 1 else 's'} in the caches")
     for entry in entries:
@@ -141,14 +151,119 @@ def check_entries(context: Context) -> Iterator[Finding]:
         for path, differences in verify_entries(entry for entry in entries if not entry.damaged).items():
             if differences:
                 more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
-                advice = "'provision-backend cache clean' removes what is in the cache; the next build makes a new one"
-                yield problem(f"{path} is not as it was published: {differences[0]}{more}", advice)
-    yield from _leftovers(context.cache().root)
-
-
-def _leftovers(root: Path) -> Iterator[Finding]:
+                advice = "'provision-backend cache clean' empties the cache; the next build makes a new interpreter"
+                yield problem(f"{path} differs from what was published: {differences[0]}{more}", advice)
+    root = context.cache().root
     left = find_leftovers(root)
     if left:
-        yield ok(
-            f"{len(left)} left over in {root / 'staging'} by processes that were killed; the next build removes it"
+        yield ok(f"{len(left)} left over in {root / 'staging'} by killed processes; the next build removes them")
+
+
+def check_lock(context: Context) -> Iterator[Finding]:
+    """Try to lock a file in the cache, and report each lock that is held."""
+    folder = _existing(context.cache().root / "locks")
+    try:
+        try_locking(folder)
+        yield ok(f"locking works in {folder}")
+    except (PermissionError, NotADirectoryError, FileNotFoundError) as exc:
+        yield ok(f"not tried, since {folder} cannot be written: {exc.strerror}")
+    except OSError as exc:
+        kind = _file_system(folder)
+        yield warning(
+            f"locking does not work in {folder}{f' ({kind})' if kind else ''}: {exc.strerror}",
+            "builds are correct without locks, but several at a time each fetch an interpreter of their own. For NFS,\n"
+            "mount with locks (local_lock=flock, or a server with a lock daemon), or put the cache on a local disk",
         )
+    for name in list_names(folder):
+        if name.endswith(".lock") and is_locked(folder / name):
+            yield _describe_lock(context, folder / name)
+
+
+def _describe_lock(context: Context, path: Path) -> Finding:
+    facts = read_owner(path)
+    pid, host = facts.get("pid"), facts.get("host")
+    holder = f"process {pid} on {host}, since {facts.get('since')}" if facts else "a process that left no name"
+    found = f"{path} is held by {holder}"
+    limit = context.settings.lock_timeout
+    # A number means something on the machine where the process runs; a shared cache may be on several.
+    if host == platform.node() and isinstance(pid, int) and not _is_alive(pid):
+        return problem(found, f"there is no process {pid} here: it runs in another container, or a child has the lock")
+    if time.time() - facts.get("changed", time.time()) > limit:
+        return problem(f"{found}, longer than lock-timeout ({limit:g} s)", f"end that process if it hangs: kill {pid}")
+    return warning(found, f"a build that needs the same interpreter waits for it, up to {limit:g} s (lock-timeout)")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True  # It is another user's.
+    return True
+
+
+def _existing(path: Path) -> Path:
+    """Return the path itself, or the nearest folder above it that exists."""
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    return path
+
+
+def try_writing(folder: Union[str, Path]) -> Optional[OSError]:
+    """Write a file without a name into a folder, and return why that fails; None where it works."""
+    try:
+        with tempfile.TemporaryFile(dir=str(folder)) as file:
+            # More than a block: a full disk may still have room for a small file in the folder's own metadata.
+            file.write(bytes(64 * 1024))
+            file.flush()
+    except OSError as exc:
+        return exc
+    return None
+
+
+def is_noexec(folder: Union[str, Path]) -> bool:
+    """Whether no program can be started from a folder's file system."""
+    status = _status(folder)
+    return status is not None and bool(status.f_flag & getattr(os, "ST_NOEXEC", 0))
+
+
+def free_bytes(folder: Union[str, Path]) -> Optional[int]:
+    """Return the bytes that a user may still write; None where that is unknown."""
+    status = _status(folder)
+    return None if status is None else status.f_bavail * status.f_frsize
+
+
+def describe(folder: Union[str, Path]) -> str:
+    """Name a folder with its file system and its room: ``/tmp (tmpfs, 1.2 GB free)``."""
+    room = free_bytes(folder)
+    parts = [_file_system(folder), "" if room is None else f"{format_size(room)} free"]
+    return f"{folder} ({', '.join(filter(None, parts))})" if any(parts) else str(folder)
+
+
+def _file_system(folder: Union[str, Path]) -> str:
+    """Return the type of the file system that a folder is on; empty where that is unknown.
+
+    Source: proc_pid_mountinfo(5).
+    """
+    path = os.path.realpath(folder)
+    best, kind = "", ""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        # Spaces and backslashes in a path are written as octal numbers.
+        point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), fields.split(" ")[4])
+        # The last line counts where several file systems are mounted on one folder.
+        if len(point) >= len(best) and f"{path}/".startswith(f"{point.rstrip('/')}/"):
+            best, kind = point, rest.split(" ")[0]
+    return kind
+
+
+def _status(folder: Union[str, Path]) -> Optional[os.statvfs_result]:
+    try:
+        return os.statvfs(folder)
+    except (OSError, AttributeError):
+        return None  # It does not exist, or this is Windows.

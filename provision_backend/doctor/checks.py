@@ -12,7 +12,7 @@ from typing import Callable, Iterator, List, NamedTuple, Tuple
 
 from ..errors import MissingDependencyError, ProvisionError
 from ..install.sources import redact_text
-from . import building, caches, indexes, locking, machine, network, programs
+from . import building, caches, machine, network
 from .context import Context
 from .findings import Finding, problem, warning
 
@@ -42,14 +42,14 @@ CHECKS: Tuple[Check, ...] = (
     Check("cache", caches.check_cache),
     Check("entries", caches.check_entries, 3600.0),
     Check("shared caches", caches.check_shared),
-    Check("lock", locking.check_lock),
+    Check("lock", caches.check_lock),
     Check("clock", machine.check_clock),
     Check("proxy", network.check_proxy),
     Check("network", network.check_sources),
-    Check("index", indexes.check_indexes),
+    Check("index", network.check_indexes),
     Check("temporary", machine.check_temporary),
-    Check("compiler", programs.check_compiler),
-    Check("frontends", programs.check_frontends),
+    Check("compiler", machine.check_compiler),
+    Check("frontends", machine.check_frontends),
 )
 """Every check, in the order in which people read them: the cause before what follows from it."""
 
@@ -69,17 +69,22 @@ def run_check(check: Check, context: Context) -> List[Finding]:
             for finding in check.look(context):
                 findings.append(finding)  # noqa: PERF402 - the list is read while this goes on
         except MissingDependencyError as exc:
-            findings.append(warning(f"not looked at: {exc.message}", exc.hint))
+            findings.append(warning(f"not checked: {exc.message}", exc.hint))
         except ProvisionError as exc:
             findings.append(problem(exc.message, exc.hint))
         except Exception as exc:
             # An unforeseen fault, of ours or of the machine, must not keep the other checks from running.
-            findings.append(warning(f"could not be looked at: {type(exc).__name__}: {exc}", "please report this"))
+            findings.append(warning(f"the check failed: {type(exc).__name__}: {exc}", "please report this"))
 
     # A call that hangs on a dead network file system cannot be interrupted, only left behind.
     thread = threading.Thread(target=_look, daemon=True)
-    thread.start()
-    thread.join(check.deadline)
+    try:
+        thread.start()
+    except RuntimeError:
+        # Old container runtimes refuse clone3, so that no thread can be made (pip#11665); then a check may hang.
+        _look()
+    else:
+        thread.join(check.deadline)
     found = list(findings)
     if thread.is_alive():
         found.append(

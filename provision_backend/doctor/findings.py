@@ -1,4 +1,4 @@
-"""`Finding`: one thing that was looked at, what was found, and what to do about it. Pure."""
+"""`Finding`: what was looked at, what was found, and what to do about it. Pure."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ OK, WARNING, PROBLEM = "ok", "warning", "problem"
 
 @dataclass(frozen=True)
 class Finding:
-    """What one look at the machine or the project came to."""
+    """One result of a check."""
 
     status: str
-    """``ok``; ``warning`` for what may matter; ``problem`` for what makes a build fail, or do what nobody asked for."""
+    """``ok``; ``warning`` for what may matter; ``problem`` for what makes a build fail, or do something unwanted."""
     found: str
-    """What was looked at and what is there, without a full stop."""
+    """What was looked at and found, without a full stop."""
     advice: str = ""
-    """What to do, perhaps in several lines; empty where there is nothing to do."""
+    """What to do, perhaps in several lines; empty where nothing has to be done."""
     check: str = ""
-    """Which check found it; set by whoever runs the checks."""
+    """Name of the check; set when it has run."""
 
     def as_dict(self) -> Dict[str, str]:
         """Return what ``--json`` prints."""
@@ -44,10 +44,10 @@ def warning(found: str, advice: str = "") -> Finding:
 
 
 def problem(found: str, advice: str = "") -> Finding:
-    """Return a finding that makes a build fail, or do what nobody asked for."""
+    """Return a finding that makes a build fail, or do something unwanted."""
     return Finding(PROBLEM, found, advice)
 
 
 def _printable(text: str) -> str:
-    # Paths, and what a server or a file says, must not steer the terminal.
+    # A path, or what a server or a file says, may hold escape sequences that would steer the terminal.
     return "".join(character if character.isprintable() else "?" for character in text)

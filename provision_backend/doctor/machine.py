@@ -1,51 +1,72 @@
-"""The machine and the Python that runs us: libc and loader, packages of ours, clock and temporary folder."""
+"""The machine, the Python that runs us, and the programs that a build may need: libc, clock, compiler, frontends."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import platform as running
+import shlex
+import shutil
 import sys
 import tempfile
 import time
-from typing import Callable, Iterator, Tuple
+from typing import Callable, Iterator, List, Mapping, Optional
 
-from ..errors import MissingDependencyError, ProvisionError
+from ..catalog.selection import load_builtin_catalog
+from ..errors import InterpreterError, MissingDependencyError, ProvisionError
+from ..hooks.requirements import find_distributions, missing_extra
+from ..host.compatibility import minimum_libc_version
+from ..host.platforms import format_version
+from ..processes import run_quiet
+from ..project.plan import running_interpreter
+from ..versions import satisfies
+from .caches import describe, free_bytes, is_noexec, try_writing
 from .context import Context
 from .findings import Finding, ok, problem, warning
-from .folders import describe, free_bytes, is_noexec, try_writing
 
-__all__ = ["check_clock", "check_host", "check_packages", "check_python", "check_temporary"]
+__all__ = [
+    "check_clock",
+    "check_compiler",
+    "check_frontends",
+    "check_host",
+    "check_packages",
+    "check_python",
+    "check_temporary",
+]
 
-_MODULES = (("pyelftools", "elftools"), ("certifi", "certifi"))
 _ROOM = 200_000_000  # bytes; a build environment with its packages, and what is compiled in it
+_SECONDS = 5.0  # for a program to print its version
+_INSTALL = (
+    "only projects with C extensions need it: apt-get install build-essential (Debian, Ubuntu), "
+    "apk add build-base (Alpine),\ndnf install gcc (Fedora, RHEL)"
+)
+_HEADERS = (
+    "only projects with C extensions need them: apt-get install libc6-dev (Debian, Ubuntu), "
+    "apk add musl-dev (Alpine),\ndnf install glibc-devel (Fedora, RHEL)"
+)
 
 
 def check_host(context: Context) -> Iterator[Finding]:
     """Find out the libc and architecture, and whether a standalone CPython starts here."""
-    from ..host.compatibility import minimum_libc_version
-    from ..host.platforms import format_version
-
     try:
         platform = context.platform()
     except MissingDependencyError:
         raise
     except ProvisionError as exc:
-        yield context.report(exc.message, exc.hint, matters=context.needed())
+        yield context.if_needed(exc.message, exc.hint)
         return
     notes = "".join(f"; {note}" for note in platform.notes)
     if context.settings.target:
         notes += f"; set by {context.settings.origin('target')}, not detected"
     yield ok(f"{platform.triple}, {platform.libc_name}{notes}")
     if platform.problem:
-        yield context.report(platform.problem, platform.hint, matters=context.needed())
+        yield context.if_needed(platform.problem, platform.hint)
     floor = minimum_libc_version(platform)
     if floor and platform.libc_version and platform.libc_version < floor:
-        yield context.report(
+        yield context.if_needed(
             f"{platform.libc_name} is too old: standalone CPythons for {platform.triple} need "
             f"{format_version(floor)} or newer",
             "build on a newer system, or set preference = only-system and install an interpreter of the system",
-            matters=context.needed(),
         )
     machine = os.uname().machine if hasattr(os, "uname") else ""
     detected = not context.settings.target and context.root.samefile("/")
@@ -62,26 +83,25 @@ def _is_emulated(machine: str, architecture: str) -> bool:
         return False
     same = {"arm64": "aarch64", "amd64": "x86_64", "i386": "i686", "i586": "i686", "ppc64": "powerpc64"}
     machine = same.get(machine, machine)
+    # The kernel says armv7l, armv8l or armv6l, and mips or mips64, for one and the same userland.
     return machine[:3] != architecture[:3] if machine.startswith(("arm", "mips")) else machine != architecture
 
 
 def check_python(context: Context) -> Iterator[Finding]:
-    """Say which Python runs us, and where."""
+    """Report which Python runs us, and where."""
     kind = running.python_implementation()
     place = f"in the virtual environment {sys.prefix}" if sys.prefix != sys.base_prefix else "in no virtual environment"
     yield ok(f"{kind} {running.python_version()} at {sys.executable}, {place}")
     for name in ("PYTHONHOME", "PYTHONPATH"):
         if context.environ.get(name):
-            yield ok(f"{name} is set; the interpreters that builds are provisioned with do not get it")
+            yield ok(f"{name} is set; it is not passed on to the interpreters that are provisioned for builds")
 
 
 def check_packages(_context: Context) -> Iterator[Finding]:
-    """Look whether what only provisioning needs is installed."""
-    from ..hooks.requirements import missing_extra
-
+    """Check whether the packages that only provisioning needs are installed."""
     missing = missing_extra("provision")
-    # A checkout without metadata says nothing about what it needs.
-    missing = missing or [name for name, module in _MODULES if importlib.util.find_spec(module) is None]
+    # A checkout without metadata names no requirements.
+    missing = missing or ([] if importlib.util.find_spec("elftools") else ["pyelftools"])
     if missing:
         yield warning(
             f"missing for provisioning: {', '.join(missing)}",
@@ -89,32 +109,25 @@ def check_packages(_context: Context) -> Iterator[Finding]:
             f"{sys.executable} -m pip install 'provision-backend[provision]'",
         )
     else:
-        yield ok("all that provisioning needs is installed")
+        yield ok("all packages that provisioning needs are installed")
 
 
 def check_clock(context: Context, *, now: Callable[[], float] = time.time) -> Iterator[Finding]:
-    """Look whether the clock is before what is known to have happened; certificates are not yet valid then."""
-    today = time.strftime("%Y-%m-%d", time.gmtime(now()))
-    latest = _latest_release()
-    if latest and today.replace("-", "") < latest[1]:
-        yield context.report(
-            f"it says {today}, and the built-in catalog has a release of {latest[0]}",
+    """Check whether the clock is before what is known to have happened; certificates are not yet valid then."""
+    today = time.gmtime(now())
+    latest = max((archive.tag for archive in load_builtin_catalog("x86_64-unknown-linux-gnu")), default="")
+    if time.strftime("%Y%m%d", today) < latest:
+        yield context.if_fetching(
+            f"it says {time.strftime('%Y-%m-%d', today)}, and the built-in catalog has a release of "
+            f"{latest[:4]}-{latest[4:6]}-{latest[6:]}",
             "set the clock; until then servers' certificates count as not yet valid",
-            matters=context.fetching(),
         )
     else:
-        yield ok(f"it says {today} {time.strftime('%H:%M', time.gmtime(now()))} UTC")
-
-
-def _latest_release() -> Tuple[str, ...]:
-    from ..catalog.selection import load_builtin_catalog
-
-    tag = max((archive.tag for archive in load_builtin_catalog("x86_64-unknown-linux-gnu")), default="")
-    return (f"{tag[:4]}-{tag[4:6]}-{tag[6:]}", tag) if tag else ()
+        yield ok(f"it says {time.strftime('%Y-%m-%d %H:%M', today)} UTC")
 
 
 def check_temporary(context: Context) -> Iterator[Finding]:
-    """Look at the folder in which frontends make their build environments."""
+    """Check the folder in which frontends make their build environments."""
     try:
         folder = tempfile.gettempdir()
     except OSError:
@@ -135,3 +148,87 @@ def check_temporary(context: Context) -> Iterator[Finding]:
     if room is not None and room < _ROOM:
         yield warning(f"{describe(folder)} has little room", "make room, or set TMPDIR to another folder")
     yield ok(describe(folder))
+
+
+def check_compiler(context: Context) -> Iterator[Finding]:
+    """Find the C compiler, and try whether it has the headers of the libc and makes programs for it."""
+    named = context.environ.get("CC", "")
+    command = _split(named) or [name for name in ("cc", "gcc", "clang") if _which(name, context.environ)][:1]
+    if not command:
+        yield warning("no C compiler is on PATH", _INSTALL)
+        return
+    if _which(command[0], context.environ) is None:
+        yield warning(f"CC names {command[0]!r}, which does not exist", "correct or unset CC")
+        return
+    version = _ask([command[0], "--version"], context.environ)
+    if version is None:
+        yield warning(f"{command[0]} does not start or does not answer", _INSTALL)
+        return
+    yield ok(f"{' '.join(command)}: {version}{' (CC)' if named else ''}")
+    yield from _check_target(command[0], context)
+    # Alpine and Debian have compilers without headers: musl-dev and libc6-dev are packages of their own.
+    if _ask([*command, "-E", "-include", "stdlib.h", "-x", "c", "/dev/null"], context.environ) is None:
+        yield warning(f"{command[0]} does not find the headers of the C library", _HEADERS)
+
+
+def _check_target(compiler: str, context: Context) -> Iterator[Finding]:
+    machine = _ask([compiler, "-dumpmachine"], context.environ)
+    try:
+        triple = context.platform().triple
+    except ProvisionError:
+        return
+    if machine is None or "linux" not in machine or "linux" not in triple:
+        return
+    made, wanted = ("musl" if "musl" in text else "gnu" for text in (machine, triple))
+    if made != wanted:
+        yield warning(
+            f"{compiler} makes programs for {machine}, and interpreters here are for {triple}",
+            "extension modules for another libc are not loaded; set CC to a compiler for this one",
+        )
+
+
+def _split(command: str) -> List[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return [command]
+
+
+def _which(program: str, environ: Mapping[str, str]) -> Optional[str]:
+    return shutil.which(program, path=environ.get("PATH"))
+
+
+def _ask(command: List[str], environ: Mapping[str, str]) -> Optional[str]:
+    """Return the first line that a program prints, None where it fails."""
+    try:
+        done = run_quiet(command, env=environ, timeout=_SECONDS)
+    except InterpreterError:
+        return None
+    lines = (done.stdout or done.stderr).splitlines()
+    return (lines[0].strip() if lines else "") if done.returncode == 0 else None
+
+
+def check_frontends(context: Context) -> Iterator[Finding]:
+    """Report which frontends are installed, and which of them refuse this project."""
+    installed = {each: found.version for each, found in find_distributions(sys.path).items()}
+    found = [f"{name} {installed[name]}" for name in ("build", "pip") if name in installed]
+    uv = _which("uv", context.environ)
+    version = _ask([uv, "--version"], context.environ) if uv else None
+    found += [version] if version else []
+    yield ok(", ".join(found) or "neither build, pip nor uv is installed")
+    # `uv run` and `uv build` put themselves into UV, and need not be on PATH.
+    if context.settings.installer == "uv" and not uv and not context.environ.get("UV"):
+        yield warning(
+            f"the installer uv is requested ({context.settings.origin('installer')}), and no uv is on PATH",
+            "install uv, or unset it to have the interpreter's own pip install",
+        )
+    try:
+        project = context.project()
+    except ProvisionError:
+        return
+    if project is not None and not satisfies(project.requires_python, running_interpreter().version):
+        yield ok(
+            "'python -m build', 'uv build' and 'pip wheel --ignore-requires-python' build this project here; "
+            "'pip install' and 'uv pip install' refuse it",
+            "they refuse what the Python that they install into could not run",
+        )

@@ -1,70 +1,81 @@
-"""The way to the archives: proxies and certificates of the environment, and what each source answers.
+"""The way to archives and packages: proxies, certificates, what each source answers, and what misdirects an installer.
 
 Each source is asked as a download would ask it, for the first bytes of the archive that would be selected, all sources
-at the same time. The answer is judged by these bytes: a page of a firewall has status 200 too.
+at the same time. The answer is judged by these bytes: the page of a firewall has status 200 too.
+
+Source: pip documentation, Configuration; uv documentation, Environment variables; `provision_backend.hooks.installers`
+for what of them reaches a build environment.
 """
 
 from __future__ import annotations
 
+import configparser
 import os
+import sys
 import threading
 import time
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, List, Mapping, NamedTuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple, Union
 
+from ..catalog.archive import Archive
 from ..errors import MissingDependencyError, ProvisionError
+from ..files import hash_file
+from ..hooks.installers import DROPPED, pip_files, uv_files
 from ..install.attempts import SourceError
-from ..install.sources import Source, list_sources, redact_url
+from ..install.sources import Source, list_sources, local_path, redact_url
+from ..project.pyproject import load_toml
 from .context import MAX_WAIT, Context
-from .findings import Finding, ok, warning
+from .findings import Finding, ok, problem, warning
 
-if TYPE_CHECKING:
-    from ..catalog.archive import Archive
-    from ..install.transport import Transport
-
-__all__ = ["check_proxy", "check_sources"]
+__all__ = ["check_indexes", "check_proxy", "check_sources"]
 
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "PIP_CERT")
 _MAGIC = (b"\x1f\x8b", b"\x28\xb5")  # gzip and Zstandard
-_ASKED = 4  # bytes
-_SKEW = 300.0  # seconds
+_SKEW = 300.0  # seconds that two clocks may differ
 _PATIENCE = 2.5 * MAX_WAIT  # seconds for all sources together
+
+_INDEXES = (
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_FIND_LINKS",
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX",
+    "UV_INDEX_URL",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
+)
+_KEYS = ("index-url", "extra-index-url", "find-links", "no-index", "constraint", "target", "prefix", "root", "user")
+_OFF = ("", "0", "false", "no", "off", "n", "f")
+# The one setting about what runs that people set when they mean builds (pip#13300).
+_BUILD_CONSTRAINTS = {"PIP_CONSTRAINT": "PIP_BUILD_CONSTRAINT", "UV_CONSTRAINT": "UV_BUILD_CONSTRAINT"}
 
 
 def check_proxy(context: Context) -> Iterator[Finding]:
-    """Show the proxies, and look whether files of certificates are there."""
-    found = False
-    for name in _PROXIES:
-        # The lower-case spelling counts first, as for curl and httpx.
-        value = context.environ.get(name.lower()) or context.environ.get(name)
+    """Show the proxies, and check whether files of certificates exist."""
+    # The lower-case spelling counts first, as for curl and httpx.
+    proxies = {name: context.environ.get(name.lower()) or context.environ.get(name) for name in _PROXIES}
+    certificates = {name: context.environ.get(name) for name in _CERTIFICATES}
+    for name, value in proxies.items():
         if value:
-            found = True
-            yield ok(f"{name} = {_redacted(value)}")
-    for name in _CERTIFICATES:
-        value = context.environ.get(name, "")
-        if value and not os.path.exists(value):
-            found = True
-            yield context.report(
-                f"{name} names {value}, which does not exist",
-                "correct it, or unset it to use the system's certificates",
-                matters=context.fetching() and name.startswith("SSL_"),
-            )
-        elif value:
-            found = True
+            # A proxy may be written without a scheme, and then with a password all the same.
+            yield ok(f"{name} = {redact_url(value) if '://' in value else value.rpartition('@')[2]}")
+    for name, value in certificates.items():
+        if value and os.path.exists(value):
             yield ok(f"{name} = {value}")
-    if not found:
+        elif value:
+            # Only the first two are read by a download; the others are for pip.
+            missing = context.if_fetching if name.startswith("SSL_") else warning
+            advice = "correct it, or unset it to use the system's certificates"
+            yield missing(f"{name} names {value}, which does not exist", advice)
+    if not any([*proxies.values(), *certificates.values()]):
         yield ok("no proxy and no certificates are set")
 
 
-def _redacted(value: str) -> str:
-    # A proxy may be written without a scheme, and then with a password all the same.
-    return redact_url(value) if "://" in value else value.rpartition("@")[2]
-
-
 class _Answer(NamedTuple):
-    """What one source said."""
+    """What one source answered."""
 
     good: bool
     text: str
@@ -74,23 +85,21 @@ class _Answer(NamedTuple):
 
 
 def check_sources(context: Context) -> Iterator[Finding]:
-    """Ask every source for the archive that would be selected."""
+    """Ask every source for the archive that would be installed."""
     sources = list_sources(context.download_options())
-    try:
-        archive = context.archive()
-    except ProvisionError:
-        yield warning("not looked at, since no archive is selected", "see interpreter, catalog and host")
-        return
-    if archive is None:
-        yield ok("not needed: an interpreter of the machine was asked for")
+    explanation = context.explanation()
+    if explanation.choice is None:
+        if explanation.interpreter is not None and explanation.reason is None:
+            yield ok("not needed: an interpreter of the machine was asked for")
+        else:
+            yield warning("not checked, since no archive was selected", "see interpreter, catalog and host")
         return
     asked = [source for source in sources if source.is_local or not context.settings.offline]
-    answers = _ask_all(asked, archive, context)
-    served = any(answer.good for answer in answers)
-    matters = context.fetching() and not served
+    answers = _ask_all(asked, explanation.choice.archive, context)
+    # A source that fails is no problem where another one serves.
+    refused = warning if any(answer.good for answer in answers) else context.if_fetching
     for source, answer in zip(asked, answers):
-        text = f"{source.name} {answer.text}"
-        yield ok(text) if answer.good else context.report(text, answer.advice, matters=matters)
+        yield (ok if answer.good else refused)(f"{source.name} {answer.text}", answer.advice)
     if len(asked) < len(sources):
         yield ok("offline is set: sources on the network are not asked")
     skew = max((answer.skew for answer in answers), key=abs, default=0.0)
@@ -107,10 +116,11 @@ def _ask_all(sources: List[Source], archive: Archive, context: Context) -> List[
         for _ in sources
     ]
 
-    def ask(number: int, source: Source) -> None:
+    def _put(number: int, source: Source) -> None:
         answers[number] = _ask(source, archive, context)
 
-    threads = [threading.Thread(target=ask, args=pair, daemon=True) for pair in enumerate(sources)]
+    # One after the other they might take longer than a check may: looking up a name has no time-out of ours.
+    threads = [threading.Thread(target=_put, args=pair, daemon=True) for pair in enumerate(sources)]
     for thread in threads:
         thread.start()
     end = time.monotonic() + _PATIENCE
@@ -120,25 +130,23 @@ def _ask_all(sources: List[Source], archive: Archive, context: Context) -> List[
 
 
 def _ask(source: Source, archive: Archive, context: Context) -> _Answer:
-    from ..install.transport import Transport
-
-    transport = Transport(context.download_options())
     reasons: List[str] = []
     for location in source.locations(archive.tag, archive.filename):
-        answer = _try(location, source, archive, transport)
+        answer = _try(location, archive, context)
         if isinstance(answer, _Answer):
             return answer
         reasons.append(answer.reason)
-        advice = answer.hint or _advise(source, answer)
+        advice = answer.hint or _advise(source, answer, context.environ)
         if not answer.absent:
             break
     layouts = ", laid out by release and flat" if len(reasons) > 1 else ""
     return _Answer(False, f"does not give {archive.filename}: {' and '.join(dict.fromkeys(reasons))}{layouts}", advice)
 
 
-def _try(location: str, source: Source, archive: Archive, transport: Transport) -> Union[_Answer, SourceError]:
+def _try(location: str, archive: Archive, context: Context) -> Union[_Answer, SourceError]:
     try:
-        return _look(location, source, archive, transport)
+        path = local_path(location)
+        return _request(location, archive, context) if path is None else _compare(path, archive)
     except SourceError as failure:
         return failure
     except MissingDependencyError as exc:
@@ -146,14 +154,14 @@ def _try(location: str, source: Source, archive: Archive, transport: Transport) 
     except ProvisionError as exc:
         return _Answer(False, f"cannot be asked: {exc.message}", exc.hint)
     except Exception as exc:
-        # It must not end the thread without a word.
+        # Without this the thread would end with a traceback, and the source would count as silent.
         return _Answer(False, f"could not be asked: {type(exc).__name__}: {exc}", "please report this")
 
 
-def _look(location: str, source: Source, archive: Archive, transport: Transport) -> _Answer:
-    if source.is_local:
-        return _look_at_file(location, archive)
-    with transport.open(location, {"Range": f"bytes=0-{_ASKED - 1}"}) as stream:
+def _request(location: str, archive: Archive, context: Context) -> _Answer:
+    from ..install.transport import Transport  # It imports httpx, which need not be installed.
+
+    with Transport(context.download_options()).open(location, {"Range": "bytes=0-3"}) as stream:
         head = next(iter(stream.chunks), b"") if stream.status in (200, 206) else b""
         skew = _skew(stream.headers)
     if head.startswith(_MAGIC):
@@ -166,49 +174,157 @@ def _look(location: str, source: Source, archive: Archive, transport: Transport)
             "it is the login page of a network, a page of a proxy that blocks it, or not the address of the files",
             skew,
         )
-    return _Answer(
-        False, f"answers with something that is no archive ({kind or 'of no type'})", "is it the right address?"
-    )
+    found = f"answers with something that is not an archive ({kind or 'of no type'})"
+    return _Answer(False, found, "is it the right address?")
 
 
-def _look_at_file(location: str, archive: Archive) -> _Answer:
-    import hashlib
-
-    path = Path(location[len("file://") :] if location.startswith("file://") else location)
-    digest = hashlib.sha256()
+def _compare(path: Path, archive: Archive) -> _Answer:
     try:
-        with path.open("rb") as file:
-            for block in iter(lambda: file.read(1 << 20), b""):
-                digest.update(block)
+        sha256 = hash_file(path)
     except (FileNotFoundError, NotADirectoryError):
         raise SourceError("no such file", absent=True) from None
     except OSError as exc:
         raise SourceError(exc.strerror or str(exc)) from None
-    if digest.hexdigest() != archive.sha256:
+    if sha256 != archive.sha256:
         return _Answer(
             False,
-            f"has a file {archive.filename} whose sha256 is {digest.hexdigest()}, and the catalog has {archive.sha256}",
+            f"has a file {archive.filename} whose sha256 is {sha256}, and the catalog has {archive.sha256}",
             "copy the file again; where the mirror is right, name its SHA256SUMS with PROVISION_BACKEND_CATALOG",
         )
     return _Answer(True, f"has {archive.filename}")
 
 
-def _advise(source: Source, failure: SourceError) -> str:
+def _advise(source: Source, failure: SourceError, environ: Mapping[str, str]) -> str:
     if failure.absent:
         return "put the file there ('provision-backend mirror' fetches it), or correct the address"
     if source.is_local:
         return "let this user read it"
     if failure.reason.startswith("5"):
         return "the server has a fault of its own: try again later, or name another mirror"
+    mirror = "without internet set PROVISION_BACKEND_MIRROR to a mirror that can be reached"
+    proxy = next((name for name in _PROXIES[:3] if environ.get(name) or environ.get(name.lower())), "")
+    if proxy and "proxy" in failure.reason:
+        return f"does the proxy that {proxy} names run, and does it allow this address? see proxy;\n{mirror}"
     return (
         "is the address right, and does a firewall let this machine reach it? behind a proxy set HTTPS_PROXY;\n"
-        "without internet set PROVISION_BACKEND_MIRROR to a mirror that can be reached"
+        + mirror
     )
 
 
 def _skew(headers: Mapping[str, str]) -> float:
-    from email.utils import parsedate_to_datetime
-
     with suppress(TypeError, ValueError, OverflowError):
         return parsedate_to_datetime(headers.get("date", "")).timestamp() - time.time()
     return 0.0
+
+
+def check_indexes(context: Context) -> Iterator[Finding]:
+    """Check what variables and configuration files make pip and uv do."""
+    environ = context.environ
+    files = list(_read_pip_files(environ))
+    configured = {key: (value, str(path)) for path, values in files for key, value in values.items()}
+    found: List[Finding] = []
+    found += [ok(f"{name} = {_redact(environ[name])}") for name in _INDEXES if environ.get(name)]
+    found += [ok(f"{key} = {_redact(value)} ({place})") for key, (value, place) in configured.items() if key in _KEYS]
+    found += _check_dropped(environ)
+    found += _check_pip_target(configured)
+    found += _check_uv_target(context)
+    found += _check_index(environ, configured)
+    found += _check_files(environ)
+    yield from found or [ok("neither variables nor configuration files of pip and uv say where packages come from")]
+
+
+def _redact(value: str) -> str:
+    return " ".join(redact_url(word) for word in value.split())
+
+
+def _check_dropped(environ: Mapping[str, str]) -> Iterator[Finding]:
+    for name in DROPPED:
+        if not environ.get(name):
+            continue
+        instead = _BUILD_CONSTRAINTS.get(name)
+        if instead:
+            yield warning(
+                f"{name} is set, and it is not passed on: it is about what runs, not about build environments",
+                f"for build environments set {instead}",
+            )
+        else:
+            yield ok(f"{name} is set, and it is not passed on, since it would misdirect a build environment")
+    if environ.get("PIP_REQUIRE_VIRTUALENV"):
+        yield ok("PIP_REQUIRE_VIRTUALENV is set and kept: a build environment is one")
+
+
+def _check_pip_target(configured: Mapping[str, Tuple[str, str]]) -> Iterator[Finding]:
+    for key in ("prefix", "root"):
+        if key in configured:
+            value, place = configured[key]
+            yield problem(
+                f"{place} sets {key} = {value}, so pip installs there and not into the build environment",
+                f"take {key} out of that file, or name another one with PIP_CONFIG_FILE",
+            )
+
+
+def _check_uv_target(context: Context) -> Iterator[Finding]:
+    """Read the files of uv, where it is to install: no option of its command line overrides these two keys."""
+    environ = context.environ
+    if context.settings.installer != "uv" and not environ.get("UV"):
+        return
+    for path in map(Path, uv_files(environ, str(context.directory))):
+        try:
+            data = load_toml(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # It does not exist, or uv will report what is wrong with it.
+        table: Any = data.get("tool", {}).get("uv", {}) if path.name == "pyproject.toml" else data
+        for key in ("target", "prefix"):
+            if isinstance(table, dict) and key in table.get("pip", {}):
+                yield problem(
+                    f"{path} sets pip.{key}, so uv installs there and not into the build environment",
+                    f"take {key} out of it, or have pip install: PROVISION_BACKEND_INSTALLER=pip",
+                )
+
+
+def _check_index(environ: Mapping[str, str], configured: Mapping[str, Tuple[str, str]]) -> Iterator[Finding]:
+    value = environ.get("PIP_NO_INDEX") or configured.get("no-index", ("", ""))[0]
+    links = environ.get("PIP_FIND_LINKS") or configured.get("find-links", ("", ""))[0]
+    if value.lower() not in _OFF and not links:
+        place = "PIP_NO_INDEX" if environ.get("PIP_NO_INDEX") else f"no-index in {configured['no-index'][1]}"
+        yield problem(
+            f"{place} is set without find-links: pip finds no package, so no build environment can be filled",
+            "set PIP_FIND_LINKS to a folder with the wheels of the real backend, or unset it",
+        )
+    for name in ("UV_OFFLINE", "UV_NO_INDEX"):
+        if environ.get(name, "").lower() not in _OFF and not environ.get("UV_FIND_LINKS"):
+            yield warning(
+                f"{name} is set without UV_FIND_LINKS: uv installs only what it has in its cache",
+                "set UV_FIND_LINKS to a folder with the wheels of the real backend, or unset it",
+            )
+
+
+def _check_files(environ: Mapping[str, str]) -> Iterator[Finding]:
+    for name in ("PIP_BUILD_CONSTRAINT", "UV_BUILD_CONSTRAINT", "PIP_CONFIG_FILE", "UV_CONFIG_FILE", "PIP_FIND_LINKS"):
+        for word in environ.get(name, "").split():
+            if "://" in word:
+                continue
+            if not os.path.exists(os.path.expanduser(word)):
+                where = "" if os.path.isabs(word) else f" in {os.getcwd()}, where it is looked for"
+                yield problem(
+                    f"{name} names {word}, which does not exist{where}", "correct it; an absolute path is safest"
+                )
+            elif not os.path.isabs(word) and not word.startswith("~"):
+                yield warning(
+                    f"{name} names {word}, which is looked for in the folder that a frontend is started in",
+                    "write an absolute path",
+                )
+
+
+def _read_pip_files(environ: Mapping[str, str]) -> Iterator[Tuple[Path, Dict[str, str]]]:
+    for path in map(Path, pip_files(environ, sys.prefix)):
+        parser = configparser.RawConfigParser()
+        try:
+            parser.read_string(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, configparser.Error):
+            continue  # It does not exist, or pip will report what is wrong with it.
+        values: Dict[str, str] = {}
+        for section in ("global", "install"):
+            if parser.has_section(section):
+                values.update({key.replace("_", "-"): value for key, value in parser.items(section)})
+        yield path, values
