@@ -125,7 +125,7 @@ PLACES = {
     "it is marked": "provision_backend.cache.store:write_marker:after",
     "the archive is removed": "provision_backend.cache.store:flush_tree:before",
     "it is flushed": "provision_backend.cache.store:flush_tree:after",
-    "it is renamed": "provision_backend.cache.store:flush_folder:before",
+    "it is renamed": "provision_backend.cache.store:publish:after",
     "the folder of the archive is being removed": "provision_backend.cache.store:remove_path:before",
 }
 PUBLISHED = {"it is renamed", "the folder of the archive is being removed"}
@@ -156,17 +156,18 @@ def test_killed_at_each_place(place: str, tmp_path: Path, archive: Path, server:
     """Nothing or a complete interpreter is visible, however often it happens; then the next process succeeds."""
     cache = tmp_path / "cache"
     left = []
-    for _ in range(2):
+    for _ in range(3):
         assert kill_at(place, cache, archive, mirror=server.url) == -signal.SIGKILL
         assert len(check_visible(cache)) == (place in PUBLISHED)
         left.append([len(names(cache / "staging")), len(list((cache / "downloads").glob("*/*")))])
         if place in ONCE:
             break
 
-    # The second crash has cleared away what the first one left, or has left less.
-    assert left[-1] <= left[0]
-    assert left[0][0] <= 1
-    assert left[0][1] <= 2
+    # Each crash has removed what the one before it left, or has left less. The first one may come to another place:
+    # what is known of the host is written down once there is a cache.
+    assert left[-1] <= left[len(left) > 1]
+    assert max(staging for staging, _ in left) <= 1
+    assert max(downloads for _, downloads in left) <= 2
     following = succeed_with_leftovers if place in PUBLISHED else succeed
     found = following(cache, archive, mirror=server.url)
     assert key_of(found.name) == found.name

@@ -138,13 +138,14 @@ def open_staging(root: Path, key: str) -> Iterator[Path]:
 def write_note(root: Path, path: Path, text: str) -> None:
     """Write a small text into a cache, readable by everybody; do nothing where that is not possible.
 
-    It is unfinished in ``staging``, where it is swept when this process is killed.
+    What earlier processes have left unfinished is removed first, so that it does not grow with each one that is killed.
 
     Args:
         root: the cache.
         path: of the file, in one of the cache's folders.
         text: the whole content.
     """
+    sweep_staging(root)
     with contextlib.suppress(OSError):
         write_atomically(path, text.encode("utf-8"), folder=root / "staging", prefix=_staging_prefix(path.name))
 
