@@ -32,7 +32,6 @@ __all__ = [
     "remove_unfinished",
     "rename",
     "write_atomically",
-    "write_note",
 ]
 
 _BLOCK = 1 << 20  # bytes that are read at a time
@@ -103,12 +102,6 @@ def write_atomically(
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
-
-
-def write_note(path: Path, text: str) -> None:
-    """Write a small text that may be lost; do nothing where that is not possible."""
-    with contextlib.suppress(OSError):
-        write_atomically(path, text.encode("utf-8"))
 
 
 def remove_unfinished(path: Path) -> None:

@@ -17,7 +17,6 @@ PACKAGE = ROOT / "provision_backend"
 # folder. So an arrow between two folders has one direction, and a circle between folders cannot be.
 ORDER: Tuple[str, ...] = (
     "errors",
-    "kept",
     "files",
     "output",
     "processes",

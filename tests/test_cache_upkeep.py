@@ -19,11 +19,11 @@ from support.cache_entries import ARCHIVE, KEY, build, names, provide
 
 from provision_backend import files
 from provision_backend.cache import upkeep
+from provision_backend.cache.entries import note_use
 from provision_backend.cache.locks import key_lock
 from provision_backend.cache.manifest import MANIFEST, verify_entry
 from provision_backend.cache.store import Cache
 from provision_backend.cache.upkeep import clean_cache, list_entries, prune_cache, verify_entries
-from provision_backend.cache.usage import note_use
 from provision_backend.output import Reporter
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -439,7 +439,9 @@ def test_without_filelock_the_error_names_it(tmp_path: Path, monkeypatch: pytest
     ):
         pass
 
-    assert caught.value.message == "the package 'filelock' is needed to provision an interpreter and is not installed"
+    assert caught.value.message == (
+        "the package 'filelock' is needed to keep two processes from writing the same files and is not installed"
+    )
 
 
 def test_leftovers_of_killed_holders_do_not_grow(tmp_path: Path) -> None:

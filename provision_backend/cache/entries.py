@@ -1,14 +1,19 @@
-"""One interpreter in a cache: its folder in, what its marker says out; and the names under which it may stand.
+"""One interpreter in a cache: its marker and its names, whether it was found damaged, and when it was last used.
 
-The marker is the last file that is written before an interpreter is published, so one that can be read stands for a
-complete tree. Whether the tree still is what was published is what `provision_backend.cache.manifest` finds out.
+The marker is the last file that is written before an interpreter is published, so a readable one means a complete
+tree. Whether the tree still is what was published is what `provision_backend.cache.manifest` finds out.
+
+The last use is the time of a file beside the interpreters, set at most once an hour: a hit costs one more ``stat``, and
+nothing where the cache is read-only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
 
@@ -26,6 +31,8 @@ __all__ = [
     "entry_of",
     "is_condemned",
     "key_of",
+    "last_use",
+    "note_use",
     "read_entry",
     "read_marker",
     "write_marker",
@@ -39,6 +46,9 @@ SPARE_NAMES = 10
 
 FORMAT = 1
 """Version of the marker; an entry of another format is not ours to read."""
+
+_USE_RESOLUTION = 3600.0
+"""Seconds for which a use that was noted stands for later ones, too."""
 
 
 def read_marker(entry: Path) -> Dict[str, Any]:
@@ -152,3 +162,28 @@ def _identity(entry: Path) -> str:
     except OSError:
         return ""
     return f"{status.st_ino} {status.st_mtime_ns}"
+
+
+def note_use(root: Path, name: str) -> None:
+    """Write down that an interpreter is used now; do nothing where that is not possible or was done lately.
+
+    Args:
+        root: its cache.
+        name: of its folder.
+    """
+    stamp = root / "used" / name
+    with contextlib.suppress(OSError):
+        if abs(time.time() - stamp.stat().st_mtime) < _USE_RESOLUTION:
+            return
+    try:
+        os.utime(str(stamp))
+    except OSError:
+        write_note(root, stamp, "")  # It does not exist yet, or it belongs to another user.
+
+
+def last_use(root: Path, name: str) -> float:
+    """Return when an interpreter was last used, in seconds since the epoch; when it was published if it never was."""
+    for path in (root / "used" / name, root / "interpreters" / name / MARKER, root / "interpreters" / name):
+        with contextlib.suppress(OSError):
+            return path.stat().st_mtime
+    return 0.0

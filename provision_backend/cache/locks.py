@@ -134,7 +134,7 @@ def _attempt(path: Path, timeout: float) -> Optional[BaseFileLock]:
         # Imported here, since only a build that fetches something takes a lock; older versions import asyncio.
         from filelock import FileLock, Timeout
     except ImportError:
-        raise MissingDependencyError("filelock", "provision an interpreter") from None
+        raise MissingDependencyError("filelock", "keep two processes from writing the same files") from None
 
     before = _prepare(path)
     # Neither option is known to filelock 3.16, the last version for Python 3.8, which ignores it: that version never

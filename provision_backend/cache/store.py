@@ -57,6 +57,7 @@ from .entries import (
     entry_names,
     entry_of,
     is_condemned,
+    note_use,
     read_entry,
     write_marker,
 )
@@ -64,7 +65,6 @@ from .folders import default_cache_dir, make_folders, open_staging, sweep_stagin
 from .locks import key_lock
 from .manifest import verify_entry, write_manifest
 from .trust import Trust, trust_cache
-from .usage import note_use
 
 __all__ = ["Cache", "Prepare", "open_cache"]
 

@@ -31,7 +31,13 @@ from typing import FrozenSet, Iterator, NamedTuple, Optional
 
 from ..errors import CacheError
 
-__all__ = ["Trust", "trust_cache"]
+try:
+    import grp
+    import pwd
+except ImportError:  # Windows, where no cache belongs to a number.
+    pass
+
+__all__ = ["Trust", "trust_cache", "user_name"]
 
 _MAX_LINKS = 40  # as the kernel has it
 
@@ -102,7 +108,7 @@ def _allows_group(folder: Path, status: os.stat_result, name: str) -> bool:
     if status.st_mode & stat.S_IWOTH:
         raise CacheError(
             f"{folder} is not trusted: everybody can write there (mode {stat.S_IMODE(status.st_mode):o})",
-            hint=f"look at what is in it, then chmod o-w {folder}",
+            hint=_advice_for_public(folder, status),
         )
     if not status.st_mode & stat.S_IWGRP:
         return False
@@ -111,7 +117,7 @@ def _allows_group(folder: Path, status: os.stat_result, name: str) -> bool:
     who = f"the group {_group_name(status.st_gid)}"
     if name:
         raise CacheError(
-            f"{folder} is not trusted: {who} can write there, and {_user_name(os.geteuid())} is not in it",
+            f"{folder} is not trusted: {who} can write there, and {user_name(os.geteuid())} is not in it",
             hint="join that group, or use another cache",
         )
     raise CacheError(
@@ -120,8 +126,15 @@ def _allows_group(folder: Path, status: os.stat_result, name: str) -> bool:
     )
 
 
+def _advice_for_public(folder: Path, status: os.stat_result) -> str:
+    if status.st_uid == os.geteuid() or os.geteuid() == 0:
+        return f"look at what is in it, then chmod o-w {folder}"
+    # The mount point of an emptyDir volume of Kubernetes, or of a tmpfs, belongs to root and has mode 0777 or 1777.
+    return f"set PROVISION_BACKEND_CACHE_DIR to a folder in it that does not exist yet, such as {folder / 'cache'}"
+
+
 def _foreign(folder: Path, status: os.stat_result, name: str) -> CacheError:
-    message = f"{folder} is not trusted: it belongs to {_user_name(status.st_uid)}, not to {_user_name(os.geteuid())}"
+    message = f"{folder} is not trusted: it belongs to {user_name(status.st_uid)}, not to {user_name(os.geteuid())}"
     if name:
         return CacheError(message, hint="everybody can write to a folder above it, so anybody could have made it")
     return CacheError(
@@ -152,9 +165,8 @@ def _folders_on_the_way(path: str) -> Iterator[os.stat_result]:
             folder = step
 
 
-def _user_name(number: int) -> str:
-    import pwd
-
+def user_name(number: int) -> str:
+    """Return the name of a user, or its number in words where it has none, as in many containers."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:
@@ -162,8 +174,6 @@ def _user_name(number: int) -> str:
 
 
 def _group_name(number: int) -> str:
-    import grp
-
     try:
         return grp.getgrgid(number).gr_name
     except KeyError:

@@ -1,8 +1,8 @@
-"""Look after a cache: what is in it, what of it is damaged, and how something leaves it.
+"""Look after a cache: list what is in it, find what is damaged, and remove what is no longer needed.
 
 An interpreter leaves as it came, by one ``rename``: out of ``interpreters`` into ``staging``, where it is then deleted
-file by file; nobody ever sees half of one. It stays when a process uses it, when it was used within the last two hours
-(between two hooks of one build no process runs it), and when another process holds the lock of its key.
+file by file, so that half of one is never visible. It stays when a process uses it, when it was used within the last
+two hours, and when another process holds the lock of its key. Which processes use one is read from ``/proc`` (Linux).
 """
 
 from __future__ import annotations
@@ -11,35 +11,42 @@ import contextlib
 import errno
 import io
 import os
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, Iterable, Iterator, List, Optional
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Set
 
 from ..errors import CacheError, LockTimeoutError
 from ..files import list_names, remove_path, rename
 from ..output import Reporter
-from .code import sweep_copies
-from .entries import MARKER, is_condemned, key_of, read_entry, read_marker
+from .entries import MARKER, is_condemned, key_of, last_use, read_entry, read_marker
 from .folders import open_staging, sweep_staging, unwritable
 from .locks import is_locked, key_lock
 from .manifest import tree_size, verify_entry
 from .store import Cache
-from .usage import RECENT, last_use, processes_using
 
 __all__ = ["Entry", "Swept", "clean_cache", "list_entries", "prune_cache", "verify_entries"]
 
-_ABANDONED = 24 * 3600.0  # seconds after which nobody is expected to go on with a download
+_RECENT = 7200.0
+"""Seconds after its last use for which an interpreter counts as in use: between two hooks of one build no process
+runs it."""
+
+_ABANDONED = 24 * 3600.0
+"""Seconds after which no process is expected to resume a download."""
+
+_EARLIER = ("code", "environments")
+"""Folders that earlier releases made in a cache."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One interpreter of a cache, as it is found there."""
+    """One interpreter of a cache."""
 
     path: Path
     """Its folder."""
     key: str
-    """Its name; with a number behind it where it stands beside a damaged one."""
+    """The name of the folder; it ends with a number where it stands beside a damaged one."""
     version: str
     """``3.13.5`` or ``3.13.5t``; empty where its marker cannot be read."""
     size: int
@@ -47,9 +54,9 @@ class Entry:
     last_use: float
     """Seconds since the epoch."""
     damaged: bool
-    """Whether it is passed over: its marker or its program is missing, or a build has found it damaged."""
+    """Whether lookups ignore it: its marker or its program is missing, or a build has found it damaged."""
     shared: bool
-    """Whether it stands in one of the caches that are only looked in."""
+    """Whether it belongs to a shared cache, which is never written to."""
 
     def as_dict(self) -> Dict[str, object]:
         """Return what ``cache list --json`` prints."""
@@ -62,9 +69,9 @@ class Swept:
 
     removed: List[Entry]
     kept: Dict[str, str]
-    """Why something that was to go has stayed, by its name."""
+    """Why an interpreter that was to be removed has stayed, by its key."""
     leftovers: List[str]
-    """Staging folders and half-fetched archives that nobody needs any more."""
+    """Names of unfinished copies and downloads, and of folders of earlier releases, that were removed."""
 
     @property
     def freed(self) -> int:
@@ -73,10 +80,10 @@ class Swept:
 
 
 def list_entries(cache: Cache) -> List[Entry]:
-    """Return what is in the caches, shared ones first, in the order of names.
+    """Return the interpreters of the caches, shared ones first, each cache's in the order of names.
 
     Raises:
-        CacheError: a cache is not to be trusted.
+        CacheError: a cache cannot be trusted.
     """
     entries = []
     for root in cache.roots:
@@ -116,24 +123,24 @@ def prune_cache(
     max_size: Optional[int] = None,
     now: Callable[[], float] = time.time,
 ) -> Swept:
-    """Remove what is left over, damaged, old or too much.
+    """Remove leftovers and damaged interpreters, and those that are too old or too many.
 
-    Interpreters go in the order of their last use, the longest unused first.
+    Interpreters are removed in the order of their last use, the oldest first.
 
     Args:
         cache: only its writable folder is touched.
-        unused_for: seconds; None for whatever time.
+        unused_for: remove what was not used for so many seconds; None to keep what is old.
         max_size: bytes that the remaining interpreters may have together; None for any.
         now: seconds since the epoch; replaced in tests.
 
     Raises:
-        CacheError: the cache cannot be written or is not to be trusted.
+        CacheError: the cache cannot be written or trusted.
     """
     entries = sorted((entry for entry in list_entries(cache) if not entry.shared), key=lambda entry: entry.last_use)
     doomed = [
         entry for entry in entries if entry.damaged or (unused_for is not None and now() - entry.last_use >= unused_for)
     ]
-    removal = _Removal(cache, recent=RECENT, now=now)
+    removal = _Removal(cache, recent=_RECENT, now=now)
     removal.remove(doomed)
     left = sum(entry.size for entry in entries if entry not in removal.swept.removed)
     for entry in entries:
@@ -141,25 +148,23 @@ def prune_cache(
             break
         if entry not in doomed and removal.remove([entry]):
             left -= entry.size
-    removal.swept.leftovers += _sweep_downloads(cache.root, _ABANDONED)
+    removal.swept.leftovers += _sweep_downloads(cache.root, _ABANDONED) + _sweep_earlier(cache.root)
     return removal.swept
 
 
 def clean_cache(cache: Cache, *, force: bool = False) -> Swept:
-    """Remove everything but what is in use or being provisioned now.
+    """Remove everything except what processes use or are provisioning.
 
     Args:
         cache: only its writable folder is touched.
         force: remove what processes use, too.
 
     Raises:
-        CacheError: the cache cannot be written or is not to be trusted.
+        CacheError: the cache cannot be written or trusted.
     """
     removal = _Removal(cache, recent=0, force=force)
     removal.remove([entry for entry in list_entries(cache) if not entry.shared])
-    removal.swept.leftovers += _sweep_downloads(cache.root, 0)
-    if hasattr(os, "geteuid"):
-        removal.swept.leftovers += sweep_copies(cache.root / "code" / str(os.geteuid()))
+    removal.swept.leftovers += _sweep_downloads(cache.root, 0) + _sweep_earlier(cache.root)
     for folder in ("platforms", "catalogs", "damaged", "used"):
         for name in list_names(cache.root / folder):
             if folder != "used" or not os.path.lexists(cache.root / "interpreters" / name):
@@ -168,7 +173,7 @@ def clean_cache(cache: Cache, *, force: bool = False) -> Swept:
 
 
 class _Removal:
-    """Takes interpreters out of a cache, one after the other."""
+    """Removes interpreters from a cache, one after the other."""
 
     def __init__(
         self, cache: Cache, *, recent: float, force: bool = False, now: Callable[[], float] = time.time
@@ -177,21 +182,22 @@ class _Removal:
         self._recent = recent
         self._force = force
         self._now = now
-        self._processes = {} if force else processes_using(cache.root)
+        self._processes = {} if force else _processes_using(cache.root)
         self.swept = Swept([], {}, sweep_staging(cache.root))
 
     def remove(self, entries: Iterable[Entry]) -> bool:
-        """Remove what may go; note why the rest stays; say whether all have gone."""
+        """Remove interpreters, note why some of them stay, and return whether all were removed."""
         before = len(self.swept.kept)
         for entry in entries:
-            reason = self._why_not(entry) or self._take_out(entry)
+            reason = self._find_use(entry) or self._take_out(entry)
             if reason:
                 self.swept.kept[entry.key] = reason
             else:
                 self.swept.removed.append(entry)
         return len(self.swept.kept) == before
 
-    def _why_not(self, entry: Entry) -> str:
+    def _find_use(self, entry: Entry) -> str:
+        """Say why an interpreter counts as in use; empty where it does not."""
         numbers = self._processes.get(entry.key)
         if numbers:
             more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
@@ -202,6 +208,7 @@ class _Removal:
         return ""
 
     def _take_out(self, entry: Entry) -> str:
+        """Remove an interpreter, or say why it stays."""
         try:
             with _quiet_lock(self._root, key_of(entry.key)), open_staging(self._root, entry.key) as staging:
                 reason = self._move(entry, staging / "removed")
@@ -230,7 +237,7 @@ class _Removal:
             remove_path(entry.path)
             return ""
         # A process that found it before the rename has noted its use by now.
-        reason = "" if self._force else self._why_not(entry)
+        reason = "" if self._force else self._find_use(entry)
         if reason:
             rename(target, entry.path)
         return reason
@@ -245,7 +252,7 @@ def _quiet_lock(root: Path, key: str) -> Iterator[None]:
 
 
 def _sweep_downloads(root: Path, age: float) -> List[str]:
-    """Remove what was fetched of archives and is that old, unless somebody is fetching it now."""
+    """Remove downloads of at least that age, in seconds, unless a process is using them."""
     swept = []
     for name in list_names(root / "downloads"):
         folder = root / "downloads" / name
@@ -253,6 +260,14 @@ def _sweep_downloads(root: Path, age: float) -> List[str]:
             remove_path(folder)
             swept.append(name)
     return swept
+
+
+def _sweep_earlier(root: Path) -> List[str]:
+    """Remove what only earlier releases used."""
+    names = [name for name in _EARLIER if (root / name).is_dir()]
+    for name in names:
+        remove_path(root / name)
+    return names
 
 
 def _newest(folder: Path) -> float:
@@ -267,3 +282,28 @@ def _is_being_provisioned(root: Path, sha256: str) -> bool:
     # A key ends with the first digits of the archive's hash.
     names = [name for name in list_names(root / "locks") if name.endswith(f"-{sha256[:8]}.lock")]
     return any(is_locked(root / "locks" / name) for name in names)
+
+
+def _processes_using(root: Path) -> Dict[str, List[int]]:
+    """Return the numbers of the processes that use an interpreter, by the name of its folder.
+
+    Only root sees processes of other users, and those of another container are never seen.
+    """
+    prefix = os.fsencode(str(root / "interpreters")) + b"/"
+    pattern = re.compile(re.escape(prefix) + b"([^/\n]+)")
+    using: Dict[str, List[int]] = {}
+    for number in sorted(int(name) for name in list_names(Path("/proc")) if name.isdigit()):
+        for name in _names_in_use_by(number, pattern):
+            using.setdefault(name, []).append(number)
+    return using
+
+
+def _names_in_use_by(number: int, pattern: re.Pattern[bytes]) -> Set[str]:
+    """Look at the program, the working directory and the mapped libraries of a process."""
+    text = b""
+    for name in ("exe", "cwd"):
+        with contextlib.suppress(OSError):
+            text += os.readlink(os.fsencode(f"/proc/{number}/{name}")) + b"\n"
+    with contextlib.suppress(OSError), open(f"/proc/{number}/maps", "rb") as file:
+        text += file.read()
+    return {os.fsdecode(name) for name in pattern.findall(text)}

@@ -16,17 +16,13 @@ from typing import Iterator, Optional, Union
 
 from ..cache.folders import FOLDERS, find_leftovers
 from ..cache.locks import is_locked, read_owner, try_locking
+from ..cache.trust import user_name
 from ..cache.upkeep import list_entries, verify_entries
 from ..errors import CacheError
 from ..files import list_names
 from ..output import format_size
 from .context import Context
 from .findings import Finding, ok, problem, warning
-
-try:
-    import pwd
-except ImportError:  # Windows
-    pwd = None  # type: ignore[assignment]
 
 __all__ = [
     "check_cache",
@@ -84,14 +80,10 @@ def _check_writing(context: Context, root: Path, folder: Path) -> Iterator[Findi
 
 
 def _name_owner(folder: Path) -> str:
-    number = folder.stat().st_uid
-    if pwd is None or number == os.geteuid():
+    if not hasattr(os, "geteuid"):
         return ""
-    try:
-        return f" (it belongs to {pwd.getpwuid(number).pw_name})"
-    except KeyError:
-        # In a container, the user of a mounted folder need not have a name.
-        return f" (it belongs to user {number})"
+    number = folder.stat().st_uid
+    return "" if number == os.geteuid() else f" (it belongs to {user_name(number)})"
 
 
 def _check_room(context: Context, folder: Path) -> Iterator[Finding]:

@@ -12,13 +12,12 @@ Source: RFC 9110, 15 (status codes).
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from dataclasses import dataclass
 from typing import Iterator, Mapping, Optional, Tuple, Type
 from urllib.parse import urljoin, urlsplit
 
-from ..kept import installed_folder
+from ..versions import own_version
 from .attempts import SourceError, read_retry_after
 from .connection import Answer, Connector, ConnectTimeoutError, ProxyRefusedError
 from .credentials import Credentials, Netrc, strip_userinfo
@@ -161,16 +160,7 @@ def _failures() -> Tuple[Type[Exception], ...]:
 
 
 def _user_agent() -> str:
-    return f"provision-backend/{_own_version()} (Python {sys.version.split()[0]})"
-
-
-def _own_version() -> str:
-    # importlib.metadata would know, and takes longer to import than a request in a local network.
-    with contextlib.suppress(OSError):
-        for name in os.listdir(os.path.dirname(installed_folder())):
-            if name.startswith("provision_backend-") and name.endswith(".dist-info"):
-                return name[len("provision_backend-") : -len(".dist-info")]
-    return "0"
+    return f"provision-backend/{own_version() or 0} (Python {sys.version.split()[0]})"
 
 
 def _redirected(url: str, location: str) -> str:
