@@ -22,14 +22,7 @@ __all__ = ["main"]
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Run the command line.
-
-    Args:
-        argv: the arguments without the program's name; default those of the process.
-
-    Returns:
-        The exit code.
-    """
+    """Run the command line, by default with the arguments of the process, and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         return _answer(words)

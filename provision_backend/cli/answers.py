@@ -44,11 +44,7 @@ def archive_row(archive: Archive) -> Dict[str, str]:
 
 
 def show_json(data: Any) -> None:
-    """Print data for programs.
-
-    Raises:
-        ProvisionError: standard output cannot be written.
-    """
+    """Print data for programs."""
     _write(json.dumps(data, indent=2))
 
 
@@ -59,9 +55,6 @@ def show_lines(lines: Sequence[str], *, painter: str = "", color: str = "auto") 
         lines: without line ends; an empty list prints nothing.
         painter: a name of `PAINTERS`, or empty for lines without colours.
         color: one of `provision_backend.output.COLOR_CHOICES`.
-
-    Raises:
-        ProvisionError: standard output cannot be written.
     """
     if is_terminal(sys.stdout):
         # The name of an archive, a folder or a server must not control the terminal (CWE-150).
@@ -73,12 +66,7 @@ def show_lines(lines: Sequence[str], *, painter: str = "", color: str = "auto") 
 
 
 def as_columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> List[str]:
-    """Return rows as lines with aligned columns.
-
-    Args:
-        rows: all of the same length.
-        right: numbers of the columns that are aligned to the right.
-    """
+    """Return rows as lines with aligned columns; those whose numbers are in *right* are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     return [
         "  ".join(
@@ -117,44 +105,27 @@ def _encode(stream: TextIO, text: str) -> None:
         stream.buffer.write(data)
 
 
-Painter = Sequence[Tuple[str, Sequence[str]]]
-"""Patterns for the start of a line, the first match counts; and a style for each group."""
-
-PAINTERS: Dict[str, Painter] = {
-    "archives": ((r"(\S+)(.*can be provisioned)", ("bold", "dim")), (r"(\S+)(.*)", ("bold", "green"))),
-    "diff": (
-        (r"(\+\+\+.*|---.*)", ("bold",)),
-        (r"(\+.*)", ("green",)),
-        (r"(-.*)", ("red",)),
-        (r"(@.*)", ("cyan",)),
-    ),
-    "entries": ((r"(\S+)(.*\(damaged\))", ("bold", "red")), (r"(\S+)", ("bold",))),
-    "findings": (
-        (r"(ok)( .*)", ("green", "dim")),
-        (r"(warning)( .*)", ("yellow", "dim")),
-        (r"(problem)( .*)", ("red", "dim")),
-    ),
-    "help": ((r"([a-z ]+:)(?= |$)", ("bold",)),),
-    "labels": (
-        (r"(problem:)", ("red",)),
-        (r"(note:)", ("yellow",)),
-        (r"([^ :]*:)", ("dim",)),
-        (r"(.+)", ("bold",)),
-    ),
-    "settings": (
-        (r"( .*)", ("dim",)),
-        (r"(\S+)( = .*)(  \(default;.*)", ("bold", "", "")),
-        (r"(\S+)( = .*)(  \(.*)", ("bold", "", "cyan")),
-    ),
-    "verified": ((r"(\S.*: )(damaged$)", ("", "red")), (r"(\S.*: )(as it was published$)", ("", "green"))),
+PAINTERS: Dict[str, Dict[str, str]] = {
+    "archives": {r"(\S+)(.*can be provisioned)": "bold dim", r"(\S+)(.*)": "bold green"},
+    "diff": {r"(\+\+\+.*|---.*)": "bold", r"(\+.*)": "green", r"(-.*)": "red", r"(@.*)": "cyan"},
+    "entries": {r"(\S+)(.*\(damaged\))": "bold red", r"(\S+)": "bold"},
+    "findings": {r"(ok)( .*)": "green dim", r"(warning)( .*)": "yellow dim", r"(problem)( .*)": "red dim"},
+    "help": {r"([a-z ]+:)(?= |$)": "bold"},
+    "labels": {r"(problem:)": "red", r"(note:)": "yellow", r"([^ :]*:)": "dim", r"(.+)": "bold"},
+    "settings": {r"( .*)": "dim", r"(\S+) = .*(  \((?!default;).*)": "bold cyan", r"(\S+)": "bold"},
+    "verified": {r"\S.*: (damaged)$": "red", r"\S.*: (as it was published)$": "green"},
 }
-"""How the lines of a command are coloured."""
+"""How lines are coloured: patterns for their start, of which the first match counts, and a style for each group."""
 
 
 def paint_line(painter: str, line: str) -> List[Tuple[str, str]]:
     """Return the parts of a line, each with its style."""
-    for pattern, styles in PAINTERS[painter]:
+    for pattern, styles in PAINTERS[painter].items():
         match = re.match(pattern, line)
         if match:
-            return [*zip(match.groups(), styles), (line[match.end() :], "")]
+            parts, end = [], 0
+            for number, style in enumerate(styles.split(), 1):
+                parts += [(line[end : match.start(number)], ""), (match[number], style)]
+                end = match.end(number)
+            return [*parts, (line[end:], "")]
     return [(line, "")]

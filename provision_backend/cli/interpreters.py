@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Dict, Optional, Tuple
+from typing import Dict, Tuple
 
 from ..cache.platform import current_platform
 from ..cache.store import open_cache
@@ -119,9 +119,8 @@ def read_request(text: str, settings: Settings, reporter: Reporter) -> Wanted:
     """
     if text != PROJECT:
         return Wanted("", parse_request(text, source="REQUEST"))
-    folder = Path.cwd()
     try:
-        project = _read_unwrapped(folder) or read_project(folder)
+        project = _read_any_project(Path.cwd())
     except ProjectError as exc:
         exc.hint = exc.hint or "name a version such as 3.13, or go to the folder of a project"
         raise
@@ -131,16 +130,13 @@ def read_request(text: str, settings: Settings, reporter: Reporter) -> Wanted:
     return plan.wanted
 
 
-def _read_unwrapped(folder: Path) -> Optional[Project]:
-    """Read the versions that a project without our table supports; None where it has the table."""
-    try:
-        data = parse_pyproject(read_text(folder))
-    except ProjectError:
-        return None  # Reading it as a project of ours reports what is wrong.
-    if OWN_NAME in data.get("tool", {}):
-        return None
-    requires_python = data.get("project", {}).get("requires-python", "")
+def _read_any_project(folder: Path) -> Project:
+    """Read a project; of one that does not build through us, only the versions that it supports."""
+    text = read_text(folder)
+    document = parse_pyproject(text)
+    if OWN_NAME in document.get("tool", {}):
+        return read_project(folder, text)
+    requires_python = document.get("project", {}).get("requires-python", "")
     if not isinstance(requires_python, str) or not is_specifier(requires_python):
         raise ProjectError("pyproject.toml: project.requires-python must be a version specifier")
-    # The plan asks for its versions only.
     return Project(folder, "", (), False, (), requires_python, None, "")

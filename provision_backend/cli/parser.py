@@ -115,11 +115,7 @@ def add_project(parser: argparse.ArgumentParser) -> None:
 
 
 def existing_folder(text: str, argument: str = "DIR") -> Path:
-    """Return the folder that an argument names.
-
-    Raises:
-        UsageError: it is not a folder.
-    """
+    """Return the folder that an argument names, or raise a `UsageError`."""
     if not Path(text).is_dir():
         raise UsageError(f"{argument} must name a folder, found {text!r}")
     return Path(text)
@@ -128,12 +124,8 @@ def existing_folder(text: str, argument: str = "DIR") -> Path:
 def add_repeatable(parser: argparse.ArgumentParser, *, target: str, python: str = "") -> None:
     """Add ``--target`` and ``--python`` that may be repeated, instead of the settings of these names.
 
-    They are ``targets`` and ``requests`` in the result, so that they are not read as settings.
-
-    Args:
-        parser: of the command.
-        target: the help of ``--target``.
-        python: that of ``--python``; empty for a command without it.
+    They are ``targets`` and ``requests`` in the result, so that they are not read as settings. The arguments *target*
+    and *python* are their helps; a command without *python* has no such option.
     """
     if python:
         text = f"{python}; may be repeated; default what the project in this folder would be built with"
