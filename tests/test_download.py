@@ -21,8 +21,9 @@ from support.servers import ArchiveServer, Reply
 
 from provision_backend.catalog.archive import Archive
 from provision_backend.errors import DownloadError, IntegrityError, OfflineError, ProvisionError
-from provision_backend.install.download import DownloadOptions, download_archive, fetch_text
+from provision_backend.install.download import download_archive, fetch_text
 from provision_backend.install.partial import Partial
+from provision_backend.install.sources import DownloadOptions
 from provision_backend.output import Reporter
 
 TAG = "20251110"
@@ -32,6 +33,7 @@ OTHER = CONTENT[::-1]
 HASH = hashlib.sha256(CONTENT).hexdigest()
 BY_RELEASE, FLAT = f"/{TAG}/{FILE}", f"/{FILE}"
 ARCHIVE = Archive(FILE, HASH, "3.13.5", TAG, "x86_64-unknown-linux-gnu", "install_only_stripped", False)
+ADVICE = "run 'provision-backend doctor' for more, or set PROVISION_BACKEND_MIRROR to another source"
 CLOSED = "http://127.0.0.1:9"  # the port of the discard service; nothing listens there
 
 
@@ -167,11 +169,13 @@ def test_a_folder_needs_no_http_library(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path[:0] = {[str(Path(__file__).parent.parent)]!r}; from pathlib import Path;"
         "from provision_backend.catalog.archive import Archive; from provision_backend.output import Reporter;"
-        "from provision_backend.install.download import DownloadOptions, download_archive;"
+        "from provision_backend.install.download import download_archive;"
+        "from provision_backend.install.sources import DownloadOptions;"
         "options = DownloadOptions(mirrors=(sys.argv[1],));"
         f"archive = {ARCHIVE!r};"
         "download_archive(archive, Path(sys.argv[1], 'to'), options=options, reporter=Reporter());"
-        "assert not {'http.client', 'ssl', 'socket', 'email', 'urllib.request', 'netrc'} & set(sys.modules)"
+        "unwanted = {'httpx2', 'httpx', 'http.client', 'ssl', 'socket', 'email', 'urllib.request', 'netrc'};"
+        "assert not unwanted & set(sys.modules), unwanted & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-I", "-S", "-c", code, str(tmp_path)], check=True)
 
@@ -405,7 +409,8 @@ def test_a_killed_process_leaves_what_the_next_continues(server: ArchiveServer, 
     code = (
         "import sys; from pathlib import Path; from test_download import ARCHIVE;"
         "from provision_backend.output import Reporter;"
-        "from provision_backend.install.download import DownloadOptions, download_archive;"
+        "from provision_backend.install.download import download_archive;"
+        "from provision_backend.install.sources import DownloadOptions;"
         "options = DownloadOptions(mirrors=(sys.argv[1],));"
         "download_archive(ARCHIVE, Path(sys.argv[2]), options=options, reporter=Reporter())"
     )
@@ -517,7 +522,7 @@ def test_retries_are_bounded_and_told(server: ArchiveServer, download: Download)
     assert len(server.requests) == 4
     assert len(download.waits) == 3
     assert download.lines[0] == "provision-backend: 127.0.0.1: 503 Service Unavailable; trying again"
-    assert str(caught.value) == f"could not download {FILE}\n  {server.url}: 503 Service Unavailable"
+    assert str(caught.value) == f"could not download {FILE}\n  {server.url}: 503 Service Unavailable\n  {ADVICE}"
 
 
 def test_a_silent_server_is_given_up(server: ArchiveServer, download: Download) -> None:
@@ -589,7 +594,7 @@ def test_a_body_shorter_than_announced_is_noticed(server: ArchiveServer, downloa
         download(server.url, retries=0)
 
     expected = f"{server.url}: the body ended after {len(CONTENT)} of {len(CONTENT) + 10} bytes"
-    assert hint_of(caught.value) == [expected]
+    assert hint_of(caught.value) == [expected, ADVICE]
 
 
 def test_a_body_longer_than_announced_is_cut_off(server: ArchiveServer, download: Download) -> None:
@@ -607,18 +612,18 @@ def test_a_monster_is_not_begun(server: ArchiveServer, download: Download) -> No
     with pytest.raises(DownloadError) as caught:
         download(server.url)
 
-    assert hint_of(caught.value) == [f"{server.url}: announces 1099.5 GB, more than an archive may have"]
+    assert hint_of(caught.value) == [f"{server.url}: announces 1099.5 GB, more than an archive may have", ADVICE]
     assert download.left == []
 
 
 def test_an_endless_body_is_cut_off(server: ArchiveServer, download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body without a length ends at the bound."""
-    monkeypatch.setattr("provision_backend.install.delivery.MAX_ARCHIVE", 100_000)
+    monkeypatch.setattr("provision_backend.install.download.MAX_ARCHIVE", 100_000)
     server.script = [Reply(chunked=True)]
     with pytest.raises(DownloadError) as caught:
         download(server.url)
 
-    assert hint_of(caught.value) == [f"{server.url}: sends more than the 100.0 kB that are allowed"]
+    assert hint_of(caught.value) == [f"{server.url}: sends more than the 100.0 kB that are allowed", ADVICE]
 
 
 def test_every_source_has_its_reason(server: ArchiveServer, download: Download, tmp_path: Path) -> None:
@@ -631,7 +636,8 @@ def test_every_source_has_its_reason(server: ArchiveServer, download: Download, 
         f"could not download {FILE}\n"
         f"  {tmp_path / 'nowhere'}: no such file, laid out by release and flat\n"
         f"  {CLOSED}: [Errno 111] Connection refused\n"
-        f"  {server.url}: 404 Not Found, laid out by release and flat"
+        f"  {server.url}: 404 Not Found, laid out by release and flat\n"
+        f"  {ADVICE}"
     )
     assert download.left == []
 
@@ -641,8 +647,8 @@ def test_a_long_list_of_sources_is_bounded(download: Download, tmp_path: Path) -
     with pytest.raises(DownloadError) as caught:
         download(*[str(tmp_path / f"m{number}") for number in range(20)])
 
-    assert len(hint_of(caught.value)) == 9
-    assert hint_of(caught.value)[-1] == "and 12 more"
+    assert len(hint_of(caught.value)) == 10
+    assert hint_of(caught.value)[-2:] == ["and 12 more", ADVICE]
 
 
 def test_offline_makes_no_request(server: ArchiveServer, download: Download) -> None:
@@ -663,7 +669,10 @@ def test_what_is_not_a_file_is_not_opened(download: Download, tmp_path: Path) ->
     with pytest.raises(DownloadError) as caught:
         download(str(tmp_path))
 
-    assert hint_of(caught.value) == [f"{tmp_path}: no such file and not a file, laid out by release and flat"]
+    assert hint_of(caught.value) == [
+        f"{tmp_path}: no such file and not a file, laid out by release and flat",
+        ADVICE,
+    ]
 
 
 def test_passwords_are_shown_nowhere(server: ArchiveServer, download: Download) -> None:

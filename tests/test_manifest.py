@@ -12,8 +12,7 @@ import pytest
 from support.archives import gzipped, member, tar
 
 from provision_backend.cache.manifest import MANIFEST, write_manifest
-from provision_backend.install.pipeline import Unpacking
-from provision_backend.install.unpack import Unpacked
+from provision_backend.install.unpack import Unpacked, unpack_stream
 
 OLD, NEW = b"as it came", b"as it is  "
 
@@ -21,9 +20,7 @@ OLD, NEW = b"as it came", b"as it is  "
 @pytest.fixture
 def unpacked(tmp_path: Path) -> Unpacked:
     """Return a tree with two files as it comes out of an archive."""
-    with Unpacking(tmp_path, "archive") as unpacking:
-        unpacking.feed(gzipped(tar(member("python/file", OLD), member("python/other", OLD))))
-        return unpacking.finish()
+    return unpack_stream([gzipped(tar(member("python/file", OLD), member("python/other", OLD)))], "archive", tmp_path)
 
 
 def hashes(tree: Path) -> Dict[str, str]:

@@ -1,4 +1,4 @@
-"""Archives that are unpacked while they arrive: `stream_archive` into `Unpacking`, from sources that misbehave."""
+"""Archives that are unpacked while they arrive: `stream_archive` into `unpack_stream`, from misbehaving sources."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import hashlib
 import io
 import os
 import random
-import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 from support.archives import gzipped, member, tar
@@ -19,8 +17,10 @@ from support.servers import ArchiveServer, Reply
 
 from provision_backend.catalog.archive import Archive
 from provision_backend.errors import DownloadError, IntegrityError, UnpackError
-from provision_backend.install.download import DownloadOptions, stream_archive
-from provision_backend.install.pipeline import Unpacking
+from provision_backend.files import remove_path
+from provision_backend.install.download import stream_archive
+from provision_backend.install.sources import DownloadOptions
+from provision_backend.install.unpack import Unpacked, unpack_stream
 from provision_backend.output import Reporter
 
 TAG = "20251110"
@@ -56,15 +56,23 @@ class Place:
         self.staging.mkdir()
         self.part_of = folder / "downloads" / "archive"
         self.said = io.StringIO()
+        self.passes = 0
+        """How often an archive was begun."""
 
-    def unpack(self, *mirrors: str, archive: Archive = ARCHIVE, **options: Any) -> Path:
+    def unpack(
+        self, *mirrors: str, archive: Archive = ARCHIVE, reporter: Optional[Reporter] = None, **more: Any
+    ) -> Path:
         """Fetch and unpack, and return the tree."""
-        settings = DownloadOptions(mirrors=mirrors, **{"retries": 2, **options})
-        for path in self.staging.glob("*"):
-            shutil.rmtree(str(path))
-        with Unpacking(self.staging, archive.filename) as unpacking:
-            stream_archive(archive, self.part_of, unpacking, options=settings, reporter=Reporter(self.said))
-            return unpacking.finish().tree
+        options = DownloadOptions(mirrors=mirrors, **{"retries": 2, **more})
+
+        def use(chunks: Iterator[bytes]) -> Unpacked:
+            remove_path(self.staging)
+            self.staging.mkdir()
+            self.passes += 1
+            return unpack_stream(chunks, archive.filename, self.staging)
+
+        reporter = reporter or Reporter(self.said)
+        return stream_archive(archive, self.part_of, use, options=options, reporter=reporter).tree
 
     @property
     def kept(self) -> int:
@@ -78,11 +86,9 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """Give folders to work in; no thread of an unpacking is left over."""
-    yield Place(tmp_path)
-
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("unpack")] == []
+def place(tmp_path: Path) -> Place:
+    """Give folders to work in."""
+    return Place(tmp_path)
 
 
 @pytest.fixture
@@ -104,11 +110,9 @@ def test_an_archive_is_unpacked_as_it_comes(server: ArchiveServer, place: Place)
     assert place.left == ["archive.part", "archive.part.json"]
 
 
-def test_what_is_written_is_hashed(server: ArchiveServer, place: Place) -> None:
+def test_what_is_written_is_hashed(place: Place) -> None:
     """Every file comes with the sha256 of what was written."""
-    with Unpacking(place.staging, FILE) as unpacking:
-        unpacking.feed(GOOD)
-        written = unpacking.finish().written
+    written = unpack_stream([GOOD], FILE, place.staging).written
 
     assert {path: file.sha256 for path, file in written.items()} == {
         path: hashlib.sha256(content).hexdigest() for path, content in FILES.items()
@@ -122,7 +126,7 @@ def test_a_cut_in_the_middle_goes_on_where_it_was(server: ArchiveServer, place: 
 
     assert contents(place.unpack(server.url)) == FILES
     assert server.bytes_sent == len(GOOD)
-    assert os.listdir(place.staging) == ["unpacked"]
+    assert place.passes == 1
 
 
 def test_a_silent_server_costs_the_rest_only(server: ArchiveServer, place: Place) -> None:
@@ -150,7 +154,7 @@ def test_a_server_that_begins_anew_has_the_tree_begun_anew(server: ArchiveServer
     server.script = [Reply(cut=700_000), Reply(ignore_range=True)]
 
     assert contents(place.unpack(server.url)) == FILES
-    assert os.listdir(place.staging) == ["unpacked-2"]
+    assert place.passes == 2
 
 
 def test_another_file_is_not_glued_to_the_beginning_of_the_first(server: ArchiveServer, place: Place) -> None:
@@ -158,7 +162,7 @@ def test_another_file_is_not_glued_to_the_beginning_of_the_first(server: Archive
     server.script = [Reply(cut=700_000), Reply(body=OTHER, ignore_validator=True)]
 
     assert contents(place.unpack(server.url)) == FILES
-    assert os.listdir(place.staging) == ["unpacked-2"]
+    assert place.passes == 2
 
 
 def test_a_wrong_hash_is_found_at_the_end(server: ArchiveServer, place: Place) -> None:
@@ -178,7 +182,7 @@ def test_the_second_source_takes_over(server: ArchiveServer, place: Place, bad: 
         tree = place.unpack(first.url, server.url)
 
     assert contents(tree) == FILES
-    assert len(os.listdir(place.staging)) == 1
+    assert os.listdir(place.staging) == ["python"]
 
 
 @pytest.mark.parametrize("mirror", ["server", "folder"])
@@ -245,8 +249,8 @@ def test_a_file_that_is_there_already_is_used(server: ArchiveServer, place: Plac
     assert len(server.requests) == requests
 
 
-def test_an_interrupt_ends_the_threads(server: ArchiveServer, place: Place) -> None:
-    """Ctrl-C in the middle of a download leaves no thread that writes (the fixture looks)."""
+def test_an_interrupt_keeps_what_has_come(server: ArchiveServer, place: Place) -> None:
+    """After Ctrl-C in the middle of a download the next one goes on."""
 
     def interrupt() -> float:
         clock.append(0)
@@ -255,10 +259,8 @@ def test_an_interrupt_ends_the_threads(server: ArchiveServer, place: Place) -> N
         return 0.0
 
     clock: List[int] = []
-    reporter = Reporter(place.said, clock=interrupt)
-    options = DownloadOptions(mirrors=(server.url,))
-    with pytest.raises(KeyboardInterrupt), Unpacking(place.staging, FILE) as unpacking:
-        stream_archive(ARCHIVE, place.part_of, unpacking, options=options, reporter=reporter)
+    with pytest.raises(KeyboardInterrupt):
+        place.unpack(server.url, reporter=Reporter(place.said, clock=interrupt))
     kept = place.kept
 
     assert 0 < kept < len(GOOD)
@@ -266,42 +268,32 @@ def test_an_interrupt_ends_the_threads(server: ArchiveServer, place: Place) -> N
     assert server.requests[-1].headers["range"] == f"bytes={kept}-"
 
 
-def test_an_interrupt_before_the_threads_run_is_an_interrupt(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The signal comes while the second thread is being started: what has not begun cannot be waited for."""
-    start = threading.Thread.start
+def test_what_cannot_be_unpacked_is_fetched_to_its_end(server: ArchiveServer, place: Place) -> None:
+    """Only the hash of all bytes tells whether another source may help, so that an error of the disk is one of it."""
 
-    def interrupted(thread: threading.Thread) -> None:
-        if "write" in thread.name:
-            raise KeyboardInterrupt
-        start(thread)
+    def full(chunks: Iterator[bytes]) -> Unpacked:
+        next(chunks)
+        raise UnpackError("no space left")
 
-    monkeypatch.setattr(threading.Thread, "start", interrupted)
-    with pytest.raises(KeyboardInterrupt), Unpacking(place.staging, FILE) as unpacking:
-        unpacking.feed(GOOD)
+    options = DownloadOptions(mirrors=(server.url,))
+    with pytest.raises(UnpackError, match="no space left"):
+        stream_archive(ARCHIVE, place.part_of, full, options=options, reporter=Reporter(place.said))
 
-
-def test_a_folder_that_cannot_be_written_is_named(server: ArchiveServer, place: Place) -> None:
-    """The error says where, and the download is not begun."""
-    place.staging.rmdir()
-    with pytest.raises(UnpackError, match="cannot be used: No such file or directory"):
-        place.unpack(server.url)
+    assert place.kept == len(GOOD)
 
 
 MEMORY = """
 import re, sys
 from pathlib import Path
-from provision_backend.install.pipeline import Unpacking
-with Unpacking(Path(sys.argv[2]), "archive") as unpacking, open(sys.argv[1], "rb") as file:
-    for chunk in iter(lambda: file.read(1 << 18), b""):
-        unpacking.feed(chunk)
-    unpacking.finish()
+from provision_backend.install.unpack import unpack_archive
+unpack_archive(Path(sys.argv[1]), Path(sys.argv[2]))
 print(re.search(r"VmHWM:\\s+([0-9]+) kB", Path("/proc/self/status").read_text())[1])
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
-    """The queues are bounded: 120 MB go through less than 60 MB."""
+    """Pieces are bounded: 120 MB go through less than 40 MB."""
     big = noise(1, 4_000_000)
     (tmp_path / "archive").write_bytes(gzipped(tar(*(member(f"python/{number}", big) for number in range(30)))))
     (tmp_path / "staging").mkdir()
@@ -309,4 +301,4 @@ def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
     command = [sys.executable, "-c", MEMORY, str(tmp_path / "archive"), str(tmp_path / "staging")]
     done = subprocess.run(command, env=environ, stdout=subprocess.PIPE, check=True)
 
-    assert int(done.stdout) < 60_000  # kB
+    assert int(done.stdout) < 40_000  # kB

@@ -6,18 +6,22 @@ The rules about GitHub's hosts are seen at work through a proxy on loopback that
 from __future__ import annotations
 
 import base64
+import importlib
 import ssl
+import sys
 import warnings
 from pathlib import Path
 from typing import Any, Iterator, List, Tuple
 
 import pytest
-from support.servers import ArchiveServer, Reply
+from support.servers import ArchiveServer, Reply, SocksProxy
 
-from provision_backend.errors import DownloadError
-from provision_backend.install.connection import Connector
-from provision_backend.install.download import DownloadOptions, fetch_text
-from provision_backend.install.transport import Transport
+from provision_backend.errors import DownloadError, MissingDependencyError
+from provision_backend.install.download import fetch_text
+from provision_backend.install.sources import DownloadOptions
+from provision_backend.install.transport import Transport, find_proxy
+
+httpx: Any = importlib.import_module("httpx2" if sys.version_info >= (3, 11) else "httpx")
 
 GITHUB = "https://github.com/astral-sh/x/SHA256SUMS"
 OBJECTS = "https://objects.githubusercontent.com/x?sig=s3cret"
@@ -187,16 +191,76 @@ def test_a_proxy_that_is_none_is_explained(monkeypatch: pytest.MonkeyPatch, prox
     assert "s3" not in str(caught.value)
 
 
-@pytest.mark.parametrize("scheme", ["https", "socks5"])
+@pytest.mark.parametrize("scheme", ["socks4", "ftp"])
 def test_a_proxy_of_another_kind_is_named(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
-    """Only proxies that speak plain HTTP are used, and the error says what was found."""
-    monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://127.0.0.1:1")
+    """The error lists the kinds of proxies that work, and names the kind that was found."""
+    monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://10.0.0.1:1")
     with pytest.raises(DownloadError) as caught:
-        fetch("https://127.0.0.1:9/S")
+        fetch("https://m.example/S")
 
     assert str(caught.value) == (
-        f"the environment names a proxy that is reached over {scheme}, which is not supported\n"
-        "  name an http:// proxy, or set a mirror that is reached without one"
+        "the environment names a proxy that cannot be used: wanted http://, https://, socks5:// or socks5h://, "
+        f"found {scheme}://\n"
+        "  check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+    )
+
+
+def test_a_socks_proxy_without_its_package_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the package, and the extra that brings it."""
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", "socks5://user:s3cret@10.0.0.1:1")
+    with pytest.raises(MissingDependencyError) as caught:
+        fetch("https://m.example/S")
+
+    assert str(caught.value) == (
+        "the package 'socksio' is needed to use the proxy socks5://10.0.0.1:1 and is not installed\n"
+        "  install provision-backend[socks] where the build runs, or build with isolation"
+    )
+
+
+def test_a_socks_proxy_is_used(plain: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It connects us to the host whose name it is given."""
+    pytest.importorskip("socksio")
+    with SocksProxy(plain.port) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"socks5h://127.0.0.1:{proxy.port}")
+        with Transport(DownloadOptions()).open("http://m.example/S") as stream:
+            assert b"".join(stream.chunks) == b"text"
+
+    assert proxy.asked == [b"m.example"]
+
+
+def test_a_proxy_may_speak_tls(secure: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that is reached over HTTPS is checked with the same certificates as a server."""
+    monkeypatch.setenv("HTTP_PROXY", secure.url)
+    with Transport(DownloadOptions()).open("http://m.example/S") as stream:
+        assert b"".join(stream.chunks) == b"text"
+
+
+@pytest.mark.parametrize("excepted", ["10.1.0.0/16", "m.example, 10.1.2.3", "10.1.2.0/24,other.example"])
+def test_networks_may_be_excepted_from_the_proxy(monkeypatch: pytest.MonkeyPatch, excepted: str) -> None:
+    """NO_PROXY may name a network, as curl, pip and uv take it."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://10.9.9.9:1")
+    monkeypatch.setenv("NO_PROXY", excepted)
+
+    assert find_proxy("https://10.1.2.3/S") == ""
+    assert find_proxy("https://10.2.2.3/S") == "http://10.9.9.9:1"
+    assert find_proxy("https://n.example/S") == "http://10.9.9.9:1"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+def test_this_machine_is_never_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """A catalog over plain HTTP is believed from this machine only, so no proxy may answer for it."""
+    monkeypatch.setenv("ALL_PROXY", "http://10.9.9.9:1")
+
+    assert find_proxy(f"http://{host}:8000/S") == ""
+
+
+def test_a_proxy_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The failure is that of the proxy, not of the server behind it."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:s3cret@127.0.0.1:9")
+
+    assert refusal("https://m.example/S") == (
+        "the proxy http://127.0.0.1:9 could not be reached: [Errno 111] Connection refused"
     )
 
 
@@ -205,10 +269,11 @@ def test_a_proxy_gets_its_own_password(
     world: ArchiveServer, plain: ArchiveServer, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     """The login in the URL of the proxy goes to the proxy, and to nobody behind it."""
-    server, target = (world, GITHUB) if scheme == "https" else (plain, "http://127.0.0.2/S")
+    server, target = (world, GITHUB) if scheme == "https" else (plain, "http://m.example/S")
     monkeypatch.setenv(f"{scheme}_proxy".upper(), f"http://us%40er:s3cret@127.0.0.1:{server.port}")
 
-    assert fetch(target) == "text"
+    with Transport(DownloadOptions()).open(target) as stream:
+        assert b"".join(stream.chunks) == b"text"
     assert server.requests[0].headers["proxy-authorization"] == basic("us@er:s3cret")
     behind = [seen for seen in server.requests if seen.method != "CONNECT"] if scheme == "https" else []
     assert [seen.headers.get("proxy-authorization", "") for seen in behind] == [""] * len(behind)
@@ -235,7 +300,9 @@ def test_a_proxy_that_refuses_is_explained(world: ArchiveServer, monkeypatch: py
     with pytest.raises(DownloadError) as caught:
         fetch_text(GITHUB, options=DownloadOptions(), sleep=waits.append)
 
-    assert caught.value.message == f"could not fetch {GITHUB}: the proxy refuses: 407 Proxy Authentication Required"
+    assert caught.value.message == (
+        f"could not fetch {GITHUB}: the proxy http://127.0.0.1:{world.port} refuses: 407 Proxy Authentication Required"
+    )
     assert waits == []
 
 
@@ -278,6 +345,17 @@ def test_netrc_goes_to_the_machine_it_names(world: ArchiveServer, tmp_path: Path
     assert sent_to(world) == [("m.example", basic("me:s3cret")), ("objects.githubusercontent.com", "")]
 
 
+def test_netrc_does_not_follow_a_redirect_over_plain_http(plain: ArchiveServer, tmp_path: Path) -> None:
+    """Anybody may redirect a plain request to any host and port; the configured host gets its password all the same."""
+    (tmp_path / "netrc").write_text("machine localhost login me password s3cret\n")
+    plain.redirects = {"/S": f"http://localhost:{plain.port}/T"}
+    plain.files["/T"] = b"text"
+
+    assert fetch(f"{plain.url}/S") == "text"
+    assert fetch(f"http://localhost:{plain.port}/T") == "text"
+    assert [credentials for _, credentials in sent_to(plain)] == ["", "", basic("me:s3cret")]
+
+
 def test_a_password_in_the_url_wins_over_netrc(world: ArchiveServer, tmp_path: Path) -> None:
     """What is said for this address is meant."""
     (tmp_path / "netrc").write_text("machine m.example login me password s3cret\n")
@@ -294,7 +372,7 @@ def test_a_broken_netrc_is_mentioned_and_not_quoted(plain: ArchiveServer, tmp_pa
     plain.login = ("user", "right")
     result = refusal(f"{plain.url}/S")
 
-    assert result.endswith("in the netrc file; the netrc file is there but could not be read")
+    assert result.endswith("in the netrc file; the netrc file exists but could not be read")
     assert "s3cret" not in result
 
 
@@ -309,18 +387,19 @@ def test_a_token_goes_to_github_only(world: ArchiveServer, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("host", ["m.example", "github.com:444", "github.com.example", "127.0.0.1"])
-def test_a_token_does_not_go_elsewhere(world: ArchiveServer, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_a_token_does_not_go_elsewhere(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     """A mirror never sees GitHub's token (pbs-installer sends it to any host)."""
     monkeypatch.setenv("GITHUB_TOKEN", "t0ken")
-    monkeypatch.setenv("SSL_CERT_DIR", "")
-    world.files["/S"] = b"text"
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    connector = Connector(connect_timeout=10, read_timeout=10, context=context)
-    fetch_text(f"https://{host}/S", options=DownloadOptions(retries=0), connector=connector)
+    seen = []
 
-    assert sent_to(world) == [(host, "")]
+    def answer(request: Any) -> Any:
+        seen.append((request.url.netloc.decode(), request.headers.get("authorization", "")))
+        return httpx.Response(200, content=iter([b"text"]))
+
+    transport = Transport(DownloadOptions(), httpx.MockTransport(answer))
+    fetch_text(f"https://{host}/S", options=DownloadOptions(retries=0), transport=transport)
+
+    assert seen == [(host, "")]
 
 
 def test_a_token_does_not_go_over_plain_http(plain: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +446,7 @@ def test_a_blocked_redirect_host_is_named(world: ArchiveServer) -> None:
     world.script = [Reply(), Reply(), Reply(status=403)]
 
     assert refusal(GITHUB) == (
-        "redirected to objects.githubusercontent.com: the proxy refuses: 403 Forbidden\n"
+        f"redirected to objects.githubusercontent.com: the proxy http://127.0.0.1:{world.port} refuses: 403 Forbidden\n"
         "  a firewall must let through objects.githubusercontent.com too, not only github.com"
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
 from ..catalog.archive import Archive
-from ..install.sources import DownloadOptions
+from ..install.sources import download_options
 from ..mirror.check import check_folder
 from ..mirror.folder import fill_folder, inspect_folder
 from ..mirror.selection import select_archives
@@ -72,13 +72,7 @@ def _select(arguments: argparse.Namespace, settings: Settings, reporter: Reporte
 
 
 def _fill(folder: Path, archives: Sequence[Archive], settings: Settings, reporter: Reporter) -> Answer:
-    options = DownloadOptions(
-        mirrors=settings.mirror,
-        offline=settings.offline,
-        connect_timeout=settings.connect_timeout,
-        read_timeout=settings.read_timeout,
-        retries=settings.retries,
-    )
+    options = download_options(settings)
     filled = fill_folder(folder, archives, options=options, reporter=reporter, lock_timeout=settings.lock_timeout)
     for name in filled.dropped:
         reporter.info(f"removed {name} from SHA256SUMS: the file does not exist")

@@ -11,7 +11,7 @@ from ..cache.store import open_cache
 from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives
 from ..errors import ProjectError
-from ..install.compiled import compile_modules
+from ..install.finalize import compile_bytecode
 from ..output import Reporter
 from ..project.plan import make_plan
 from ..project.pyproject import OWN_NAME, Project, parse_pyproject, read_project, read_text
@@ -100,7 +100,7 @@ def run_install(arguments: argparse.Namespace, settings: Settings, reporter: Rep
     found = [provision(each, settings, reporter) for each in wanted]
     if arguments.compile_bytecode:
         for interpreter in found:
-            compile_modules(interpreter, pip=True, asked=True)
+            compile_bytecode(interpreter)
     data = [interpreter.as_dict() for interpreter in found]
     return Answer(data[0] if len(data) == 1 else data, [interpreter.executable for interpreter in found])
 

@@ -19,7 +19,7 @@ from ..catalog.selection import Archive, parse_catalog
 from ..errors import DownloadError, MissingDependencyError, ProvisionError
 from ..host.detection import detect_platform
 from ..host.platforms import Platform, platform_from_triple
-from ..install.sources import DownloadOptions
+from ..install.sources import DownloadOptions, download_options
 from ..output import Reporter
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project, is_wrapped, parse_pyproject, read_project
@@ -206,11 +206,9 @@ class Context:
 
     def download_options(self) -> DownloadOptions:
         """Return how sources are asked: once, and with bounded patience."""
-        settings = self.settings
-        return DownloadOptions(
-            mirrors=settings.mirror,
-            offline=settings.offline,
-            connect_timeout=min(settings.connect_timeout, MAX_WAIT),
-            read_timeout=min(settings.read_timeout, MAX_WAIT),
+        options = download_options(self.settings)
+        return options._replace(
+            connect_timeout=min(options.connect_timeout, MAX_WAIT),
+            read_timeout=min(options.read_timeout, MAX_WAIT),
             retries=0,
         )

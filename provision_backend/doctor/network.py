@@ -23,8 +23,8 @@ from ..catalog.archive import Archive
 from ..errors import MissingDependencyError, ProvisionError
 from ..files import hash_file
 from ..hooks.installers import DROPPED, pip_files, uv_files
-from ..install.attempts import SourceError
-from ..install.sources import Source, list_sources, local_path, redact_url
+from ..install.download import make_transport
+from ..install.sources import Source, SourceError, list_sources, local_path, redact_url
 from ..project.pyproject import load_toml
 from .context import MAX_WAIT, Context
 from .findings import Finding, ok, problem, warning
@@ -159,9 +159,7 @@ def _try(location: str, archive: Archive, context: Context) -> Union[_Answer, So
 
 
 def _request(location: str, archive: Archive, context: Context) -> _Answer:
-    from ..install.transport import Transport  # It imports httpx, which need not be installed.
-
-    with Transport(context.download_options()).open(location, {"Range": "bytes=0-3"}) as stream:
+    with make_transport(context.download_options()).open(location, {"Range": "bytes=0-3"}) as stream:
         head = next(iter(stream.chunks), b"") if stream.status in (200, 206) else b""
         skew = _skew(stream.headers)
     if head.startswith(_MAGIC):

@@ -23,7 +23,6 @@ from . import forwarded
 from .environment import BuildEnvironment, open_environment
 from .frontend import frontend_run
 from .in_process import requires_hook
-from .installers import find_uv
 
 if TYPE_CHECKING:
     from .build import Build
@@ -113,15 +112,9 @@ def _another_interpreter(build: Build, damaged: Interpreter) -> Interpreter:
 
 
 def _interpreter(build: Build) -> Interpreter:
-    def prepare(interpreter: Interpreter) -> None:
-        from ..install.compiled import compile_modules
-
-        with build.reporter.step("compile what builds import"):
-            compile_modules(interpreter, pip=not find_uv(build.settings))
-
     if build.plan.provision:
         with build.reporter.step("provide an interpreter"):
-            return provision(build.plan.wanted, build.settings, build.reporter, prepare=prepare)
+            return provision(build.plan.wanted, build.settings, build.reporter)
     return inspect_interpreter(Path(running_interpreter().executable))
 
 

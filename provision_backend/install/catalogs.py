@@ -1,4 +1,4 @@
-"""A catalog that is given by URL, with a copy beside the cache.
+"""Fetch a catalog that is given by URL, and keep a copy of it beside the cache.
 
 The copy serves for ten minutes, the freshness that package indexes grant, so that a warm cache makes no request; and
 when the URL does not answer, or offline is set, however old it is. A ``file://`` URL is read each time.
@@ -7,7 +7,6 @@ when the URL does not answer, or offline is set, however old it is. A ``file://`
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import time
 from pathlib import Path
@@ -16,13 +15,15 @@ from typing import Optional
 from ..cache.folders import make_folders, write_note
 from ..cache.store import Cache
 from ..errors import CacheError, DownloadError, OfflineError
+from ..files import hash_bytes
 from ..output import Reporter
 from ..settings import Settings
+from .sources import download_options, redact_url
 
 __all__ = ["FRESH", "fetch_catalog", "needs_fetching"]
 
 FRESH = 600.0
-"""Seconds for which a copy is used without a question."""
+"""Seconds for which a copy is used without a request."""
 
 
 def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
@@ -32,8 +33,6 @@ def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
         DownloadError: the URL did not answer and there is no copy; or it is plain ``http://`` and not on loopback,
             where anybody on the way could say which bytes are right.
     """
-    from .download import redact_url
-
     if settings.catalog.startswith("file://"):
         return _fetch(settings)
     copy = _copy(settings, cache)
@@ -60,16 +59,13 @@ def needs_fetching(settings: Settings, cache: Cache) -> bool:
 
 
 def _copy(settings: Settings, cache: Cache) -> Path:
-    return cache.root / "catalogs" / hashlib.sha256(os.fsencode(settings.catalog)).hexdigest()[:16]
+    return cache.root / "catalogs" / hash_bytes(os.fsencode(settings.catalog))[:16]
 
 
 def _fetch(settings: Settings) -> str:
-    from .download import DownloadOptions, fetch_text
+    from .download import fetch_text  # `needs_fetching` is called in builds that download nothing.
 
-    options = DownloadOptions(
-        connect_timeout=settings.connect_timeout, read_timeout=settings.read_timeout, retries=settings.retries
-    )
-    return fetch_text(settings.catalog, options=options)
+    return fetch_text(settings.catalog, options=download_options(settings))
 
 
 def _read(path: Path) -> Optional[str]:

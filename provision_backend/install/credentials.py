@@ -1,4 +1,4 @@
-"""What we say to a host about who we are, and to which host: the ``Authorization`` header of one request.
+"""Choose the ``Authorization`` header of each request, so that a credential goes to the host it belongs to only.
 
 In: the URL that a person configured, the environment, and the netrc file. Out: for each URL that is really asked,
 redirects included, a header or none. A credential goes to the host it belongs to and to no other:
@@ -6,8 +6,9 @@ redirects included, a header or none. A credential goes to the host it belongs t
 - user name and password of a URL: to the scheme, host and port of that URL;
 - ``GITHUB_TOKEN`` or ``GH_TOKEN``: to github.com and api.github.com over HTTPS. The hosts that GitHub redirects
   to take a signature in the URL, and refuse a request that brings a second credential;
-- an entry ``machine`` of the netrc file (``NETRC``, else ``~/.netrc``): to the host it names. An entry ``default``
-  names no host and is not used.
+- an entry ``machine`` of the netrc file (``NETRC``, else ``~/.netrc``): to the host it names, and over plain HTTP only
+  where the configured URL names that host too, since anybody may redirect a plain request to any host and port. An
+  entry ``default`` names no host and is not used.
 
 Source: RFC 7617 (Basic), RFC 6750 (Bearer), RFC 9110, 15.4 (a client does not carry credentials to another origin).
 """
@@ -15,6 +16,7 @@ Source: RFC 7617 (Basic), RFC 6750 (Bearer), RFC 9110, 15.4 (a client does not c
 from __future__ import annotations
 
 import base64
+import netrc
 import os
 from pathlib import Path
 from typing import Dict, Optional, Tuple
@@ -28,12 +30,12 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Netrc:
-    """The netrc file of the user, read when it is first asked."""
+    """The netrc file of the user, read when a login is first looked up."""
 
     def __init__(self) -> None:
         self._logins: Optional[Dict[str, Tuple[str, str]]] = None
         self.unreadable = False
-        """The file exists and could not be understood."""
+        """Whether the file exists and could not be parsed."""
 
     def login(self, host: str) -> Optional[Tuple[str, str]]:
         """Return user name and password for *host*, or None."""
@@ -42,8 +44,6 @@ class Netrc:
         return self._logins.get(host)
 
     def _read(self) -> Dict[str, Tuple[str, str]]:
-        import netrc
-
         name = os.environ.get("NETRC") or "~/.netrc"
         try:
             entries = netrc.netrc(str(Path(name).expanduser())).hosts
@@ -86,6 +86,8 @@ class Credentials:
             token = _github_token()
             if token:
                 return f"Bearer {token}"
+        if parts.scheme != "https" and host != self._owner.hostname:
+            return None
         login = self._netrc.login(host)
         return _basic(*login) if login else None
 

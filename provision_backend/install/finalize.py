@@ -1,8 +1,8 @@
-"""An unpacked tree → a usable interpreter: what it recorded made true, its markers and links set, and once started.
+"""Make an unpacked tree a usable interpreter: correct what it recorded of its build, and set its markers and links.
 
 The tree is finalized in staging, and every absolute path that is written is one of the place where it will be
-published: nobody ever sees a published tree that is not finalized (uv#19329). Only regular files below real folders are
-touched, each by a temporary file and a rename: a link in an archive cannot lead a write out of the tree.
+published, so no published tree is ever incomplete (uv#19329). Only regular files below real folders are replaced, never
+written to: a link in an archive cannot lead a write out of the tree, nor to another of its files.
 
 Source: python-build-standalone, Running distributions; PEP 668.
 """
@@ -14,15 +14,17 @@ import functools
 import os
 import re
 import stat
-import tempfile
 from pathlib import Path
 from typing import Callable, Iterator
 
-from ..errors import InstallError, UnpackError
-from .smoke import Facts, smoke_run
+from ..errors import InstallError, InterpreterError, UnpackError
+from ..interpreter import Interpreter
+from ..processes import clean_environment, run_quiet
 from .sysconfig_data import patch_config_script, patch_json, patch_makefile, patch_module, patch_pkgconfig
 
-__all__ = ["Facts", "finalize_tree", "find_executable", "smoke_run"]
+__all__ = ["compile_bytecode", "finalize_tree", "find_executable"]
+
+_COMPILE_TIMEOUT = 600.0  # seconds; it takes ten on one core
 
 _EXTERNALLY_MANAGED = """\
 [externally-managed]
@@ -63,6 +65,22 @@ def finalize_tree(tree: Path, *, final_path: Path) -> None:
         raise InstallError(f"could not finalize {tree}: {exc.strerror or exc}: {exc.filename!r}") from exc
 
 
+def compile_bytecode(interpreter: Interpreter) -> None:
+    """Compile the standard library of a provisioned interpreter, pip included, as it would itself when it imports.
+
+    The manifest of a published interpreter leaves compiled modules out. What cannot be compiled, such as a test of
+    broken syntax, is left to whoever imports it.
+
+    Args:
+        interpreter: one that was provisioned, at its final place.
+    """
+    executable = Path(interpreter.executable)
+    library = executable.parent.parent / "lib" / executable.name
+    command = [str(executable), "-I", "-m", "compileall", "-q", "-j", "0", str(library)]
+    with contextlib.suppress(InterpreterError):
+        run_quiet(command, env=clean_environment(), timeout=_COMPILE_TIMEOUT)
+
+
 def find_executable(tree: Path) -> Path:
     """Return the interpreter of a tree: a real file, never a link to it (python-build-standalone#380).
 
@@ -78,7 +96,7 @@ def find_executable(tree: Path) -> Path:
     names = [path for path in _own_files(tree, "bin/python3.*") if re.fullmatch(r"python3\.\d+t?d?", path.name)]
     # A free-threaded build installs its program under both names; the longer one is what it calls itself.
     names.sort(key=lambda path: (-len(path.name), path.name))
-    # The layout of Windows; untested.
+    # The layout of Windows.
     names.extend(_own_files(tree, "python.exe"))
     if not names:
         raise UnpackError(f"{tree} holds no interpreter: wanted the file bin/python3.X")
@@ -137,13 +155,9 @@ def _rewrite(path: Path, patch: Callable[[str], str]) -> None:
 
 
 def _write(path: Path, content: bytes, *, mode: int) -> None:
-    number, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=str(path.parent))
-    try:
-        with os.fdopen(number, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
+    # What another name links to stays as it is, since the file is made anew.
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    with path.open("xb") as file:
+        file.write(content)
+    path.chmod(mode)

@@ -14,26 +14,37 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import re
+import shutil
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Iterator, Mapping, NamedTuple, Optional
+from typing import IO, Iterator, Mapping, NamedTuple, Optional
 
 from ..errors import DownloadError
 from ..output import format_size
 from .sources import redact_url
 
-if TYPE_CHECKING:
-    from hashlib import _Hash
-
-__all__ = ["Partial", "Resume", "find_validator"]
+__all__ = ["Partial", "Resume", "Stream", "is_encoded", "is_plain"]
 
 _BLOCK = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_SAME_SECOND = 60.0  # seconds for which a file may still change without a new modification time
+
+
+class Stream(NamedTuple):
+    """The answer of a source: 200, 206, or 416; for a local file always 200."""
+
+    status: int
+    """The HTTP status."""
+    headers: Mapping[str, str]
+    """The header fields; names in lower case find them."""
+    length: Optional[int]
+    """Bytes of the body; None where the server does not say."""
+    validator: str
+    """Stands for exactly these bytes in ``If-Range``: a strong entity tag or a date; empty where there is none."""
+    chunks: Iterator[bytes]
+    """The body as it came over the wire, not decoded; raises `SourceError`."""
 
 
 class Resume(NamedTuple):
@@ -58,7 +69,7 @@ class Resume(NamedTuple):
             headers: of the answer. Some servers ignore ``If-Range``, so its validators are compared here too.
         """
         match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
-        if not match or _is_encoded(headers):
+        if not match or is_encoded(headers):
             return None
         first, last, total = (int(group) for group in match.groups())
         if first != self.offset or last != total - 1 or self.total not in (None, total):
@@ -87,7 +98,7 @@ class Partial:
         """
         notes = self._read_notes()
         offset, total, validator = self.size(), notes.get("total"), notes.get("validator")
-        if notes.get("url") != redact_url(url) or not isinstance(validator, str) or not _is_plain(validator):
+        if notes.get("url") != redact_url(url) or not isinstance(validator, str) or not is_plain(validator):
             return None
         if not offset or not (total is None or (isinstance(total, int) and offset < total)):
             return None
@@ -102,19 +113,6 @@ class Partial:
         with contextlib.suppress(OSError):
             return self.path.stat().st_size
         return 0
-
-    def head(self) -> bytes:
-        """Return the first bytes, to see what they are."""
-        with contextlib.suppress(OSError), self.path.open("rb") as file:
-            return file.read(512)
-        return b""
-
-    def digest(self, size: int) -> _Hash:
-        """Return the running sha256 of the first *size* bytes."""
-        digest = hashlib.sha256()
-        for block in self.blocks(size):
-            digest.update(block)
-        return digest
 
     def blocks(self, size: int) -> Iterator[bytes]:
         """Yield the first *size* bytes, or as many as there are.
@@ -231,8 +229,6 @@ class Partial:
         return DownloadError(f"{message}{found}", hint=hint)
 
     def _free(self) -> Optional[int]:
-        import shutil
-
         with contextlib.suppress(OSError):
             usage = shutil.disk_usage(self.final.parent)
             # File systems that do not count report nothing at all.
@@ -240,32 +236,11 @@ class Partial:
         return None
 
 
-def find_validator(headers: Mapping[str, str]) -> str:
-    """Return what ``If-Range`` may hold to continue the file of this answer, or nothing.
-
-    Args:
-        headers: of a 200 answer. A weak entity tag, a date too close to the answer's, or a body that a proxy
-            encoded do not stand for certain bytes.
-    """
-    if _is_encoded(headers) or headers.get("accept-ranges", "").strip().lower() == "none":
-        return ""
-    tag, date = headers.get("etag", "").strip(), headers.get("last-modified", "").strip()
-    if re.fullmatch(r'"[^"]*"', tag) and _is_plain(tag):
-        return tag
-    return date if _is_plain(date) and _is_older(date, headers.get("date", "")) else ""
-
-
-def _is_older(date: str, now: str) -> bool:
-    from email.utils import parsedate_to_datetime
-
-    with contextlib.suppress(TypeError, ValueError, IndexError):
-        return (parsedate_to_datetime(now) - parsedate_to_datetime(date)).total_seconds() >= _SAME_SECOND
-    return False
-
-
-def _is_encoded(headers: Mapping[str, str]) -> bool:
+def is_encoded(headers: Mapping[str, str]) -> bool:
+    """Return whether a body was encoded on the way, so that its bytes are not those of the file."""
     return headers.get("content-encoding", "").strip().lower() not in ("", "identity")
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
+    """Return whether a text can stand in a header field as it is."""
     return bool(text) and all(" " <= character <= "~" for character in text)

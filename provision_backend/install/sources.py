@@ -1,11 +1,10 @@
-"""Which places an archive is asked for, in which order, and how a place is named to people.
+"""Decide where archives are downloaded from, in which order, and how an address is shown.
 
-In: the mirrors of the settings, and the archive that is wanted. Out: `Source` values in the order in which they are
-tried, each with the locations that the archive may have there. A mirror is laid out by release
-(``<base>/<tag>/<file>``, as upstream) or flat (``<base>/<file>``, as ``pack`` and ``mirror`` write).
+In: the settings, and the archive that is requested. Out: `Source` values in the order in which they are tried, each
+with the locations that the archive may have there. A mirror is laid out by release (``<base>/<tag>/<file>``, as
+upstream) or flat (``<base>/<file>``, as ``pack`` and ``mirror`` write).
 
-Addresses may hold passwords and signatures. Nothing of this package shows an address that did not go through
-`redact_url`.
+Addresses may hold passwords and signatures. This package shows no address that did not go through `redact_url`.
 """
 
 from __future__ import annotations
@@ -13,15 +12,21 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, NamedTuple, Optional, Tuple
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..settings import Settings
 
 __all__ = [
     "DEFAULT_SOURCES",
     "DownloadOptions",
     "Source",
+    "SourceError",
+    "download_options",
+    "host_of",
     "is_github",
     "is_loopback",
     "list_sources",
@@ -34,25 +39,47 @@ DEFAULT_SOURCES = (
     "https://releases.astral.sh/github/python-build-standalone/releases/download",
     "https://github.com/astral-sh/python-build-standalone/releases/download",
 )
-"""Where archives come from when no mirror is set: Astral's mirror, then the GitHub release."""
+"""The sources where no mirror is set: Astral's mirror, then the GitHub release."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://\S*")
 _LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
 
 
+class SourceError(Exception):
+    """One source did not give what was requested; never leaves the package.
+
+    Args:
+        reason: what happened, without any credential.
+        hint: what to do about it.
+        retry: whether the same request may succeed later.
+        wait: seconds that the server asks us to wait; None where it says nothing.
+        absent: whether the source just does not have it at this location.
+    """
+
+    def __init__(
+        self, reason: str, *, hint: str = "", retry: bool = False, wait: Optional[float] = None, absent: bool = False
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
+        self.retry = retry
+        self.wait = wait
+        self.absent = absent
+
+
 class DownloadOptions(NamedTuple):
-    """What the settings say about downloads."""
+    """The settings of downloads."""
 
     mirrors: Tuple[str, ...] = ()
     """URLs or paths, tried in order; empty means `DEFAULT_SOURCES`. They may hold passwords."""
     offline: bool = False
     """Use only what is on this machine."""
     connect_timeout: float = 10.0
-    """Seconds until a connection must stand."""
+    """Seconds within which a connection must be established."""
     read_timeout: float = 60.0
     """Seconds for which a server may be silent; proxies that scan first need many (uv issue 6072)."""
     retries: int = 3
-    """How often in a row a request that brings nothing is repeated."""
+    """How many failures in a row are forgiven; a request that received something is none."""
 
     def __repr__(self) -> str:
         return f"DownloadOptions({', '.join(map(redact_url, self.mirrors))})"
@@ -71,7 +98,7 @@ class Source(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What people are told: the address without its secrets."""
+        """The address without its secrets, as it is shown."""
         return redact_url(self.base)
 
     @property
@@ -83,6 +110,17 @@ class Source(NamedTuple):
         """Return where the archive may lie, by release first, then flat; URLs or paths."""
         layouts = [(tag, filename), (filename,)] if self.flat and tag else [(tag, filename) if tag else (filename,)]
         return tuple(_join(self.base, names) for names in layouts)
+
+
+def download_options(settings: Settings) -> DownloadOptions:
+    """Return the part of the settings that downloads need."""
+    return DownloadOptions(
+        mirrors=settings.mirror,
+        offline=settings.offline,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        retries=settings.retries,
+    )
 
 
 def list_sources(options: DownloadOptions) -> Tuple[Source, ...]:
@@ -128,13 +166,13 @@ def local_path(location: str) -> Optional[Path]:
 
 
 def is_loopback(url: str) -> bool:
-    """Say whether the host of *url* is this machine, so that nobody in between can change what it sends."""
-    return bool(_LOOPBACK.fullmatch(_host(url)))
+    """Return whether the host of *url* is this machine, so that nobody in between can change what it sends."""
+    return bool(_LOOPBACK.fullmatch(host_of(url)))
 
 
 def is_github(url: str) -> bool:
-    """Say whether the host of *url* is one of GitHub's, whose refusals often are rate limits."""
-    host = _host(url)
+    """Return whether the host of *url* is one of GitHub's, whose refusals often are rate limits."""
+    host = host_of(url)
     return host in ("github.com", "api.github.com") or host.endswith(".githubusercontent.com")
 
 
@@ -158,7 +196,8 @@ def redact_text(text: str) -> str:
     return _URL.sub(lambda found: redact_url(found.group()), text)
 
 
-def _host(url: str) -> str:
+def host_of(url: str) -> str:
+    """Return the host of a URL in lower case; empty where there is none."""
     try:
         return (urlsplit(url).hostname or "").lower()
     except ValueError:
@@ -191,7 +230,7 @@ def _path_of_url(url: str) -> Path:
             hint="a file URL has three slashes: file:///path/of/the/mirror",
         )
     if os.name == "nt":
-        from urllib.request import url2pathname
+        from urllib.request import url2pathname  # It imports an HTTP client, and is needed on Windows only.
 
         return Path(url2pathname("/" + path))
     return Path(unquote("/" + path))

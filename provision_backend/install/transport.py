@@ -1,10 +1,15 @@
-"""HTTP as we want it: one GET that follows redirects by our rules, and says in our words why it failed.
+"""Make HTTP requests with httpx: one GET that follows redirects by our rules, and explains failures in our words.
 
-In: a URL, which may hold user name and password, and request headers. Out: a `Stream` of the bytes as they came
-over the wire, or a `SourceError` that says whether another try makes sense. Every exception of the connection is
-translated here and nowhere else.
+In: a URL, which may hold user name and password, and request headers. Out: a `Stream` of the bytes as they came over
+the wire, or a `SourceError` that says whether another try makes sense. Every exception of httpx is translated here.
 
-HTTPS is never left for HTTP by a redirect. Proxies and certificates: `provision_backend.install.connection`.
+- A redirect never leads from HTTPS to plain HTTP. Credentials go to the host they belong to: `credentials`.
+- Proxies are those of the environment or the system, as ``urllib`` reads them, except for a host in a network that
+  ``NO_PROXY`` names (``10.0.0.0/8``). This machine is never asked through a proxy.
+- Certificates: ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` where one is set, and nothing else then; otherwise those of the
+  system, and those of certifi where it is installed, since a bare container has none.
+
+Importing this module imports httpx, so only `provision_backend.install.download` does so, and only for a URL.
 
 Source: RFC 9110, 15 (status codes).
 """
@@ -12,18 +17,31 @@ Source: RFC 9110, 15 (status codes).
 from __future__ import annotations
 
 import contextlib
+import ipaddress
+import os
+import re
+import ssl
 import sys
-from dataclasses import dataclass
-from typing import Iterator, Mapping, Optional, Tuple, Type
+import time
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Dict, Iterator, Mapping, Optional
 from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
+from ..errors import DownloadError, MissingDependencyError
 from ..versions import own_version
-from .attempts import SourceError, read_retry_after
-from .connection import Answer, Connector, ConnectTimeoutError, ProxyRefusedError
 from .credentials import Credentials, Netrc, strip_userinfo
-from .sources import DownloadOptions, is_github, is_loopback, redact_text
+from .partial import Stream, is_encoded, is_plain
+from .sources import DownloadOptions, SourceError, host_of, is_github, is_loopback, redact_text, redact_url
 
-__all__ = ["Stream", "Transport"]
+# httpx has had no release since 2024; its authors go on as httpx2, which needs Python 3.11.
+if sys.version_info >= (3, 11):
+    import httpx2 as httpx
+else:
+    import httpx
+
+__all__ = ["Transport", "find_proxy"]
 
 MAX_REDIRECTS = 10
 REDIRECTS = frozenset([301, 302, 303, 307, 308])
@@ -33,18 +51,8 @@ GITHUB_HINT = (
     "GitHub answers 403, 404 or 429 to addresses that ask too often, such as those that CI runners share: "
     "set GITHUB_TOKEN, or a mirror (PROVISION_BACKEND_MIRROR)"
 )
-
-
-@dataclass
-class Stream:
-    """The answer to a request: 200, 206, or 416."""
-
-    status: int
-    """The HTTP status."""
-    headers: Mapping[str, str]
-    """The header fields; names in any case."""
-    chunks: Iterator[bytes]
-    """The body as it came over the wire, not decoded; raises `SourceError`."""
+_SAME_SECOND = 60.0  # seconds for which a file may still change without a new modification time
+_ENVIRONMENT_HINT = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
 
 
 class Transport:
@@ -52,19 +60,18 @@ class Transport:
 
     Args:
         options: time-outs.
-        connector: makes the connections; None makes one from the options.
+        handler: sends the requests instead of the network, as ``httpx.MockTransport`` does.
     """
 
-    def __init__(self, options: DownloadOptions, connector: Optional[Connector] = None) -> None:
+    def __init__(self, options: DownloadOptions, handler: Optional[httpx.BaseTransport] = None) -> None:
         self._options = options
-        self._connector = connector or Connector(
-            connect_timeout=options.connect_timeout, read_timeout=options.read_timeout
-        )
+        self._handler = handler
         self._netrc = Netrc()
+        self._context: Optional[ssl.SSLContext] = None
 
     @contextlib.contextmanager
     def open(self, url: str, headers: Optional[Mapping[str, str]] = None, *, secure: bool = False) -> Iterator[Stream]:
-        """Ask for *url* and give the answer; the connection is closed at the end of the ``with`` statement.
+        """Request *url* and give the answer; the connection is closed at the end of the ``with`` statement.
 
         Args:
             url: an ``http(s)`` URL, with user name and password where it needs them.
@@ -75,65 +82,100 @@ class Transport:
             SourceError: no answer, or one that has no use.
             DownloadError: the proxy or CA settings of the environment are broken.
         """
-        answer = self._follow(url, headers or {}, secure)
-        try:
-            yield Stream(answer.status, answer.headers, self._chunks(answer))
-        finally:
-            answer.close()
+        with contextlib.ExitStack() as stack:
+            response = self._follow(stack, url, headers or {}, secure)
+            headers = response.headers
+            length, validator = _content_length(headers), _find_validator(headers)
+            yield Stream(response.status_code, headers, length, validator, self._chunks(response))
 
-    def _follow(self, url: str, headers: Mapping[str, str], secure: bool) -> Answer:
+    def _follow(
+        self, stack: contextlib.ExitStack, url: str, headers: Mapping[str, str], secure: bool
+    ) -> httpx.Response:
         credentials = Credentials(url, self._netrc)
         first = target = strip_userinfo(url)
         for _ in range(MAX_REDIRECTS + 1):
             if secure and not (target.startswith("https:") or is_loopback(target)):
                 raise SourceError("plain http:// is refused, since nothing says whether the text is the right one")
-            answer = self._ask(target, headers, credentials, first)
-            location = answer.headers.get("location", "") if answer.status in REDIRECTS else ""
+            response = self._ask(stack, target, headers, credentials.header(target), first)
+            location = response.headers.get("location", "") if response.status_code in REDIRECTS else ""
             if not location:
-                self._check(answer, target, first)
-                return answer
-            answer.close()
+                self._check(response, target, first)
+                return response
+            stack.close()
             target = _redirected(target, location)
         raise SourceError(f"more than {MAX_REDIRECTS} redirects")
 
-    def _ask(self, url: str, headers: Mapping[str, str], credentials: Credentials, first: str) -> Answer:
-        authorization = credentials.header(url)
-        answer = self._send(url, headers, authorization, first)
-        if authorization and is_github(url) and answer.status in (401, 403, 404):
-            # The token in the environment may be that of another GitHub; what we want is public.
-            answer.close()
-            return self._send(url, headers, None, first)
-        return answer
-
-    def _send(self, url: str, headers: Mapping[str, str], authorization: Optional[str], first: str) -> Answer:
+    def _ask(
+        self,
+        stack: contextlib.ExitStack,
+        url: str,
+        headers: Mapping[str, str],
+        authorization: Optional[str],
+        first: str,
+    ) -> httpx.Response:
         # A proxy that compresses on the fly would break the hash, so the encoding that is none is asked for.
-        fields = {"User-Agent": _user_agent(), "Accept-Encoding": "identity", **headers}
+        fields = {"User-Agent": _user_agent(), "Accept-Encoding": "identity", "Connection": "close", **headers}
         if authorization:
             fields["Authorization"] = authorization
+        proxy = find_proxy(url)
+        client = stack.enter_context(self._make_client(url, proxy))
         try:
-            return self._connector.get(url, fields)
-        except _failures() as error:
-            failure = _translate(error, self._options)
-        if _host(url) != _host(first):
-            failure.reason = f"redirected to {_host(url)}: {failure.reason}"
-            failure.hint = failure.hint or f"a firewall must let through {_host(url)} too, not only {_host(first)}"
-        raise failure
+            response = client.send(client.build_request("GET", url, headers=fields), stream=True)
+        except Exception as error:
+            failure = _with_host(_translate(error, self._options, proxy), url, first)
+            if host_of(url) != host_of(first) and not failure.hint:
+                failure.hint = f"a firewall must let through {host_of(url)} too, not only {host_of(first)}"
+            raise failure from None
+        stack.callback(response.close)
+        if authorization and is_github(url) and response.status_code in (401, 403, 404):
+            # The token in the environment may be that of another GitHub; what is downloaded is public.
+            stack.close()
+            return self._ask(stack, url, headers, None, first)
+        return response
 
-    def _check(self, answer: Answer, url: str, first: str) -> None:
-        status = answer.status
+    def _make_client(self, url: str, proxy: str) -> httpx.Client:
+        """Return a client for one request, with the proxy and the certificates that it needs."""
+        # A request without TLS needs no certificates, which take longer to load than a near server to answer.
+        needs_tls = url.startswith("https:") or proxy.startswith("https:")
+        timeout = httpx.Timeout(self._options.read_timeout, connect=self._options.connect_timeout)
+        options: Dict[str, Any] = {"verify": self._trusted() if needs_tls else False, "trust_env": False}
+        if self._handler is not None:
+            return httpx.Client(transport=self._handler, timeout=timeout, trust_env=False)
+        try:
+            if proxy:
+                of_proxy = {"ssl_context": self._trusted()} if proxy.startswith("https:") else {}
+                options["proxy"] = httpx.Proxy(proxy, **of_proxy)
+            return httpx.Client(timeout=timeout, **options)
+        except ImportError:
+            raise MissingDependencyError("socksio", f"use the proxy {redact_url(proxy)}", extra="socks") from None
+        except (ValueError, httpx.InvalidURL):
+            # These messages quote the address, and with it a password.
+            raise DownloadError(
+                f"the environment names a proxy that cannot be used: {_kind_of(proxy)}", hint=_ENVIRONMENT_HINT
+            ) from None
+
+    def _trusted(self) -> ssl.SSLContext:
+        if self._context is None:
+            try:
+                self._context = _make_context()
+            except (OSError, ValueError) as error:
+                # ssl.SSLError is an OSError. A CA file that does not exist is reported without its name.
+                message = f"could not set up HTTPS: {redact_text(str(error))}"
+                raise DownloadError(message, hint=_ENVIRONMENT_HINT) from None
+        return self._context
+
+    def _check(self, response: httpx.Response, url: str, first: str) -> None:
+        status = response.status_code
         if status in (200, 206, 416):
             return
-        answer.close()
-        reason = _describe(status)
-        if _host(url) != _host(first):
-            reason = f"redirected to {_host(url)}: {reason}"
-        raise SourceError(
-            reason,
+        failure = SourceError(
+            _describe(status),
             hint=self._advise(status, url),
             retry=status in RETRIED,
-            wait=read_retry_after(answer.headers.get("retry-after", "")),
+            wait=_read_retry_after(response.headers.get("retry-after", "")),
             absent=status in ABSENT,
         )
+        raise _with_host(failure, url, first)
 
     def _advise(self, status: int, url: str) -> str:
         if status in (403, 404, 429) and is_github(url):
@@ -141,26 +183,144 @@ class Transport:
         if status == 407:
             return "put the user name and password of the proxy into HTTPS_PROXY"
         if status == 401:
-            broken = "; the netrc file is there but could not be read" if self._netrc.unreadable else ""
-            return f"{_host(url)} wants other credentials: in the URL, or in the netrc file{broken}"
+            broken = "; the netrc file exists but could not be read" if self._netrc.unreadable else ""
+            return f"{host_of(url)} wants other credentials: in the URL, or in the netrc file{broken}"
         return ""
 
-    def _chunks(self, answer: Answer) -> Iterator[bytes]:
+    def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
+        received = 0
         try:
-            yield from answer.chunks()
-        except _failures() as error:
-            raise _translate(error, self._options) from None
+            for chunk in response.iter_raw():
+                received += len(chunk)
+                yield chunk
+        except httpx.RemoteProtocolError:
+            length = _content_length(response.headers)
+            known = f"after {received} of {length} bytes" if length is not None else "before its last chunk"
+            raise SourceError(f"the body ended {known}", retry=True) from None
+        except httpx.HTTPError as error:
+            raise _translate(error, self._options, "") from None
 
 
-def _failures() -> Tuple[Type[Exception], ...]:
-    from http.client import HTTPException
+def _content_length(headers: Mapping[str, str]) -> Optional[int]:
+    """Return the length of the body in bytes, or None where the header does not say."""
+    value = headers.get("content-length", "").strip()
+    # With a transfer encoding the length is not that of the body (RFC 9112, 6.3).
+    return int(value) if re.fullmatch(r"[0-9]{1,18}", value) and "transfer-encoding" not in headers else None
 
-    # A host name that cannot be encoded is a UnicodeError, which is a ValueError.
-    return (OSError, HTTPException, ValueError)
+
+def _find_validator(headers: Mapping[str, str]) -> str:
+    """Return what ``If-Range`` may hold to continue the file of this answer, or nothing.
+
+    Args:
+        headers: of a 200 answer. A weak entity tag, a date too close to the answer's, or a body that a proxy
+            encoded do not stand for certain bytes.
+    """
+    if is_encoded(headers) or headers.get("accept-ranges", "").strip().lower() == "none":
+        return ""
+    tag, date = headers.get("etag", "").strip(), headers.get("last-modified", "").strip()
+    if re.fullmatch(r'"[^"]*"', tag) and is_plain(tag):
+        return tag
+    return date if is_plain(date) and _is_older(date, headers.get("date", "")) else ""
 
 
-def _user_agent() -> str:
-    return f"provision-backend/{own_version() or 0} (Python {sys.version.split()[0]})"
+def _is_older(date: str, now: str) -> bool:
+    with contextlib.suppress(TypeError, ValueError, IndexError):
+        return (parsedate_to_datetime(now) - parsedate_to_datetime(date)).total_seconds() >= _SAME_SECOND
+    return False
+
+
+def _make_context() -> ssl.SSLContext:
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if file or folder:
+        # httpx reads one of them only.
+        return ssl.create_default_context(cafile=file or None, capath=folder or None)
+    context: ssl.SSLContext = httpx.create_ssl_context()
+    if sys.platform not in ("win32", "darwin"):
+        # httpx trusts certifi's list alone, httpx2 the system's; a company's own authority is in the latter only.
+        context.load_default_certs()
+        with contextlib.suppress(ImportError):
+            import certifi
+
+            context.load_verify_locations(certifi.where())
+    return context
+
+
+def find_proxy(url: str) -> str:
+    """Return the URL of the proxy for a request; empty where there is none."""
+    if is_loopback(url):
+        return ""
+    parts, proxies = urlsplit(url), getproxies()
+    address = proxies.get(parts.scheme) or proxies.get("all") or ""
+    if not address or proxy_bypass(parts.netloc) or _is_in_network(parts.hostname or "", proxies.get("no", "")):
+        return ""
+    return address if "://" in address else f"http://{address}"
+
+
+def _is_in_network(host: str, excepted: str) -> bool:
+    """Return whether ``NO_PROXY`` names a network of this address, which ``urllib`` does not understand."""
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        for entry in excepted.split(","):
+            with contextlib.suppress(ValueError):
+                if address in ipaddress.ip_network(entry.strip(), strict=False):
+                    return True
+    return False
+
+
+def _kind_of(proxy: str) -> str:
+    scheme = proxy.partition("://")[0].lower()
+    known = ("http", "https", "socks5", "socks5h")
+    found = "its address is malformed" if scheme in known else f"found {scheme}://"
+    return f"wanted http://, https://, socks5:// or socks5h://, {found}"
+
+
+def _translate(error: Exception, options: DownloadOptions, proxy: str) -> SourceError:
+    """Return what an exception of a request means; the one place that knows those of httpx."""
+    name = redact_url(proxy)
+    by = f" by the proxy {name}" if proxy else ""
+    certificate = _certificate_error(error)
+    if certificate:
+        hint = "where a proxy of the network re-signs TLS, set SSL_CERT_FILE to a file with its CA certificate"
+        return SourceError(f"its certificate is not trusted: {certificate}", hint=hint)
+    if isinstance(error, httpx.ProxyError):
+        match = re.match(r"([1-5]\d\d)\b", str(error))
+        # A refusal of the proxy (407, 403) stays one; a 502 may be gone the next time.
+        retry = not match or int(match[1]) >= 500
+        reason = _describe(int(match[1])) if match else _printable(str(error))
+        return SourceError(f"the proxy {name} refuses: {reason}", retry=retry)
+    if isinstance(error, httpx.ConnectTimeout):
+        return SourceError(f"no connection within {options.connect_timeout:g} s{by}", retry=True)
+    if isinstance(error, httpx.TimeoutException):
+        return SourceError(f"nothing came for {options.read_timeout:g} s{by}", retry=True)
+    if isinstance(error, httpx.RemoteProtocolError):
+        return SourceError(f"it closed the connection, or did not answer in HTTP{by}", retry=True)
+    if isinstance(error, (httpx.NetworkError, OSError)):
+        text = _printable(str(error)) or type(error).__name__
+        return SourceError(f"the proxy {name} could not be reached: {text}" if proxy else text, retry=True)
+    if isinstance(error, (httpx.HTTPError, httpx.InvalidURL, ValueError)):
+        # These messages quote the URL or the headers of our own request.
+        return SourceError(f"not a request that can be made ({type(error).__name__})")
+    raise error
+
+
+def _certificate_error(error: Optional[BaseException]) -> str:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message or error.reason
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def _printable(text: str) -> str:
+    # A server may have put anything into it.
+    return "".join(character if character.isprintable() else "?" for character in redact_text(text))
+
+
+def _with_host(failure: SourceError, url: str, first: str) -> SourceError:
+    """Name the host of a redirect in its failure, since that is not the host that people know."""
+    if host_of(url) != host_of(first):
+        failure.reason = f"redirected to {host_of(url)}: {failure.reason}"
+    return failure
 
 
 def _redirected(url: str, location: str) -> str:
@@ -170,51 +330,27 @@ def _redirected(url: str, location: str) -> str:
     except ValueError:
         raise SourceError("redirected to something that is not a URL") from None
     if scheme not in ("http", "https") or not host:
-        raise SourceError(f"redirected to {scheme or 'nothing'}://, which is not HTTP")
+        raise SourceError(f"redirected to {_printable(scheme) or 'nothing'}://, which is not HTTP")
     if scheme == "http" and url.startswith("https:"):
-        raise SourceError(f"redirected from https:// to http://{host}, which is refused")
+        raise SourceError(f"redirected from https:// to http://{_printable(host)}, which is refused")
     return target
 
 
-def _translate(error: Exception, options: DownloadOptions) -> SourceError:
-    import socket
-    from http.client import HTTPException, IncompleteRead, InvalidURL
-
-    if isinstance(error, ProxyRefusedError):
-        # A refusal of the proxy (407, 403) stays one; a 502 may be gone the next time.
-        return SourceError(f"the proxy refuses: {_describe(error.status)}", retry=error.status >= 500)
-    if isinstance(error, ConnectTimeoutError):
-        return SourceError(f"no connection within {options.connect_timeout:g} s", retry=True)
-    if isinstance(error, socket.timeout):
-        return SourceError(f"nothing came for {options.read_timeout:g} s", retry=True)
-    certificate = _certificate_error(error)
-    if certificate:
-        hint = "where a proxy of the network re-signs TLS, set SSL_CERT_FILE to a file with its CA certificate"
-        return SourceError(f"its certificate is not trusted: {certificate}", hint=hint)
-    if isinstance(error, IncompleteRead):
-        return SourceError("the body ended before its last chunk", retry=True)
-    if isinstance(error, InvalidURL) or not isinstance(error, (OSError, HTTPException)):
-        # These messages quote the URL or the headers of our own request.
-        return SourceError(f"not a request that can be made ({type(error).__name__})")
-    return SourceError(redact_text(str(error)) or type(error).__name__, retry=True)
-
-
-def _certificate_error(error: BaseException) -> str:
-    import ssl
-
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message or error.reason
-    return ""
-
-
 def _describe(status: int) -> str:
-    from http import HTTPStatus
-
     # Not the server's own phrase: anything may stand in that.
     with contextlib.suppress(ValueError):
         return f"{status} {HTTPStatus(status).phrase}"
     return f"HTTP status {status}"
 
 
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or ""
+def _read_retry_after(value: str) -> Optional[float]:
+    """Return the seconds that a header ``Retry-After`` asks for: a number, or an HTTP date (RFC 9110, 10.2.3)."""
+    if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
+        return float(value)
+    with contextlib.suppress(TypeError, ValueError, OverflowError, IndexError):
+        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0) if value else None
+    return None
+
+
+def _user_agent() -> str:
+    return f"provision-backend/{own_version() or 0} (Python {sys.version.split()[0]})"

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import gzip
 import os
 import re
-import tarfile
 import tempfile
 from pathlib import Path
 from typing import Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
@@ -26,7 +24,7 @@ from ..errors import HostError, InterpreterError, PackError, UnpackError, UsageE
 from ..files import hash_file, remove_path
 from ..host.detection import detect_platform
 from ..install.smoke import smoke_run
-from ..install.unpack import unpack_archive
+from ..install.unpack import unpack_archive, write_archive
 from ..mirror.folder import list_files, work_folder
 from ..output import Reporter
 from ..processes import run_interpreter_json, run_quiet
@@ -163,7 +161,7 @@ def _make_archive(installation: Installation, staging: Path, archive: Path, *, t
     install_bundled(installation, tree)
     needs = relocate_libraries(installation, tree, working)
     scrub_tree(installation, tree)
-    _write_archive(tree, archive, mtime=time)
+    write_archive(tree, archive, mtime=time)
     notes = _describe(needs, installation, tree)
     # Two trees at once would need twice the space.
     remove_path(tree.parent)
@@ -249,33 +247,3 @@ def _run(command: Sequence[str], environ: Mapping[str, str], what: str) -> str:
     if done.returncode:
         raise PackError(f"packed and moved, {what} ended with exit status {done.returncode}", hint=done.stderr.strip())
     return done.stdout
-
-
-def _write_archive(tree: Path, archive: Path, *, mtime: int) -> None:
-    paths = sorted(tree.rglob("*"), key=lambda path: path.relative_to(tree).as_posix())
-    with archive.open("xb") as raw:
-        # No file name and no time in the gzip header, either.
-        with gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed, tarfile.open(
-            fileobj=packed, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8"
-        ) as tar:
-            for path in [tree, *paths]:
-                _add_member(tar, path, path.relative_to(tree.parent).as_posix(), mtime)
-        raw.flush()
-        os.fsync(raw.fileno())
-
-
-def _add_member(tar: tarfile.TarFile, path: Path, name: str, mtime: int) -> None:
-    """Add one member with nothing in its header that depends on who packs, or when; hard links are not kept."""
-    member = tarfile.TarInfo(name)
-    member.mtime = mtime
-    if path.is_symlink():
-        member.type, member.linkname, member.mode = tarfile.SYMTYPE, os.readlink(str(path)), 0o777
-        tar.addfile(member)
-    elif path.is_dir():
-        member.type, member.mode = tarfile.DIRTYPE, 0o755
-        tar.addfile(member)
-    else:
-        status = path.stat()
-        member.size, member.mode = status.st_size, 0o755 if status.st_mode & 0o100 else 0o644
-        with path.open("rb") as content:
-            tar.addfile(member, content)

@@ -12,6 +12,7 @@ import base64
 import contextlib
 import hashlib
 import re
+import socket
 import ssl
 import threading
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from types import TracebackType
 from typing import Any, Dict, List, Optional, Tuple, Type
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["ArchiveServer", "Reply", "Seen"]
+__all__ = ["ArchiveServer", "Reply", "Seen", "SocksProxy"]
 
 BLOCK = 16_384
 
@@ -277,3 +278,44 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _basic(login: Tuple[str, str]) -> str:
     return "Basic " + base64.b64encode(":".join(login).encode()).decode()
+
+
+class SocksProxy:
+    """A SOCKS5 proxy that connects everybody to one port of this machine; a context manager.
+
+    Args:
+        target: the port.
+
+    Source: RFC 1928.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.asked: List[bytes] = []
+        """Host names that it was given."""
+        self._target = target
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port on 127.0.0.1."""
+        return int(self._socket.getsockname()[1])
+
+    def __enter__(self) -> SocksProxy:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(10)
+        self._socket.close()
+
+    def _serve(self) -> None:
+        client, _ = self._socket.accept()
+        with client, socket.create_connection(("127.0.0.1", self._target)) as server:
+            client.recv(64)  # The ways to authenticate that are offered.
+            client.sendall(b"\x05\x00")
+            self.asked.append(client.recv(300)[5:-2])
+            client.sendall(b"\x05\x00\x00\x01" + bytes(6))
+            server.sendall(client.recv(1 << 16))
+            for data in iter(lambda: server.recv(1 << 16), b""):
+                client.sendall(data)
