@@ -362,7 +362,7 @@ class TestWhatIsWritten:
         assert str(caught.value) == (
             f"'{to}' has another {V313}: the catalog has sha256 {sha256(content_of(V313))}, "
             f"the folder has, and lists, {sha256(b'packed here')}\n"
-            "  it may be one that 'provision-backend pack' made; use another folder, or remove it"
+            "  it may have been made by 'provision-backend pack'; use another folder, or remove it"
         )
         assert (to / V313).read_bytes() == b"packed here"
 

@@ -62,6 +62,7 @@ def parse_sums(text: str, *, source: str) -> Sums:
             continue
         match = _LINE.fullmatch(line)
         if match is None:
+            # A web page in place of the list may be one line of many kilobytes.
             found = line if len(line) <= 80 else f"{line[:80]}..."
             raise CatalogError(f"{source}, line {number}: expected '<sha256>  <file name>', found {found!r}")
         path, sha256 = match["path"], match["sha256"].lower()

@@ -62,6 +62,7 @@ def check_folder(folder: Path, requested: Sequence[Archive], settings: Settings,
         reporter.detail(f"reading {name}")
         path = locate(folder, name)
         found = None if path is None else hash_if_exists(path)
+        # A mirror by release lists "<tag>/<file>", and a catalog knows only the file.
         expected = known.get(PurePosixPath(name).name, listed)
         if found is None:
             missing.add(name)

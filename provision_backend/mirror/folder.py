@@ -67,11 +67,12 @@ def inspect_folder(folder: Path, archives: Sequence[Archive]) -> Contents:
         found = hash_if_exists(folder / archive.filename)
         (present if found == archive.sha256 else missing).append(archive)
         if found not in (None, archive.sha256):
+            # What is listed is not damage but another archive, such as one that pack made.
             if found == listed.get(archive.filename):
                 raise DownloadError(
                     f"{str(folder)!r} has another {archive.filename}: the catalog has sha256 {archive.sha256}, "
                     f"the folder has, and lists, {found}",
-                    hint="it may be one that 'provision-backend pack' made; use another folder, or remove it",
+                    hint="it may have been made by 'provision-backend pack'; use another folder, or remove it",
                 )
             damaged.append(archive.filename)
     return Contents(tuple(present), tuple(missing), tuple(damaged))
@@ -116,6 +117,7 @@ def fill_folder(
     for archive in contents.missing:
         # The lock is given back after each archive, so that pack waits for one download and not for all of them.
         with work_folder(folder, lock_timeout, reporter) as work:
+            # Another process may have added it meanwhile.
             exists = inspect_folder(folder, [archive]).present
             if not exists:
                 arrived = work / archive.filename
@@ -167,6 +169,7 @@ def _is_gone(folder: Path, name: str) -> bool:
 
 def locate(folder: Path, name: str) -> Optional[Path]:
     """Return the path of a file that is listed; None where the name leads out of the folder."""
+    # A list that was fetched from elsewhere must not make us read other files.
     parts = PurePosixPath(name).parts
     return None if ".." in parts or PurePosixPath(name).is_absolute() else folder.joinpath(*parts)
 

