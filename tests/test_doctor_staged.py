@@ -462,7 +462,7 @@ def test_a_request_that_is_none(stage: Stage) -> None:
         ),
         pytest.param(
             '[build-system]\nbuild-backend = "flit_core.buildapi"\n[tool.provision-backend]\n',
-            "pyproject.toml: [tool.provision-backend] is there, but the build-backend is 'flit_core.buildapi'",
+            "pyproject.toml: [tool.provision-backend] exists, but the build-backend is 'flit_core.buildapi'",
             id="another backend",
         ),
         pytest.param(

@@ -490,12 +490,12 @@ HALVES = {
     ),
     "table without backend": (
         BUILD_SYSTEM + '[tool.provision-backend]\nbuild-backend = "b"\n',
-        "pyproject.toml: [tool.provision-backend] is there, but the build-backend is 'hatchling.build'\n"
+        "pyproject.toml: [tool.provision-backend] exists, but the build-backend is 'hatchling.build'\n"
         '  write build-backend = "provision_backend" in [build-system], or remove the table and run this again',
     ),
     "table that is none": (
         BUILD_SYSTEM + '[[tool.provision-backend]]\nbuild-backend = "b"\n',
-        "pyproject.toml: tool.provision-backend must be a table",
+        "pyproject.toml: tool.provision-backend must be a table, found an array",
     ),
 }
 

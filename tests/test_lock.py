@@ -90,11 +90,17 @@ class TestReading:
                 "  remove the table and run 'provision-backend lock' to lock the project again",
                 id="no archive",
             ),
-            pytest.param('archives = "x"', f"{KEY}.archives must be an array of strings, found 'x'", id="a string"),
-            pytest.param("archives = [1]", f"{KEY}.archives, entry 1: must be a string, found 1", id="a number"),
-            pytest.param("file = true", f"{KEY}.file must be a string, found True", id="a flag as file"),
             pytest.param(
-                'archives = ["x"]\nalways = "yes"', f"{KEY}.always must be a boolean, found 'yes'", id="a word as flag"
+                'archives = "x"', f"{KEY}.archives must be an array of strings, found a string", id="a string"
+            ),
+            pytest.param(
+                "archives = [1]", f"{KEY}.archives must be an array of strings, found 1 (integer)", id="a number"
+            ),
+            pytest.param("file = true", f"{KEY}.file must be a string, found a boolean", id="a flag as file"),
+            pytest.param(
+                'archives = ["x"]\nalways = "yes"',
+                f"{KEY}.always must be a boolean, found a string",
+                id="a word as flag",
             ),
             pytest.param(
                 'archive = ["x"]',

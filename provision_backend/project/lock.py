@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives, parse_catalog, select_archive
 from ..errors import CatalogError, NoMatchingArchiveError, ProjectError
-from ..output import suggestion
 from ..versions import parse_version
 from .wanted import RELOCK, Lock, Wanted
 
-__all__ = ["LOCK_FILE", "LOCK_KEYS", "LOCK_TABLE", "choose_archives", "kept_archives", "read_lock"]
+__all__ = ["LOCK_FILE", "LOCK_TABLE", "choose_archives", "kept_archives", "read_lock"]
 
 LOCK_TABLE = "tool.provision-backend.lock"
-
-LOCK_KEYS = ("archives", "file", "always")
 
 LOCK_FILE = "provision-backend.lock"
 """The file that ``provision-backend lock --file`` writes."""
@@ -31,50 +28,27 @@ Catalogs = Mapping[str, Sequence[Archive]]
 _Build = Tuple[str, str]
 
 
-def read_lock(table: Mapping[str, Any], root: Path) -> Lock:
+def read_lock(root: Path, lines: Optional[Sequence[str]], file: Optional[str], *, always: bool) -> Lock:
     """Read a project's lock.
 
     Args:
-        table: what ``[tool.provision-backend.lock]`` says.
         root: the source tree.
+        lines: ``archives`` of the table; None where it has none.
+        file: ``file`` of the table; None where it has none.
+        always: ``always`` of the table.
 
     Raises:
-        ProjectError: a key is missing, unknown or of the wrong type, a line is not one of ``SHA256SUMS`` with an
-            archive of CPython, or the file that is named is not there.
+        ProjectError: the table has not one of ``archives`` and ``file``, a line is not one of ``SHA256SUMS`` with an
+            archive of CPython, or the file that is named does not exist.
     """
-    _refuse_unknown(table)
-    always = _typed(table, "always", bool, "a boolean")
-    file = _typed(table, "file", str, "a string")
-    lines = _typed(table, "archives", list, "an array of strings")
     if (file is None) == (lines is None):
         found = "both" if file is not None else "neither"
         raise ProjectError(f"pyproject.toml: {LOCK_TABLE} must have either archives or file, found {found}")
-    archives = _parse_array(lines) if lines is not None else _parse_file(root, str(file))
-    return Lock(archives, always=bool(always), file=file or "")
-
-
-def _refuse_unknown(table: Mapping[str, Any]) -> None:
-    for key in table:
-        if key not in LOCK_KEYS:
-            hint = suggestion(key, LOCK_KEYS)
-            raise ProjectError(f"pyproject.toml: unknown key {key!r} in [{LOCK_TABLE}]", hint=hint)
-
-
-def _typed(table: Mapping[str, Any], key: str, kind: type, description: str) -> Any:
-    value = table.get(key)
-    if value is None or isinstance(value, kind):
-        return value
-    raise ProjectError(f"pyproject.toml: {LOCK_TABLE}.{key} must be {description}, found {value!r}")
-
-
-def _parse_array(lines: List[Any]) -> Tuple[Archive, ...]:
-    found = []
-    for number, line in enumerate(lines, 1):
-        where = f"pyproject.toml: {LOCK_TABLE}.archives, entry {number}"
-        if not isinstance(line, str):
-            raise ProjectError(f"{where}: must be a string, found {line!r}")
-        found.append((where, line))
-    return _parse(found, source=f"pyproject.toml: {LOCK_TABLE}.archives")
+    if file is not None:
+        return Lock(_parse_file(root, file), always=always, file=file)
+    key = f"pyproject.toml: {LOCK_TABLE}.archives"
+    numbered = [(f"{key}, entry {number}", line) for number, line in enumerate(lines or (), 1)]
+    return Lock(_parse(numbered, source=key), always=always)
 
 
 def _parse_file(root: Path, name: str) -> Tuple[Archive, ...]:

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import ProjectError, UsageError
 from ..output import suggestion
@@ -85,16 +85,16 @@ def read_project(root: Path, text: Optional[str] = None) -> Project:
     Source: PEP 517, PEP 518, PEP 621.
     """
     document = parse_pyproject(read_text(root) if text is None else text)
-    table = _section(document, TABLE)
+    table = _read(document.get("tool", {}), "tool", OWN_NAME, dict)
     if table is None:
         raise ProjectError(
             f"pyproject.toml: [{TABLE}] is missing",
             hint="name the real backend there: build-backend and requires, as in [build-system]",
         )
-    _refuse_unknown(table)
+    _refuse_unknown(table, TABLE, _KEYS)
     one_list = "requires" not in table
     if one_list:
-        build_system = _section(document, "build-system") or {}
+        build_system = document.get("build-system", {})
         requires = tuple(text for text in read_strings(build_system, "build-system", "requires") if not names_us(text))
     else:
         requires = tuple(_checked_requirement(item) for item in read_strings(table, TABLE, "requires"))
@@ -107,7 +107,7 @@ def read_project(root: Path, text: Optional[str] = None) -> Project:
         requires_python=_requires_python(document, table),
         python=_pin(table),
         installer=_installer(table),
-        lock=_lock(document, root),
+        lock=_lock(table, root),
     )
 
 
@@ -167,55 +167,40 @@ def is_wrapped(data: Mapping[str, Any]) -> bool:
         ProjectError: it does so by half: as its backend or with our table only.
     """
     backend = data.get("build-system", {}).get("build-backend")
-    table = OWN_NAME in data.get("tool", {})
-    if table and not isinstance(data["tool"][OWN_NAME], dict):
-        raise ProjectError(f"pyproject.toml: {TABLE} must be a table")
+    table = _read(data.get("tool", {}), "tool", OWN_NAME, dict)
     if backend == "provision_backend":
-        if table:
+        if table is not None:
             return True
         raise ProjectError(
             f"pyproject.toml: the build-backend is provision_backend already, but [{TABLE}] is missing",
             hint="the real backend is not known; name it there, or put it back into [build-system] and run this again",
         )
-    if table:
+    if table is not None:
         raise ProjectError(
-            f"pyproject.toml: [{TABLE}] is there, but the build-backend is {backend!r}",
+            f"pyproject.toml: [{TABLE}] exists, but the build-backend is {backend!r}",
             hint='write build-backend = "provision_backend" in [build-system], or remove the table and run this again',
         )
     return False
 
 
-def _section(document: Mapping[str, Any], name: str) -> Optional[Dict[str, Any]]:
-    section: Any = document
-    parts = name.split(".")
-    for count, part in enumerate(parts, 1):
-        section = section.get(part)
-        if section is None:
-            return None
-        if not isinstance(section, dict):
-            raise _wrong_type(".".join(parts[:count]), "table", section)
-    return dict(section)
+def _read(table: Mapping[str, Any], section: str, key: str, kind: type) -> Any:
+    value = table.get(key)
+    # TOML has no null, so None is a key that is not there.
+    if value is None or isinstance(value, kind):
+        return value
+    raise _wrong_type(f"{section}.{key}", _TYPE_NAMES[kind], value)
 
 
 def _wrong_type(key: str, wanted: str, found: Any) -> ProjectError:
-    article = "an" if wanted[0] in "aeiou" else "a"
-    kind = _TYPE_NAMES.get(type(found), type(found).__name__)
-    found_article = "an" if kind[0] in "aeiou" else "a"
-    return ProjectError(f"pyproject.toml: {key} must be {article} {wanted}, found {found_article} {kind}")
-
-
-def _refuse_unknown(table: Mapping[str, Any]) -> None:
-    for key in table:
-        if key not in _KEYS:
-            raise ProjectError(f"pyproject.toml: unknown key {key!r} in [{TABLE}]", hint=suggestion(key, _KEYS))
+    kinds = (wanted, _TYPE_NAMES.get(type(found), type(found).__name__))
+    wanted, kind = (f"an {each}" if each[0] in "aeiou" else f"a {each}" for each in kinds)
+    return ProjectError(f"pyproject.toml: {key} must be {wanted}, found {kind}")
 
 
 def read_string(table: Mapping[str, Any], section: str, key: str) -> Optional[str]:
     """Return a text of a table of this name, None where it has none; raise ProjectError for another type."""
-    value = table.get(key)
-    if value is None or isinstance(value, str):
-        return value
-    raise _wrong_type(f"{section}.{key}", "string", value)
+    text: Optional[str] = _read(table, section, key, str)
+    return text
 
 
 def read_strings(table: Mapping[str, Any], section: str, key: str) -> List[str]:
@@ -228,6 +213,13 @@ def read_strings(table: Mapping[str, Any], section: str, key: str) -> List[str]:
             kind = _TYPE_NAMES.get(type(item), type(item).__name__)
             raise ProjectError(f"pyproject.toml: {section}.{key} must be an array of strings, found {item!r} ({kind})")
     return value
+
+
+def _refuse_unknown(table: Mapping[str, Any], section: str, known: Sequence[str]) -> None:
+    # A misspelt key would otherwise be ignored, and the build would not do what its author wrote.
+    for key in table:
+        if key not in known:
+            raise ProjectError(f"pyproject.toml: unknown key {key!r} in [{section}]", hint=suggestion(key, known))
 
 
 def _build_backend(table: Mapping[str, Any]) -> str:
@@ -274,7 +266,7 @@ def _is_inside(path: str, base: str) -> bool:
 
 def _requires_python(document: Mapping[str, Any], table: Mapping[str, Any]) -> str:
     own = read_string(table, TABLE, "requires-python")
-    project = _section(document, "project") or {}
+    project = document.get("project", {})
     static = read_string(project, "project", "requires-python")
     if own is not None and static is not None:
         raise ProjectError(
@@ -309,14 +301,18 @@ def _installer(table: Mapping[str, Any]) -> str:
     return installer or ""
 
 
-def _lock(document: Mapping[str, Any], root: Path) -> Optional[Lock]:
-    table = _section(document, f"{TABLE}.lock")
-    if table is None:
+def _lock(table: Mapping[str, Any], root: Path) -> Optional[Lock]:
+    lock = _read(table, TABLE, "lock", dict)
+    if lock is None:
         return None
-    # A project without a lock does not pay for the reader.
+    section = f"{TABLE}.lock"
+    _refuse_unknown(lock, section, ("archives", "file", "always"))
+    # Only a project with a lock pays for the import of the catalog.
     from .lock import read_lock
 
-    return read_lock(table, root)
+    lines = read_strings(lock, section, "archives") if "archives" in lock else None
+    file, always = read_string(lock, section, "file"), _read(lock, section, "always", bool)
+    return read_lock(root, lines, file, always=bool(always))
 
 
 def _checked_requirement(text: str) -> str:
