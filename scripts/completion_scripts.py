@@ -1,8 +1,8 @@
-"""The table of commands and their parsers → completion scripts for bash, zsh and fish, shipped with the package.
+"""Write the completion scripts for bash, zsh and fish from the table of commands and their parsers.
 
-The scripts are static: completing starts no Python. They are our own since shtab 1.13 completes neither the COMMAND of
-``run 3.13 -- COMMAND``, in none of the three shells, nor ``--option=VALUE`` in bash, and has fish only where Python is
-3.9 or later (``tests/test_completions.py`` asks the shells themselves).
+The scripts are static: completing does not start Python. They are our own since shtab 1.13 does not complete the
+COMMAND of ``run 3.13 -- COMMAND`` in any of the three shells, nor ``--option=VALUE`` in bash, and supports fish only
+on Python 3.9 and later. ``tests/test_completions.py`` asks the shells themselves.
 """
 
 from __future__ import annotations

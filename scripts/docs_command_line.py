@@ -1,7 +1,7 @@
-"""Every command, its options, its exit codes and its JSON → ``docs/reference/command-line.md``.
+"""Write ``docs/reference/command-line.md``: every command, its options, its exit codes and its JSON.
 
-Made from the table of commands and their parsers. The examples of JSON stand in ``docs_command_line.json``;
-``tests/test_cli_json.py`` asks that each command's real answer has their shape.
+It is made from the table of commands and their parsers. The JSON examples are in ``docs_command_line.json``;
+``tests/test_cli_json.py`` checks that the answers of the commands have the same shape.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ __all__ = ["EXAMPLES", "PAGE", "page"]
 PAGE = ROOT / "docs" / "reference" / "command-line.md"
 
 EXAMPLES: Dict[str, Any] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
-"""By command: a sentence, or sentences and answers in the order that they are shown in."""
+"""For each command a sentence, or sentences and JSON documents in the order in which they are shown."""
 
 _HEAD = """# Command line
 
 <!-- Written by scripts/docs_command_line.py from the parser; the JSON is in scripts/docs_command_line.json. -->
 
-`provision-backend COMMAND --help` says the same in a terminal. `python -m provision_backend` is another way to call it.
+`provision-backend COMMAND --help` shows the same in a terminal. `python -m provision_backend` is the same program.
 
-**REQUEST** is a version (`3.13`, `3.13.2`), a free-threaded one (`3.13t`) or a specifier (`'>=3.12,<3.14'`). Where a
-command has a project to look at, `.` or no REQUEST stands for what the project in the current folder wants: its
-`requires-python`, its `python` and its lock.
+**REQUEST** is a version (`3.13`, `3.13.2`), a free-threaded one (`3.13t`) or a specifier (`'>=3.12,<3.14'`). In the
+folder of a project, `.` or no REQUEST means what the project wants: its `requires-python`, its `python` and its lock.
 
-**Settings.** Every [setting](settings.md) is an option too (`--offline`, `--cache-dir DIR`) of the commands below that
-say so, and stands before the environment variable. `-v` and `-vv` are `--verbose 1` and `2`.
+**Settings.** Every [setting](settings.md) is also an option (`--offline`, `--cache-dir DIR`) of the commands below that
+list the settings, and overrides the environment variable. `-v` and `-vv` are `--verbose 1` and `2`.
 
-**Output.** What was asked for goes to standard output, everything else to standard error. With `--json` standard output
-holds one JSON document: the keys shown here stay, others may come. "Nothing found" is an answer (`null` or `[]`) and
-ends with 1. A failure leaves standard output empty and says what is wrong on standard error, as with uv, pip and gh.
+**Output.** The answer goes to standard output, everything else to standard error. With `--json` standard output
+holds one JSON document: the keys shown here will stay, others may be added. "Nothing found" is an answer (`null` or
+`[]`) with exit code 1. A failure leaves standard output empty and is explained on standard error, as with uv, pip and
+gh.
 
 | exit code | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | no: nothing was found, or something failed; the command says below what else it means |
-| 2 | wrong use: an argument or a setting is not of its form |
+| 1 | no: nothing was found, or something failed; what else it means is said below for each command |
+| 2 | wrong use: an argument or a setting is malformed |
 | 130 | interrupted |
 
-**Colours** are for terminals. `--color always` or `never` decides; else a `NO_COLOR` that is not empty turns them off,
-`FORCE_COLOR` or `CLICOLOR_FORCE` turns them on, and otherwise a terminal that is not `TERM=dumb` has them. The bar of a
-download is drawn on terminals only; elsewhere there is a line every five seconds.
+**Colours** are for terminals. `--color always` or `never` decides; without it, a `NO_COLOR` that is not empty turns
+them off, then `FORCE_COLOR` or `CLICOLOR_FORCE` turns them on, and otherwise a terminal that is not `TERM=dumb` has
+them. The progress bar of a download is drawn on terminals only; elsewhere a line is printed every five seconds.
 
-**Completions** are scripts that a shell reads once; completing starts no Python:
+**Completions** come from scripts that a shell reads once; completing does not start Python:
 
 ```text
 bash    echo 'eval "$(provision-backend completions bash)"' >> ~/.bashrc
@@ -64,17 +64,17 @@ fish    provision-backend completions fish > ~/.config/fish/completions/provisio
 """
 
 _RUN = """
-The interpreter is looked for and, where it is not there, provisioned; then this process becomes COMMAND: signals, the
-terminal and the exit code are COMMAND's own. `python`, `python3`, `pip` and the like as its first word mean that
-interpreter, its folder stands first in `PATH`, and without a COMMAND the interpreter itself starts. Variables that
-would misdirect it (`PYTHONPATH`, `PYTHONHOME`, `VIRTUAL_ENV` and others) are not passed on; to set one, write
+An interpreter is found or, if none is installed, provisioned; then this process becomes COMMAND: signals, the terminal
+and the exit code are COMMAND's own. `python`, `python3`, `pip` and the like as its first word mean that interpreter,
+its folder is the first in `PATH`, and without a COMMAND the interpreter itself starts. Variables that would misdirect
+it (`PYTHONPATH`, `PYTHONHOME`, `VIRTUAL_ENV` and others) are not passed on; to set one, write
 `provision-backend run 3.13 -- env PYTHONPATH=src python app.py`.
 
-An interpreter of the cache is shared and takes no packages: make an environment with it
+An interpreter in the cache is shared, so no packages can be installed into it: create an environment with it
 (`provision-backend run 3.13 -- python -m venv .venv`).
 
-Exit codes: that of COMMAND; 127 where there is no such command and 126 where it cannot be started. Before COMMAND
-starts: 1, 2 and 130 as everywhere.
+Exit codes: that of COMMAND; 127 if COMMAND does not exist and 126 if it cannot be started. Before COMMAND starts: 1, 2
+and 130 as for every command.
 """
 
 _COMMON = ("--json", "--color", "--help", "-v")
