@@ -28,8 +28,6 @@ __all__ = ["INCOMING", "fill_folder", "hash_if_exists", "inspect_folder", "list_
 INCOMING = ".incoming"
 """Folder of unfinished downloads; the names of all other temporary files begin with it, too."""
 
-_WORK = "adds an archive to the same folder"  # The end of "waiting for process 12, which ...".
-
 
 class Contents(NamedTuple):
     """Which of the requested archives a folder has."""
@@ -188,7 +186,8 @@ def work_folder(folder: Path, timeout: float, reporter: Reporter) -> Iterator[Pa
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
             folder.chmod(0o755)  # As with the files, a web server that runs as another user enters it.
-    with key_lock(folder, INCOMING, timeout=timeout, reporter=reporter, work=_WORK) as locked:
+    waited_for = "adds an archive to the same folder"
+    with key_lock(folder, INCOMING, timeout=timeout, reporter=reporter, work=waited_for) as locked:
         with _writing(folder):
             incoming.mkdir(exist_ok=True)
             work = incoming if locked else Path(tempfile.mkdtemp(dir=str(folder), prefix=f"{INCOMING}-"))
