@@ -1,6 +1,6 @@
 # provision-backend for fish; made by 'provision-backend completions fish'.
 function __provision_backend_at
-    # True where the words so far begin with those given, and as many stand there as --only says.
+    # True where the words so far begin with those given; with --only, where no other words follow.
     argparse only -- $argv; or return
     set -l words (commandline -opc)[2..]
     set -q _flag_only; and test (count $words) -ne (count $argv); and return 1
