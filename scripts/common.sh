@@ -80,6 +80,12 @@ progress_of() { # progress_of FILE
     awk 'NF { line = $0 } END { print line }' "$1"
 }
 
+# Runs a command as `watched` does, and ends with the last lines of what it printed where it fails.
+must_work() { # must_work LABEL FILE COMMAND...
+    watched "$@"
+    [ "$CODE" = 0 ] || { tail -n 15 "$2" >&2; die "$1 failed; all that it printed is in $2"; }
+}
+
 can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
 # Installs Debian packages, which must have been announced, where that is possible; fails where it is not.
@@ -123,9 +129,14 @@ need_python() {
     [ -n "$PYTHON" ] || die_without "No CPython $1 or later with the modules venv, ensurepip and ssl is here." "python3 python3-venv"
 }
 
+# Prints the path of the interpreter that the virtual environment $1 belongs to, or nothing.
+python_of() {
+    "$1/bin/python" -c 'import os, sys; print(os.path.realpath(sys.executable))' 2>/dev/null || true
+}
+
 # Makes the virtual environment $1 of the interpreter $2, anew where it belongs to another one.
 make_venv() {
-    if [ "$("$1/bin/python" -c 'import os, sys; print(os.path.realpath(sys.executable))' 2>/dev/null)" != "$2" ]; then
+    if [ "$(python_of "$1")" != "$2" ]; then
         rm -rf "$1"
         "$2" -I -m venv "$1"
     fi
