@@ -1,7 +1,7 @@
-"""`Interpreter`: ask one what it is, and find those that are already on the machine.
+"""`Interpreter`: inspect one, and find those that are already on the machine. Nothing here installs.
 
-Nothing here installs. An interpreter is asked by running it with ``-I``, so that neither the environment nor the
-user's site directory has a say.
+An interpreter is inspected by running it with ``-I``, so that neither the environment nor the user's site directory
+changes what it answers.
 """
 
 from __future__ import annotations
@@ -108,9 +108,9 @@ def find_interpreters(
 ) -> Iterator[Interpreter]:
     """Find CPythons of the machine that a request accepts, newest first.
 
-    Looks at ``PATH``, pyenv's versions and uv's managed interpreters. An executable whose name or folder tells its
-    version is only started when that version may do, and those of one minor version are compared by what they say;
-    the ones whose paths tell nothing (shims, mostly) come last.
+    Looks at ``PATH``, pyenv's versions and uv's managed interpreters. An executable whose name or folder shows its
+    version is started only if that version may be accepted, and those of one minor version are compared by what they
+    answer; those whose paths show no version (shims, mostly) come last.
 
     Args:
         accepts: called with a full version and whether it is free-threaded.
@@ -119,7 +119,7 @@ def find_interpreters(
     skipped = [] if passed_over is None else passed_over
     candidates = []
     for version, python in sorted(_candidates(), key=_newest_first):
-        if _may_do(version, accepts):
+        if _may_be_accepted(version, accepts):
             candidates.append((version, python))
         else:
             skipped.append((str(python), f"is {'.'.join(map(str, version))} by its path"))
@@ -153,11 +153,11 @@ def _inspect_new(pythons: Iterable[Path], seen: Set[str], skipped: List[Tuple[st
 
 def _newest_first(candidate: Tuple[Tuple[int, ...], Path]) -> Tuple[Tuple[int, ...], str]:
     version, python = candidate
-    # A path that tells no version sorts last.
+    # A path that shows no version sorts last.
     return tuple(-part for part in version or (0,)), str(python)
 
 
-def _may_do(version: Tuple[int, ...], accepts: Callable[[str, bool], bool]) -> bool:
+def _may_be_accepted(version: Tuple[int, ...], accepts: Callable[[str, bool], bool]) -> bool:
     if len(version) < 2:
         return True
     micros: Sequence[int] = range(60) if len(version) == 2 else version[2:]
@@ -170,7 +170,7 @@ def _may_do(version: Tuple[int, ...], accepts: Callable[[str, bool], bool]) -> b
 
 
 def _candidates() -> List[Tuple[Tuple[int, ...], Path]]:
-    """Return pairs of the version that the path tells (may be short or empty) and the path."""
+    """Return pairs of the version that the path shows (may be short or empty) and the path."""
     found = []
     for folder in dict.fromkeys(os.environ.get("PATH", os.defpath).split(os.pathsep)):
         # pyenv's shims answer "not found" mostly; its versions are looked at directly below.
@@ -188,10 +188,12 @@ def _executables_in(folder: Path) -> List[Tuple[Tuple[int, ...], Path]]:
     except OSError:
         return []
     wanted = (name for name in names if re.fullmatch(r"python(3(\.\d+t?)?)?", name))
-    return [(_version_told(folder / name), folder / name) for name in wanted if os.access(str(folder / name), os.X_OK)]
+    return [
+        (_version_of_path(folder / name), folder / name) for name in wanted if os.access(str(folder / name), os.X_OK)
+    ]
 
 
-def _version_told(python: Path) -> Tuple[int, ...]:
+def _version_of_path(python: Path) -> Tuple[int, ...]:
     # "python3" is a link to "python3.12" mostly.
     return _version_in(python.name) or _version_in(os.path.basename(os.path.realpath(python)))
 

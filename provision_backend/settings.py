@@ -124,7 +124,7 @@ def load_settings(
         config_settings: what the frontend passed to the hook, ours and the real backend's mixed; None for nothing.
         environ: the environment; default the process's own.
         project: values that the project writes for keys of the table (``installer``).
-        flags: values from our own command line, by key; they stand before all others.
+        flags: values from our own command line, by key; they take precedence over all others.
 
     Raises:
         UsageError: a value is not of its kind, or a key under ``provision-backend.`` is unknown.

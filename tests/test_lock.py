@@ -133,7 +133,7 @@ class TestReading:
             ),
             pytest.param(
                 f'archives = ["{line("3.13.5")}", "{line("3.13.6")}"]',
-                f"{KEY}.archives, entry 2: there is an archive for {GNU} already; a target has one",
+                f"{KEY}.archives, entry 2: a second archive for {GNU}; each target has one",
                 id="a target twice",
             ),
             pytest.param('file = "../x"', f"{KEY}.file must name a file inside the project, found '../x'", id="above"),

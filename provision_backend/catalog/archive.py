@@ -107,7 +107,7 @@ def parse_archive_name(filename: str) -> ArchiveName | None:
 
     Returns:
         What the name says, or None if it is not that of an ``install_only`` archive of CPython: full and debug builds,
-        static musl builds and other files of a release are none of ours.
+        static musl builds and other files of a release are not used.
 
     Source:
         python-build-standalone, Distribution Archives.

@@ -35,7 +35,7 @@ __all__ = [
 _FIRST_DYNAMIC_MUSL_TAG = "20250311"
 
 # Before this tag, musl builds of 3.12 and older name their extension modules "...-linux-gnu.so" (PBS#724, PBS#827), so
-# that those of musllinux wheels are not found and those we would build are found by nobody else.
+# that they do not find those of musllinux wheels, and no other interpreter finds those that they build.
 _FIRST_MUSL_SOABI_TAG = "20251028"
 _LAST_MINOR_WITH_WRONG_SOABI = (3, 12)
 
@@ -143,7 +143,7 @@ def select_archive(
         requires_python: what the project demands; None for anything.
         request: which of the satisfying interpreters is wanted; None for the newest that is not free-threaded.
         triple: target triple of the host. It is compared as a whole, so that a build for a higher CPU level
-            (``x86_64_v3-...``) is only selected by whoever names it.
+            (``x86_64_v3-...``) is selected only for its own triple.
 
     Raises:
         NoMatchingArchiveError: when nothing fits; the hint names the versions or the platforms there are.
@@ -193,7 +193,7 @@ def _fits(archive: Archive, requires_python: str | None, request: VersionRequest
 
 
 def _describe_archives(archives: Sequence[Archive], triple: str, *, freethreaded: bool) -> str:
-    """Say which archives there are for a platform, or which platforms there are."""
+    """Return the hint: which archives exist for a platform, or else for which platforms archives exist."""
     here = [archive for archive in archives if archive.triple == triple]
     if not here:
         return _describe_platforms({archive.triple for archive in archives} or set(builtin_triples()), triple)
@@ -211,13 +211,13 @@ def _describe_archives(archives: Sequence[Archive], triple: str, *, freethreaded
 
 
 def _describe_platforms(triples: Iterable[str], triple: str) -> str:
-    """Say which platforms of the same system there are archives for: of the same architecture, or else all."""
+    """Return the hint: platforms of the same system with archives, of the same architecture or else all."""
     architecture = triple.partition("-")[0]
     known = sorted(triples)
     system = [other for other in known if ("-linux-" in other) == ("-linux-" in triple)]
     near = [other for other in system if other.partition("-")[0] == architecture]
     if near:
         return f"there are archives for {architecture} on other platforms: {', '.join(near)}"
-    # The higher CPU levels of x86_64 would be half of the list and help nobody.
+    # The higher CPU levels of x86_64 would double the list without being of help.
     baseline = [other for other in system or known if "_v" not in other]
     return f"there are archives for these platforms: {', '.join(baseline or known)}"

@@ -25,18 +25,16 @@ if TYPE_CHECKING:
 __all__ = [
     "append_table",
     "apply_changes",
-    "diff_lines",
     "load_tomlkit",
     "lock_lines",
     "lock_text",
     "parse_document",
     "render",
     "update_table",
-    "write_text",
 ]
 
 
-def write_text(path: Path, text: str) -> None:
+def _write_text(path: Path, text: str) -> None:
     """Replace a file, or create it.
 
     Raises:
@@ -68,12 +66,12 @@ def apply_changes(root: Path, changes: Mapping[str, Tuple[str, str]], *, check: 
     diff: List[str] = []
     for name, (before, after) in changes.items():
         if before != after and not check:
-            write_text(root / name, after)
-        diff += diff_lines(before, after, name)
+            _write_text(root / name, after)
+        diff += _diff_lines(before, after, name)
     return diff
 
 
-def diff_lines(before: str, after: str, name: str = "pyproject.toml") -> List[str]:
+def _diff_lines(before: str, after: str, name: str = "pyproject.toml") -> List[str]:
     """Return what changes in a file as the lines of a unified diff; empty for nothing."""
     lines = []
     for line in difflib.unified_diff(_lines(before), _lines(after), f"a/{name}", f"b/{name}"):

@@ -12,7 +12,6 @@ from typing import Any, Dict, List, Tuple
 from ..errors import ProjectError
 from .edit import append_table, load_tomlkit, parse_document, render, update_table
 from .init_checks import (
-    Choice,
     backend_notes,
     choose_form,
     drop_marker,
@@ -63,8 +62,10 @@ def wrap_text(text: str, *, form: str = "", requires_python: str = "") -> Wrappe
     refuse_unsafe(data)
     comment = _NO_BACKEND if "build-system" in data else _NO_TABLE
     build_system = {"requires": list(_REQUIRES), "build-backend": _BACKEND, **data.get("build-system", {})}
-    choice = choose_form(data, form, requires_python)
-    wanted = _wrapped(data, build_system, choice)
+    chosen, marker = choose_form({**data, "build-system": build_system}, form, requires_python)
+    wanted = _wrapped(data, build_system, marker if chosen == "one-list" else "")
+    if requires_python.strip():
+        wanted["tool"][OWN_NAME]["requires-python"] = requires_python.strip()
     document.setdefault("build-system", tomlkit.table())
     document.setdefault("tool", tomlkit.table(is_super_table=True))
     table = tomlkit.table()
@@ -75,18 +76,16 @@ def wrap_text(text: str, *, form: str = "", requires_python: str = "") -> Wrappe
     append_table(tomlkit, document, document["tool"], OWN_NAME, table)
     requires = wanted["tool"][OWN_NAME].get("requires", wanted["build-system"]["requires"][1:])
     backend = build_system["build-backend"]
-    return Wrapped(render(document, text, wanted), choice.form, backend, tuple(requires), backend_notes(backend))
+    return Wrapped(render(document, text, wanted), chosen, backend, tuple(requires), backend_notes(backend))
 
 
-def _wrapped(data: Dict[str, Any], build_system: Dict[str, Any], choice: Choice) -> Dict[str, Any]:
-    """Return what the wrapped file must say."""
+def _wrapped(data: Dict[str, Any], build_system: Dict[str, Any], marker: str) -> Dict[str, Any]:
+    """Return what the wrapped file must say, in one list with this marker, or with a table where it is empty."""
     table: Dict[str, Any] = {key: build_system[key] for key in ("build-backend", "backend-path") if key in build_system}
-    if choice.form == "table":
-        table["requires"], ours = build_system["requires"], [OWN_NAME]
+    if marker:
+        ours = [OWN_NAME, *(mark_requirement(text, marker) for text in build_system["requires"])]
     else:
-        ours = [OWN_NAME, *(mark_requirement(text, choice.marker) for text in build_system["requires"])]
-    if choice.written_python:
-        table["requires-python"] = choice.written_python
+        table["requires"], ours = build_system["requires"], [OWN_NAME]
     outer = {key: value for key, value in build_system.items() if key != "backend-path"}
     outer.update({"build-backend": "provision_backend", "requires": ours})
     return {**data, "build-system": outer, "tool": {**data.get("tool", {}), OWN_NAME: table}}

@@ -1,9 +1,8 @@
-"""What a ``pyproject.toml`` says before it is wrapped: what is needed from it, or why it stays as it is. Pure."""
+"""Whether and how a project can be wrapped: what is refused, which form it gets, and its new markers. Pure."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Tuple
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -13,7 +12,6 @@ from ..versions import is_specifier, normalised_name
 from .pyproject import OWN_NAME, TABLE, names_us, read_string, read_strings
 
 __all__ = [
-    "Choice",
     "add_marker",
     "backend_notes",
     "choose_form",
@@ -28,18 +26,6 @@ _CLAUSE = re.compile(r"\s*(~=|==|!=|<=|>=|<|>)\s*([0-9][^\s,=]*)\s*")
 _BY_URL = re.compile(r"(?P<body>[^;@]*@\s*\S+)(?:(?P<gap>\s+;\s*)(?P<marker>.*))?", re.DOTALL)
 _BY_NAME = re.compile(r"(?P<body>[^;]*)(?:(?P<gap>;\s*)(?P<marker>.*))?", re.DOTALL)
 _MINOR_ONLY = re.compile(r"[0-9]+(\.[0-9]+)?")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """How the requirements are written, and what decides it."""
-
-    form: str
-    """``one-list`` or ``table``."""
-    marker: str
-    """What ``requires-python`` says as a marker; empty where none says the same."""
-    written_python: str
-    """What to write as ``requires-python`` into our table; empty where [project] has it."""
 
 
 def refuse_unsafe(data: Mapping[str, Any]) -> None:
@@ -63,6 +49,7 @@ def refuse_unsafe(data: Mapping[str, Any]) -> None:
                 f"pyproject.toml: build-system.requires names {text!r} already, but the build-backend is another one",
                 hint="remove it and run this again",
             )
+    # A build of ourselves that needs us installed would never begin.
     if normalised_name(str(data.get("project", {}).get("name", ""))) == OWN_NAME:
         raise ProjectError("pyproject.toml: provision-backend cannot be built by itself")
 
@@ -91,16 +78,19 @@ def mark_requirement(text: str, marker: str) -> str:
     return marked
 
 
-def choose_form(data: Mapping[str, Any], form: str, requires_python: str) -> Choice:
+def choose_form(data: Mapping[str, Any], form: str, requires_python: str) -> Tuple[str, str]:
     """Decide where the real requirements are written.
 
     Args:
         data: what the file says.
         form: ``one-list`` or ``table``; empty for the first of them that is exact.
-        requires_python: stands in for what [project] does not say; empty for nothing.
+        requires_python: used where [project] has none; may be empty.
+
+    Returns:
+        The form, and ``requires-python`` as a marker, which is empty where no marker says the same.
 
     Raises:
-        ProjectError: nobody says which Pythons the project needs, or the form would change what the build does.
+        ProjectError: which Pythons the project needs is unknown, or the form would change what the build does.
     """
     specifiers = _known_python(data, requires_python)
     marker = translate_specifiers(specifiers) or ""
@@ -109,6 +99,7 @@ def choose_form(data: Mapping[str, Any], form: str, requires_python: str) -> Cho
             f"pyproject.toml: requires-python {specifiers!r} cannot be written as a marker that says the same",
             hint="--form table needs no marker",
         )
+    # One list is installed by the frontend in one run; the table, which always works, needs a second one.
     chosen = form or ("one-list" if marker else "table")
     reader = _reader_of_requires(data) if chosen == "table" else None
     if reader:
@@ -116,7 +107,7 @@ def choose_form(data: Mapping[str, Any], form: str, requires_python: str) -> Cho
             f"pyproject.toml: the requirements cannot move out of build-system.requires: {reader}",
             hint="--form one-list leaves them there" if marker else "",
         )
-    return Choice(chosen, marker, requires_python.strip())
+    return chosen, marker
 
 
 def _known_python(data: Mapping[str, Any], requires_python: str) -> str:
@@ -142,6 +133,7 @@ def _known_python(data: Mapping[str, Any], requires_python: str) -> str:
 
 
 def _reader_of_requires(data: Mapping[str, Any]) -> Optional[str]:
+    # Some backends look into build-system.requires themselves, and behave differently where it does not name them.
     tool = data.get("tool", {})
     scikit_build = tool.get("scikit-build")
     if isinstance(scikit_build, dict) and scikit_build.get("minimum-version") == "build-system.requires":
@@ -155,7 +147,7 @@ def _reader_of_requires(data: Mapping[str, Any]) -> Optional[str]:
 
 
 def backend_notes(build_backend: str) -> Tuple[str, ...]:
-    """Return what a person should know who wraps this backend."""
+    """Return advice for people who wrap this backend."""
     if re.split(r"[.:]", build_backend)[0] != "maturin":
         return ()
     variable = "MATURIN_NO_MISSING_BUILD_BACKEND_WARNING"
@@ -164,6 +156,9 @@ def backend_notes(build_backend: str) -> Tuple[str, ...]:
 
 def translate_specifiers(text: str) -> Optional[str]:
     """Translate version specifiers into a marker, clause by clause in their order.
+
+    ``python_version``, the first two numbers, is what people write and read, so it is used wherever it selects the same
+    releases as ``python_full_version``, which is compared as ``requires-python`` is.
 
     Args:
         text: valid specifiers such as ``>=3.9,<3.14``.
@@ -175,6 +170,8 @@ def translate_specifiers(text: str) -> Optional[str]:
     Source:
         PEP 440, Version specifiers; PEP 508, Environment Markers.
     """
+    # The two differ for pre-releases only: >=3.12 excludes 3.12.0rc1, whose python_version is 3.12. There the marker is
+    # true although requires-python is not satisfied, never the other way round; so no requirement is ever missing.
     clauses = [_translate(clause) for clause in text.split(",") if clause.strip()]
     return " and ".join(clause for clause in clauses if clause) if clauses and all(clauses) else None
 

@@ -2,7 +2,7 @@
 
 A line is one of ``SHA256SUMS``, ``<sha256>  <file name>``, as in every catalog. The lines stand in the table itself
 (``archives``), since a ``pyproject.toml`` is in every sdist; or in a file that the table names (``file``), which then
-has to be there. Without that name a lock that was left out of an sdist would be no lock, and nobody would notice.
+has to exist. Without that name, a lock that is missing from an sdist would silently not be used.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def read_lock(root: Path, lines: Optional[Sequence[str]], file: Optional[str], *
 
 def _parse_file(root: Path, name: str) -> Tuple[Archive, ...]:
     key = f"pyproject.toml: {LOCK_TABLE}.file"
-    # What lies outside the project is not in its sdist.
+    # A file outside the project is not in its sdist, so a build from there would fail.
     if os.path.isabs(name) or ".." in Path(name).parts or "\0" in name or not name.strip():
         raise ProjectError(f"{key} must name a file inside the project, found {name!r}")
     try:
@@ -79,7 +79,7 @@ def _parse(lines: Sequence[Tuple[str, str]], *, source: str) -> Tuple[Archive, .
     for where, line in lines:
         archive = _parse_line(where, line)
         if archive.triple in found:
-            raise ProjectError(f"{where}: there is an archive for {archive.triple} already; a target has one")
+            raise ProjectError(f"{where}: a second archive for {archive.triple}; each target has one")
         found[archive.triple] = archive
     return tuple(found.values())
 
@@ -89,7 +89,7 @@ def _parse_line(where: str, line: str) -> Archive:
         try:
             return parse_catalog(line, source=where)[0]
         except CatalogError:
-            pass  # It would call the line a catalog.
+            pass  # The message of the catalog's parser would call the line a catalog.
     shown = line if len(line) <= 80 else f"{line[:80]}..."
     raise ProjectError(f"{where}: expected '<sha256>  <file name of an archive>', found {shown!r}")
 
@@ -112,7 +112,7 @@ def choose_archives(
     """Choose the archives of a lock.
 
     Args:
-        catalogs: what there is, by the target triple; each of these targets gets an archive.
+        catalogs: the archives of each target triple; each of these targets gets one.
         wanted: what every archive must satisfy; the request of the last one says which is the newest.
         kept: archives that are locked already and satisfy; none of their targets needs a catalog.
         more: as ``catalogs``, for targets that get an archive only where the build has one for them.
@@ -124,11 +124,12 @@ def choose_archives(
     Raises:
         NoMatchingArchiveError: a target has no archive that satisfies, or not all of them have one of the same build.
     """
+    # All targets get the same version of the same release, so that it does not matter on which of them a build runs.
     candidates = {triple: _candidates(archives, wanted, triple) for triple, archives in catalogs.items()}
     builds = {_build_of(archive) for archive in kept}
     if upgrade or not kept:
         newest = _newest_common(candidates)
-        # An older provision-backend has an older catalog.
+        # An older provision-backend has an older catalog; an upgrade with it must not go back.
         if not kept or _order(newest) > max(map(_order, builds)):
             builds, kept = {newest}, ()
     _refuse_missing(candidates, kept, builds)
@@ -161,7 +162,7 @@ def _matching(archives: Sequence[Archive], wanted: Sequence[Wanted], triple: str
 
 def _candidates(archives: Sequence[Archive], wanted: Sequence[Wanted], triple: str) -> List[Archive]:
     last = wanted[-1]
-    # Its message says which versions there are.
+    # Called for its error, which lists the versions that exist.
     select_archive(archives, requires_python=last.requires_python, request=last.request, triple=triple)
     found = _matching(archives, wanted, triple)
     if not found:

@@ -36,7 +36,7 @@ class Plan(NamedTuple):
     wanted: Wanted
     reason: str
     note: str = ""
-    """What a person must know, whatever the verbosity: the project is locked, and the builder overrides that."""
+    """Printed whatever the verbosity: the project is locked, and a setting overrides that."""
 
 
 def running_interpreter() -> RunningInterpreter:
@@ -71,7 +71,8 @@ def make_plan(project: Project, settings: Settings, running: Optional[RunningInt
 
 
 def _with_lock(plan: Plan, lock: Lock, project: Project, settings: Settings) -> Plan:
-    """Decide whether a lock holds. Whoever builds has the last word, as with every key of a project, and is told."""
+    """Decide whether a lock holds; a setting that overrides it does so with a note."""
+    # Settings come before every key of a project, so that somebody who only builds it is never stuck.
     concerned = plan.provision or lock.always
     if settings.python or settings.preference == "only-system":
         key = "python" if settings.python else "preference"
@@ -94,6 +95,7 @@ def _plan_for_version(project: Project, settings: Settings, running: RunningInte
     if settings.python:
         explicit = parse_request(settings.python, source=settings.origin("python"))
     wanted = Wanted(project.requires_python, explicit or project.python)
+    # A cache may be shared by machines whose own interpreters differ; this makes all of them build alike.
     if settings.preference == "only-managed":
         return Plan(True, wanted, "only provisioned interpreters are allowed (preference = only-managed)")
     if not satisfies(project.requires_python, running.version):
@@ -115,6 +117,7 @@ def _plan_for_path(project: Project, settings: Settings, running: RunningInterpr
         raise UsageError(
             f"{settings.origin('python')} names an interpreter of the machine, and preference is only-managed"
         )
+    # The same interpreter is no reason to start another process, whichever link it was named by.
     wanted = Wanted(project.requires_python, None, path)
     if os.path.realpath(path) == running.executable and satisfies(project.requires_python, running.version):
         return Plan(False, wanted, f"{path} is the running interpreter")

@@ -48,13 +48,14 @@ class Wanted(NamedTuple):
         if not satisfies(self.requires_python, version):
             return False
         if self.request is None:
+            # The ABI of a free-threaded build differs (PEP 703), so its wheels would not fit the other interpreters.
             return not freethreaded
         return self.request.matches(version, freethreaded=freethreaded)
 
     def describe(self) -> str:
-        """Say it as the subject of a message: ``requires-python '>=3.12' and python '3.13'``."""
+        """Return it as the subject of a message: ``requires-python '>=3.12' and python '3.13'``."""
         parts = []
-        if str(self.requires_python):
+        if self.requires_python:
             parts.append(f"requires-python '{self.requires_python}'")
         if self.request is not None:
             parts.append(f"python '{self.request.text}'")
@@ -92,6 +93,7 @@ def locked_archive(lock: Lock, triple: str) -> Archive:
     Raises:
         NoMatchingArchiveError: the lock has none for it; the hint says how to add it, and how to do without.
     """
+    # A level of x86-64 is a triple of its own: an archive for another level is another build than the locked one.
     for archive in lock.archives:
         if archive.triple == triple:
             return archive
