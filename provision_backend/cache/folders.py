@@ -26,6 +26,7 @@ __all__ = [
     "FOLDERS",
     "default_cache_dir",
     "find_leftovers",
+    "is_alive",
     "make_folders",
     "open_staging",
     "sweep_staging",
@@ -170,7 +171,7 @@ def _staging_prefix(name: str) -> str:
 
 def _is_abandoned(path: Path) -> bool:
     machine, _, pid = path.name.split("~")[1].rpartition("-")
-    if machine == _machine() and pid.isdigit() and not _is_alive(int(pid)):
+    if machine == _machine() and pid.isdigit() and not is_alive(int(pid)):
         return True
     try:
         return time.time() - path.stat().st_mtime > _ABANDONED
@@ -178,7 +179,8 @@ def _is_abandoned(path: Path) -> bool:
         return False
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this number runs on this machine, whoever owns it."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -152,17 +152,11 @@ def _judge(context: Context, triple: str, archives: Tuple[Archive, ...]) -> Find
     newest = max(here)
     count = f"{len(here)} archive{'' if len(here) == 1 else 's'}"
     text = f"{name} has {count} for {triple}, the newest of {newest[:4]}-{newest[4:6]}-{newest[6:]}"
-    if (time.time() - _seconds(newest)) / 86400 <= _OLD:
+    # A tag is a date, or in a private mirror any eight digits.
+    if newest >= time.strftime("%Y%m%d", time.gmtime(time.time() - _OLD * 86400)):
         return ok(text)
     advice = "get a newer SHA256SUMS" if named else "upgrade provision-backend for newer ones"
     return warning(f"{text}, which is more than a year ago", advice)
-
-
-def _seconds(tag: str) -> float:
-    try:
-        return time.mktime(time.strptime(tag, "%Y%m%d"))
-    except (ValueError, OverflowError):
-        return time.time()  # A tag may be any eight digits, such as those of a private build.
 
 
 def check_interpreter(context: Context) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Iterator, Optional, Union
 
-from ..cache.folders import FOLDERS, find_leftovers
+from ..cache.folders import FOLDERS, find_leftovers, is_alive
 from ..cache.locks import is_locked, read_owner, try_locking
 from ..cache.trust import user_name
 from ..cache.upkeep import list_entries, verify_entries
@@ -178,21 +178,11 @@ def _describe_lock(context: Context, path: Path) -> Finding:
     found = f"{path} is held by {holder}"
     limit = context.settings.lock_timeout
     # A number means something on the machine where the process runs; a shared cache may be on several.
-    if host == platform.node() and isinstance(pid, int) and not _is_alive(pid):
+    if host == platform.node() and isinstance(pid, int) and not is_alive(pid):
         return problem(found, f"there is no process {pid} here: it runs in another container, or a child has the lock")
     if time.time() - facts.get("changed", time.time()) > limit:
         return problem(f"{found}, longer than lock-timeout ({limit:g} s)", f"end that process if it hangs: kill {pid}")
     return warning(found, f"a build that needs the same interpreter waits for it, up to {limit:g} s (lock-timeout)")
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True  # It is another user's.
-    return True
 
 
 def _existing(path: Path) -> Path:

@@ -47,18 +47,18 @@ def _once(method: Callable[[Context], Result]) -> Callable[[Context], Result]:
     @functools.wraps(method)
     def _wrapper(self: Context) -> Result:
         if name not in self.answers:
-            self.answers[name] = (None, ProvisionError(f"unknown: looking up the {name} timed out"))
+            self.answers[name] = ProvisionError(f"unknown: looking up the {name} timed out")
             try:
-                self.answers[name] = (method(self), None)
+                self.answers[name] = method(self)
             except ProvisionError as exc:
-                self.answers[name] = (None, exc)
+                self.answers[name] = exc
             except Exception as exc:
-                self.answers[name] = (None, ProvisionError(f"unknown: looking up the {name} failed: {exc}"))
+                self.answers[name] = ProvisionError(f"unknown: looking up the {name} failed: {exc}")
                 raise
-        result, error = self.answers[name]
-        if error is not None:
-            raise error
-        return result  # type: ignore[no-any-return]
+        answer = self.answers[name]
+        if isinstance(answer, ProvisionError):
+            raise answer
+        return answer  # type: ignore[no-any-return]
 
     return _wrapper
 
@@ -88,7 +88,7 @@ class Context:
         self.environ = os.environ if environ is None else environ
         self.root = root
         self.full = full
-        self.answers: Dict[str, Tuple[Any, Optional[ProvisionError]]] = {}
+        self.answers: Dict[str, Any] = {}
 
     @_once
     def project(self) -> Optional[Project]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Dict, List
 
 __all__ = ["OK", "PROBLEM", "WARNING", "Finding", "ok", "problem", "warning"]
@@ -33,19 +34,12 @@ class Finding:
         return [first, *(f"         {_printable(line)}" for line in self.advice.splitlines())]
 
 
-def ok(found: str, advice: str = "") -> Finding:
-    """Return a finding about which nothing has to be done."""
-    return Finding(OK, found, advice)
-
-
-def warning(found: str, advice: str = "") -> Finding:
-    """Return a finding that may matter."""
-    return Finding(WARNING, found, advice)
-
-
-def problem(found: str, advice: str = "") -> Finding:
-    """Return a finding that makes a build fail, or do something unwanted."""
-    return Finding(PROBLEM, found, advice)
+ok = partial(Finding, OK)
+"""Makes a finding about which nothing has to be done."""
+warning = partial(Finding, WARNING)
+"""Makes a finding that may matter."""
+problem = partial(Finding, PROBLEM)
+"""Makes a finding that makes a build fail, or do something unwanted."""
 
 
 def _printable(text: str) -> str:

@@ -218,13 +218,19 @@ def _skew(headers: Mapping[str, str]) -> float:
 def check_indexes(context: Context) -> Iterator[Finding]:
     """Check what variables and configuration files make pip and uv do."""
     environ = context.environ
-    files = list(_read_pip_files(environ))
-    configured = {key: (value, str(path)) for path, values in files for key, value in values.items()}
-    found: List[Finding] = []
-    found += [ok(f"{name} = {_redact(environ[name])}") for name in _INDEXES if environ.get(name)]
+    configured = _read_pip_files(environ)
+    found = [ok(f"{name} = {_redact(environ[name])}") for name in _INDEXES if environ.get(name)]
     found += [ok(f"{key} = {_redact(value)} ({place})") for key, (value, place) in configured.items() if key in _KEYS]
     found += _check_dropped(environ)
-    found += _check_pip_target(configured)
+    found += [
+        problem(
+            f"{configured[key][1]} sets {key} = {configured[key][0]}, "
+            "so pip installs there and not into the build environment",
+            f"take {key} out of that file, or name another one with PIP_CONFIG_FILE",
+        )
+        for key in ("prefix", "root")
+        if key in configured
+    ]
     found += _check_uv_target(context)
     found += _check_index(environ, configured)
     found += _check_files(environ)
@@ -239,26 +245,15 @@ def _check_dropped(environ: Mapping[str, str]) -> Iterator[Finding]:
     for name in DROPPED:
         if not environ.get(name):
             continue
-        instead = _BUILD_CONSTRAINTS.get(name)
-        if instead:
+        if name in _BUILD_CONSTRAINTS:
             yield warning(
                 f"{name} is set, and it is not passed on: it is about what runs, not about build environments",
-                f"for build environments set {instead}",
+                f"for build environments set {_BUILD_CONSTRAINTS[name]}",
             )
         else:
             yield ok(f"{name} is set, and it is not passed on, since it would misdirect a build environment")
     if environ.get("PIP_REQUIRE_VIRTUALENV"):
         yield ok("PIP_REQUIRE_VIRTUALENV is set and kept: a build environment is one")
-
-
-def _check_pip_target(configured: Mapping[str, Tuple[str, str]]) -> Iterator[Finding]:
-    for key in ("prefix", "root"):
-        if key in configured:
-            value, place = configured[key]
-            yield problem(
-                f"{place} sets {key} = {value}, so pip installs there and not into the build environment",
-                f"take {key} out of that file, or name another one with PIP_CONFIG_FILE",
-            )
 
 
 def _check_uv_target(context: Context) -> Iterator[Finding]:
@@ -314,15 +309,14 @@ def _check_files(environ: Mapping[str, str]) -> Iterator[Finding]:
                 )
 
 
-def _read_pip_files(environ: Mapping[str, str]) -> Iterator[Tuple[Path, Dict[str, str]]]:
-    for path in map(Path, pip_files(environ, sys.prefix)):
+def _read_pip_files(environ: Mapping[str, str]) -> Dict[str, Tuple[str, str]]:
+    """Return what pip reads from its configuration files: key to value and file; the last file counts."""
+    found: Dict[str, Tuple[str, str]] = {}
+    for path in pip_files(environ, sys.prefix):
         parser = configparser.RawConfigParser()
-        try:
-            parser.read_string(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, configparser.Error):
-            continue  # It does not exist, or pip will report what is wrong with it.
-        values: Dict[str, str] = {}
-        for section in ("global", "install"):
-            if parser.has_section(section):
-                values.update({key.replace("_", "-"): value for key, value in parser.items(section)})
-        yield path, values
+        # A file that does not exist is normal, and pip will report what is wrong with one that does.
+        with suppress(OSError, UnicodeDecodeError, configparser.Error):
+            parser.read_string(Path(path).read_text(encoding="utf-8"))
+        for section in filter(parser.has_section, ("global", "install")):
+            found.update({key.replace("_", "-"): (value, str(path)) for key, value in parser.items(section)})
+    return found
