@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from .cache.platform import current_platform, remember_platform
-from .cache.store import Cache, Prepare, open_cache
-from .catalog.selection import Archive, load_builtin_catalog, load_catalog_file, parse_catalog, select_archive
+from .cache.store import Cache, open_cache
+from .catalog.selection import Archive, select_archive
 from .errors import (
     HostError,
     InstallError,
@@ -25,26 +25,15 @@ from .errors import (
     UsageError,
 )
 from .host.compatibility import check_archive_runs
-from .host.cpu import runnable_triples
 from .host.platforms import Platform
+from .install.catalogs import archives_for, load_archives, needs_fetching
 from .interpreter import Interpreter, find_interpreters, inspect_interpreter
 from .output import Reporter
-from .project.wanted import Lock, Wanted, locked_archive
+from .project.wanted import Wanted, locked_archive
 from .settings import Settings
 from .versions import parse_version, satisfies
 
-__all__ = [
-    "Choice",
-    "Explanation",
-    "Lookups",
-    "archives_for",
-    "explain",
-    "find",
-    "find_any",
-    "load_archives",
-    "provision",
-    "set_aside_damaged",
-]
+__all__ = ["Choice", "Explanation", "Lookups", "explain", "find", "find_any", "provision", "set_aside_damaged"]
 
 
 class Lookups(NamedTuple):
@@ -135,7 +124,7 @@ class Explanation:
         cache = open_cache(settings)
         for root in cache.roots:
             cache.trust(root)  # Before anything that is remembered there is believed.
-        if lock is None and not self._lookups.fetches and _needs_fetching(settings, cache):
+        if lock is None and not self._lookups.fetches and needs_fetching(settings, cache):
             return
         platform = self._lookups.platform(settings, cache)
 
@@ -144,13 +133,8 @@ class Explanation:
             return lock.archives if lock else self._lookups.archives(settings, triple, cache, self._reporter)
 
         self.triple, self.archives = archives_for(platform.triple, settings, load)
-        archive = (
-            locked_archive(lock, self.triple)
-            if lock
-            else select_archive(
-                self.archives, requires_python=wanted.requires_python, request=wanted.request, triple=self.triple
-            )
-        )
+        terms: Any = {"requires_python": wanted.requires_python, "request": wanted.request, "triple": self.triple}
+        archive = locked_archive(lock, self.triple) if lock else select_archive(self.archives, **terms)
         self.choice = Choice(archive, cache, platform)
         self.interpreter = cache.lookup(archive)
         if self.interpreter is None and lock is None and not self._lookups.upgrade:
@@ -182,15 +166,19 @@ class Explanation:
         return sorted(found, key=lambda each: parse_version(each.version), reverse=True)
 
     def advise_other(self) -> str:
-        """Return a line that names what the cache holds of another minor version, and the setting that uses it.
-
-        It is not used without being asked for: the tag of a wheel would depend on what a cache happens to hold.
-        """
-        other = next(iter(self.usable()), None) if self.wanted.lock is None else None
-        if other is None:
-            return ""
-        minor = ".".join(other.version.split(".")[:2]) + ("t" if other.freethreaded else "")
-        return f"\nthe cache has CPython {other.version}, which satisfies it too: PROVISION_BACKEND_PYTHON={minor}"
+        """Return lines about what else would do where the selected archive cannot be had, to be added to a hint."""
+        lock = self.wanted.lock
+        if lock is not None:
+            # No other archive would, and a reader would look for the reason in the catalog.
+            return (
+                f"\nthe project is locked to this archive, with this sha256, in {lock.place}"
+                "\n'provision-backend lock --upgrade' moves it to a newer one"
+            )
+        # Another minor version is not used without being asked for: the tag of a wheel must not depend on a cache.
+        for other in self.usable():
+            minor = ".".join(other.version.split(".")[:2]) + ("t" if other.freethreaded else "")
+            return f"\nthe cache has CPython {other.version}, which satisfies it too: PROVISION_BACKEND_PYTHON={minor}"
+        return ""
 
 
 def explain(
@@ -215,11 +203,7 @@ def explain(
 def find(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Interpreter]:
     """Return the interpreter that `provision` would return, where that needs neither network nor installing.
 
-    Returns:
-        None where something would have to be downloaded, or a package is missing to find out.
-
-    Raises:
-        ProvisionError: no interpreter is available at all, or a setting is wrong.
+    None stands for one that would have to be downloaded, and for a package that is missing to find out.
     """
     explanation = explain(wanted, settings, reporter, lookups=Lookups(current_platform, load_archives, fetches=False))
     if isinstance(explanation.error, (MissingDependencyError, OfflineError)):
@@ -230,11 +214,7 @@ def find(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Int
 
 
 def find_any(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Interpreter]:
-    """Return an installed interpreter that satisfies a request, though `provision` might fetch a newer one.
-
-    Raises:
-        ProvisionError: a setting is wrong, or the host was not identified.
-    """
+    """Return an installed interpreter that satisfies a request, though `provision` might fetch a newer one."""
     explanation = explain(wanted, settings._replace(offline=True), reporter)
     error = explanation.error
     if error is not None and not isinstance(error, (MissingDependencyError, OfflineError)):
@@ -247,30 +227,17 @@ def find_any(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional
     return found
 
 
-def provision(
-    wanted: Wanted,
-    settings: Settings,
-    reporter: Reporter,
-    *,
-    prepare: Optional[Prepare] = None,
-    upgrade: bool = False,
-) -> Interpreter:
+def provision(wanted: Wanted, settings: Settings, reporter: Reporter, *, upgrade: bool = False) -> Interpreter:
     """Return an interpreter that a build wants; download and install it where it is not in a cache yet.
 
     Args:
         wanted: what the build wants.
         settings: where from, and what may be used.
         reporter: shows the download.
-        prepare: called with an interpreter that was installed now, before other processes that wait for it get it.
         upgrade: install the newest patch release of the catalog, though a cache may have an older one.
 
     Raises:
-        NoMatchingArchiveError: nothing in the catalog satisfies the request on this platform.
-        HostError: the host was not identified, or runs no standalone CPython.
-        InstallError: it could not be downloaded, verified or unpacked.
-        InterpreterError: an interpreter does not start or is not what it should be.
-        CacheError: the cache cannot be used.
-        MissingDependencyError: a package of the extra ``provision`` is missing.
+        ProvisionError: the error of the explanation, or of the download, the archive, the cache or the interpreter.
     """
     lookups = Lookups(current_platform, load_archives, upgrade=upgrade)
     explanation = explain(wanted, settings, reporter, lookups=lookups)
@@ -278,7 +245,7 @@ def provision(
         raise explanation.error
     found, choice = explanation.interpreter, explanation.choice
     if found is None and choice is not None:
-        found = _install(choice, explanation, reporter, prepare)
+        found = _install(choice, explanation, reporter)
     if found is None:
         raise InterpreterError(f"no interpreter of this machine satisfies {wanted.describe()}")
     if explanation.reason is not None:
@@ -291,15 +258,10 @@ def provision(
 
 
 def set_aside_damaged(interpreter: Interpreter, settings: Settings, reporter: Reporter) -> bool:
-    """Check whether an interpreter that failed is damaged; if so, the next `provision` makes a new one beside it.
+    """Return whether an interpreter that failed is damaged; if so, the next `provision` makes a new one beside it.
 
-    One whose files are unchanged is left alone, however it fails: another copy would fail alike.
-
-    Returns:
-        Whether it was set aside.
-
-    Raises:
-        CacheError: that could not be written down.
+    One whose files are unchanged is left alone, however it fails: another copy would fail alike. Raises CacheError
+    where the damage cannot be written down.
     """
     if interpreter.source != "managed":
         return False
@@ -308,41 +270,6 @@ def set_aside_damaged(interpreter: Interpreter, settings: Settings, reporter: Re
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
         reporter.info(f"{interpreter.executable} is damaged ({problems[0]}{more}) and is not used any more")
     return bool(problems)
-
-
-def load_archives(settings: Settings, triple: str, cache: Cache, reporter: Reporter) -> Tuple[Archive, ...]:
-    """Read the catalog for one target triple: the built-in one, or the one that the settings name.
-
-    Raises:
-        CatalogError: it is unreadable or malformed.
-        DownloadError: its URL did not answer.
-    """
-    if not settings.catalog:
-        return load_builtin_catalog(triple)
-    if "://" not in settings.catalog:
-        return load_catalog_file(Path(settings.catalog).expanduser())
-    from .install.catalogs import fetch_catalog
-
-    return parse_catalog(fetch_catalog(settings, cache, reporter), source="the catalog")
-
-
-def archives_for(
-    triple: str, settings: Settings, load: Callable[[str], Tuple[Archive, ...]]
-) -> Tuple[str, Tuple[Archive, ...]]:
-    """Return the triple to select archives for, with the microarchitecture level of the settings, and the catalog.
-
-    Args:
-        triple: of the platform.
-        settings: their ``cpu-level`` counts.
-        load: loads the catalog for a triple.
-    """
-    *leveled, last = runnable_triples(triple, settings.cpu_level)
-    for candidate in leveled:
-        archives = load(candidate)
-        if any(archive.triple == candidate for archive in archives):
-            return candidate, archives
-    # The last one is taken as it is, so that the message about a missing archive names it.
-    return last, load(last)
 
 
 def _inspect_named(wanted: Wanted, settings: Settings) -> Interpreter:
@@ -357,19 +284,11 @@ def _inspect_named(wanted: Wanted, settings: Settings) -> Interpreter:
     return found
 
 
-def _needs_fetching(settings: Settings, cache: Cache) -> bool:
-    if "://" not in settings.catalog:
-        return False
-    from .install.catalogs import needs_fetching
-
-    return needs_fetching(settings, cache)
-
-
 def _has_local_mirror(settings: Settings) -> bool:
     return any("://" not in mirror or mirror.startswith("file://") for mirror in settings.mirror)
 
 
-def _install(choice: Choice, explanation: Explanation, reporter: Reporter, prepare: Optional[Prepare]) -> Interpreter:
+def _install(choice: Choice, explanation: Explanation, reporter: Reporter) -> Interpreter:
     settings, (archive, cache, platform) = explanation.settings, choice
 
     def build(*folders: Path) -> Dict[str, Any]:
@@ -379,9 +298,9 @@ def _install(choice: Choice, explanation: Explanation, reporter: Reporter, prepa
         return tree_maker(archive, platform, settings, reporter)(*folders)
 
     try:
-        made = cache.provide(archive, build, lock_timeout=settings.lock_timeout, reporter=reporter, prepare=prepare)
+        made = cache.provide(archive, build, lock_timeout=settings.lock_timeout, reporter=reporter)
     except InstallError as exc:
-        exc.hint = _with_lock(exc.hint, explanation.wanted.lock) + explanation.advise_other()
+        exc.hint += explanation.advise_other()
         raise
     if not settings.target:
         # There was no cache to write it to when the platform was detected for the first time.
@@ -397,11 +316,3 @@ def _same_minor(interpreter: Interpreter, archive: Archive) -> bool:
         and interpreter.freethreaded == archive.freethreaded
         and (selected.is_prerelease or not found.is_prerelease)
     )
-
-
-def _with_lock(hint: str, lock: Optional[Lock]) -> str:
-    """Add to a hint that no other archive would do, since its reader would look for the reason in a catalog."""
-    if lock is None:
-        return hint
-    mine = f"the project is locked to this archive, with this sha256, in {lock.place}"
-    return "\n".join([*hint.splitlines(), mine, "'provision-backend lock --upgrade' moves it to a newer one"])

@@ -194,8 +194,8 @@ def test_a_catalog_by_url_is_not_asked(project: Path, catalog: Path) -> None:
 def test_a_catalog_by_url_that_was_kept_serves(project: Path, catalog: Path) -> None:
     """What a command that may use the network has fetched is used."""
     from provision_backend.cache.store import open_cache
+    from provision_backend.install.catalogs import load_archives
     from provision_backend.output import Reporter
-    from provision_backend.provision import load_archives
     from provision_backend.settings import load_settings
 
     with ArchiveServer({"/SHA256SUMS": catalog.read_bytes()}) as server:

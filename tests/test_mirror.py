@@ -28,8 +28,8 @@ from provision_backend.errors import (
     ProjectError,
     UsageError,
 )
+from provision_backend.install.catalogs import load_archives
 from provision_backend.output import Reporter
-from provision_backend.provision import load_archives
 from provision_backend.settings import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent

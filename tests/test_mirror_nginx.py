@@ -16,11 +16,11 @@ from support.nginx import Nginx, find_nginx
 from provision_backend.cache.store import open_cache
 from provision_backend.catalog.selection import load_catalog_file
 from provision_backend.errors import DownloadError
+from provision_backend.install.catalogs import load_archives
 from provision_backend.install.download import download_archive
 from provision_backend.install.partial import Partial
 from provision_backend.install.sources import DownloadOptions
 from provision_backend.output import Reporter
-from provision_backend.provision import load_archives
 from provision_backend.settings import load_settings
 
 NAME = archive_name("3.13.9")

@@ -66,14 +66,11 @@ from .locks import key_lock
 from .manifest import verify_entry, write_manifest
 from .trust import Trust, trust_cache
 
-__all__ = ["Cache", "Prepare", "open_cache"]
+__all__ = ["Cache", "open_cache"]
 
 Build = Callable[[Path, Path, Path], Dict[str, Any]]
 """Makes a tree: (staging folder, path of the archive's file, final path) → facts for the marker, with ``tree``, and
 ``written`` where it knows what it wrote."""
-
-Prepare = Callable[[Interpreter], None]
-"""Does something with an interpreter that was published now, while those who wait for it still wait."""
 
 
 class Cache(NamedTuple):
@@ -160,7 +157,6 @@ class Cache(NamedTuple):
         *,
         lock_timeout: float,
         reporter: Reporter,
-        prepare: Optional[Prepare] = None,
     ) -> Interpreter:
         """Return the interpreter of an archive; make and publish it where it is not there yet.
 
@@ -170,7 +166,6 @@ class Cache(NamedTuple):
                 final path.
             lock_timeout: seconds to wait for another process that makes the same one.
             reporter: told for whom this process waits.
-            prepare: called with an interpreter that this process has made, before the lock is released.
 
         Raises:
             LockTimeoutError: another process held the lock too long.
@@ -186,10 +181,7 @@ class Cache(NamedTuple):
             if found is not None:
                 return found
             sweep_staging(self.root)
-            made = self._make_entry(archive, build, locked=locked)
-            if prepare is not None:
-                prepare(made)
-            return made
+            return self._make_entry(archive, build, locked=locked)
 
     def _make_entry(self, archive: Archive, build: Build, *, locked: bool) -> Interpreter:
         with open_staging(self.root, archive.key) as staging, self._download_path(

@@ -11,12 +11,13 @@ from ..cache.store import open_cache
 from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives
 from ..errors import ProjectError
+from ..install.catalogs import load_archives
 from ..install.finalize import compile_bytecode
 from ..output import Reporter
 from ..project.plan import make_plan
 from ..project.pyproject import OWN_NAME, Project, parse_pyproject, read_project, read_text
 from ..project.wanted import Wanted
-from ..provision import find_any, load_archives, provision
+from ..provision import find_any, provision
 from ..settings import Settings
 from ..versions import is_specifier, parse_request, parse_version
 from .answers import Answer, archive_row, as_columns
@@ -89,6 +90,8 @@ def run_find(arguments: argparse.Namespace, settings: Settings, reporter: Report
 def add_install_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``install``."""
     parser.add_argument("request", nargs="*", metavar="REQUEST", help=f"{_REQUEST}; may be repeated")
+    text = "install the newest patch release of the catalog, even if the cache has an older one"
+    parser.add_argument("--upgrade", action="store_true", help=text)
     text = "also compile what builds import, pip too; for an image, or a cache that builds cannot write to"
     parser.add_argument("--compile-bytecode", action="store_true", help=text)
 
@@ -97,7 +100,7 @@ def run_install(arguments: argparse.Namespace, settings: Settings, reporter: Rep
     """Provision interpreters."""
     settings = settings._replace(preference="only-managed")
     wanted = [read_request(request, settings, reporter) for request in arguments.request or [PROJECT]]
-    found = [provision(each, settings, reporter) for each in wanted]
+    found = [provision(each, settings, reporter, upgrade=arguments.upgrade) for each in wanted]
     if arguments.compile_bytecode:
         for interpreter in found:
             compile_bytecode(interpreter)

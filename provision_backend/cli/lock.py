@@ -15,12 +15,12 @@ from ..cache.store import open_cache
 from ..catalog.archive import Archive
 from ..catalog.selection import builtin_triples
 from ..host.platforms import platform_from_triple
+from ..install.catalogs import load_archives
 from ..output import Reporter
 from ..project.edit import apply_changes, load_tomlkit, lock_lines, lock_text
 from ..project.lock import LOCK_FILE, choose_archives, kept_archives
 from ..project.pyproject import Project, read_project, read_text
 from ..project.wanted import Lock, Wanted
-from ..provision import load_archives
 from ..settings import Settings
 from ..versions import parse_request
 from .answers import Answer, archive_row

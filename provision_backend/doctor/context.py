@@ -19,12 +19,13 @@ from ..catalog.selection import Archive, parse_catalog
 from ..errors import DownloadError, MissingDependencyError, ProvisionError
 from ..host.detection import detect_platform
 from ..host.platforms import Platform, platform_from_triple
+from ..install.catalogs import load_archives
 from ..install.sources import DownloadOptions, download_options
 from ..output import Reporter
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project, is_wrapped, parse_pyproject, read_project
 from ..project.wanted import Lock, Wanted
-from ..provision import Explanation, Lookups, explain, load_archives
+from ..provision import Explanation, Lookups, explain
 from ..settings import Settings
 from ..versions import parse_request
 from .findings import Finding, problem, warning

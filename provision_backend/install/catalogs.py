@@ -1,4 +1,4 @@
-"""Fetch a catalog that is given by URL, and keep a copy of it beside the cache.
+"""Load the catalog that the settings name: the built-in one, a file, or a URL with a copy beside the cache.
 
 The copy serves for ten minutes, the freshness that package indexes grant, so that a warm cache makes no request; and
 when the URL does not answer, or offline is set, however old it is. A ``file://`` URL is read each time.
@@ -10,20 +10,56 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional, Tuple
 
 from ..cache.folders import make_folders, write_note
 from ..cache.store import Cache
+from ..catalog.archive import Archive
+from ..catalog.selection import load_builtin_catalog, load_catalog_file, parse_catalog
 from ..errors import CacheError, DownloadError, OfflineError
 from ..files import hash_bytes
+from ..host.cpu import runnable_triples
 from ..output import Reporter
 from ..settings import Settings
 from .sources import download_options, redact_url
 
-__all__ = ["FRESH", "fetch_catalog", "needs_fetching"]
+__all__ = ["FRESH", "archives_for", "fetch_catalog", "load_archives", "needs_fetching"]
 
 FRESH = 600.0
 """Seconds for which a copy is used without a request."""
+
+
+def load_archives(settings: Settings, triple: str, cache: Cache, reporter: Reporter) -> Tuple[Archive, ...]:
+    """Read the catalog for one target triple: the built-in one, or the one that the settings name.
+
+    Raises:
+        CatalogError: it is unreadable or malformed.
+        DownloadError: its URL did not answer.
+    """
+    if not settings.catalog:
+        return load_builtin_catalog(triple)
+    if "://" not in settings.catalog:
+        return load_catalog_file(Path(settings.catalog).expanduser())
+    return parse_catalog(fetch_catalog(settings, cache, reporter), source="the catalog")
+
+
+def archives_for(
+    triple: str, settings: Settings, load: Callable[[str], Tuple[Archive, ...]]
+) -> Tuple[str, Tuple[Archive, ...]]:
+    """Return the triple to select archives for, with the microarchitecture level of the settings, and the catalog.
+
+    Args:
+        triple: of the platform.
+        settings: their ``cpu-level`` counts.
+        load: loads the catalog for a triple.
+    """
+    *leveled, last = runnable_triples(triple, settings.cpu_level)
+    for candidate in leveled:
+        archives = load(candidate)
+        if any(archive.triple == candidate for archive in archives):
+            return candidate, archives
+    # The last one is taken as it is, so that the message about a missing archive names it.
+    return last, load(last)
 
 
 def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:

@@ -14,8 +14,8 @@ from ..cache.store import open_cache
 from ..catalog.archive import Archive, parse_archive_name
 from ..catalog.sums import SHA256SUMS, Sums, load_sums
 from ..errors import CatalogError
+from ..install.catalogs import load_archives
 from ..output import Reporter
-from ..provision import load_archives
 from ..settings import Settings
 from .folder import INCOMING, hash_if_exists, locate
 

@@ -14,11 +14,11 @@ from ..cache.platform import current_platform
 from ..cache.store import open_cache
 from ..catalog.selection import Archive, matching_archives, select_archive
 from ..errors import ProjectError, UsageError
+from ..install.catalogs import archives_for, load_archives
 from ..output import Reporter
 from ..project.plan import make_plan
 from ..project.pyproject import read_project
 from ..project.wanted import Wanted, locked_archive
-from ..provision import archives_for, load_archives
 from ..settings import Settings
 from ..versions import parse_request, parse_version
 

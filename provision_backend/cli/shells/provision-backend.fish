@@ -93,6 +93,7 @@ complete -c provision-backend -n '__provision_backend_at find' -l retries -r -f 
 complete -c provision-backend -n '__provision_backend_at find' -l verbose -r -f -d 'verbosity of standard error, 0 to 2'
 complete -c provision-backend -n '__provision_backend_at find' -s v -f -d '--verbose 1; -vv is --verbose 2'
 complete -c provision-backend -n '__provision_backend_at install' -f -d '3.13, 3.13.2, 3.13t or \'>=3.12,<3.14\'; \'.\' or nothing: what the project in this folder wants; may be repeated'
+complete -c provision-backend -n '__provision_backend_at install' -l upgrade -f -d 'install the newest patch release of the catalog, even if the cache has an older one'
 complete -c provision-backend -n '__provision_backend_at install' -l compile-bytecode -f -d 'also compile what builds import, pip too; for an image, or a cache that builds cannot write to'
 complete -c provision-backend -n '__provision_backend_at install' -l json -f -d 'print JSON'
 complete -c provision-backend -n '__provision_backend_at install' -l color -r -f -a 'auto always never' -d 'default auto: on a terminal'
