@@ -15,8 +15,9 @@ from typing import Dict, List, NamedTuple, Tuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from provision_backend.cli.parser import PROGRAM, make_parser, setting_of  # noqa: E402
+from provision_backend.cli.parser import PROGRAM, make_parser  # noqa: E402
 from provision_backend.cli.registry import COMMANDS, GROUPS, Command  # noqa: E402
+from provision_backend.settings import OPTIONS  # noqa: E402
 
 __all__ = ["SHELLS_FOLDER", "Argument", "arguments_of", "make_script"]
 
@@ -48,11 +49,13 @@ class Argument(NamedTuple):
 
 def arguments_of(command: Command) -> List[Argument]:
     """Return the arguments of a command that its help shows."""
+    settings = {option.attribute: option for option in OPTIONS} if command.takes_settings else {}
     found = []
     for action in make_parser(command)._actions:
         if action.help == argparse.SUPPRESS:
             continue
-        setting = setting_of(action)
+        # mirror, lock and cache key have options of their own instead of some settings; their attributes differ.
+        setting = settings.get(action.dest)
         choices = setting.choices if setting else tuple(action.choices or ())
         metavar = str(action.metavar or action.dest.upper()) if action.nargs != 0 else ""
         repeats = action.nargs in ("*", "+") or bool(setting and setting.kind in ("list", "paths"))

@@ -14,7 +14,7 @@ from support.command_line import bare_machine, ours, variables
 
 from provision_backend.cli.answers import PAINTERS
 from provision_backend.cli.completions import SHELLS
-from provision_backend.cli.parser import make_parser, setting_of, synopsis
+from provision_backend.cli.parser import make_parser, synopsis
 from provision_backend.cli.registry import COMMANDS, GROUPS, Command, find_command, load
 from provision_backend.settings import OPTIONS
 
@@ -68,7 +68,10 @@ def test_help_has_everything(command: Command) -> None:
     assert "optional arguments" not in done.out
     assert ("--json " in done.out) == command.has_json
     own = {
-        flag for action in make_parser(command)._actions if setting_of(action) is None for flag in action.option_strings
+        flag
+        for action in make_parser(command)._actions
+        if action.dest not in {option.attribute for option in OPTIONS}
+        for flag in action.option_strings
     }
     for option in OPTIONS:
         expected = command.takes_settings or f"--{option.key}" in own

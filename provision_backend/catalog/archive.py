@@ -7,7 +7,7 @@ The names are those of python-build-standalone (PBS), as its documentation gives
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Dict, NamedTuple, Tuple
 
 from ..versions import parse_version
 
@@ -81,6 +81,17 @@ class Archive(NamedTuple):
     def key(self) -> str:
         """Name of the interpreter in the cache; it differs for any two builds that differ in a single byte."""
         return f"{_IMPLEMENTATION}-{self.label}-{self.tag}-{self.triple}-{self.sha256[:8]}"
+
+    def as_dict(self) -> Dict[str, str]:
+        """Return how every command describes it in JSON."""
+        return {
+            "version": self.label,
+            "tag": self.tag,
+            "triple": self.triple,
+            "key": self.key,
+            "sha256": self.sha256,
+            "filename": self.filename,
+        }
 
     @property
     def prerelease(self) -> bool:

@@ -7,14 +7,15 @@ empty, as with uv, pip and gh, and "nothing found" is an answer.
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence
 
 from ..errors import ProvisionError, UsageError
 from ..output import COLOR_CHOICES, Reporter, paint, wants_color
 from ..settings import OPTIONS, load_settings
 from ..versions import own_version
-from .answers import show_json, show_lines
+from .answers import show_lines
 from .parser import make_overview, make_parser
 from .registry import GROUPS, Command, find_command, load
 
@@ -43,22 +44,15 @@ def _answer(words: List[str]) -> int:
     if not words:
         Reporter().write(make_overview() + "\n")
         return 2
-    ours, theirs = _split(words)
+    at = words.index("--") if "--" in words else len(words)
+    ours, theirs = words[:at], words[at + 1 :]
     if "--help" in ours or "-h" in ours:
         show_lines(_help([word for word in ours if word not in ("--help", "-h")]), painter="help")
         return 0
     command, rest = find_command(ours)
-    if theirs is not None and not command.runs_another:
-        rest += ["--", *theirs]
-    return _run(command, rest, theirs or [])
-
-
-def _split(words: List[str]) -> Tuple[List[str], Optional[List[str]]]:
-    """Separate what stands before the first ``--`` from what stands after it, None where there is no ``--``."""
-    if "--" not in words:
-        return words, None
-    at = words.index("--")
-    return words[:at], words[at + 1 :]
+    if not command.runs_another:
+        rest += words[at:]
+    return _run(command, rest, theirs)
 
 
 def _run(command: Command, rest: Sequence[str], theirs: Sequence[str]) -> int:
@@ -71,7 +65,7 @@ def _run(command: Command, rest: Sequence[str], theirs: Sequence[str]) -> int:
     settings = load_settings(flags=flags)
     answer = load(command).run(arguments, settings, Reporter(verbosity=settings.verbose, color=arguments.color))
     if command.has_json and arguments.json:
-        show_json(answer.data)
+        show_lines(json.dumps(answer.data, indent=2).splitlines())
     else:
         show_lines(answer.lines, painter=command.painter, color=arguments.color)
     return answer.code

@@ -5,19 +5,15 @@ Standard output that cannot be written is an error like any other, except for a 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Sequence, TextIO, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, TextIO, Tuple
 
 from ..errors import ProvisionError
 from ..output import is_terminal, paint, wants_color
 
-if TYPE_CHECKING:
-    from ..catalog.archive import Archive
-
-__all__ = ["PAINTERS", "Answer", "archive_row", "as_columns", "paint_line", "show_json", "show_lines"]
+__all__ = ["PAINTERS", "Answer", "as_columns", "paint_line", "show_lines"]
 
 
 class Answer(NamedTuple):
@@ -29,23 +25,6 @@ class Answer(NamedTuple):
     """For people, without line ends."""
     code: int = 0
     """The exit code: 1 for "no", as when nothing was found."""
-
-
-def archive_row(archive: Archive) -> Dict[str, str]:
-    """Return how every command describes an archive in JSON."""
-    return {
-        "version": archive.label,
-        "tag": archive.tag,
-        "triple": archive.triple,
-        "key": archive.key,
-        "sha256": archive.sha256,
-        "filename": archive.filename,
-    }
-
-
-def show_json(data: Any) -> None:
-    """Print data for programs."""
-    _write(json.dumps(data, indent=2))
 
 
 def show_lines(lines: Sequence[str], *, painter: str = "", color: str = "auto") -> None:

@@ -14,7 +14,7 @@ from ..mirror.selection import select_archives
 from ..output import Reporter
 from ..pack.packing import pack_interpreter
 from ..settings import Settings
-from .answers import Answer, archive_row
+from .answers import Answer
 from .parser import add_repeatable, existing_folder
 
 __all__ = ["add_mirror_arguments", "add_pack_arguments", "run_mirror", "run_pack"]
@@ -112,4 +112,4 @@ def _verify(folder: Path, wanted: Sequence[Archive], settings: Settings, reporte
 
 
 def _rows(archives: Sequence[Archive]) -> List[Dict[str, str]]:
-    return [archive_row(archive) for archive in archives]
+    return [archive.as_dict() for archive in archives]

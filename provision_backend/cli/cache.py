@@ -21,7 +21,7 @@ from ..errors import OfflineError, UsageError
 from ..mirror.selection import select_archives
 from ..output import Reporter, format_size
 from ..settings import Settings
-from .answers import Answer, archive_row, as_columns
+from .answers import Answer, as_columns
 from .parser import add_repeatable
 
 __all__ = [
@@ -142,7 +142,7 @@ def run_key(arguments: argparse.Namespace, settings: Settings, reporter: Reporte
             hint="run 'provision-backend list' first, which keeps a copy, or give the catalog by a path",
         ) from None
     key = cache_key(archives)
-    return Answer({"key": key, "layout": FORMAT, "archives": [archive_row(each) for each in archives]}, [key])
+    return Answer({"key": key, "layout": FORMAT, "archives": [each.as_dict() for each in archives]}, [key])
 
 
 def cache_key(archives: Sequence[Archive]) -> str:

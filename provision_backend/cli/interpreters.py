@@ -20,7 +20,7 @@ from ..project.wanted import Wanted
 from ..provision import find_any, provision
 from ..settings import Settings
 from ..versions import is_specifier, parse_request, parse_version
-from .answers import Answer, archive_row, as_columns
+from .answers import Answer, as_columns
 
 __all__ = [
     "PROJECT",
@@ -62,7 +62,7 @@ def run_list(arguments: argparse.Namespace, settings: Settings, reporter: Report
     rows = []
     for archive in found:
         cached = cache.lookup(archive)
-        rows.append({**archive_row(archive), "executable": cached.executable if cached else None})
+        rows.append({**archive.as_dict(), "executable": cached.executable if cached else None})
     if not rows:
         what = repr(request) if request not in (None, PROJECT) else wanted.describe()
         reporter.info(f"there is no archive for {what} on {triple}")

@@ -23,7 +23,7 @@ from ..project.pyproject import Project, read_project, read_text
 from ..project.wanted import Lock, Wanted
 from ..settings import Settings
 from ..versions import parse_request
-from .answers import Answer, archive_row
+from .answers import Answer
 from .parser import add_project, add_repeatable, existing_folder
 
 __all__ = ["add_arguments", "run"]
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
         "changed": bool(diff),
         "written": bool(diff) and not arguments.check,
         "always": lock.always,
-        "archives": [archive_row(archive) for archive in lock.archives],
+        "archives": [archive.as_dict() for archive in lock.archives],
         "diff": "".join(line + "\n" for line in diff),
     }
     return Answer(data, diff, int(bool(diff) and arguments.check))

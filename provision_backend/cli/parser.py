@@ -23,14 +23,12 @@ __all__ = [
     "existing_folder",
     "make_overview",
     "make_parser",
-    "setting_of",
     "synopsis",
 ]
 
 PROGRAM = "provision-backend"
 
 _METAVARS = {"path": "DIR", "paths": "DIRS", "seconds": "SECONDS", "number": "N"}
-_BY_FLAG = {f"--{option.key}": option for option in OPTIONS}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -101,12 +99,6 @@ def synopsis(parser: argparse.ArgumentParser, command: Command) -> str:
             parts.append({"?": f"[{name}]", "*": f"[{name} ...]"}.get(str(action.nargs), name))
     tail = ["[-- COMMAND ...]"] if command.runs_another else []
     return " ".join([*parts, *tail])
-
-
-def setting_of(action: argparse.Action) -> Optional[Option]:
-    """Return the setting that an option sets, or None."""
-    found = next((_BY_FLAG[flag] for flag in action.option_strings if flag in _BY_FLAG), None)
-    return found if found is not None and found.attribute == action.dest else None
 
 
 def add_project(parser: argparse.ArgumentParser) -> None:
