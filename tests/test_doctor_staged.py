@@ -362,6 +362,19 @@ def test_a_certificate_of_nobody(stage: Stage) -> None:
     assert advice == "where a proxy of the network re-signs TLS, set SSL_CERT_FILE to a file with its CA certificate"
 
 
+def test_a_proxy_that_is_not_there(stage: Stage) -> None:
+    """The advice is about the proxy, not to set one."""
+    found = stage.look(PROVISION_BACKEND_MIRROR="https://mirror.example", HTTPS_PROXY="http://127.0.0.1:1")
+
+    assert found.problems == ["network"]
+    line, *advice = found.of("network")[0].splitlines()
+    assert "the proxy http://127.0.0.1:1 could not be reached" in line
+    assert advice == [
+        "does the proxy that HTTPS_PROXY names run, and does it allow this address? see proxy;",
+        "without internet set PROVISION_BACKEND_MIRROR to a mirror that can be reached",
+    ]
+
+
 def test_certificates_that_are_not_there(stage: Stage) -> None:
     """A variable of another image."""
     found = stage.look(SSL_CERT_FILE="/none/ca.pem")
@@ -427,6 +440,19 @@ def test_offline_without_the_interpreter(stage: Stage) -> None:
         f"problem: {archive_name()} is not in the cache, and offline is set\nthe cache is {stage.cache}\n"
         "provision it once with network, or name a shared cache or a local mirror"
     ]
+
+
+def test_no_interpreter_of_the_machine_serves(stage: Stage) -> None:
+    """Each one that was found is named, with the reason why it is not used."""
+    make_project(stage.project, requires_python=">=3.99")
+    found = stage.look(PROVISION_BACKEND_PREFERENCE="only-system")
+
+    assert found.problems == ["interpreter"]
+    line, *advice = found.of("interpreter")[0].splitlines()
+    assert line == "problem: no interpreter of this machine satisfies requires-python '>=3.99'"
+    assert advice[0] == "install one, or allow others with preference = system or managed"
+    assert advice[1].startswith("passed over: ")
+    assert found.of("catalog") == ["ok: not needed: an interpreter of the machine was asked for"]
 
 
 def test_a_variable_that_sets_nothing(stage: Stage) -> None:

@@ -13,10 +13,9 @@ import time
 from typing import Callable, Iterator, List, Mapping, Optional
 
 from ..catalog.selection import load_builtin_catalog
-from ..errors import InterpreterError, MissingDependencyError, ProvisionError
+from ..errors import HostError, InterpreterError, MissingDependencyError, ProvisionError
 from ..hooks.requirements import find_distributions, missing_extra
-from ..host.compatibility import minimum_libc_version
-from ..host.platforms import format_version
+from ..host.compatibility import check_libc_version
 from ..processes import run_quiet
 from ..project.plan import running_interpreter
 from ..versions import satisfies
@@ -61,13 +60,10 @@ def check_host(context: Context) -> Iterator[Finding]:
     yield ok(f"{platform.triple}, {platform.libc_name}{notes}")
     if platform.problem:
         yield context.if_needed(platform.problem, platform.hint)
-    floor = minimum_libc_version(platform)
-    if floor and platform.libc_version and platform.libc_version < floor:
-        yield context.if_needed(
-            f"{platform.libc_name} is too old: standalone CPythons for {platform.triple} need "
-            f"{format_version(floor)} or newer",
-            "build on a newer system, or set preference = only-system and install an interpreter of the system",
-        )
+    try:
+        check_libc_version(platform)
+    except HostError as exc:
+        yield context.if_needed(exc.message, exc.hint)
     machine = os.uname().machine if hasattr(os, "uname") else ""
     detected = not context.settings.target and context.root.samefile("/")
     if detected and _is_emulated(machine, platform.architecture):

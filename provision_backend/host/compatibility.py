@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 from ..errors import HostError, InterpreterError
 from .cpu import CPUINFO, missing_for_armv7, missing_for_level, read_cpu
@@ -23,7 +23,7 @@ from .loaders import Version, libc_of_loader
 from .platforms import Platform, format_version, platform_from_triple
 from .targets import architecture_of, split_level, triple_of
 
-__all__ = ["check_archive_runs", "check_tree", "minimum_libc_version", "require_reader"]
+__all__ = ["check_archive_runs", "check_libc_version", "check_tree", "require_reader"]
 
 # What python-build-standalone's validation allows its builds to need, and the first glibc with each later port.
 _GLIBC_FLOOR: Version = (2, 17)
@@ -55,7 +55,7 @@ def check_archive_runs(platform: Platform, archive_triple: str, *, cpuinfo: Path
     _check_same_platform(platform, archive_triple, baseline)
     if platform.problem:
         raise HostError(f"no archive for {archive_triple} runs here: {platform.problem}", hint=platform.hint)
-    _check_libc_version(platform)
+    check_libc_version(platform)
     _check_cpu(platform, archive_triple, level, cpuinfo)
 
 
@@ -68,8 +68,10 @@ def _check_same_platform(platform: Platform, archive_triple: str, baseline: str)
         )
 
 
-def _check_libc_version(platform: Platform) -> None:
-    floor = minimum_libc_version(platform)
+def check_libc_version(platform: Platform) -> None:
+    """Raise HostError where the libc of a platform is older than archives need."""
+    glibc = _GLIBC_FLOORS.get(platform.architecture, _GLIBC_FLOOR)
+    floor = {"gnu": glibc, "musl": _MUSL_FLOOR}.get(platform.libc)
     # An unknown version is no reason to refuse; the smoke run of the unpacked interpreter will tell.
     if floor and platform.libc_version and platform.libc_version < floor:
         libc = "glibc" if platform.libc == "gnu" else platform.libc
@@ -78,13 +80,6 @@ def _check_libc_version(platform: Platform) -> None:
             f"{libc} {format_version(floor)} or newer, found {platform.libc_name}",
             hint="build on a newer system, or set preference = only-system and install an interpreter of the system",
         )
-
-
-def minimum_libc_version(platform: Platform) -> Optional[Version]:
-    """Return the oldest libc that archives for a platform run on, or None where there is no such bound."""
-    if platform.libc == "musl":
-        return _MUSL_FLOOR
-    return _GLIBC_FLOORS.get(platform.architecture, _GLIBC_FLOOR) if platform.libc == "gnu" else None
 
 
 def _check_cpu(platform: Platform, archive_triple: str, level: int, cpuinfo: Path) -> None:

@@ -24,15 +24,7 @@ from typing import List, Optional, Tuple
 
 from ..errors import HostError
 from .elf import ElfFile, machine_of, read_elf
-from .loaders import (
-    LoaderFile,
-    Version,
-    ask_confstr,
-    ask_musl_loader,
-    glibc_version,
-    inspect_loader,
-    libc_of_loader,
-)
+from .loaders import LoaderFile, Version, ask_confstr, ask_musl_loader, glibc_version, inspect_loader, libc_of_loader
 from .platforms import Evidence, Platform, has_elf_files, platform_without_elf
 from .rootfs import RootDirectory
 from .targets import ELF_TARGETS, architecture_of, float_abi_of, triple_of
@@ -83,7 +75,7 @@ def detect_platform(*, root: Path = Path("/"), executable: Optional[str] = None)
 
     Args:
         root: directory that holds the root file system.
-        executable: absolute path, inside the root, of an executable to ask first; None for the running interpreter
+        executable: absolute path, inside the root, of an executable to read first; None for the running interpreter
             where the root is that of the running system, an empty string for none.
 
     Returns:

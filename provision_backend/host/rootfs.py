@@ -27,22 +27,16 @@ _MAX_LINKS = 40
 _MAX_DEPTH = 100
 _PATH_MAX = 4096
 
+
+def _flags(*names: str) -> int:
+    """Add up the flags of ``open`` that this system has; O_RDONLY is 0."""
+    return sum(getattr(os, name, 0) for name in names)
+
+
 # O_PATH needs no permission to read the directory: on Android "/" and "/data" can only be searched.
-_DIRECTORY_FLAGS = (
-    getattr(os, "O_PATH", os.O_RDONLY)
-    | getattr(os, "O_DIRECTORY", 0)
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-)
+_DIRECTORY_FLAGS = _flags("O_PATH", "O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC")
 # O_NONBLOCK is the second line of defence, in case a FIFO takes the place of the file that was looked at.
-_FILE_FLAGS = (
-    os.O_RDONLY
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_NOCTTY", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-)
+_FILE_FLAGS = _flags("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")
 
 
 class FileIdentity(NamedTuple):
