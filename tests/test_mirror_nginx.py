@@ -271,7 +271,8 @@ class TestObjectStores:
             client.fetch(f"{nginx.url}/empty-bucket")
 
         assert str(caught.value) == (
-            f"could not download {NAME}\n  {nginx.url}/empty-bucket: 403 Forbidden, laid out by release and flat"
+            f"could not download {NAME}\n  {nginx.url}/empty-bucket: 403 Forbidden, laid out by release and flat\n"
+            "  run 'provision-backend doctor' for more, or set PROVISION_BACKEND_MIRROR to another source"
         )
 
 
