@@ -49,6 +49,8 @@ _UNUSABLE_FLAGS = re.compile(
       | -fdebug-default-version=\d+         # gcc refuses it (python-build-standalone#194).
       | -LModules/_hacl                     # A folder of the build tree (python-build-standalone#1011).
       | -l:libatomic\.a                     # Not everywhere (python-build-standalone#616).
+      | --rtlib=compiler-rt                 # Only clang knows it; aarch64 musl has it (zlmdb#126).
+      | -march=x86-64-v\d                   # The wheel's tag does not say that it needs such a CPU.
     )(?![^\s"'])[ \t]?""",
     re.VERBOSE,
 )
