@@ -17,10 +17,10 @@ import time
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
 
 from ..catalog.archive import Archive
-from ..errors import MissingDependencyError, ProvisionError
+from ..errors import ProvisionError
 from ..files import hash_file
 from ..hooks.installers import DROPPED, pip_files, uv_files
 from ..install.download import make_transport
@@ -37,15 +37,8 @@ _MAGIC = (b"\x1f\x8b", b"\x28\xb5")  # gzip and Zstandard
 _SKEW = 300.0  # seconds that two clocks may differ
 _PATIENCE = 2.5 * MAX_WAIT  # seconds for all sources together
 
-_INDEXES = (
-    "PIP_INDEX_URL",
-    "PIP_EXTRA_INDEX_URL",
-    "PIP_FIND_LINKS",
-    "UV_DEFAULT_INDEX",
-    "UV_INDEX",
-    "UV_INDEX_URL",
-    "UV_EXTRA_INDEX_URL",
-    "UV_FIND_LINKS",
+_INDEXES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS") + tuple(
+    f"UV_{name}" for name in ("DEFAULT_INDEX", "INDEX", "INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS")
 )
 _KEYS = ("index-url", "extra-index-url", "find-links", "no-index", "constraint", "target", "prefix", "root", "user")
 _OFF = ("", "0", "false", "no", "off", "n", "f")
@@ -132,30 +125,21 @@ def _ask_all(sources: List[Source], archive: Archive, context: Context) -> List[
 def _ask(source: Source, archive: Archive, context: Context) -> _Answer:
     reasons: List[str] = []
     for location in source.locations(archive.tag, archive.filename):
-        answer = _try(location, archive, context)
-        if isinstance(answer, _Answer):
-            return answer
-        reasons.append(answer.reason)
-        advice = answer.hint or _advise(source, answer, context.environ)
-        if not answer.absent:
-            break
+        try:
+            path = local_path(location)
+            return _request(location, archive, context) if path is None else _compare(path, archive)
+        except SourceError as failure:
+            reasons.append(failure.reason)
+            advice = failure.hint or _advise(source, failure, context.environ)
+            if not failure.absent:
+                break
+        except ProvisionError as exc:
+            return _Answer(False, f"cannot be asked: {exc.message}", exc.hint)
+        except Exception as exc:
+            # Without this the thread would end with a traceback, and the source would count as silent.
+            return _Answer(False, f"could not be asked: {type(exc).__name__}: {exc}", "please report this")
     layouts = ", laid out by release and flat" if len(reasons) > 1 else ""
     return _Answer(False, f"does not give {archive.filename}: {' and '.join(dict.fromkeys(reasons))}{layouts}", advice)
-
-
-def _try(location: str, archive: Archive, context: Context) -> Union[_Answer, SourceError]:
-    try:
-        path = local_path(location)
-        return _request(location, archive, context) if path is None else _compare(path, archive)
-    except SourceError as failure:
-        return failure
-    except MissingDependencyError as exc:
-        return _Answer(False, f"was not asked: {exc.message}", exc.hint)
-    except ProvisionError as exc:
-        return _Answer(False, f"cannot be asked: {exc.message}", exc.hint)
-    except Exception as exc:
-        # Without this the thread would end with a traceback, and the source would count as silent.
-        return _Answer(False, f"could not be asked: {type(exc).__name__}: {exc}", "please report this")
 
 
 def _request(location: str, archive: Archive, context: Context) -> _Answer:
@@ -166,14 +150,11 @@ def _request(location: str, archive: Archive, context: Context) -> _Answer:
         return _Answer(True, f"has {archive.filename}", skew=skew)
     kind = stream.headers.get("content-type", "").split(";")[0]
     if head.lstrip().startswith(b"<") or kind == "text/html":
-        return _Answer(
-            False,
-            f"answers with an HTML page in place of {archive.filename}",
-            "it is the login page of a network, a page of a proxy that blocks it, or not the address of the files",
-            skew,
-        )
+        found = f"answers with an HTML page in place of {archive.filename}"
+        advice = "it is the login page of a network, a page of a proxy that blocks it, or not the address of the files"
+        return _Answer(False, found, advice, skew)
     found = f"answers with something that is not an archive ({kind or 'of no type'})"
-    return _Answer(False, found, "is it the right address?")
+    return _Answer(False, found, "is it the right address?", skew)
 
 
 def _compare(path: Path, archive: Archive) -> _Answer:
@@ -286,10 +267,8 @@ def _check_index(environ: Mapping[str, str], configured: Mapping[str, Tuple[str,
         )
     for name in ("UV_OFFLINE", "UV_NO_INDEX"):
         if environ.get(name, "").lower() not in _OFF and not environ.get("UV_FIND_LINKS"):
-            yield warning(
-                f"{name} is set without UV_FIND_LINKS: uv installs only what it has in its cache",
-                "set UV_FIND_LINKS to a folder with the wheels of the real backend, or unset it",
-            )
+            found = f"{name} is set without UV_FIND_LINKS: uv installs only what it has in its cache"
+            yield warning(found, "set UV_FIND_LINKS to a folder with the wheels of the real backend, or unset it")
 
 
 def _check_files(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -297,16 +276,14 @@ def _check_files(environ: Mapping[str, str]) -> Iterator[Finding]:
         for word in environ.get(name, "").split():
             if "://" in word:
                 continue
+            absolute = os.path.isabs(word) or word.startswith("~")
+            where = "" if absolute else f" in {os.getcwd()}, where it is looked for"
             if not os.path.exists(os.path.expanduser(word)):
-                where = "" if os.path.isabs(word) else f" in {os.getcwd()}, where it is looked for"
-                yield problem(
-                    f"{name} names {word}, which does not exist{where}", "correct it; an absolute path is safest"
-                )
-            elif not os.path.isabs(word) and not word.startswith("~"):
-                yield warning(
-                    f"{name} names {word}, which is looked for in the folder that a frontend is started in",
-                    "write an absolute path",
-                )
+                found = f"{name} names {word}, which does not exist{where}"
+                yield problem(found, "correct it; an absolute path is safest")
+            elif not absolute:
+                found = f"{name} names {word}, which is looked for in the folder that a frontend is started in"
+                yield warning(found, "write an absolute path")
 
 
 def _read_pip_files(environ: Mapping[str, str]) -> Dict[str, Tuple[str, str]]:
