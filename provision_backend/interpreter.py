@@ -6,6 +6,7 @@ changes what it answers.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -177,8 +178,10 @@ def _candidates() -> List[Tuple[Tuple[int, ...], Path]]:
         if os.path.isabs(folder):
             found += _executables_in(Path(folder))
     for folder, pattern in _version_folders():
-        for python in sorted(Path(folder).glob(pattern)):
-            found.append((_version_in(str(python.parent.parent.name)), python))
+        # HOME may be a folder of another user, as after sudo -u; Python raises an error for that up to 3.12.
+        with contextlib.suppress(PermissionError):
+            for python in sorted(Path(folder).glob(pattern)):
+                found.append((_version_in(str(python.parent.parent.name)), python))
     return found
 
 

@@ -264,6 +264,16 @@ def test_free_threading_is_told_to_who_decides(machine: Machine) -> None:
     assert ("3.13.1", True) in asked
 
 
+def test_simulated_a_home_that_cannot_be_entered_has_none(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HOME is often that of another user, as after sudo -u."""
+
+    def refuse(_folder: Path, _pattern: str) -> List[Path]:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "glob", refuse)
+    assert list(find_interpreters(lambda *_: True)) == []
+
+
 def test_an_empty_machine_has_none(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Folders that do not exist are no errors."""
     assert _found() == []

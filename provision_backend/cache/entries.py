@@ -39,20 +39,20 @@ __all__ = [
 ]
 
 MARKER = "provision-backend.json"
-"""File in the root of an interpreter that says what it is; written last before publishing."""
+"""File in the root of an interpreter that describes it; written last before publishing."""
 
 SPARE_NAMES = 10
-"""Under how many names, one beside the other, an interpreter may stand."""
+"""How many names an interpreter may have: its key, and those beside damaged copies."""
 
 FORMAT = 1
-"""Version of the marker; an entry of another format is not ours to read."""
+"""Version of the marker; an entry of another format is ignored."""
 
 _USE_RESOLUTION = 3600.0
 """Seconds for which a use that was noted stands for later ones, too."""
 
 
 def read_marker(entry: Path) -> Dict[str, Any]:
-    """Return what the marker of an interpreter says; empty where it is damaged or not ours."""
+    """Return the content of an interpreter's marker; empty where it is damaged or of another format."""
     try:
         with open(entry / MARKER, "rb") as file:
             facts = json.load(file)
@@ -62,7 +62,7 @@ def read_marker(entry: Path) -> Dict[str, Any]:
 
 
 def read_entry(entry: Path) -> Optional[Interpreter]:
-    """Read a published interpreter's marker; None where it is damaged or not ours, or its program is gone."""
+    """Return the interpreter that a marker describes; None where the marker or the program is missing or damaged."""
     facts = read_marker(entry)
     try:
         interpreter = Interpreter(
@@ -84,9 +84,9 @@ def write_marker(tree: Path, archive: Archive, facts: Dict[str, Any]) -> None:
     """Write the marker of a tree.
 
     Args:
-        tree: complete but for this.
-        archive: what it was made of.
-        facts: what else is known: ``executable`` relative to the tree, ``pip``, ``manifest``, ``size``.
+        tree: complete except for the marker.
+        archive: the one that was unpacked.
+        facts: ``executable`` relative to the tree, ``pip``, ``manifest`` and ``size``.
     """
     content = {
         "format": FORMAT,
@@ -104,19 +104,19 @@ def write_marker(tree: Path, archive: Archive, facts: Dict[str, Any]) -> None:
 
 
 def entry_names(key: str) -> Iterator[str]:
-    """Yield the names under which an interpreter may stand: the key, then those beside a damaged one."""
+    """Yield the names that the folder of an interpreter may have: the key, then those beside damaged copies."""
     yield key
     for number in range(1, SPARE_NAMES):
         yield f"{key}.{number}"
 
 
 def key_of(name: str) -> str:
-    """Return the key that one of `entry_names` belongs to."""
+    """Return the key of one of the names of `entry_names`."""
     return re.sub(r"\.[0-9]$", "", name)
 
 
 def entry_of(interpreter: Interpreter) -> Optional[Path]:
-    """Return the folder of a managed interpreter; None for one that is none."""
+    """Return the folder of an interpreter in a cache; None for any other interpreter."""
     for folder in Path(interpreter.executable).parents:
         if interpreter.key and key_of(folder.name) == interpreter.key:
             return folder
@@ -124,9 +124,9 @@ def entry_of(interpreter: Interpreter) -> Optional[Path]:
 
 
 def condemn_entry(root: Path, entry: Path) -> None:
-    """Write down that an interpreter is damaged, so that it is passed over from now on.
+    """Note that an interpreter is damaged, so that lookups ignore it.
 
-    That is written into the cache that we may write to, since the interpreter may stand in one that we may not.
+    The note is in the writable cache, since the interpreter may belong to a shared one.
 
     Args:
         root: the writable cache.
@@ -141,9 +141,9 @@ def condemn_entry(root: Path, entry: Path) -> None:
 
 
 def is_condemned(root: Path, entry: Path) -> bool:
-    """Whether `condemn_entry` was told of this interpreter, and it is still the same one."""
+    """Whether `condemn_entry` was called for this interpreter, and it was not replaced since."""
     if not os.path.isdir(root / "damaged"):
-        return False  # There is none in most caches, and then a lookup needs no hash.
+        return False  # Most caches have none, and then a lookup needs no hash.
     try:
         note = (root / "damaged" / _digest(entry)).read_text(encoding="utf-8")
         return bool(json.loads(note)["marker"] == _identity(entry))
@@ -156,7 +156,7 @@ def _digest(entry: Path) -> str:
 
 
 def _identity(entry: Path) -> str:
-    # An interpreter that somebody has repaired or replaced has another marker.
+    # An interpreter that was repaired or replaced has another marker.
     try:
         status = os.stat(entry / MARKER)
     except OSError:
@@ -165,7 +165,7 @@ def _identity(entry: Path) -> str:
 
 
 def note_use(root: Path, name: str) -> None:
-    """Write down that an interpreter is used now; do nothing where that is not possible or was done lately.
+    """Note that an interpreter is used now, at most once an hour; do nothing where the cache cannot be written.
 
     Args:
         root: its cache.

@@ -1,8 +1,7 @@
-"""What an interpreter was when it was published, and what of that has changed: its folder in, problems out.
+"""Write down what an interpreter is when it is published, and find out later what has changed.
 
-The manifest is a file beside the marker, which holds the manifest's own sha256: size, mode and sha256 of every file,
-and where every link leads. What interpreters write themselves when they run, ``__pycache__``, is not in it and not
-looked at.
+The manifest is a file beside the marker, which holds the manifest's own sha256. It has the size, mode and sha256 of
+every file, and the target of every link. ``__pycache__``, which interpreters write themselves, is left out.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from .entries import MARKER, read_marker
 __all__ = ["MANIFEST", "tree_size", "verify_entry", "write_manifest"]
 
 MANIFEST = "provision-backend.manifest"
-"""File in the root of an interpreter that lists all others but the marker."""
+"""File in the root of an interpreter that lists all others except the marker."""
 
 _Contents = Dict[str, List[Any]]
 
@@ -32,36 +31,29 @@ class _Member(NamedTuple):
 
 
 def write_manifest(tree: Path, written: Optional[Mapping[str, Written]] = None) -> Dict[str, Any]:
-    """Write down what a finished tree holds.
+    """Write the manifest of a finished tree.
 
     Args:
-        tree: finished but for the marker.
+        tree: finished except for the marker.
         written: what was hashed while it was unpacked, by path; a file that has changed since is read again.
 
     Returns:
-        Facts for the marker: ``manifest``, the sha256 of what was written, and ``size``, bytes of all files.
+        Facts for the marker: ``manifest``, the sha256 of the manifest, and ``size``, bytes of all files.
 
     Raises:
-        OSError: a file could not be read, or the manifest not be written.
+        OSError: a file cannot be read, or the manifest cannot be written.
     """
-    everything = list(_members(tree, compiled=True))
-    members = [member for member in everything if "__pycache__/" not in member.path]
+    members = list(_members(tree))
     known = _unchanged(members, written or {})
     contents = {member.path: _describe(tree, member, known.get(member.path)) for member in members}
     data = json.dumps(contents, indent=0, sort_keys=True).encode("ascii")
     (tree / MANIFEST).write_bytes(data)
     (tree / MANIFEST).chmod(0o644)
-    size = len(data) + sum(member.status.st_size for member in everything if not _leads_to_folder(tree, member))
-    return {"manifest": hash_bytes(data), "size": size}
-
-
-def _leads_to_folder(tree: Path, member: _Member) -> bool:
-    # `tree_size` takes these for folders, as os.walk does.
-    return stat.S_ISLNK(member.status.st_mode) and os.path.isdir(tree / member.path)
+    return {"manifest": hash_bytes(data), "size": tree_size(tree)}
 
 
 def _unchanged(members: List[_Member], written: Mapping[str, Written]) -> Dict[str, str]:
-    """Return the hashes of the files that are still the ones that were written."""
+    """Return the hashes of those members that were not changed after they were written."""
     found = ((member, written.get(member.path)) for member in members)
     return {member.path: file.sha256 for member, file in found if file and file.identity == identify(member.status)}
 
@@ -114,17 +106,17 @@ def _compare(entry: Path, member: _Member, expected: List[Any]) -> Iterator[str]
 
 
 def tree_size(tree: Path) -> int:
-    """Return the bytes of all files of a tree, with what interpreters wrote there."""
+    """Return the bytes of all files of a tree, compiled modules included."""
     total = 0
     for folder, _, names in os.walk(str(tree)):
         for name in names:
-            with contextlib.suppress(FileNotFoundError):  # It may go away meanwhile.
+            with contextlib.suppress(FileNotFoundError):  # An interpreter in use may replace it.
                 total += os.lstat(os.path.join(folder, name)).st_size
     return total
 
 
-def _members(tree: Path, folder: str = "", *, compiled: bool = False) -> Iterator[_Member]:
-    """Yield everything in a tree but folders, the marker, the manifest and, unless asked, what interpreters write."""
+def _members(tree: Path, folder: str = "") -> Iterator[_Member]:
+    """Yield everything in a tree except folders, the marker, the manifest and compiled modules."""
     with os.scandir(str(tree / folder)) as scan:
         items = list(scan)
     for item in items:
@@ -132,8 +124,8 @@ def _members(tree: Path, folder: str = "", *, compiled: bool = False) -> Iterato
         if not item.is_dir(follow_symlinks=False):
             if path not in (MARKER, MANIFEST):
                 yield _Member(path, item.stat(follow_symlinks=False))
-        elif compiled or item.name != "__pycache__":
-            yield from _members(tree, path, compiled=compiled)
+        elif item.name != "__pycache__":
+            yield from _members(tree, path)
 
 
 def _describe(tree: Path, member: _Member, known: Optional[str] = None) -> List[Any]:
@@ -141,5 +133,5 @@ def _describe(tree: Path, member: _Member, known: Optional[str] = None) -> List[
     if stat.S_ISLNK(mode):
         return ["link", os.readlink(str(tree / member.path))]
     if not stat.S_ISREG(mode):
-        return ["other"]  # Opening a FIFO that somebody put there would wait for ever.
+        return ["other"]  # Opening a FIFO would block.
     return ["file", stat.S_IMODE(mode), member.status.st_size, known or hash_file(tree / member.path)]

@@ -1,7 +1,7 @@
-"""The host's `Platform`, remembered beside the cache.
+"""Remember the host's `Platform` in the cache.
 
-Detection reads ELF files with a package that a warm cache should not need. So its answer is written down with the
-identity (size, time of change, inode) of every file that was its evidence, and holds as long as none of them changed.
+Detection reads ELF files with a package that a warm cache should not need. So its result is stored with the identity
+(size, modification time, inode) of every file that was its evidence, and is valid while none of them changes.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ def _recall(cache: Cache) -> Optional[Platform]:
 def _still_holds(evidence: Evidence) -> bool:
     identity = evidence.identity
     if not isinstance(evidence.path, str):
-        return False  # A damaged record may hold anything.
+        return False  # A damaged record may contain anything.
     try:
         status = os.stat(evidence.path)
     except (OSError, ValueError, TypeError):
-        # What was not there is evidence too: a loader that is installed later changes the answer.
+        # A missing file is evidence, too: a loader that is installed later changes the result.
         return identity is None
     if identity is None:
         return False
@@ -78,5 +78,5 @@ def _still_holds(evidence: Evidence) -> bool:
 
 
 def remember_platform(platform: Platform, cache: Cache) -> None:
-    """Write down what was detected, once there is a cache; called again when the first interpreter has made one."""
+    """Store what was detected, where the cache exists; called again after the first interpreter was installed."""
     write_note(cache.root, cache.root / "platforms" / _file_name(), json.dumps(platform.as_dict(), indent=1))

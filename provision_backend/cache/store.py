@@ -6,32 +6,31 @@ The folder::
     <cache>/interpreters/<key>/provision-backend.json    its marker, written before it is published
     <cache>/interpreters/<key>/provision-backend.manifest    every file of it, for `provision-backend cache verify`
     <cache>/downloads/<sha256>/<file>.part       what has arrived of an archive; kept for resuming, gone once published
-    <cache>/staging/<key>~<owner>~<random>/      an unfinished copy, or one that is being removed, and by whom
-    <cache>/locks/<key>.lock, <key>.owner        one lock a key, and for whom a waiter waits
+    <cache>/staging/<key>~<process>~<random>     what a process makes or removes at the moment
+    <cache>/locks/<key>.lock, <key>.owner        the lock of a key, and which process holds it
     <cache>/platforms/<digest>.json              what host detection found, keyed by its evidence
     <cache>/catalogs/<digest>                    copies of catalogs that are given by URL
     <cache>/used/<key>                           when it was last used: the time of this empty file
-    <cache>/code/                                copies of our own modules, a folder a user
-    <cache>/damaged/<digest>                     an interpreter, in this or another cache, that is passed over
+    <cache>/damaged/<digest>                     an interpreter, in this or another cache, that lookups ignore
 
 The life of an entry, and what the next process finds after a crash at each place::
 
     absent ──lock──► fetching ──► unpacking ──► finalizing ──► marked ──rename──► published ──rename──► removed
        │                │             │              │            │                   │                    │
-       nothing          a .part,      a staging folder whose owner is gone: swept,    a complete           a staging
-                        resumed       and done again from the archive that is there   interpreter,         folder, swept
+       nothing          a .part,      a staging folder whose process has ended:       a complete           a staging
+                        resumed       swept, and done again from the archive          interpreter,         folder, swept
                                                                                       found without a lock
 
-What a crash leaves is swept by the next process that makes an interpreter in this cache, and by ``cache prune``.
+A leftover is swept by the next process that makes an interpreter in this cache, and by ``cache prune``.
 
 * *Complete or absent.* The tree is unpacked, finalized with its final path, started and marked in ``staging``, which
   is on the same file system; then one ``rename`` makes it visible. uv publishes first and patches afterwards, so that
   another process can see an unpatched tree, for good after a crash (uv#19329). A removal is the same backwards.
 * *A hit takes no lock* and writes nothing but the time of its use, and that only where it may; so read-only caches and
   those of other users serve as well as one's own.
-* *One lock a key*, held over download and publish and never during a hook. Where a file system has no flock (uv#9050,
-  uv#13626) or the lock file belongs to somebody else (uv#8032), work goes on without: each process fetches and unpacks
-  under names of its own, and the rename decides who is first.
+* *One lock a key*, held over download and publish and never during a hook. Where a file system has no locks (uv#9050,
+  uv#13626) or the lock file belongs to another user (uv#8032), each process works under names of its own, and the
+  rename decides which one is first.
 * *Nothing in use is ever replaced.* The key holds version, tag, triple and hash, so builds of the same version stand
   side by side; a damaged entry stays where it is, and a new one is published beside it as ``<key>.1``.
 * *Nothing that another user could have planted is used*: `provision_backend.cache.trust`.
@@ -41,13 +40,13 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..catalog.archive import Archive
 from ..errors import CacheError
-from ..files import flush_tree, publish, remove_path
+from ..files import flush_tree, list_names, publish, remove_path
 from ..interpreter import Interpreter
 from ..output import Reporter
 from ..settings import Settings
@@ -69,25 +68,25 @@ from .trust import Trust, trust_cache
 __all__ = ["Cache", "open_cache"]
 
 Build = Callable[[Path, Path, Path], Dict[str, Any]]
-"""Makes a tree: (staging folder, path of the archive's file, final path) → facts for the marker, with ``tree``, and
-``written`` where it knows what it wrote."""
+"""Makes a tree: (staging folder, path of the archive's file, final path) → facts for the marker, with ``tree`` and,
+where they are known, the files that were ``written``."""
 
 
 class Cache(NamedTuple):
-    """A writable folder of interpreters and the read-only ones that are looked in before it."""
+    """A writable folder of interpreters, and read-only ones that come before it."""
 
     root: Path
     shared: Tuple[Path, ...] = ()
     names: Tuple[Tuple[Path, str], ...] = ()
-    """Those of them that a person has named, each with the path as it was written."""
+    """The folders that the settings name, each with the path as it was written there."""
 
     @property
     def roots(self) -> Tuple[Path, ...]:
-        """All folders, in the order in which they are looked in."""
+        """All folders, in the order of a lookup."""
         return (*self.shared, self.root)
 
     def trust(self, root: Path) -> Trust:
-        """Look whether one of the folders can be believed.
+        """Check that one of the folders can be trusted.
 
         Raises:
             CacheError: another user could have put interpreters there.
@@ -95,10 +94,10 @@ class Cache(NamedTuple):
         return trust_cache(root, name=dict(self.names).get(root, ""))
 
     def lookup(self, archive: Archive) -> Optional[Interpreter]:
-        """Find the published interpreter of an archive without lock, network or writing; None for none.
+        """Find the published interpreter of an archive, or None, without lock, network or writing.
 
         Raises:
-            CacheError: a cache is not to be trusted.
+            CacheError: a cache cannot be trusted.
         """
         for root in self.roots:
             trust = self.trust(root)
@@ -112,37 +111,33 @@ class Cache(NamedTuple):
         """Return every published interpreter, those of shared caches first, each cache's in the order of keys.
 
         Raises:
-            CacheError: a cache is not to be trusted.
+            CacheError: a cache cannot be trusted.
         """
         found = []
         for root in self.roots:
             trust = self.trust(root)
-            try:
-                names = sorted(os.listdir(root / "interpreters"))
-            except OSError:
-                continue
-            entries = (self._read(root / "interpreters" / name, trust) for name in names)
-            found += [interpreter for interpreter in entries if interpreter is not None]
-        return found
+            names = list_names(root / "interpreters")
+            found += [self._read(root / "interpreters" / name, trust) for name in names]
+        return [interpreter for interpreter in found if interpreter is not None]
 
     def _read(self, entry: Path, trust: Trust) -> Optional[Interpreter]:
         interpreter = read_entry(entry) if trust.accepts(entry) else None
         return None if interpreter is None or is_condemned(self.root, entry) else interpreter
 
     def note_use(self, interpreter: Interpreter) -> None:
-        """Write down that an interpreter is used now, where that is possible."""
+        """Note that an interpreter is used now, where the cache can be written."""
         entry = entry_of(interpreter)
         if entry is not None:
             note_use(entry.parent.parent, entry.name)
 
     def condemn(self, interpreter: Interpreter) -> List[str]:
-        """Compare an interpreter that failed with what was published, and pass it over from now on if it differs.
+        """Compare an interpreter that failed with what was published, and have lookups ignore it if it differs.
 
         Returns:
-            The differences; empty where it is what it was, so that its failure has another reason.
+            The differences; empty where it is unchanged, so that its failure has another reason.
 
         Raises:
-            CacheError: that could not be written down.
+            CacheError: the cache cannot be written.
         """
         entry = entry_of(interpreter)
         problems = verify_entry(entry) if entry is not None else []
@@ -158,18 +153,18 @@ class Cache(NamedTuple):
         lock_timeout: float,
         reporter: Reporter,
     ) -> Interpreter:
-        """Return the interpreter of an archive; make and publish it where it is not there yet.
+        """Return the interpreter of an archive; make and publish it where the cache does not have it.
 
         Args:
-            archive: what is wanted.
-            build: downloads, unpacks and finalizes; called with a staging folder, the file to download to, and the
-                final path.
-            lock_timeout: seconds to wait for another process that makes the same one.
-            reporter: told for whom this process waits.
+            archive: the one to look up or to install.
+            build: downloads, unpacks and finalizes.
+            lock_timeout: seconds to wait for another process that makes the same interpreter.
+            reporter: shows which process is waited for.
 
         Raises:
             LockTimeoutError: another process held the lock too long.
-            CacheError: the cache cannot be written, or is not to be trusted.
+            CacheError: the cache cannot be written or trusted.
+            MissingDependencyError: filelock is not installed.
             ProvisionError: whatever ``build`` raises; then nothing is published.
         """
         found = self.lookup(archive)
@@ -218,18 +213,16 @@ class Cache(NamedTuple):
 
     @contextmanager
     def _download_path(self, archive: Archive, staging: Path, *, locked: bool) -> Iterator[Path]:
-        """Give the place of the archive's file; it is removed once it has served, and kept for a resume otherwise."""
+        """Give the path of the archive's file, which is removed after success and kept for a resume otherwise."""
         folder = self.root / "downloads" / archive.sha256
-        if not locked or not self._make_download_folder(folder):
+        if locked:
+            make_folders(self.root, f"downloads/{archive.sha256}")
+        # What another user has left there is not used.
+        if not locked or not self.trust(self.root).accepts(folder) or not os.access(folder, os.W_OK):
             yield staging / archive.filename
             return
         yield folder / archive.filename
         remove_path(folder)
-
-    def _make_download_folder(self, folder: Path) -> bool:
-        """Make the folder, or say that what another user left there is not to be used."""
-        make_folders(self.root, f"downloads/{folder.name}")
-        return self.trust(self.root).accepts(folder) and os.access(folder, os.W_OK)
 
 
 def _build_tree(build: Build, archive: Archive, staging: Path, download: Path, final: Path) -> Path:
@@ -237,20 +230,16 @@ def _build_tree(build: Build, archive: Archive, staging: Path, download: Path, f
     tree: Path = facts.pop("tree")
     written = facts.pop("written", None)
     write_marker(tree, archive, {**facts, **write_manifest(tree, written)})
-    # The archive has served: what is not there is not flushed.
-    for path in (
-        download,
-        download.with_name(f"{download.name}.part.json"),
-        download.with_name(f"{download.name}.part"),
-    ):
-        with suppress(OSError):
-            path.unlink()
+    # The archive is not needed any more, and what is removed need not be flushed.
+    for name in list_names(download.parent):
+        if name.startswith(download.name):
+            remove_path(download.parent / name)
     flush_tree(tree)
     return tree
 
 
 def open_cache(settings: Settings) -> Cache:
-    """Return the cache that the settings name. Nothing is made or written.
+    """Return the cache that the settings name, without making anything.
 
     Raises:
         CacheError: no folder is named and there is no home directory.

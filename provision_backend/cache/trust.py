@@ -1,25 +1,24 @@
-"""Whom a cache has to belong to before an interpreter in it is run: the folders in, a decision out.
+"""Decide whether a cache can be trusted before an interpreter in it is run: its folders in, a decision out.
 
-Whoever can put files where we look for interpreters can run programs as us. So before anything in a cache is believed:
+A user who can put files where we look for interpreters can run programs as us. So before anything in a cache is used:
 
-1. *Owner.* The cache and each interpreter in it must belong to the user who runs us or to root. Where a person has
-   named the cache (``cache-dir``, ``shared-caches``) its owner counts too, since naming it says so; but not where a
-   folder on the way to it can be written by everybody: in ``/tmp`` anybody could have made the folder of that name,
-   or a link, before us.
+1. *Owner.* The cache and each interpreter in it must belong to the user who runs us or to root. Where the settings name
+   the cache (``cache-dir``, ``shared-caches``), its owner is trusted too; but not where a folder on the way to it is
+   writable for everybody: in ``/tmp`` any user could have made the folder of that name, or a link, before us.
 2. *Mode.* Neither the cache nor its ``interpreters`` nor an interpreter may be writable for everybody. The sticky bit
-   does not help: whoever comes first to such a cache owns the folders in it and may exchange what others put there.
-   The first two may be writable for a group where a person has named the cache and we are in that group; then an
-   interpreter may belong to any member. Where no person has, the group may be everybody's.
+   does not help: the user who comes first to such a cache owns the folders in it and may exchange what others put
+   there. The first two may be writable for a group where the settings name the cache and we are in that group; then
+   an interpreter may belong to any member. A default cache may be writable for no group, which may be everybody's.
 
-A cache that does not meet this is an error and not ignored: going on without would hide the attempt, and a shared
-cache that serves nobody. Root with the ``HOME`` of a user (``sudo`` without ``-H``) finds a default cache that belongs
-to that user, and gets the error too: what a user can write is never run as root unless root named it.
+A cache that fails this is an error and not ignored: to continue without it would hide an attack, and a shared cache
+that serves no user. Root with the ``HOME`` of a user (``sudo`` without ``-H``) finds a default cache that belongs to
+that user, and gets the error too: what a user can write is never run as root unless root named it.
 
-What is below an interpreter's folder was written by its owner with modes that let nobody else write, and is not looked
-at again. Where folders above a cache are writable for everybody without a sticky bit (some CI systems mount them so),
-another user could still exchange the cache between the look and the use; no look can prevent that.
+The files of an interpreter were written by its owner with modes that let no other user write, and are not checked
+again. Where folders above a cache are writable for everybody without a sticky bit (some CI systems mount them so),
+another user could still exchange the cache between the check and the use; no check can prevent that.
 
-The cost is one ``stat`` for each folder on the way. Where there are no user ids (Windows) nothing is asked.
+The cost is one ``stat`` for each folder on the way. Where there are no user ids (Windows) nothing is checked.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _MAX_LINKS = 40  # as the kernel has it
 
 
 class Trust(NamedTuple):
-    """Whose interpreters in one cache are believed."""
+    """Which users' interpreters in a cache are trusted."""
 
     owners: Optional[FrozenSet[int]]
     """User ids; None where the system has none."""
@@ -51,7 +50,7 @@ class Trust(NamedTuple):
     """Whether members of the cache's group may add interpreters."""
 
     def accepts(self, path: Path) -> bool:
-        """Whether an interpreter, or whatever else a process has left in the cache, can be believed.
+        """Whether an interpreter or another file or folder of the cache can be trusted.
 
         Args:
             path: of its folder or file; a link is not followed and not accepted.
@@ -68,11 +67,11 @@ class Trust(NamedTuple):
 
 
 def trust_cache(root: Path, *, name: str = "") -> Trust:
-    """Look whether a cache can be believed.
+    """Check whether a cache can be trusted.
 
     Args:
         root: its folder, links resolved; it may not exist yet.
-        name: the path by which a person named it; empty for the default one, which nobody named.
+        name: the path by which the settings name it; empty for the default cache.
 
     Raises:
         CacheError: another user could have put interpreters there.
@@ -100,11 +99,11 @@ def _status(path: Path) -> Optional[os.stat_result]:
     try:
         return os.stat(path)
     except OSError:
-        return None  # Nothing that is not there or cannot be reached is run.
+        return None  # What cannot be reached cannot be run.
 
 
 def _allows_group(folder: Path, status: os.stat_result, name: str) -> bool:
-    """Check the mode of a folder; say whether a group may add to it."""
+    """Check the mode of a folder; return whether a group may add to it."""
     if status.st_mode & stat.S_IWOTH:
         raise CacheError(
             f"{folder} is not trusted: everybody can write there (mode {stat.S_IMODE(status.st_mode):o})",
