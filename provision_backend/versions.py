@@ -157,13 +157,10 @@ def satisfies_plain(specifiers: str, version: str) -> Optional[bool]:
 
 def is_specifier(text: str) -> bool:
     """Tell whether a text is a valid version specifier, or several with commas between them, or empty."""
-    if satisfies_plain(text, "3") is not None:
-        return True
     try:
-        _parse_specifiers(text)
+        return satisfies_plain(text, "3") is not None or _parse_specifiers(text) is not None
     except ValueError:
         return False
-    return True
 
 
 def asks_for_prereleases(specifiers: str) -> bool:
@@ -184,11 +181,7 @@ def asks_for_prereleases(specifiers: str) -> bool:
 # One selection compares the same few hundred versions many times.
 @lru_cache(maxsize=None)
 def parse_version(text: str) -> Version:
-    """Parse a PEP 440 version.
-
-    Args:
-        text: the version; the ``+`` at the end of the version of a Python that was built from a checkout is ignored.
-    """
+    """Parse a PEP 440 version; the ``+`` that a Python built from a checkout appends to its own is ignored."""
     _, parse = _packaging(f"understand the version {text!r}")
     return parse(text.rstrip("+"))
 
