@@ -371,11 +371,11 @@ def test_the_command_line_verifies(cache: Cache) -> None:
     """It ends with 1 when something is damaged, and names the files."""
     assert run(cache, "verify") == (0, f"{entry_of(cache)}: as it was published\n", "")
     (entry_of(cache) / "lib" / "os.py").unlink()
-    advice = "provision-backend: 'provision-backend cache prune' removes what a build would pass over; "
+    advice = "provision-backend: 'provision-backend cache prune' removes damaged interpreters; "
     assert run(cache, "verify", KEY) == (
         1,
         f"{entry_of(cache)}: damaged\n    missing: lib/os.py\n",
-        advice + "'cache clean' everything\n",
+        advice + "'cache clean' removes everything\n",
     )
     code, out, _ = run(cache, "verify", "--json")
     assert (code, json.loads(out)) == (1, {str(entry_of(cache)): ["missing: lib/os.py"]})

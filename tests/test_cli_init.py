@@ -199,8 +199,8 @@ def test_a_folder_that_cannot_be_written_is_reported(project: Path) -> None:
     ("arguments", "message"),
     [
         (["nowhere"], "DIR must name a folder, found 'nowhere'"),
-        (["--undo", "--form", "table"], "--undo goes with neither --form nor --requires-python"),
-        (["--undo", "--requires-python", ">=3.12"], "--undo goes with neither --form nor --requires-python"),
+        (["--undo", "--form", "table"], "--undo cannot be combined with --form or --requires-python"),
+        (["--undo", "--requires-python", ">=3.12"], "--undo cannot be combined with --form or --requires-python"),
     ],
 )
 def test_wrong_use_is_refused(project: Path, arguments: List[str], message: str) -> None:

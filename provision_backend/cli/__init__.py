@@ -39,11 +39,14 @@ def _answer(words: List[str]) -> int:
     if words in (["--version"], ["-V"]):
         show_lines([own_version() or "unknown (not installed)"])
         return 0
+    # As git and uv have it.
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     if not words:
+        # Nothing was asked for, so it is no answer: a script that lost its arguments must not succeed.
         Reporter().write(make_overview() + "\n")
         return 2
+    # What follows belongs to another program, and so do its --help and its own "--".
     at = words.index("--") if "--" in words else len(words)
     ours, theirs = words[:at], words[at + 1 :]
     if "--help" in ours or "-h" in ours:
@@ -59,6 +62,7 @@ def _run(command: Command, rest: Sequence[str], theirs: Sequence[str]) -> int:
     arguments = make_parser(command).parse_args(rest)
     if command.runs_another:
         arguments.command = theirs
+    # An absent option is None; then the environment and the configuration are looked at.
     flags = {option.key: value for option in OPTIONS if (value := getattr(arguments, option.attribute, None))}
     if getattr(arguments, "more", None):
         flags.setdefault("verbose", str(min(arguments.more, 2)))

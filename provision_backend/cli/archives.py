@@ -74,6 +74,7 @@ def _select(arguments: argparse.Namespace, settings: Settings, reporter: Reporte
 def _fill(folder: Path, archives: Sequence[Archive], settings: Settings, reporter: Reporter) -> Answer:
     options = download_options(settings)
     filled = fill_folder(folder, archives, options=options, reporter=reporter, lock_timeout=settings.lock_timeout)
+    # SHA256SUMS is read as a catalog, and a build would select what it lists.
     for name in filled.dropped:
         reporter.info(f"removed {name} from SHA256SUMS: the file does not exist")
     lines = [f"fetched {archive.filename}" for archive in filled.fetched]

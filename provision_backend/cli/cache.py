@@ -80,7 +80,7 @@ def run_verify(arguments: argparse.Namespace, settings: Settings, reporter: Repo
         lines += [f"{path}: {'damaged' if found else 'as it was published'}", *(f"    {text}" for text in found)]
     damaged = any(problems.values())
     if damaged:
-        reporter.info("'provision-backend cache prune' removes what a build would pass over; 'cache clean' everything")
+        reporter.info("'provision-backend cache prune' removes damaged interpreters; 'cache clean' removes everything")
     return Answer({str(path): found for path, found in problems.items()}, lines, int(damaged))
 
 
@@ -94,6 +94,7 @@ def add_prune_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_prune(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Remove what is damaged or left over, and on request what is old or too large."""
+    # Zero is a limit too, so an option that is not given is None.
     max_size = None if arguments.max_size is None else _parse_size(arguments.max_size)
     unused_for = None if arguments.unused_for is None else _parse_days(arguments.unused_for)
     return _swept(prune_cache(open_cache(settings), unused_for=unused_for, max_size=max_size), reporter)

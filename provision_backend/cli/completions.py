@@ -25,5 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, _settings: Settings, _reporter: Reporter) -> Answer:
     """Print the script of a shell."""
+    # A file and not importlib.resources, which takes longer to import than all else here.
     script = Path(__file__).with_name("shells") / f"provision-backend.{arguments.shell}"
     return Answer(None, script.read_text(encoding="utf-8").splitlines())

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter) 
     """Wrap a project's real backend, or undo that; the exit code is 1 if ``--check`` found something to change."""
     root = existing_folder(arguments.directory)
     if arguments.undo and (arguments.form or arguments.requires_python):
-        raise UsageError("--undo goes with neither --form nor --requires-python")
+        raise UsageError("--undo cannot be combined with --form or --requires-python")
     load_tomlkit("init")
     try:
         text = read_text(root)

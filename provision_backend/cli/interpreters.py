@@ -54,6 +54,7 @@ def run_list(arguments: argparse.Namespace, settings: Settings, reporter: Report
     triple = current_platform(settings, cache).triple
     archives = wanted.lock.archives if wanted.lock else load_archives(settings, triple, cache, reporter)
     found = matching_archives(archives, requires_python=wanted.requires_python, request=wanted.request, triple=triple)
+    # matching_archives has the newest first.
     if not arguments.all:
         newest: Dict[Tuple[int, ...], Archive] = {}
         for archive in found:
@@ -98,6 +99,7 @@ def add_install_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_install(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Provision interpreters."""
+    # An interpreter of the machine would satisfy the request, and nothing would be installed.
     settings = settings._replace(preference="only-managed")
     wanted = [read_request(request, settings, reporter) for request in arguments.request or [PROJECT]]
     found = [provision(each, settings, reporter, upgrade=arguments.upgrade) for each in wanted]
@@ -115,10 +117,6 @@ def read_request(text: str, settings: Settings, reporter: Reporter) -> Wanted:
         text: a request as for `parse_request`, or `PROJECT`.
         settings: for a project, their ``python`` comes before the project's own, as in a build.
         reporter: gets a line if the project is locked and the lock is not used.
-
-    Raises:
-        UsageError: the text is not a request.
-        ProjectError: the project's ``pyproject.toml`` is missing or malformed.
     """
     if text != PROJECT:
         return Wanted("", parse_request(text, source="REQUEST"))
@@ -135,6 +133,7 @@ def read_request(text: str, settings: Settings, reporter: Reporter) -> Wanted:
 
 def _read_any_project(folder: Path) -> Project:
     """Read a project; of one that does not build through us, only the versions that it supports."""
+    # list, find, install and run are of use before `init`, too.
     text = read_text(folder)
     document = parse_pyproject(text)
     if OWN_NAME in document.get("tool", {}):

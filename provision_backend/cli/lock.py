@@ -85,6 +85,7 @@ def _new_lock(project: Project, arguments: argparse.Namespace, settings: Setting
     kept = kept_archives(old.archives, wanted)
     named = [platform_from_triple(text).triple for text in arguments.targets or () if text != "all"]
     targets = {archive.triple for archive in old.archives} | set(named or [current_platform(settings, cache).triple])
+    # Their archives stay, so no catalog is needed for them.
     if not arguments.upgrade:
         targets -= {archive.triple for archive in kept}
     linux: Iterable[str] = ()

@@ -182,15 +182,12 @@ def load(command: Command) -> Loaded:
 
 
 def find_command(argv: Sequence[str]) -> Tuple[Command, List[str]]:
-    """Return the command at the start of the arguments, and the remaining arguments.
-
-    Raises:
-        UsageError: there is no such command.
-    """
+    """Return the command at the start of the arguments, and the remaining arguments, or raise a `UsageError`."""
     words = list(argv[:2]) if argv[0] in GROUPS else list(argv[:1])
     command = _BY_NAME.get(" ".join(words))
     if command is not None:
         return command, list(argv[len(words) :])
+    # argparse programs often take options there, so the message says where ours stand.
     if words[-1].startswith("-"):
         raise UsageError(
             f"there is no option {words[-1]!r} before a command",

@@ -50,12 +50,7 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
 
 
 def command_for(interpreter: Interpreter, words: Sequence[str]) -> List[str]:
-    """Return the command line to execute.
-
-    Args:
-        interpreter: what ``python``, ``python3``, ``pip`` and the like mean, and the command where there are no words.
-        words: the program and its arguments.
-    """
+    """Return the command line to execute: ``python``, ``pip`` and no words at all mean the interpreter."""
     if not words:
         return [interpreter.executable]
     minor = ".".join(interpreter.version.split(".")[:2]) + ("t" if interpreter.freethreaded else "")

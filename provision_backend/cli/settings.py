@@ -19,6 +19,7 @@ def run(_arguments: argparse.Namespace, settings: Settings, _reporter: Reporter)
     lines = []
     for option in OPTIONS:
         value = getattr(settings, option.attribute)
+        # Their addresses may hold passwords, and this output is what people paste into bug reports.
         if option.key in ("mirror", "catalog"):
             value = [redact_url(item) for item in value] if option.kind == "list" else redact_url(value)
         row = {
