@@ -113,10 +113,10 @@ class Explanation:
             self.reason = exc
 
     def _take_system(self) -> bool:
-        def accepts(version: str, freethreaded: bool) -> bool:
+        def _accepts(version: str, freethreaded: bool) -> bool:
             return self.wanted.accepts(version, freethreaded=freethreaded)
 
-        self.interpreter = next(find_interpreters(accepts, self.passed_over), None)
+        self.interpreter = next(find_interpreters(_accepts, self.passed_over), None)
         return self.interpreter is not None
 
     def _choose(self) -> None:
@@ -128,11 +128,11 @@ class Explanation:
             return
         platform = self._lookups.platform(settings, cache)
 
-        def load(triple: str) -> Tuple[Archive, ...]:
+        def _load(triple: str) -> Tuple[Archive, ...]:
             # A lock stands whatever the catalog says by now: newer archives, or none of that name any more.
             return lock.archives if lock else self._lookups.archives(settings, triple, cache, self._reporter)
 
-        self.triple, self.archives = archives_for(platform.triple, settings, load)
+        self.triple, self.archives = archives_for(platform.triple, settings, _load)
         terms: Any = {"requires_python": wanted.requires_python, "request": wanted.request, "triple": self.triple}
         archive = locked_archive(lock, self.triple) if lock else select_archive(self.archives, **terms)
         self.choice = Choice(archive, cache, platform)
@@ -291,14 +291,14 @@ def _has_local_mirror(settings: Settings) -> bool:
 def _install(choice: Choice, explanation: Explanation, reporter: Reporter) -> Interpreter:
     settings, (archive, cache, platform) = explanation.settings, choice
 
-    def build(*folders: Path) -> Dict[str, Any]:
+    def _build(*folders: Path) -> Dict[str, Any]:
         # A process that only waits for another one's download imports none of the download code.
         from .install.install import tree_maker
 
         return tree_maker(archive, platform, settings, reporter)(*folders)
 
     try:
-        made = cache.provide(archive, build, lock_timeout=settings.lock_timeout, reporter=reporter)
+        made = cache.provide(archive, _build, lock_timeout=settings.lock_timeout, reporter=reporter)
     except InstallError as exc:
         exc.hint += explanation.advise_other()
         raise

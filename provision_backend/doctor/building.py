@@ -29,6 +29,7 @@ def check_settings(context: Context) -> Iterator[Finding]:
         if settings.origin(option.key) != "default":
             value = _shown(getattr(settings, option.attribute))
             yield ok(f"{option.key} = {value} ({settings.origin(option.key)})")
+    # A build cannot refuse an unknown variable: a newer or older version in the same environment may know it.
     known = [option.variable for option in OPTIONS]
     unknown = sorted(
         name
@@ -86,6 +87,7 @@ def _check_build_system(path: Path, *, needs_marker: bool) -> Iterator[Finding]:
             "pyproject.toml: build-system.backend-path makes frontends look for provision_backend inside the project",
             f"move backend-path to [{TABLE}], where it is about the real backend (PEP 517)",
         )
+    # The frontend installs this list under the old Python, before any interpreter is provisioned.
     bare = [text for text in others if ";" not in text]
     if bare and needs_marker:
         yield warning(
@@ -143,6 +145,7 @@ def check_catalog(context: Context) -> Iterator[Finding]:
 def _judge(context: Context, triple: str, archives: Tuple[Archive, ...]) -> Finding:
     named = context.settings.catalog
     name = f"the catalog {redact_url(named)}" if named else "the built-in catalog"
+    # A mirror often has archives for the machine that filled it, and none for the one that builds.
     here = [archive.tag for archive in archives if archive.triple == triple]
     if not here:
         others = ", ".join(sorted({archive.triple for archive in archives}) or builtin_triples())

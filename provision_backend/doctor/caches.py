@@ -47,6 +47,7 @@ def check_cache(context: Context) -> Iterator[Finding]:
     root = context.cache().root
     folder = _existing(root)
     yield ok(describe(root) if folder == root else f"{root} does not exist yet; {describe(folder)}")
+    # A build stops at a cache that is not trusted; here, what else is wrong with it is reported too.
     try:
         context.cache().trust(root)
     except CacheError as exc:
@@ -114,6 +115,7 @@ def check_shared(context: Context) -> Iterator[Finding]:
             continue
         if not root.is_dir():
             yield context.if_fetching(f"{root} does not exist", "is the volume mounted?")
+        # A folder that may be entered and not listed looks empty to a build.
         elif not os.access(root / "interpreters", os.R_OK | os.X_OK):
             advice = "it must hold a folder 'interpreters' that this user can read"
             yield context.if_fetching(f"{root} holds no interpreters to read", advice)
@@ -139,6 +141,7 @@ def check_entries(context: Context) -> Iterator[Finding]:
                 f"{entry.path} is damaged and passed over; a build makes a new one beside it",
                 "'provision-backend cache prune' removes it",
             )
+    # Reading every file takes minutes on a network file system, so it has to be asked for.
     if context.full:
         for path, differences in verify_entries(entry for entry in entries if not entry.damaged).items():
             if differences:
@@ -154,6 +157,7 @@ def check_entries(context: Context) -> Iterator[Finding]:
 def check_lock(context: Context) -> Iterator[Finding]:
     """Try to lock a file in the cache, and report each lock that is held."""
     folder = _existing(context.cache().root / "locks")
+    # Cluster file systems answer ENOSYS or ENOLCK (uv#9050, uv#11878, uv#13626), and only trying it tells.
     try:
         try_locking(folder)
         yield ok(f"locking works in {folder}")
@@ -166,6 +170,7 @@ def check_lock(context: Context) -> Iterator[Finding]:
             "builds are correct without locks, but several at a time each fetch an interpreter of their own. For NFS,\n"
             "mount with locks (local_lock=flock, or a server with a lock daemon), or put the cache on a local disk",
         )
+    # A lock file stays when its lock is released, so its existence says nothing.
     for name in list_names(folder):
         if name.endswith(".lock") and is_locked(folder / name):
             yield _describe_lock(context, folder / name)
@@ -206,6 +211,7 @@ def try_writing(folder: Union[str, Path]) -> Optional[OSError]:
 
 def is_noexec(folder: Union[str, Path]) -> bool:
     """Whether no program can be started from a folder's file system."""
+    # Hardened systems mount /tmp and /home so; trying it would need a program to start.
     status = _status(folder)
     return status is not None and bool(status.f_flag & getattr(os, "ST_NOEXEC", 0))
 

@@ -20,6 +20,7 @@ from ..errors import DownloadError, MissingDependencyError, ProvisionError
 from ..host.detection import detect_platform
 from ..host.platforms import Platform, platform_from_triple
 from ..install.catalogs import load_archives
+from ..install.download import fetch_text
 from ..install.sources import DownloadOptions, download_options
 from ..output import Reporter
 from ..project.plan import Plan, make_plan
@@ -171,8 +172,7 @@ class Context:
     def _load_archives(self, settings: Settings, triple: str, cache: Cache, reporter: Reporter) -> Tuple[Archive, ...]:
         if "://" not in settings.catalog or settings.offline:
             return load_archives(settings, triple, cache, reporter)
-        from ..install.download import fetch_text  # The one import of an HTTP client, in `doctor --offline` too.
-
+        # `fetch_catalog` would keep a copy in the cache, and with it the next build would behave differently.
         try:
             return parse_catalog(fetch_text(settings.catalog, options=self.download_options()), source="the catalog")
         except DownloadError as exc:

@@ -65,6 +65,7 @@ def check_host(context: Context) -> Iterator[Finding]:
     except HostError as exc:
         yield context.if_needed(exc.message, exc.hint)
     machine = os.uname().machine if hasattr(os, "uname") else ""
+    # The kernel of an image that is only inspected is not running here.
     detected = not context.settings.target and context.root.samefile("/")
     if detected and _is_emulated(machine, platform.architecture):
         yield warning(
@@ -110,6 +111,7 @@ def check_packages(_context: Context) -> Iterator[Finding]:
 
 def check_clock(context: Context, *, now: Callable[[], float] = time.time) -> Iterator[Finding]:
     """Check whether the clock is before what is known to have happened; certificates are not yet valid then."""
+    # A board without a battery starts in 1970. There was no release in the future, so the newest one is a lower bound.
     today = time.gmtime(now())
     latest = max((archive.tag for archive in load_builtin_catalog("x86_64-unknown-linux-gnu")), default="")
     if time.strftime("%Y%m%d", today) < latest:
@@ -124,6 +126,7 @@ def check_clock(context: Context, *, now: Callable[[], float] = time.time) -> It
 
 def check_temporary(context: Context) -> Iterator[Finding]:
     """Check the folder in which frontends make their build environments."""
+    # It writes into each candidate, so what it returns can be used, and OSError means that none can.
     try:
         folder = tempfile.gettempdir()
     except OSError:
@@ -149,6 +152,7 @@ def check_temporary(context: Context) -> Iterator[Finding]:
 def check_compiler(context: Context) -> Iterator[Finding]:
     """Find the C compiler, and try whether it has the headers of the libc and makes programs for it."""
     named = context.environ.get("CC", "")
+    # CC may hold options too, as distutils and make have it: "gcc -m32", "ccache cc".
     command = _split(named) or [name for name in ("cc", "gcc", "clang") if _which(name, context.environ)][:1]
     if not command:
         yield warning("no C compiler is on PATH", _INSTALL)

@@ -35,7 +35,8 @@ _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "PIP_CERT")
 _MAGIC = (b"\x1f\x8b", b"\x28\xb5")  # gzip and Zstandard
 _SKEW = 300.0  # seconds that two clocks may differ
-_PATIENCE = 2.5 * MAX_WAIT  # seconds for all sources together
+# Seconds for all sources together: less than a check may take, so that those that answered are reported.
+_PATIENCE = 2.5 * MAX_WAIT
 
 _INDEXES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS") + tuple(
     f"UV_{name}" for name in ("DEFAULT_INDEX", "INDEX", "INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS")
@@ -143,6 +144,7 @@ def _ask(source: Source, archive: Archive, context: Context) -> _Answer:
 
 
 def _request(location: str, archive: Archive, context: Context) -> _Answer:
+    # Four bytes are enough to tell an archive from a page.
     with make_transport(context.download_options()).open(location, {"Range": "bytes=0-3"}) as stream:
         head = next(iter(stream.chunks), b"") if stream.status in (200, 206) else b""
         skew = _skew(stream.headers)
@@ -294,6 +296,7 @@ def _read_pip_files(environ: Mapping[str, str]) -> Dict[str, Tuple[str, str]]:
         # A file that does not exist is normal, and pip will report what is wrong with one that does.
         with suppress(OSError, UnicodeDecodeError, configparser.Error):
             parser.read_string(Path(path).read_text(encoding="utf-8"))
+        # The section of a command overrides [global], whatever their order in the file.
         for section in filter(parser.has_section, ("global", "install")):
             found.update({key.replace("_", "-"): (value, str(path)) for key, value in parser.items(section)})
     return found
