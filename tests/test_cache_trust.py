@@ -100,6 +100,18 @@ def test_a_cache_that_everybody_can_write_is_refused(tmp_path: Path, folder: str
     )
 
 
+def test_who_cannot_change_the_mode_is_told_what_else_helps(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emptyDir volume of Kubernetes belongs to root, and everybody can write there."""
+    if public.stat().st_uid != 0:
+        pytest.skip("only root can make what belongs to root")
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+
+    assert refused(public, str(public)) == (
+        f"{public} is not trusted: everybody can write there (mode 1777)\n"
+        f"  set PROVISION_BACKEND_CACHE_DIR to a folder in it that does not exist yet, such as {public}/cache"
+    )
+
+
 def test_the_sticky_bit_does_not_help(tmp_path: Path) -> None:
     """Whoever comes first owns the folders in such a cache, and may exchange what others put there."""
     root = make(tmp_path / "cache", mode=0o1777)

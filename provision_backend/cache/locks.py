@@ -1,10 +1,8 @@
-"""The one place that takes locks: between processes and users, and without them where a file system has none.
+"""Take locks between processes and users, by filelock; nothing else in the package locks anything.
 
-filelock takes every lock: of an interpreter's key, of a mirror. A lock is one that the kernel drops when its holder
-dies (flock), never the mere existence of a file.
-
-filelock cannot tell a lock that another process holds from a file system that has no locks: before version 3.20 it
-polls for ever where flock fails with ENOLCK. So after a first attempt that failed, the kernel is asked once.
+A lock is one that the kernel drops when its holder dies (flock), never the mere existence of a file. filelock cannot
+tell a lock that another process holds from a file system that has no locks: before version 3.20 it polls until the
+time is over where flock fails with ENOLCK. So after a first attempt that failed, the kernel is asked once.
 """
 
 from __future__ import annotations
@@ -131,7 +129,7 @@ def _wait(path: Path, timeout: float) -> BaseFileLock:
 def _attempt(path: Path, timeout: float) -> Optional[BaseFileLock]:
     """Return a lock that is held; None where another process holds it, or the file was replaced meanwhile."""
     try:
-        # Imported here, since only a build that fetches something takes a lock; older versions import asyncio.
+        # A hit takes no lock, and so does not pay for this import: 65 ms of CPU (version 4.3), 80 ms (version 3.16).
         from filelock import FileLock, Timeout
     except ImportError:
         raise MissingDependencyError("filelock", "keep two processes from writing the same files") from None

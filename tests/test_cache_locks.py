@@ -365,7 +365,7 @@ def test_simulated_a_file_system_without_flock_is_done_without(
     """
 
     def flock(_file: object, _operation: int) -> None:
-        raise OSError(number, "simulated")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", flock)
     said = io.StringIO()
@@ -376,7 +376,7 @@ def test_simulated_a_file_system_without_flock_is_done_without(
 
     assert time.monotonic() - start < 5
     assert said.getvalue() == (
-        f"provision-backend: could not lock {tmp_path}/key.lock ([Errno {number}] simulated); "
+        f"provision-backend: could not lock {tmp_path}/key.lock ([Errno {number}] {os.strerror(number)}); "
         "continuing without a lock\n"
     )
 
