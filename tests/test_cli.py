@@ -126,14 +126,17 @@ def test_find_on_an_empty_cache_is_a_no(catalog: Path) -> None:
 
 
 def test_find_says_when_there_is_no_such_archive(catalog: Path) -> None:
-    """A request that nothing satisfies is a "no" with the versions there are."""
-    assert ours("find", "3.11", "--catalog", str(catalog), "--target", TRIPLE) == Done(
-        1,
-        "",
+    """A request that nothing satisfies is a "no" with the versions there are, and null for programs."""
+    message = (
         f"provision-backend: no CPython archive satisfies python '3.11' on {TRIPLE}\n"
-        "  archives for this platform: 3.12.12, 3.13.9\n"
-        "  no interpreter of this machine satisfies it either; install one, or name a catalog and mirror\n",
+        "provision-backend:   archives for this platform: 3.12.12, 3.13.9\n"
+        "provision-backend:   no interpreter of this machine satisfies it either; install one, or name a catalog and "
+        "mirror\n"
     )
+    arguments = ("find", "3.11", "--catalog", str(catalog), "--target", TRIPLE)
+
+    assert ours(*arguments) == Done(1, "", message)
+    assert ours(*arguments, "--json") == Done(1, "null\n", message)
 
 
 def test_find_prints_an_interpreter_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -39,7 +39,6 @@ def _answer(words: List[str]) -> int:
     if words in (["--version"], ["-V"]):
         show_lines([own_version() or "unknown (not installed)"])
         return 0
-    # As git and uv have it.
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     if not words:

@@ -10,7 +10,7 @@ from ..cache.platform import current_platform
 from ..cache.store import open_cache
 from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives
-from ..errors import ProjectError
+from ..errors import NoMatchingArchiveError, ProjectError
 from ..install.catalogs import load_archives
 from ..install.finalize import compile_bytecode
 from ..output import Reporter
@@ -54,7 +54,6 @@ def run_list(arguments: argparse.Namespace, settings: Settings, reporter: Report
     triple = current_platform(settings, cache).triple
     archives = wanted.lock.archives if wanted.lock else load_archives(settings, triple, cache, reporter)
     found = matching_archives(archives, requires_python=wanted.requires_python, request=wanted.request, triple=triple)
-    # matching_archives has the newest first.
     if not arguments.all:
         newest: Dict[Tuple[int, ...], Archive] = {}
         for archive in found:
@@ -80,7 +79,12 @@ def add_find_arguments(parser: argparse.ArgumentParser) -> None:
 def run_find(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Print an interpreter of the caches or the machine; nothing is fetched."""
     wanted = read_request(arguments.request, settings, reporter)
-    found = find_any(wanted, settings, reporter)
+    try:
+        found = find_any(wanted, settings, reporter)
+    except NoMatchingArchiveError as exc:
+        # "Nothing found" is an answer, so --json prints null.
+        reporter.info(str(exc))
+        return Answer(None, code=1)
     if found is None:
         what = repr(arguments.request) if arguments.request != PROJECT else wanted.describe()
         reporter.info(f"no installed interpreter matches {what}; 'provision-backend install' fetches one")
