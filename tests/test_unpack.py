@@ -561,7 +561,7 @@ HOSTILE: Dict[str, Tuple[List[bytes], str]] = {
         [pax(b"path=python/a") + pax(b"comment=x", kind="g") + FILE],
         "a second extended header of type b'g' belongs to one member",
     ),
-    "extended header without a member": ([DIRECTORY, pax(b"mtime=1")], "a tar header is malformed: end of file header"),
+    "extended header without a member": ([DIRECTORY, pax(b"mtime=1")], "an extended header is followed by no member"),
     "extended header without bound": (
         [member("x", size=1 << 30, kind="x")],
         "an extended header has 1073741824 bytes; at most 65536 are allowed",
@@ -867,8 +867,8 @@ def _run_on(mount: str, archive: Path, point: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip()
 
 
-def test_full_disk_says_what_was_needed_and_what_is_free(tmp_path: Path) -> None:
-    """On a full file system the message has the path, the bytes needed and the bytes free."""
+def test_full_disk_is_named(tmp_path: Path) -> None:
+    """On a full file system the message has the path and the folder."""
     archive = tmp_path / "a.tar.gz"
     archive.write_bytes(gzipped(tar(member("python/small", b"x"), member("python/big", os.urandom(3 << 20)))))
     point = tmp_path / "small"
@@ -876,9 +876,8 @@ def test_full_disk_says_what_was_needed_and_what_is_free(tmp_path: Path) -> None
 
     message = _run_on('mount -t tmpfs -o size=1m none "$3"', archive, point)
 
-    assert message.startswith(
-        f"could not unpack 'a.tar.gz': member 'python/big' cannot be written to {str(point)!r}: "
-        "No space left on device, needed 3145728 bytes, free are 0 bytes"
+    assert message == (
+        f"could not unpack 'a.tar.gz': member 'python/big' cannot be written to {str(point)!r}: No space left on device"
     )
 
 

@@ -1,19 +1,14 @@
 """Unpack an archive into a staging folder, touching nothing outside of it; and write one. The one user of ``tarfile``.
 
 An archive of python-build-standalone is a ``.tar.gz`` or ``.tar.zst`` with one folder ``python`` at the top. It is
-decompressed, checked and written in one pass, so that a download can be unpacked while it arrives.
+decompressed, checked and written in one pass, so that a download can be unpacked while it arrives. ``tarfile`` reads
+the headers; what it yields is judged here, the same way on every Python: its own filters (PEP 706) are missing in old
+versions and were bypassed repeatedly (python/cpython#135034). These rules are narrower than those of ``data``:
 
-``tarfile`` reads the headers; what it yields is judged here, the same way on every Python. Its own filters (PEP 706)
-are missing in old versions and were bypassed repeatedly (python/cpython#135034), so these rules are narrower than those
-of the filter ``data``:
-
-* Regular files, folders, symbolic links and hard links; any other member is refused.
-* Every path is below ``python``; links stay in it, whatever other links there are. A hard link names a regular file
-  that this archive has already written.
-* Nothing is written through a link and nothing is overwritten; a folder may be listed twice. Names that the file
-  system does not tell apart (case, Unicode normalization) are refused, on such a file system only.
-* Files get mode 0755 or 0644 by the owner's execute bit, folders 0755, whatever the umask. Owners are ignored. Files
-  keep their modification time in whole seconds, since a ``.pyc`` is valid only for the time of its source.
+* Regular files, folders, symbolic links and hard links only; each path is below ``python``, and each link stays in it.
+* Nothing is written through a link, nothing is overwritten; a hard link names a file that was written before.
+* Files get mode 0755 or 0644 by the owner's execute bit, whatever the umask. Owners are ignored. Times are kept in
+  whole seconds, since a ``.pyc`` is valid only for the time of its source.
 * Bytes, members, paths and the ratio of decompression are bounded; nothing follows the one compressed stream.
 
 After an error the folder holds part of the tree; the caller deletes it. Nothing is flushed to disk here.
@@ -29,7 +24,6 @@ import gzip
 import importlib
 import os
 import re
-import shutil
 import tarfile
 import zlib
 from itertools import chain
@@ -75,20 +69,14 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | 
 class UnpackLimits(NamedTuple):
     """Bounds on what one archive may hold. The largest archives known are far below each."""
 
-    total_bytes: int = 4 * 1024**3
-    """Decompressed bytes of the whole archive, its headers included."""
-    members: int = 100_000
-    """Files, links and folders, those included that are only implied by a path."""
-    path_bytes: int = 1024
-    """Length of a path, and of the target of a link, in UTF-8."""
-    depth: int = 32
-    """Components of a path."""
-    ratio: int = 200
-    """Decompressed bytes per compressed byte, checked from 64 MiB on."""
+    total_bytes: int = 4 << 30  # decompressed, headers included
+    members: int = 100_000  # with the folders that are only implied by a path
+    path_bytes: int = 1024  # of a path, and of the target of a link, in UTF-8
+    depth: int = 32  # components of a path
+    ratio: int = 200  # decompressed bytes per compressed byte, checked from 64 MiB on
 
 
 DEFAULT_LIMITS = UnpackLimits()
-"""Far above every archive of python-build-standalone, far below what hurts a machine."""
 
 
 class Unpacked(NamedTuple):
@@ -101,21 +89,11 @@ class Unpacked(NamedTuple):
 
 
 def unpack_archive(archive: Path, destination: Path, *, limits: UnpackLimits = DEFAULT_LIMITS) -> Path:
-    """Unpack a file into *destination*.
-
-    Args:
-        archive: path of a ``.tar.gz`` or ``.tar.zst``.
-        destination: an empty folder, on the file system where the tree is to stay.
-        limits: bounds on what the archive may hold.
-
-    Returns:
-        The path of the tree: ``destination/python``, or ``destination/python/install`` for a "full" archive.
+    """Unpack a file, and return the path of the tree, as `unpack_stream` does.
 
     Raises:
-        UnpackError: the archive cannot be read, is damaged or holds what is refused, or the tree cannot be written.
-        MissingDependencyError: no package that decompresses Zstandard is installed.
-
-    Source: python-build-standalone, "Distribution Archives".
+        UnpackError: it cannot be opened; and as `unpack_stream`.
+        MissingDependencyError: as `unpack_stream`.
     """
     try:
         file = archive.open("rb", buffering=0)
@@ -134,12 +112,13 @@ def unpack_stream(
         chunks: its bytes, cut anywhere. They are taken to their end, unless the archive is refused before; what they
             raise is passed on unchanged, so they may download and verify on the way.
         filename: what to call the archive in messages; its ending decides nothing.
-        destination: as for `unpack_archive`.
+        destination: an empty folder, on the file system where the tree is to stay. The tree is its ``python``, or
+            ``python/install`` of a "full" archive.
         limits: bounds on what the archive may hold.
 
     Raises:
-        UnpackError: as `unpack_archive`.
-        MissingDependencyError: as `unpack_archive`.
+        UnpackError: the archive is damaged or holds what is refused, or the tree cannot be written.
+        MissingDependencyError: no package that decompresses Zstandard is installed.
     """
     try:
         tree = _Tree(destination, limits)
@@ -156,10 +135,10 @@ def unpack_stream(
 
 
 def write_archive(tree: Path, archive: Path, *, mtime: int) -> None:
-    """Write a folder as a ``.tar.gz``, with nothing in it that depends on who writes it, or when.
+    """Write a folder as a ``.tar.gz`` whose bytes depend on its content and *mtime* alone; hard links become files.
 
     Args:
-        tree: the folder; its own name is the top of the archive. Hard links become files.
+        tree: the folder; its own name is the top of the archive.
         archive: the file, which must not exist.
         mtime: seconds since the epoch, the modification time of every member.
 
@@ -209,29 +188,22 @@ def _blocks(file: Any) -> Iterator[bytes]:
 
 
 class _Zstandard:
-    """The package ``zstandard``, the only one for Python 3.8, with the methods of the others."""
+    """The package ``zstandard``, the only one for Python 3.8, used as the others are."""
 
     # It has no bound on its output, and four bytes can stand for 128 KiB: this makes it 64 MiB.
     _SLICE = 2 * 1024
 
     def __init__(self, module: Any) -> None:
         self._decoder = module.ZstdDecompressor().decompressobj()
-        self.unconsumed_tail = b""
+        self.eof = False
+        self.unconsumed_tail = self.unused_data = b""
 
     def decompress(self, data: bytes, _limit: int) -> bytes:
-        """Decompress the first bytes; the others stay in `unconsumed_tail`."""
+        """Decompress the first bytes; the others stay in ``unconsumed_tail``."""
         self.unconsumed_tail = data[self._SLICE :]
-        return bytes(self._decoder.decompress(data[: self._SLICE]))
-
-    @property
-    def eof(self) -> bool:
-        """Whether the end of the frame was seen."""
-        return bool(self._decoder.eof)
-
-    @property
-    def unused_data(self) -> bytes:
-        """The bytes behind the end of the frame."""
-        return bytes(self._decoder.unused_data) + self.unconsumed_tail
+        piece = self._decoder.decompress(data[: self._SLICE])
+        self.eof, self.unused_data = self._decoder.eof, self._decoder.unused_data + self.unconsumed_tail
+        return bytes(piece)
 
 
 def _choose_decoder(head: bytes) -> Tuple[Any, Tuple[Type[Exception], ...]]:
@@ -392,6 +364,8 @@ class _Header(tarfile.TarInfo):
             raise _truncated()
         if block != _ZEROS:
             _check_header(block, plain)
+        elif plain.extensions:
+            raise UnpackError("an extended header is followed by no member")
         try:
             return super().fromtarfile(tarfile_)
         except tarfile.HeaderError as exc:
@@ -403,6 +377,9 @@ class _Header(tarfile.TarInfo):
 def _members(plain: _Plain, limits: UnpackLimits) -> Iterator[tarfile.TarInfo]:
     """Yield the members, each of which was seen to be of a kind that is written; then check the end of the archive."""
     source: Any = plain
+    if plain.peek(_BLOCK) == _ZEROS:
+        plain.read(_BLOCK)
+        return _check_end(plain)
     try:
         # The encoding is that of python-build-standalone, whatever the host's locale.
         tar = tarfile.open(fileobj=source, mode="r:", tarinfo=_Header, encoding="utf-8")  # noqa: SIM115 - no file is open
@@ -414,6 +391,8 @@ def _members(plain: _Plain, limits: UnpackLimits) -> Iterator[tarfile.TarInfo]:
                 return
             if count >= limits.members:
                 break
+            if member.isdir():
+                member.name = member.name.rstrip("/")  # Before 3.9 a GNU long name keeps its slash.
             tar.members.clear()  # type: ignore[attr-defined]  # Otherwise it remembers every member.
             total += member.size
             if total > limits.total_bytes:
@@ -488,7 +467,7 @@ def _pax_keys(payload: bytes, *, is_global: bool) -> Set[bytes]:
 
 def _check_end(plain: _Plain) -> None:
     """Check that only zeros follow; reading to the end also has the checksum, and the hash of a download, verified."""
-    if plain.tell() and plain.peek(_BLOCK) != _ZEROS:
+    if plain.peek(_BLOCK) != _ZEROS:
         if len(plain.peek(_BLOCK)) < _BLOCK:
             raise _truncated()
         raise UnpackError("a single block of zeros stands between two members")
@@ -643,10 +622,8 @@ class _Tree:
                 "which does not tell upper from lower case, or Unicode forms apart",
                 hint="let the setting cache-dir name a directory on a file system that does",
             ) from exc
-        reason, hint = str(exc.strerror), ""
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            reason += f", needed {member.size} bytes, free are {shutil.disk_usage(where).free} bytes"
-            hint = "free some space, or let the setting cache-dir name a directory that has it"
+        reason, full = exc.strerror, exc.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "free some space, or let the setting cache-dir name a directory that has it" if full else ""
         raise UnpackError(f"member {member.name!r} cannot be written to {where!r}: {reason}", hint=hint) from exc
 
 
