@@ -116,7 +116,7 @@ PLACES = {
     "the download has begun": "provision_backend.install.partial:Partial.begin:after",
     "some bytes are there": "provision_backend.output:Progress.advance:8",
     "some files are unpacked": "provision_backend.install.unpack:os.open:300",
-    "all bytes are there": "provision_backend.install.unpack:_check_end:before",
+    "all bytes are there": "provision_backend.install.archives:_check_end:before",
     "all files are unpacked": "provision_backend.install.unpack:unpack_stream:after",
     "half of it is finalized": "provision_backend.install.finalize:_rewrite:2",
     "it is finalized": "provision_backend.install.install:finalize_tree:after",

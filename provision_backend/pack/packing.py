@@ -23,8 +23,9 @@ from ..catalog.sums import SHA256SUMS, load_sums
 from ..errors import HostError, InterpreterError, PackError, UnpackError, UsageError
 from ..files import hash_file, remove_path
 from ..host.detection import detect_platform
+from ..install.archives import write_archive
 from ..install.smoke import smoke_run
-from ..install.unpack import unpack_archive, write_archive
+from ..install.unpack import unpack_archive
 from ..mirror.folder import list_files, work_folder
 from ..output import Reporter
 from ..processes import run_interpreter_json, run_quiet

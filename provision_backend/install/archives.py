@@ -1,0 +1,422 @@
+"""Read the members of an archive while its bytes arrive, and write an archive. The one user of ``tarfile``.
+
+In: compressed bytes, cut anywhere. Out: the headers of members that may be unpacked, as ``tarfile`` reads them, and the
+content behind each. ``tarfile`` passes over, repairs, or takes for the end of the archive what two readers could
+understand differently (CVE-2025-62518, CVE-2026-33055); such a header is refused here, before it is read, the same way
+on every Python. gzip and Zstandard are told apart by their first bytes, and nothing may follow the one stream.
+
+Source: POSIX.1-2017, pax, "pax Interchange Format"; RFC 1952 (gzip); RFC 8878 (Zstandard).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import importlib
+import os
+import re
+import tarfile
+import zlib
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, NoReturn, Set, Tuple, Type
+
+from ..errors import MissingDependencyError, UnpackError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "FILE",
+    "FOLDER",
+    "KINDS",
+    "LINK",
+    "SYMLINK",
+    "Member",
+    "Plain",
+    "UnpackLimits",
+    "decompress",
+    "quote",
+    "read_members",
+    "refuse",
+    "write_archive",
+]
+
+_BLOCK = tarfile.BLOCKSIZE
+_ZEROS = bytes(_BLOCK)
+_PIECE = 256 * 1024  # bytes that one step of decompression yields at most, so that a bomb costs no more memory
+_GRACE = 64 << 20  # bytes below which the ratio does not count: small archives may hold long runs of zeros
+_EXTENSION = 64 * 1024  # bytes of an extended header; real ones hold a path and a time
+_SHOWN = 120  # characters of a path in a message
+_COMPRESSION = 6  # the default of gzip; 9 takes four times as long for one percent
+
+_MAGICS = (b"ustar\x0000", b"ustar  \0")  # POSIX and GNU
+FILE, LINK, SYMLINK, FOLDER = "file", "hard link", "symbolic link", "directory"
+KINDS = {b"0": FILE, b"\0": FILE, b"1": LINK, b"2": SYMLINK, b"5": FOLDER}
+_LONG_NAMES = {b"L": b"path", b"K": b"linkpath"}
+_PAX_RECORD = re.compile(rb"([1-9][0-9]{0,6}) ([^=\n]+)=")
+_PAX_IGNORED = {b"atime", b"comment", b"ctime", b"gid", b"gname", b"uid", b"uname"}
+_PAX_USED = {b"path", b"linkpath", b"mtime"}
+
+
+class UnpackLimits(NamedTuple):
+    """Bounds on what one archive may hold. The largest archives known are far below each."""
+
+    total_bytes: int = 4 << 30  # decompressed, headers included
+    members: int = 100_000  # with the folders that are only implied by a path
+    path_bytes: int = 1024  # of a path, and of the target of a link, in UTF-8
+    depth: int = 32  # components of a path
+    ratio: int = 200  # decompressed bytes per compressed byte, checked from 64 MiB on
+
+
+DEFAULT_LIMITS = UnpackLimits()
+Member = tarfile.TarInfo
+"""The header of one member."""
+
+
+def write_archive(tree: Path, archive: Path, *, mtime: int) -> None:
+    """Write a folder as a ``.tar.gz`` whose bytes depend on its content and *mtime* alone; hard links become files.
+
+    Args:
+        tree: the folder; its own name is the top of the archive.
+        archive: the file, which must not exist.
+        mtime: seconds since the epoch, the modification time of every member.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    paths = sorted(tree.rglob("*"), key=lambda path: path.relative_to(tree).as_posix())
+    with archive.open("xb") as raw:
+        # The gzip header has no file name and no time, either.
+        with gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as packed, tarfile.open(
+            fileobj=packed, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8"
+        ) as tar:
+            for path in [tree, *paths]:
+                _add_member(tar, path, path.relative_to(tree.parent).as_posix(), mtime)
+        raw.flush()
+        os.fsync(raw.fileno())
+
+
+def _add_member(tar: tarfile.TarFile, path: Path, name: str, mtime: int) -> None:
+    member = tarfile.TarInfo(name)
+    member.mtime = mtime
+    if path.is_symlink():
+        member.type, member.linkname, member.mode = tarfile.SYMTYPE, os.readlink(str(path)), 0o777
+        tar.addfile(member)
+    elif path.is_dir():
+        member.type, member.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(member)
+    else:
+        status = path.stat()
+        member.size, member.mode = status.st_size, 0o755 if status.st_mode & 0o100 else 0o644
+        with path.open("rb") as content:
+            tar.addfile(member, content)
+
+
+# Compressed bytes to the bytes of the tar archive.
+
+
+class _Zstandard:
+    """The package ``zstandard``, the only one for Python 3.8, used as the others are."""
+
+    # It has no bound on its output, and four bytes can stand for 128 KiB: this makes it 64 MiB.
+    _SLICE = 2 * 1024
+
+    def __init__(self, module: Any) -> None:
+        self._decoder = module.ZstdDecompressor().decompressobj()
+        self.eof = False
+        self.unconsumed_tail = self.unused_data = b""
+
+    def decompress(self, data: bytes, _limit: int) -> bytes:
+        """Decompress the first bytes; the others stay in ``unconsumed_tail``."""
+        self.unconsumed_tail = data[self._SLICE :]
+        piece = self._decoder.decompress(data[: self._SLICE])
+        self.eof, self.unused_data = self._decoder.eof, self._decoder.unused_data + self.unconsumed_tail
+        return bytes(piece)
+
+
+def _choose_decoder(head: bytes) -> Tuple[Any, Tuple[Type[Exception], ...]]:
+    """Return what decompresses a stream that begins like this, and the exceptions of corrupt input."""
+    if head.startswith(b"\x1f\x8b"):
+        # ISA-L gives the same bytes in half the time. 16 + MAX_WBITS has the header, CRC and length checked too.
+        isal = _import_optional("isal.isal_zlib")
+        decoder = (isal or zlib).decompressobj(16 + zlib.MAX_WBITS)
+        return decoder, (zlib.error, isal.error) if isal else (zlib.error,)
+    if not head.startswith(b"\x28\xb5\x2f\xfd"):
+        found = f"it starts with {head[:8]!r}" if head else "it is empty"
+        raise UnpackError(f"it is neither gzip nor Zstandard: {found}")
+    for name in ("compression.zstd", "backports.zstd"):
+        module = _import_optional(name)
+        if module:
+            return module.ZstdDecompressor(), (module.ZstdError,)
+    module = _import_optional("zstandard")
+    if module:
+        return _Zstandard(module), (module.ZstdError,)
+    raise MissingDependencyError("backports.zstd", "unpack a .tar.zst archive on Python 3.13 or older")
+
+
+def _import_optional(name: str) -> Any:
+    with contextlib.suppress(ImportError):
+        return importlib.import_module(name)
+    return None
+
+
+def decompress(chunks: Iterator[bytes], limits: UnpackLimits) -> Iterator[bytes]:
+    """Yield what exactly one gzip member or Zstandard frame holds; its checksum was right when this ends."""
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= 4:
+            break
+    decoder, errors = _choose_decoder(head)
+    consumed = produced = 0
+    # Not a generator: to close it would close the chunks, which are still to be verified after an error.
+    for data in chain([head], chunks):
+        if decoder.eof:
+            raise UnpackError(f"there is other data behind the end of the compressed stream of {produced} bytes")
+        consumed += len(data)
+        for piece in _translated(decoder, data, errors):
+            produced += len(piece)
+            _check_ratio(consumed, produced, limits)
+            yield piece
+        if decoder.eof and decoder.unused_data:
+            raise UnpackError(f"there is other data behind the end of the compressed stream of {produced} bytes")
+    if not decoder.eof:
+        raise UnpackError(f"the compressed stream is truncated: it ends after {consumed} bytes")
+
+
+def _translated(decoder: Any, data: bytes, errors: Tuple[Type[Exception], ...]) -> Iterator[bytes]:
+    """Yield the bytes that *data* decompresses to, at most `_PIECE` at a time."""
+    piece = b""
+    # A full piece may have left output inside the decoder although all of its input is consumed.
+    while (data or len(piece) >= _PIECE) and not decoder.eof:
+        try:
+            piece = decoder.decompress(data, _PIECE)
+        except errors as exc:
+            raise UnpackError(f"the compressed stream is corrupt: {exc}") from exc
+        except (EOFError, MemoryError, OSError, OverflowError, ValueError) as exc:
+            # A header may ask for a window or a buffer that is not available.
+            raise UnpackError(
+                f"the compressed stream cannot be decompressed: {str(exc) or type(exc).__name__}"
+            ) from exc
+        data = getattr(decoder, "unconsumed_tail", b"")
+        if piece:
+            yield piece
+
+
+def _check_ratio(consumed: int, produced: int, limits: UnpackLimits) -> None:
+    bomb = "taken for a decompression bomb"
+    if produced > limits.total_bytes:
+        raise UnpackError(f"more than {limits.total_bytes} bytes come out of {consumed}: {bomb}")
+    if produced > _GRACE and produced > consumed * limits.ratio:
+        raise UnpackError(f"{produced} bytes come out of {consumed}, more than {limits.ratio} times as many: {bomb}")
+
+
+# The bytes of the tar archive to members.
+
+
+class Plain:
+    """Decompressed bytes as the file that ``tarfile`` reads: forward only, with a look at what comes next."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._view = memoryview(b"")
+        self._position = 0
+        self.extensions: Set[bytes] = set()
+        """Kinds and keys of the extended headers since the last member."""
+
+    def tell(self) -> int:
+        """Return how many bytes were read."""
+        return self._position
+
+    def seek(self, position: int) -> None:
+        """Skip bytes; ``tarfile`` does so behind the content of a member."""
+        if position < self._position:
+            raise UnpackError("a tar header is malformed: it leads backwards")
+        for _ in self.views(position - self._position):
+            pass
+
+    def read(self, size: int) -> bytes:
+        """Return *size* bytes, or all there are."""
+        data = self.peek(size)
+        self._skip(len(data))
+        return data
+
+    def peek(self, size: int) -> bytes:
+        """Return the next *size* bytes, or all there are, without reading them."""
+        if len(self._view) < size:
+            pieces, length = [bytes(self._view)], len(self._view)
+            while length < size:
+                piece = next(self._pieces, b"")
+                if not piece:
+                    break
+                pieces.append(piece)
+                length += len(piece)
+            self._view = memoryview(b"".join(pieces))
+        return bytes(self._view[:size])
+
+    def views(self, size: int) -> Iterator[memoryview]:
+        """Yield the next *size* bytes, uncopied.
+
+        Raises:
+            UnpackError: there are fewer.
+        """
+        while size:
+            if not self._view:
+                self._view = memoryview(next(self._pieces, b""))
+                if not self._view:
+                    raise _truncated()
+            view = self._view[:size]
+            self._skip(len(view))
+            size -= len(view)
+            yield view
+
+    def rest(self) -> Iterator[bytes]:
+        """Yield all bytes that are left."""
+        yield bytes(self._view)
+        yield from self._pieces
+
+    def _skip(self, size: int) -> None:
+        self._view = self._view[size:]
+        self._position += size
+
+
+class _Header(tarfile.TarInfo):
+    """Refuses headers that ``tarfile`` repairs, passes over, or takes for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
+        """Read the next member, after a look at its raw header; called for extended headers and their member."""
+        plain: Any = tarfile_.fileobj
+        block = plain.peek(_BLOCK)
+        if len(block) < _BLOCK:
+            raise _truncated()
+        if block != _ZEROS:
+            _check_header(block, plain)
+        elif plain.extensions:
+            raise UnpackError("an extended header is followed by no member")
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.HeaderError as exc:
+            if block == _ZEROS:
+                raise
+            raise UnpackError(f"a tar header is malformed: {exc}") from None
+
+
+def read_members(plain: Plain, limits: UnpackLimits) -> Iterator[tarfile.TarInfo]:
+    """Yield the members, each of which was seen to be of a kind that is written; then check the end of the archive."""
+    source: Any = plain
+    if plain.peek(_BLOCK) == _ZEROS:
+        plain.read(_BLOCK)
+        return _check_end(plain)
+    try:
+        # The encoding is that of python-build-standalone, whatever the host's locale.
+        tar = tarfile.open(fileobj=source, mode="r:", tarinfo=_Header, encoding="utf-8")  # noqa: SIM115 - no file is open
+        total = 0
+        for count in range(limits.members + 1):
+            member = tar.next()
+            if member is None:
+                _check_end(plain)
+                return
+            if count >= limits.members:
+                break
+            if member.isdir():
+                member.name = member.name.rstrip("/")  # Before 3.9 a GNU long name keeps its slash.
+            tar.members.clear()  # type: ignore[attr-defined]  # Otherwise it remembers every member.
+            total += member.size
+            if total > limits.total_bytes:
+                reason = f"has {member.size} bytes, with which the archive exceeds {limits.total_bytes} bytes"
+                refuse(member.name, reason)
+            yield member
+    except tarfile.TarError as exc:
+        raise UnpackError(f"a tar header is malformed: {exc}") from None
+    raise UnpackError(f"it has more than {limits.members} members")
+
+
+def _check_header(block: bytes, plain: Plain) -> None:
+    kind = block[156:157]
+    # A name that goes on behind a NUL is another one for another reader.
+    for field in (block[:100], block[157:257], block[345:500] if block[257:265] == _MAGICS[0] else b""):
+        if b"\0" in field.rstrip(b"\0"):
+            name = field.rstrip(b"\0").decode("utf-8", "surrogateescape")
+            refuse(name, f"has a backslash or a control character in a path: {quote(name)}")
+    if block[257:265] not in _MAGICS:
+        raise UnpackError(f"a tar header is neither POSIX nor GNU: its magic is {block[257:265]!r}")
+    if kind in (b"x", b"g", b"L", b"K"):
+        _check_extension(kind, block, plain)
+    else:
+        plain.extensions.clear()
+        if kind not in KINDS:
+            # Devices, FIFOs, sparse files and whatever a vendor has added.
+            name = block[:100].rstrip(b"\0").decode("utf-8", "surrogateescape")
+            refuse(name, f"is of the type {kind!r}; wanted a regular file, a directory or a link")
+
+
+def _check_extension(kind: bytes, block: bytes, plain: Plain) -> None:
+    """Check an extended header, of which ``tarfile`` takes the last where two contradict each other."""
+    digits = block[124:136].strip(b" \0")
+    if not digits.isdigit():
+        raise UnpackError(f"a tar header is malformed: {block[124:136]!r} is not a number that is zero or more")
+    size = int(digits, 8)
+    if size > _EXTENSION:
+        raise UnpackError(f"an extended header has {size} bytes; at most {_EXTENSION} are allowed")
+    if kind in plain.extensions or (kind == b"g" and plain.extensions):
+        raise UnpackError(f"a second extended header of type {kind!r} belongs to one member")
+    payload = plain.peek(_BLOCK + size)[_BLOCK:]
+    keys = {_LONG_NAMES[kind]} if kind in _LONG_NAMES else _pax_keys(payload, is_global=kind == b"g")
+    for key in keys & plain.extensions & _PAX_USED:
+        raise UnpackError(f"two extended headers of one member both give its {key.decode()}")
+    if kind in _LONG_NAMES and b"\0" in payload.rstrip(b"\0"):
+        refuse(payload.decode("utf-8", "surrogateescape"), "has a control character in a path")
+    if kind != b"g":
+        plain.extensions |= keys | {kind}
+
+
+def _pax_keys(payload: bytes, *, is_global: bool) -> Set[bytes]:
+    """Return the keys of a pax extended header, none of which changes where content goes in an unusual way."""
+    keys: Set[bytes] = set()
+    start = 0
+    while start < len(payload):
+        match = _PAX_RECORD.match(payload, start)
+        end = start + int(match[1]) if match else 0
+        # A record holds its own length, so every round advances (CVE-2019-20907).
+        if not match or not match.end() <= end - 1 < len(payload) or payload[end - 1 : end] != b"\n":
+            raise UnpackError(f"an extended header is malformed at byte {start}")
+        key, start = match[2], end
+        if key in keys:
+            raise UnpackError(f"an extended header has the key {key!r} twice")
+        if key.startswith(b"GNU.sparse."):
+            raise UnpackError("an extended header announces a sparse file")
+        # A size that differs from the header's has two readers see different members (CVE-2025-62518).
+        if b"." not in key and key not in _PAX_IGNORED and (key not in _PAX_USED or is_global):
+            raise UnpackError(f"an extended header has the key {key!r}, which is not supported there")
+        keys.add(key)
+    return keys
+
+
+def _check_end(plain: Plain) -> None:
+    """Check that only zeros follow; reading to the end also has the checksum, and the hash of a download, verified."""
+    if plain.peek(_BLOCK) != _ZEROS:
+        if len(plain.peek(_BLOCK)) < _BLOCK:
+            raise _truncated()
+        raise UnpackError("a single block of zeros stands between two members")
+    for piece in plain.rest():
+        if piece.strip(b"\0"):
+            raise UnpackError("there is other data behind the end of the tar archive")
+
+
+def _truncated() -> UnpackError:
+    return UnpackError("the tar archive is truncated: it ends before its end-of-archive marker")
+
+
+def quote(text: str) -> str:
+    """Return a path as messages show it."""
+    # What is not UTF-8 came as surrogates, which no terminal shows.
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+def refuse(name: str, reason: str) -> NoReturn:
+    """Raise `UnpackError` for one member."""
+    raise UnpackError(f"member {quote(name)} {reason}")
