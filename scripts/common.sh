@@ -60,10 +60,13 @@ watched() { # watched LABEL FILE COMMAND...
     (
         started=$SECONDS begin= end='\n' every=15
         if [ -t 2 ]; then begin='\r\033[K' end= every=1; fi
+        next=$every
         while sleep 1 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
             elapsed=$((SECONDS - started))
-            [ $((elapsed % every)) != 0 ] ||
+            if [ $elapsed -ge $next ]; then
                 printf "$begin  %s: %s s  %.60s$end" "$label" "$elapsed" "$(progress_of "$file")" >&2
+                next=$((elapsed + every))
+            fi
         done
     ) </dev/null 9>&- &
     watcher=$!
