@@ -250,11 +250,13 @@ class _Running:
         self.terminated = False
 
     def adopt(self, child: subprocess.Popen[bytes]) -> None:
+        """Pass signals on to a child; one that has arrived while it was being started, at once."""
         self.child = child
         if self.terminated:
             child.terminate()
 
     def pass_on(self, _number: int, _frame: object) -> None:
+        """Handle SIGTERM: end the child now, and this process when the child has ended."""
         self.terminated = True
         if self.child is not None:
             self.child.terminate()

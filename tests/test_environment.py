@@ -18,7 +18,7 @@ from support.real_interpreters import HostInterpreter, cache_folder, locked, usa
 from support.toys import ROOT, Host, another_interpreter, host_environment, project_of, toy_wheel
 
 from provision_backend.errors import BuildEnvironmentError
-from provision_backend.hooks import frontend
+from provision_backend.hooks import environment as subject
 from provision_backend.hooks.environment import BuildEnvironment, create_environment, open_environment
 from provision_backend.hooks.forwarded import CurrentEnvironment
 from provision_backend.hooks.frontend import frontend_run
@@ -83,7 +83,7 @@ def interpreter() -> Interpreter:
 @pytest.fixture
 def make(tmp_path: Path, interpreter: Interpreter, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that opens an environment in a frontend's own, which is ``build-env-x``."""
-    monkeypatch.setattr(frontend, "disposable_folder", lambda: tmp_path / "build-env-x" / ".provision-backend")
+    monkeypatch.setattr(subject, "disposable_folder", lambda: tmp_path / "build-env-x" / ".provision-backend")
 
     def make(*requires: str, of: Interpreter = interpreter, **settings: Any) -> BuildEnvironment:
         return open_environment(
@@ -102,7 +102,7 @@ def bare(interpreter: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> 
     """Return an environment of another interpreter that holds nothing."""
     folder = tmp_path_factory.mktemp("bare")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(frontend, "disposable_folder", lambda: folder)
+        monkeypatch.setattr(subject, "disposable_folder", lambda: folder)
         yield open_environment(interpreter, [], settings=Settings(), reporter=Reporter(), source=folder)
 
 

@@ -12,8 +12,11 @@ fail (pip 23.0 on 3.12: no ``pkgutil.ImpImporter``).
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Sequence, Tuple
 
@@ -22,7 +25,7 @@ from ..files import hash_bytes, remove_path, write_atomically
 from ..output import Reporter
 from ..processes import clean_environment, drop_variables, run_quiet
 from ..settings import Settings
-from .frontend import claim_folder, environment_folders, frontend_folder
+from .frontend import disposable_folder, frontend_folder
 from .installers import UV_DROPPED, Installer, find_uv, interpreter_environment, last_lines, supports_python_option
 
 if TYPE_CHECKING:
@@ -133,18 +136,44 @@ def open_environment(
     """
     # In tox's lasting environment, a project whose requirements have changed gets another folder.
     key = hash_bytes(json.dumps([interpreter.executable, interpreter.version, list(requires)]).encode("utf-8"))[:12]
-    folders = environment_folders(key)
+    folders = _candidate_folders(key)
     for path in folders:
         environment = BuildEnvironment(path, interpreter, settings, reporter, source)
         if environment.load():
             return environment
-        if claim_folder(path):
+        if _claim(path):
             with reporter.step("make a build environment"):
                 _make(environment, requires)
             return environment
     raise BuildEnvironmentError(
         f"no folder for a build environment is free in {folders[0].parent}", hint="remove the folder and build again"
     )
+
+
+def _candidate_folders(key: str) -> List[Path]:
+    # This needs no lock: the process that makes a folder owns it, and a file in it says that it is complete. A folder
+    # that another process has claimed and not completed is passed over.
+    folder = disposable_folder() or _private_folder()
+    return [folder / (key + suffix) for suffix in ("", "-1", "-2", "-3", "-4", "-5", "-6", "-7")]
+
+
+@functools.lru_cache(maxsize=None)  # A frontend may call many hooks in one process.
+def _private_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="provision-backend-"))
+    atexit.register(remove_path, folder)
+    return folder
+
+
+def _claim(path: Path) -> bool:
+    """Make a folder that belongs to this process; return False where it exists already."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except FileExistsError:
+        return False
+    except OSError as exc:
+        raise BuildEnvironmentError(f"could not make the folder {path}: {exc.strerror}") from None
+    return True
 
 
 def _make(environment: BuildEnvironment, requires: Sequence[str]) -> None:

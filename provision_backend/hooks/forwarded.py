@@ -91,8 +91,9 @@ def get_requires(
 
 
 def _caller(project: Project, environment: HookEnvironment, hook: str) -> pyproject_hooks.BuildBackendHookCaller:
-    def run(cmd: Sequence[str], cwd: Optional[str] = None, extra_environ: Optional[Mapping[str, str]] = None) -> None:
+    def _run(cmd: Sequence[str], cwd: Optional[str] = None, extra_environ: Optional[Mapping[str, str]] = None) -> None:
         follow_frontend()
+        # The runner of pyproject_hooks would hand on all variables of this process, and its standard input.
         environ = {**environment.environ(), **(extra_environ or {})}
         returncode = run_visible(cmd, env=environ, cwd=cwd, stdout=None)
         if returncode:
@@ -102,7 +103,7 @@ def _caller(project: Project, environment: HookEnvironment, hook: str) -> pyproj
         str(project.root),
         project.build_backend,
         backend_path=project.backend_path or None,
-        runner=run,
+        runner=_run,
         python_executable=environment.python,
     )
 

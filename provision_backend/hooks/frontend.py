@@ -1,12 +1,11 @@
 """What a hook knows of the frontend that called it: its run, its folders, and the builds that it is part of.
 
-In: where we are installed, the prefix, the variables. Out: folders in which the hook processes of one frontend meet,
-and which the frontend deletes, or this process does; and a guard against a build that starts itself.
+In: where we are installed, the prefix, the variables. Out: the folder in which the hook processes of one frontend meet,
+and which the frontend deletes; and a guard against a build that starts itself.
 """
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import sys
@@ -14,14 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, List, Optional
 
-from ..errors import BuildEnvironmentError, ProjectError
+from ..errors import ProjectError
 
 __all__ = [
     "INSTALLED",
     "UnsupportedOperation",
-    "claim_folder",
     "disposable_folder",
-    "environment_folders",
     "frontend_folder",
     "frontend_run",
     "guard_recursion",
@@ -77,46 +74,6 @@ def disposable_folder() -> Optional[Path]:
     if known or os.environ.get("TOX_ENV_DIR") == str(prefix) or os.environ.get("TOX_ENV_NAME", "").startswith(".pkg"):
         return prefix / ".provision-backend"
     return None
-
-
-def environment_folders(key: str) -> List[Path]:
-    """Return the folders that a build environment may be made in, in the order to try them.
-
-    This needs no lock: the process that makes a folder owns it, and a file in it says that it is complete. A folder
-    that another process has claimed and not completed is passed over.
-
-    Args:
-        key: of what the environment is made of and for.
-    """
-    folder = disposable_folder() or _private_folder()
-    return [folder / (key + suffix) for suffix in ("", "-1", "-2", "-3", "-4", "-5", "-6", "-7")]
-
-
-@functools.lru_cache(maxsize=None)  # A frontend may call many hooks in one process.
-def _private_folder() -> Path:
-    import atexit
-    import shutil
-    import tempfile
-
-    folder = tempfile.mkdtemp(prefix="provision-backend-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
-
-
-def claim_folder(path: Path) -> bool:
-    """Make a folder that belongs to this process; return False where it exists already.
-
-    Raises:
-        BuildEnvironmentError: it cannot be made.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir()
-    except FileExistsError:
-        return False
-    except OSError as exc:
-        raise BuildEnvironmentError(f"could not make the folder {path}: {exc.strerror}") from None
-    return True
 
 
 @contextmanager

@@ -135,10 +135,16 @@ class Installer(NamedTuple):
                 is none.
         """
         name, command, variables = self._command(environ)
-        returncode, output = self._run([*command, *requirements], variables, cwd)
+        command += requirements
+        if self.reporter.verbosity:
+            returncode, hint = run_visible(command, env=variables, cwd=cwd), ""
+        else:
+            done = run_quiet(command, env=variables, cwd=cwd, timeout=_TIMEOUT)
+            returncode, hint = done.returncode, last_lines(done.stdout + done.stderr)
         failed = f"could not install {what} under CPython {self.interpreter.version}: {name}"
         if returncode != 0:
-            raise BuildEnvironmentError(f"{failed} ended with exit status {returncode}", hint=last_lines(output))
+            raise BuildEnvironmentError(f"{failed} ended with exit status {returncode}", hint=hint)
+        # Both installers exit with 0 when a configuration file has sent the packages elsewhere, or left them out.
         found = find_distributions(self.packages)
         names = names_for(requirements, self.interpreter.version)
         absent = [repr(each) for each in names if canonicalize_name(each) not in found]
@@ -163,12 +169,6 @@ class Installer(NamedTuple):
         command += ["install", "--quiet", "--no-user", "--no-compile", "--target", ""]
         command += _constraints(environ.get("PIP_BUILD_CONSTRAINT"))
         return "pip", command, {**drop_variables(environ, PIP_DROPPED), **_PIP_SET}
-
-    def _run(self, command: List[str], environ: Mapping[str, str], cwd: str) -> Tuple[int, str]:
-        if self.reporter.verbosity:
-            return run_visible(command, env=environ, cwd=cwd), ""
-        done = run_quiet(command, env=environ, cwd=cwd, timeout=_TIMEOUT)
-        return done.returncode, done.stdout + done.stderr
 
 
 def supports_python_option(pip_version: str) -> bool:
