@@ -30,7 +30,7 @@ ZIG = "/opt/zig"
 _ZIG_CACHE = "/root/.cache/zig"
 
 # What builds install on the host's CPython 3.11 for musl, but ourselves.
-_HOST_WHEELS = ("build", "packaging", "pyproject-hooks", "pyelftools", "certifi", "filelock")
+_HOST_WHEELS = ("build", "packaging", "pyproject-hooks", "pyelftools", "httpx2", "certifi", "filelock")
 # What goes into build environments of the provisioned 3.13; markupsafe has an extension module, built for musllinux.
 _BUILD_WHEELS = ("flit_core", "hatchling", "setuptools>=77", "markupsafe")
 _BUILD_TARGET = ("--python-version", "3.13", "--implementation", "cp", "--platform", "musllinux_1_2_x86_64")

@@ -25,6 +25,8 @@ _WHEELS = (
     "pyproject-hooks",
     "tomli",
     "pyelftools",
+    "httpx2; python_version >= '3.11'",
+    "httpx; python_version < '3.11'",
     "certifi",
     "filelock",
     "httpx>=0.28; python_version < '3.11'",
