@@ -165,12 +165,8 @@ def _identity(entry: Path) -> str:
 
 
 def note_use(root: Path, name: str) -> None:
-    """Note that an interpreter is used now, at most once an hour; do nothing where the cache cannot be written.
-
-    Args:
-        root: its cache.
-        name: of its folder.
-    """
+    """Note in a cache that the interpreter of a name is used now; do nothing where the cache cannot be written."""
+    # At most once an hour: prune counts days, and a hit should write nothing.
     stamp = root / "used" / name
     with contextlib.suppress(OSError):
         if abs(time.time() - stamp.stat().st_mtime) < _USE_RESOLUTION:

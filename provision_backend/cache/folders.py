@@ -58,7 +58,7 @@ def default_cache_dir() -> Path:
     """
     if sys.platform in ("darwin", "win32"):
         try:
-            import platformdirs
+            import platformdirs  # Late, since it is installed on these two systems only.
         except ImportError:
             raise MissingDependencyError("platformdirs", "find the user's cache folder") from None
         return Path(platformdirs.user_cache_dir("provision-backend", appauthor=False))
@@ -96,7 +96,7 @@ def _make_root(root: Path) -> None:
         missing.append(missing[-1].parent)
     for folder in reversed(missing):
         # A umask of 0, which some CI systems have, must not make a folder above the cache everybody's.
-        with contextlib.suppress(FileExistsError):
+        with contextlib.suppress(FileExistsError):  # Another process makes the same cache now.
             folder.mkdir(mode=0o755)
     root.chmod(0o755)
     (root / "CACHEDIR.TAG").write_text(_CACHEDIR_TAG, encoding="ascii")

@@ -101,7 +101,9 @@ def _acquire(path: Path, timeout: float, reporter: Reporter, work: str) -> Optio
     try:
         lock = _attempt(path, 0)
         if lock is None:
-            _raise_refusal(path)
+            # Held, or refused? The kernel is asked, and its refusal is the error.
+            with suppress(BlockingIOError):
+                _probe(path, os.O_RDWR)
             reporter.info(f"waiting for {_describe_owner(path)}, which {work}")
             lock = _wait(path, timeout)
     except OSError as exc:
@@ -116,7 +118,10 @@ def _wait(path: Path, timeout: float) -> BaseFileLock:
     deadline = time.monotonic() + timeout
     left = timeout
     while left > 0:
-        lock = _attempt(path, left)
+        try:
+            lock = _attempt(path, left)
+        except FileNotFoundError:
+            lock = _attempt(path, left)  # The folder was removed in between; where it cannot be made, this fails, too.
         if lock is not None:
             return lock
         left = deadline - time.monotonic()
@@ -179,32 +184,30 @@ def _prepare(path: Path) -> os.stat_result:
         os.close(descriptor)
 
 
-def _raise_refusal(path: Path) -> None:
-    """Ask the kernel whether a file that was not locked is held, and raise its error where it cannot be locked."""
-    # A holder may have removed the file, with all that the lock protects, since the attempt.
-    with suppress(BlockingIOError, FileNotFoundError):
-        descriptor = os.open(path, os.O_RDWR | _NOFOLLOW)
-        try:
-            if fcntl is not None:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        finally:
-            os.close(descriptor)
+def _probe(path: Path, flags: int) -> None:
+    """Lock a file for a moment, shared, so that two processes that ask do not find each other.
+
+    Raises:
+        BlockingIOError: another process holds the lock.
+        OSError: the file cannot be opened or locked.
+    """
+    descriptor = os.open(path, flags | _NOFOLLOW)
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    finally:
+        os.close(descriptor)
 
 
 def is_locked(path: Path) -> bool:
-    """Whether another process holds a lock; False where that cannot be found out.
-
-    The lock is taken for a moment, shared, so that two that ask do not find each other.
-    """
-    with suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _NOFOLLOW)
-        try:
-            if fcntl is not None:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
+    """Whether another process holds a lock; False where that cannot be found out."""
+    try:
+        # Opening a FIFO of that name would block.
+        _probe(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
     return False
 
 

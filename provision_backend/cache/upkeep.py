@@ -15,7 +15,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, Iterable, Iterator, List, Optional, Set
+from typing import Callable, Dict, Iterable, List, Optional, Set
 
 from ..errors import CacheError, LockTimeoutError
 from ..files import list_names, remove_path, rename
@@ -209,8 +209,15 @@ class _Removal:
 
     def _take_out(self, entry: Entry) -> str:
         """Remove an interpreter, or say why it stays."""
+        locks = self._root / "locks"
+        # A removal makes no folders: without this one the cache is read-only, or not a cache of ours.
+        if not locks.is_dir():
+            raise CacheError(f"the cache {self._root} cannot be written: it has no folder 'locks'")
+        silent = Reporter(io.StringIO())
         try:
-            with _quiet_lock(self._root, key_of(entry.key)), open_staging(self._root, entry.key) as staging:
+            with key_lock(locks, key_of(entry.key), timeout=0, reporter=silent), open_staging(
+                self._root, entry.key
+            ) as staging:
                 reason = self._move(entry, staging / "removed")
                 if not reason:
                     remove_path(self._root / "used" / entry.key)
@@ -218,7 +225,7 @@ class _Removal:
         except LockTimeoutError:
             return "another process provisions it now"
         except FileNotFoundError:
-            return ""  # Another process was faster.
+            return ""  # Another process has removed it.
         except PermissionError:
             return "it belongs to another user"
         except OSError as exc:
@@ -241,14 +248,6 @@ class _Removal:
         if reason:
             rename(target, entry.path)
         return reason
-
-
-@contextlib.contextmanager
-def _quiet_lock(root: Path, key: str) -> Iterator[None]:
-    if not (root / "locks").is_dir():
-        raise CacheError(f"the cache {root} cannot be written: it has no folder 'locks'")
-    with key_lock(root / "locks", key, timeout=0, reporter=Reporter(io.StringIO())):
-        yield
 
 
 def _sweep_downloads(root: Path, age: float) -> List[str]:
