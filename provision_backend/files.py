@@ -75,7 +75,7 @@ def identify(status: os.stat_result) -> Tuple[int, ...]:
 
 
 def write_atomically(
-    path: Path, data: bytes, *, mode: int = 0o644, folder: Optional[Path] = None, prefix: str = ""
+    path: Path, data: bytes, *, mode: int = 0o644, folder: Optional[Path] = None, prefix: str = "", durable: bool = True
 ) -> None:
     """Replace or create a file; a reader sees the old content or the new one, also after a power cut.
 
@@ -86,6 +86,7 @@ def write_atomically(
         folder: where the unfinished file is kept, on the same file system; None: beside the file.
         prefix: of the unfinished file's name, by which it is recognised when this process is killed; empty for the
             one that `remove_unfinished` knows.
+        durable: bring it to the disk. Without that a power cut may leave it empty, and a busy disk costs no seconds.
 
     Raises:
         OSError: it cannot be written; then the file is what it was, and nothing is left behind.
@@ -95,9 +96,10 @@ def write_atomically(
         with open(number, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.chmod(name, mode)
-        publish(Path(name), path)
+        (publish if durable else rename)(Path(name), path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)

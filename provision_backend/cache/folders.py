@@ -136,7 +136,7 @@ def open_staging(root: Path, key: str) -> Iterator[Path]:
         remove_path(folder)
 
 
-def write_note(root: Path, path: Path, text: str) -> None:
+def write_note(root: Path, path: Path, text: str, *, durable: bool = False) -> None:
     """Write a small text into a cache, readable by everybody; do nothing where that is not possible.
 
     What earlier processes have left unfinished is removed first, so that it does not grow with each one that is killed.
@@ -145,10 +145,12 @@ def write_note(root: Path, path: Path, text: str) -> None:
         root: the cache.
         path: of the file, in one of the cache's folders.
         text: the whole content.
+        durable: bring it to the disk, since an empty note would mean something.
     """
+    prefix = _staging_prefix(path.name)
     sweep_staging(root)
     with contextlib.suppress(OSError):
-        write_atomically(path, text.encode("utf-8"), folder=root / "staging", prefix=_staging_prefix(path.name))
+        write_atomically(path, text.encode("utf-8"), folder=root / "staging", prefix=prefix, durable=durable)
 
 
 def sweep_staging(root: Path) -> List[str]:

@@ -227,7 +227,7 @@ def _write_owner(path: Path) -> None:
     facts = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%H:%M:%S")}
     with suppress(OSError):  # It only serves a message.
         remove_unfinished(owner)
-        write_atomically(owner, json.dumps(facts).encode("ascii"))
+        write_atomically(owner, json.dumps(facts).encode("ascii"), durable=False)
 
 
 def read_owner(path: Path) -> Dict[str, Any]:

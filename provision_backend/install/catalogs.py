@@ -123,4 +123,4 @@ def _keep(path: Path, text: str, cache: Cache) -> None:
     # In a read-only cache nothing is kept, and the catalog is fetched each time.
     with contextlib.suppress(CacheError):
         make_folders(cache.root, path.parent.name, "staging")
-        write_note(cache.root, path, text)
+        write_note(cache.root, path, text, durable=True)
