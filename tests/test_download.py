@@ -258,6 +258,7 @@ def test_a_changed_file_is_not_glued(server: ArchiveServer, download: Download) 
         Reply(status=206, headers={"Content-Range": f"bytes 200000-200009/{len(CONTENT)}"}),
         Reply(status=206, headers={"Content-Range": "bytes 200000-999999/1000000"}),
         Reply(status=206, headers={"Content-Range": "bytes 200000-511999/*"}),
+        Reply(status=206, headers={"Content-Range": f"bytes 200000-511999/{'9' * 5000}"}),
         Reply(status=206),
     ],
     ids=[
@@ -268,6 +269,7 @@ def test_a_changed_file_is_not_glued(server: ArchiveServer, download: Download) 
         "not-to-the-end",
         "other-total",
         "no-total",
+        "endless-total",
         "no-range",
     ],
 )

@@ -138,7 +138,7 @@ def fetch_text(
     while True:
         try:
             with _open_source(url, transport, secure=True) as stream:
-                data = b"".join(_exactly(stream.chunks, stream.length, limit=limit))
+                data = b"".join(_bounded(stream.chunks, limit))
             return data.decode("utf-8")
         except UnicodeDecodeError:
             raise DownloadError(f"could not fetch {name}: it is not a UTF-8 text") from None
@@ -229,7 +229,7 @@ class _Delivery:
         raise self._error(failures)
 
     def _whole_files(self) -> Iterator[Path]:
-        # An older version of ours left the verified archive itself.
+        # Before downloads were unpacked while they arrive, a crash could leave the verified archive itself.
         if not self._publishes and self._part.final.is_file():
             yield self._part.final
         if self._part.is_whole():
@@ -297,6 +297,7 @@ class _Delivery:
                     raise
             else:
                 return
+            # Without a validator nothing says that the rest would be that of the same file.
             if self._given and not progress:
                 raise _StaleError
 
@@ -326,21 +327,20 @@ class _Delivery:
             for block in self._part.blocks(resume.offset):
                 yield self._note(block)
         if self._given != resume.offset:
+            # The file is shorter than its size was a moment ago, so another process writes to it.
             raise _StaleError
 
     def _receive(self, stream: Stream, total: Optional[int], location: str, *, keeps: bool) -> Iterator[bytes]:
         """Yield what comes, keep it, and report how far it is."""
         label, start = f"downloading {self._archive.filename}", self._given
-        length = None if total is None else total - start
-        chunks = _exactly(stream.chunks, length, limit=MAX_ARCHIVE - start)
         with contextlib.ExitStack() as stack:
             file = None
             if keeps:
-                self._part.reserve(length or 0)
+                self._part.reserve((total or 0) - start)
                 file = stack.enter_context(self._part.append(start))
             origin = _name_origin(location)
             progress = stack.enter_context(self._reporter.progress(label, total, done=start, origin=origin))
-            for chunk in chunks:
+            for chunk in _bounded(stream.chunks, MAX_ARCHIVE - start):
                 if file is not None:
                     file.write(chunk)
                 yield self._note(chunk)
@@ -444,22 +444,14 @@ def _read_blocks(file: IO[bytes]) -> Iterator[bytes]:
         yield block
 
 
-def _exactly(chunks: Iterator[bytes], length: Optional[int], *, limit: int) -> Iterator[bytes]:
-    """Pass *chunks* on, and fail where they are not as many bytes as announced, or more than the limit.
-
-    Raises:
-        SourceError: too many, or too few; the latter may be worth another try.
-    """
+def _bounded(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
+    """Pass *chunks* on, and fail where they are more than the limit; httpx sees to it that they are as announced."""
     received = 0
     for chunk in chunks:
         received += len(chunk)
         if received > limit:
             raise SourceError(f"sends more than the {format_size(limit)} that are allowed")
-        if length is not None and received > length:
-            raise SourceError(f"sends more than the {length} bytes it announced")
         yield chunk
-    if length is not None and received < length:
-        raise SourceError(f"the body ended after {received} of {length} bytes", retry=True)
 
 
 def _name_origin(location: str) -> str:

@@ -77,6 +77,7 @@ def compile_bytecode(interpreter: Interpreter) -> None:
     executable = Path(interpreter.executable)
     library = executable.parent.parent / "lib" / executable.name
     command = [str(executable), "-I", "-m", "compileall", "-q", "-j", "0", str(library)]
+    # A failure costs the builds some time and is no error.
     with contextlib.suppress(InterpreterError):
         run_quiet(command, env=clean_environment(), timeout=_COMPILE_TIMEOUT)
 

@@ -1,4 +1,4 @@
-"""A file that is on its way: what is there of it, whether the rest may be fetched alone, and its publication.
+"""Keep an unfinished download: how much has arrived, whether the rest may be fetched alone, and its publication.
 
 Beside the final file stand ``<name>.part``, the bytes so far, and ``<name>.part.json``, where they came from and the
 validator that the server gave for them. After a crash at any moment the pair is one of: nothing; bytes without a
@@ -22,13 +22,16 @@ from pathlib import Path
 from typing import IO, Iterator, Mapping, NamedTuple, Optional
 
 from ..errors import DownloadError
+from ..files import publish
 from ..output import format_size
 from .sources import redact_url
 
 __all__ = ["Partial", "Resume", "Stream", "is_encoded", "is_plain"]
 
 _BLOCK = 1 << 20
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_CONTENT_RANGE = re.compile(
+    r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})"
+)  # Python refuses to parse thousands of digits.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -51,7 +54,7 @@ class Resume(NamedTuple):
     """The beginning of a file, and how to ask for its end."""
 
     offset: int
-    """Bytes that are there; at least 1."""
+    """Bytes that have arrived; at least 1."""
     total: Optional[int]
     """Bytes of the whole file; None where the server did not say."""
     validator: str
@@ -91,7 +94,7 @@ class Partial:
         self.notes = final.with_name(final.name + ".part.json")
 
     def find_resume(self, url: str) -> Optional[Resume]:
-        """Return how to go on with what is there, or None where the download must start anew.
+        """Return how to continue the part, or None where the download must start anew.
 
         Args:
             url: where the rest would come from; a validator means nothing at another URL.
@@ -105,11 +108,11 @@ class Partial:
         return Resume(offset, total, validator) if os.access(self.path, os.R_OK | os.W_OK) else None
 
     def is_whole(self) -> bool:
-        """Say whether all the bytes are there, as after a crash just before the rename."""
+        """Return whether the file is complete, as after a crash just before the rename."""
         return 0 < self.size() == self._read_notes().get("total")
 
     def size(self) -> int:
-        """Return how many bytes are there."""
+        """Return how many bytes have arrived."""
         with contextlib.suppress(OSError):
             return self.path.stat().st_size
         return 0
@@ -131,7 +134,7 @@ class Partial:
                 size -= len(block)
 
     def begin(self, url: str, *, validator: str, total: Optional[int]) -> None:
-        """Throw away what is there, and note what will come.
+        """Discard the part, and note what will come.
 
         Raises:
             DownloadError: the disk does not take it.
@@ -186,19 +189,12 @@ class Partial:
             # Where locks do not work another process may have begun anew, and this name be its file.
             if not os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
                 raise DownloadError(f"another process downloads {self.final.name} at the same time")
-            self.path.replace(self.final)
+            publish(self.path, self.final)
         with contextlib.suppress(OSError):
             self.notes.unlink()
-        # The name survives a power failure only when the folder is flushed too; not every file system can.
-        with contextlib.suppress(OSError):
-            descriptor = os.open(self.final.parent, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
 
     def discard(self) -> None:
-        """Remove what is there: the notes first, so that they never stand beside other bytes."""
+        """Remove the part: its notes first, so that they never stand beside other bytes."""
         for path in (self.notes, self.path):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()

@@ -18,7 +18,8 @@ __all__ = ["Facts", "smoke_run"]
 # Nothing of the standard library that has a source is imported, unless asked: an archive brings no .pyc files, and to
 # compile what json, sysconfig and ssl import took longer than everything else of a provisioning together.
 _PROBE = r"""
-import sys, _frozen_importlib_external, _imp
+import sys
+from importlib import machinery
 
 failed = {}
 
@@ -29,7 +30,7 @@ def attempt(name, action, *arguments):
         failed[name] = "%s: %s" % (type(exc).__name__, exc)
 
 def find(name):
-    found = name in sys.builtin_module_names or _frozen_importlib_external.PathFinder.find_spec(name)
+    found = name in sys.builtin_module_names or machinery.PathFinder.find_spec(name)
     if not found:
         raise ModuleNotFoundError("No module named %r" % name)
     return found
@@ -77,10 +78,10 @@ for name, native in (("zlib", "zlib"), ("hashlib", "sys"), ("venv", "sys"), ("ss
 plain = ["_bisect", "_ctypes", "_datetime", "_heapq", "_json", "_random", "_socket", "_struct", "array", "cmath",
          "fcntl", "math", "select"]
 for name in plain:
-    if getattr(_frozen_importlib_external.PathFinder.find_spec(name), "origin", None):
+    if getattr(machinery.PathFinder.find_spec(name), "origin", None):
         attempt("native " + name, __import__, name)
 
-has_ctypes = "_ctypes" in sys.builtin_module_names or bool(_frozen_importlib_external.PathFinder.find_spec("_ctypes"))
+has_ctypes = "_ctypes" in sys.builtin_module_names or bool(machinery.PathFinder.find_spec("_ctypes"))
 if has_ctypes:
     attempt("dlopen", lambda: __import__("_ctypes").dlopen(None, 0))
 
@@ -93,7 +94,7 @@ print(encode({
     "freethreaded": "t" in getattr(sys, "abiflags", ""),
     "soabi": soabi,
     "ext_suffix": ext_suffix,
-    "suffixes": _imp.extension_suffixes(),
+    "suffixes": machinery.EXTENSION_SUFFIXES,
     "prefix": sys.prefix,
     "pip": attempt("pip", read, "pip") or "",
     "has_ctypes": has_ctypes,

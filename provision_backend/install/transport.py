@@ -43,7 +43,7 @@ else:
 
 __all__ = ["Transport", "find_proxy"]
 
-MAX_REDIRECTS = 10
+MAX_REDIRECTS = 10  # Astral's mirror and GitHub take one.
 REDIRECTS = frozenset([301, 302, 303, 307, 308])
 ABSENT = frozenset([403, 404, 410])  # Object stores answer 403 for what does not exist.
 RETRIED = frozenset([408, 425, 429, 500, 502, 503, 504])
@@ -101,7 +101,7 @@ class Transport:
             if not location:
                 self._check(response, target, first)
                 return response
-            stack.close()
+            stack.close()  # The body of a redirect is of no use, and may have no end.
             target = _redirected(target, location)
         raise SourceError(f"more than {MAX_REDIRECTS} redirects")
 
