@@ -95,6 +95,7 @@ def get_requires(hook: str, config_settings: _Settings) -> List[str]:
             # In the one-list form the frontend has installed the static ones already, exactly as without us.
             static = [] if opened.project.one_list else in_process.unmet(opened.project.requires)
             with _step(opened, f"{hook} of {opened.project.build_backend}"):
+                # While a static one is missing, the real backend may not be importable, and cannot be asked.
                 return static or in_process.get_requires(opened.project, hook, opened.config_settings)
 
 
@@ -109,6 +110,7 @@ def build(hook: str, directory: str, config_settings: _Settings, *metadata: Opti
     """
     with _user_errors():
         opened = open_build(config_settings)
+        # Overriding a lock makes another wheel, so it is reported whatever the verbosity.
         if opened.plan.note:
             opened.reporter.info(opened.plan.note)
         project, arguments = opened.project, (directory, opened.config_settings, *metadata)
@@ -146,6 +148,7 @@ def serves(project: Project, hook: str, config_settings: Optional[Mapping[str, A
 def _build_here(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
     with _step(opened, f"{hook} of {opened.project.build_backend}"):
         made = in_process.call_hook(opened.project, hook, *arguments)
+    # An editable wheel is not distributed, and what an sdist was made with is not in it.
     if hook == "build_wheel" and opened.settings.sbom:
         from .sbom import record_own_wheel
 
@@ -203,6 +206,7 @@ def _as_exit(exc: ProvisionError) -> SystemExit:
         return SystemExit(f"provision-backend: {exc}")
     if returncode > 0:
         return SystemExit(returncode)  # The real backend's own traceback stands above.
+    # A process that was killed has said nothing itself, and a shell shows such an end as 128 and the signal's number.
     sys.stderr.write(f"provision-backend: {exc.message}\n")
     return SystemExit(128 - returncode)
 

@@ -75,6 +75,7 @@ class BuildEnvironment:
     @property
     def packages(self) -> List[str]:
         """The folders that packages are installed in."""
+        # The free-threaded build calls its folder python3.13t; lib64 is a link to lib.
         pattern = "Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages"
         return [str(folder) for folder in self.path.glob(pattern)]
 
@@ -106,6 +107,7 @@ class BuildEnvironment:
 
     def save(self) -> None:
         """Write down what the environment holds."""
+        # Another hook process of a parallel frontend may be reading it.
         state = {"installed": self.installed, "asked": self.asked}
         write_atomically(self.path / _STATE, json.dumps(state).encode("utf-8"))
 
@@ -116,6 +118,7 @@ class BuildEnvironment:
             self.installed, self.asked = tuple(state["installed"]), tuple(state["asked"])
         except (OSError, ValueError, KeyError, TypeError):
             return False
+        # A cache may have been emptied while tox kept its environment; then the link leads nowhere.
         return os.path.exists(self.python)
 
 

@@ -48,6 +48,7 @@ class CurrentEnvironment:
 
         PYTHONPATH stays: pip makes the build requirements importable by it.
         """
+        # pyproject_hooks overrides only those that the inner call has too: an outer backend-path would be used here.
         return drop_variables(os.environ, FRONTEND_VARIABLES)
 
 
@@ -95,6 +96,7 @@ def _caller(project: Project, environment: HookEnvironment, hook: str) -> pyproj
         follow_frontend()
         # The runner of pyproject_hooks would hand on all variables of this process, and its standard input.
         environ = {**environment.environ(), **(extra_environ or {})}
+        # The process stands in for this hook, so its standard output is ours.
         returncode = run_visible(cmd, env=environ, cwd=cwd, stdout=None)
         if returncode:
             raise HookFailedError(hook, returncode, signal=signal_name(-returncode) if returncode < 0 else "")

@@ -40,6 +40,7 @@ class UnsupportedOperation(Exception):  # noqa: N818 - PEP 517 gives the name.
 
 def frontend_run() -> str:
     """Return what tells one run of a frontend from the next: all its hook processes have the same parent."""
+    # No frontend names its run in a variable.
     return str(os.getppid())
 
 
@@ -54,6 +55,7 @@ def frontend_folder(source: Path) -> str:
     try:
         started = os.readlink(f"/proc/{os.getppid()}/cwd")
     except OSError:
+        # Only Linux shows it. The shell that has started the frontend has left this, unless the frontend changed it.
         started = os.environ.get("PWD", "")
     return started if os.path.isdir(started) else str(source)
 
@@ -64,11 +66,12 @@ def disposable_folder() -> Optional[Path]:
     pip installs us below ``pip-build-env-*``; build makes ``build-env-*``; uv works in its cache's ``builds-v0``; tox
     has a lasting ``.pkg`` environment, in which changed requirements get a folder of another name.
     """
+    # pip runs hooks under the user's own prefix, so only the place of our package shows it.
     for parent in (INSTALLED, *INSTALLED.parents):
         if parent.name.startswith("pip-build-env-"):
             return parent / ".provision-backend"
     if sys.prefix == sys.base_prefix:
-        return None
+        return None  # The others make virtual environments.
     prefix = Path(sys.prefix)
     known = prefix.name.startswith("build-env-") or "builds-v0" in prefix.parts
     if known or os.environ.get("TOX_ENV_DIR") == str(prefix) or os.environ.get("TOX_ENV_NAME", "").startswith(".pkg"):
@@ -87,8 +90,11 @@ def guard_recursion(source: Path, build_backend: str) -> Iterator[None]:
     Raises:
         ProjectError: the tree is being built already, or builds are nested too deep.
     """
+    # pip's own guard, PIP_BUILD_TRACKER, sees builds of sdists only: without this one, 50 nested processes were counted
+    # in 12 seconds.
     before = os.environ.get(_ACTIVE)
     active: List[str] = json.loads(before) if before else []
+    # The second build may reach the tree by another path.
     root = os.path.realpath(str(source))
     if root in active:
         raise ProjectError(

@@ -35,16 +35,19 @@ def load_backend(project: Project) -> Any:
     """
     module_name, _, object_path = project.build_backend.partition(":")
     folders = [os.path.realpath(os.path.join(str(project.root), folder)) for folder in project.backend_path]
+    # tox runs many hooks in one process, so each folder is added once.
     sys.path[:0] = [folder for folder in folders if folder not in sys.path]
     try:
         backend = importlib.import_module(module_name)
     except ImportError as exc:
+        # If it reached the frontend, that would report provision_backend itself as not available.
         absent = unmet(project.requires)
         raise BackendError(
             f"the real backend {project.build_backend!r} could not be imported under Python "
             f"{sys.version.split()[0]}: {exc}",
             hint="not installed: " + ", ".join(absent) if absent else import_advice(project),
         ) from None
+    # PEP 517: the code must be loaded from one of these folders, and sys.path has others behind them.
     if folders:
         _check_origin(project, folders)
     try:

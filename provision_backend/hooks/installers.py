@@ -40,29 +40,13 @@ __all__ = [
 
 # Each of these misdirects or empties the installation into a build environment; all were tried.
 PIP_DROPPED = (
-    "PIP_TARGET",
-    "PIP_PREFIX",
-    "PIP_ROOT",
-    "PIP_USER",
-    "PIP_DRY_RUN",
-    "PIP_EDITABLE",
-    "PIP_REQUIREMENT",
-    "PIP_GROUP",
-    "PIP_REQUIREMENTS_FROM_SCRIPT",
-    "PIP_REQUIRE_HASHES",
-    "PIP_NO_DEPS",
-    "PIP_PYTHON",
-    "PIP_ABI",
-    "PIP_PLATFORM",
-    "PIP_IMPLEMENTATION",
-    "PIP_PYTHON_VERSION",
-    "PIP_REPORT",
-    "PIP_UPGRADE",
-    "PIP_FORCE_REINSTALL",
+    "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_DRY_RUN", "PIP_EDITABLE", "PIP_REQUIREMENT",
+    "PIP_GROUP", "PIP_REQUIREMENTS_FROM_SCRIPT", "PIP_REQUIRE_HASHES", "PIP_NO_DEPS", "PIP_PYTHON", "PIP_ABI",
+    "PIP_PLATFORM", "PIP_IMPLEMENTATION", "PIP_PYTHON_VERSION", "PIP_REPORT", "PIP_UPGRADE", "PIP_FORCE_REINSTALL",
     "PIP_IGNORE_INSTALLED",
     # Since pip 26.2 run-time constraints do not reach build environments (pypa/pip#13300); the build ones do.
     "PIP_CONSTRAINT",
-)
+)  # fmt: skip
 
 # An environment variable overrides a configuration file, where the same may stand. An empty one does not.
 _PIP_SET = {
@@ -77,22 +61,10 @@ _PIP_SET = {
 }
 
 UV_DROPPED = (
-    "UV_CONSTRAINT",
-    "UV_OVERRIDE",
-    "UV_EXCLUDE",
-    "UV_PROJECT",
-    "UV_WORKING_DIR",
-    "UV_WORKING_DIRECTORY",
-    "UV_REQUIRE_HASHES",
-    "UV_TARGET",
-    "UV_PREFIX",
-    "UV_PYTHON",
-    "UV_SYSTEM_PYTHON",
-    "UV_PROJECT_ENVIRONMENT",
-    "UV_RESOLUTION",
-    "UV_NO_DEPS",
-    "UV_VENV_SEED",
-)
+    "UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_PROJECT", "UV_WORKING_DIR", "UV_WORKING_DIRECTORY",
+    "UV_REQUIRE_HASHES", "UV_TARGET", "UV_PREFIX", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_PROJECT_ENVIRONMENT",
+    "UV_RESOLUTION", "UV_NO_DEPS", "UV_VENV_SEED",
+)  # fmt: skip
 
 DROPPED = (*PIP_DROPPED, *UV_DROPPED)
 """Variables that do not reach an installation into a build environment."""
@@ -165,6 +137,7 @@ class Installer(NamedTuple):
         command = [self.python, "-I", "-m", "pip"]
         if supports_python_option(self.interpreter.pip):
             command = [self.interpreter.executable, "-I", "-m", "pip", "--python", self.python]
+        # pip takes back a configured target and user scheme in this way for its own build environments.
         # What a hook imports is compiled then; compiling all of setuptools takes longer than installing it.
         command += ["install", "--quiet", "--no-user", "--no-compile", "--target", ""]
         command += _constraints(environ.get("PIP_BUILD_CONSTRAINT"))
@@ -227,6 +200,7 @@ def last_lines(output: str) -> str:
 
 
 def _constraints(files: Optional[str]) -> List[str]:
+    # The variable itself reaches only the builds of requirements, and this installation is one of a build environment.
     return [word for file in (files or "").split() for word in ("--constraint", file)]
 
 

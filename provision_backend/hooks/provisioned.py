@@ -41,6 +41,7 @@ def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
     Raises:
         ProvisionError: any of its subclasses.
     """
+    # From here on programs are started, and installers and hooks may run for minutes.
     follow_frontend()
     interpreter = _interpreter(build)
     try:
@@ -124,6 +125,7 @@ def _check_wheel(build: Build, interpreter: Interpreter, wheel: Path, *, editabl
     pip does not look at the tag of a wheel that it has just built. An editable wheel is imported by the interpreter
     that it is installed for, so one that is tied to another ABI could never work.
     """
+    # Most wheels are pure, and listing our own tags takes a look at the host's libc.
     if wheel.name.endswith("-py3-none-any.whl"):
         return
     try:
