@@ -109,7 +109,7 @@ def test_a_slow_download_delays_no_other_key(tmp_path: Path, archives: List[Path
     other = finish([start(ours("--lock-timeout", "0", cache=cache, archive=archives[1]))])
     assert other[0][0] == 0
     assert "waiting" not in other[0][2]
-    code, _, err = finish([start(ours("--lock-timeout", "0.3", cache=cache, archive=archives[0]))])[0]
+    code, _, err = finish([start(ours("--upgrade", "--lock-timeout", "0.3", cache=cache, archive=archives[0]))])[0]
     key = re.escape(names(cache / "locks")[0].rpartition(".")[0])
     assert code == 1
     assert re.fullmatch(
@@ -240,7 +240,7 @@ def test_a_read_only_cache_serves(tmp_path: Path, archives: List[Path], mounts: 
     script = f"mount --bind {cache} {cache}; mount -o remount,ro,bind {cache}; "
     hit = in_namespace(script + shell(ours(cache=cache, archive=archives[0])))
     assert (hit.returncode, hit.stdout, hit.stderr) == (0, published + "\n", "")
-    miss = in_namespace(script + shell(ours(cache=cache, archive=archives[1])))
+    miss = in_namespace(script + shell(ours("--upgrade", cache=cache, archive=archives[1])))
     assert (miss.returncode, miss.stdout, miss.stderr) == (
         1,
         "",
@@ -248,7 +248,8 @@ def test_a_read_only_cache_serves(tmp_path: Path, archives: List[Path], mounts: 
         "  set PROVISION_BACKEND_CACHE_DIR to a folder that can be, or put the interpreter into a shared cache\n",
     )
     shared = {"PROVISION_BACKEND_SHARED_CACHES": str(cache)}
-    both = [in_namespace(script + shell(ours(cache=own, archive=archives[number]), **shared)) for number in (0, 1)]
+    commands = [ours("--upgrade", cache=own, archive=archives[number]) for number in (0, 1)]
+    both = [in_namespace(script + shell(command, **shared)) for command in commands]
     assert [done.returncode for done in both] == [0, 0]
     assert both[0].stdout == published + "\n"
     assert both[1].stdout.startswith(str(own))
