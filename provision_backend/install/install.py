@@ -44,7 +44,7 @@ def tree_maker(
         or raises `InstallError`, `InterpreterError`, `HostError` or `MissingDependencyError`.
     """
 
-    def build(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
+    def _build(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
         try:
             require_reader(platform)  # A missing package is reported before the download, not after it.
             unpacked = _fetch(archive, staging, download, settings, reporter)
@@ -55,13 +55,13 @@ def tree_maker(
             _name_archive(exc, staging, archive)
             raise
 
-    return build
+    return _build
 
 
 def _fetch(archive: Archive, staging: Path, download: Path, settings: Settings, reporter: Reporter) -> Unpacked:
     destination = staging / "unpacked"
 
-    def unpack(chunks: Iterator[bytes]) -> Unpacked:
+    def _unpack(chunks: Iterator[bytes]) -> Unpacked:
         try:
             destination.mkdir()
         except OSError as exc:
@@ -73,7 +73,7 @@ def _fetch(archive: Archive, staging: Path, download: Path, settings: Settings, 
             remove_path(destination)
             raise
 
-    return stream_archive(archive, download, unpack, options=download_options(settings), reporter=reporter)
+    return stream_archive(archive, download, _unpack, options=download_options(settings), reporter=reporter)
 
 
 def _finish(archive: Archive, platform: Platform, unpacked: Unpacked, final: Path) -> Dict[str, Any]:

@@ -83,36 +83,36 @@ def replace_prefix(values: "dict[str, Any]", old: str, new: str) -> "dict[str, A
     import re
     import shlex
 
-    def spell(path: str, quote: str) -> str:
+    def _spell(path: str, quote: str) -> str:
         if quote == "'":
             return path.replace("'", "'\"'\"'")
         if quote == '"':
             return re.sub(r'([\\"])', r"\\\1", path)
         return shlex.quote(path) if re.search(r"[\s'\"\\$`&|;<>()*?\[\]#~!{}]", path) else path
 
-    def open_quote(text: str) -> str:
+    def _open_quote(text: str) -> str:
         found = re.search("['\"]", re.sub(r"\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"", "", text))
         return found.group() if found else ""
 
-    def replace(value: str) -> str:
+    def _replace(value: str) -> str:
         if not any(form in value for form in forms[old]):
             return value
 
-        def moved(path: str, before: str) -> str:
+        def _moved(path: str, before: str) -> str:
             if path not in forms[old]:
                 return path
-            return new if is_path else spell(new, open_quote(before))
+            return new if is_path else _spell(new, _open_quote(before))
 
         head = pattern.match(value)
         is_path = head is not None and head.start(2) == 0
-        return pattern.sub(lambda found: found.group(1) + moved(found.group(2), value[: found.start(2)]), value)
+        return pattern.sub(lambda found: found.group(1) + _moved(found.group(2), value[: found.start(2)]), value)
 
-    forms = {path: {path} | {spell(path, quote) for quote in ("", "'", '"')} for path in (old, new)}
+    forms = {path: {path} | {_spell(path, quote) for quote in ("", "'", '"')} for path in (old, new)}
     # What already says new stays, even when new lies below old; so replacing twice is replacing once.
     longest_first = sorted(forms[old] | forms[new], key=lambda form: (-len(form), form))
     paths = "|".join(re.escape(form) for form in longest_first)
     pattern = re.compile(r"((?:^|[\s,:;=('\"])(?:-[A-Za-z])?)(" + paths + r")(?=[/\s,:;)'\"\\]|$)")
-    return {name: replace(value) if isinstance(value, str) else value for name, value in values.items()}
+    return {name: _replace(value) if isinstance(value, str) else value for name, value in values.items()}
 
 
 def clean_value(name: str, value: str) -> str:
@@ -170,11 +170,11 @@ def patch_makefile(text: str, *, prefix: str) -> str:
     """Return ``config-*/Makefile`` with the same replacements; ``$`` and ``#`` of the prefix are escaped for make."""
     escaped = prefix.replace("$", "$$").replace("#", "\\#")
 
-    def patch(found: re.Match[str]) -> str:
+    def _patch(found: re.Match[str]) -> str:
         head, name, value = found.group(1), found.group(2) or "", found.group(3)
         return str(head) + _moved(clean_value(name, value), escaped)
 
-    return re.sub(r"(?m)^((?:(\w+)[ \t]*=[ \t]*)?)(.*)$", patch, text)
+    return re.sub(r"(?m)^((?:(\w+)[ \t]*=[ \t]*)?)(.*)$", _patch, text)
 
 
 def patch_config_script(text: str, *, prefix: str) -> str:

@@ -25,7 +25,7 @@ import sys
 import time
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Dict, Iterator, Mapping, Optional
+from typing import Any, Dict, Iterator, Mapping, Optional, Union
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -258,13 +258,17 @@ def find_proxy(url: str) -> str:
 
 def _is_in_network(host: str, excepted: str) -> bool:
     """Return whether ``NO_PROXY`` names a network of this address, which ``urllib`` does not understand."""
-    with contextlib.suppress(ValueError):
+    try:
         address = ipaddress.ip_address(host)
-        for entry in excepted.split(","):
-            with contextlib.suppress(ValueError):
-                if address in ipaddress.ip_network(entry.strip(), strict=False):
-                    return True
-    return False
+    except ValueError:
+        return False
+    return any(address in network for network in _networks(excepted))
+
+
+def _networks(excepted: str) -> Iterator[Union[ipaddress.IPv4Network, ipaddress.IPv6Network]]:
+    for entry in excepted.split(","):
+        with contextlib.suppress(ValueError):
+            yield ipaddress.ip_network(entry.strip(), strict=False)
 
 
 def _kind_of(proxy: str) -> str:
