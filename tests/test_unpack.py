@@ -593,7 +593,11 @@ def test_hostile_member_is_refused(sandbox: Sandbox, members: List[bytes], messa
     """Each trick is named in the message, and nothing around the staging directory changes."""
     error = sandbox.refuse(gzipped(tar(*members)))
 
-    assert error.message == f"could not unpack 'a.tar.gz': {message}"
+    expected = [f"could not unpack 'a.tar.gz': {message}"]
+    if message.endswith(" bytes of content"):
+        # The security releases of CPython that correct CVE-2025-8194 refuse it before we see a member.
+        expected.append("could not unpack 'a.tar.gz': a tar header is malformed: invalid offset")
+    assert error.message in expected
 
 
 def test_canary_would_notice_an_escape(sandbox: Sandbox) -> None:
