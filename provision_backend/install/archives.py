@@ -57,6 +57,7 @@ FILE, LINK, SYMLINK, FOLDER = "file", "hard link", "symbolic link", "directory"
 KINDS = {b"0": FILE, b"\0": FILE, b"1": LINK, b"2": SYMLINK, b"5": FOLDER}
 _LONG_NAMES = {b"L": b"path", b"K": b"linkpath"}
 _PAX_RECORD = re.compile(rb"([1-9][0-9]{0,6}) ([^=\n]+)=")
+# Keys that change nothing that is written, and those that do; any other is refused.
 _PAX_IGNORED = {b"atime", b"comment", b"ctime", b"gid", b"gname", b"uid", b"uname"}
 _PAX_USED = {b"path", b"linkpath", b"mtime"}
 
@@ -360,6 +361,7 @@ def _check_header(block: bytes, plain: Plain) -> None:
     if kind in (b"x", b"g", b"L", b"K"):
         _check_extension(kind, block, plain)
     else:
+        # Extended headers hold for the one member behind them.
         plain.extensions.clear()
         if kind not in KINDS:
             # Devices, FIFOs, sparse files and whatever a vendor has added.

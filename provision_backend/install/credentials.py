@@ -24,6 +24,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 __all__ = ["Credentials", "Netrc", "strip_userinfo"]
 
+# A company's own GitHub has other hosts; the token of this one is not for them.
 _TOKEN_HOSTS = ("github.com", "api.github.com")
 _TOKEN_VARIABLES = ("GITHUB_TOKEN", "GH_TOKEN")
 _PORTS = {"http": 80, "https": 443}

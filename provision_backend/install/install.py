@@ -79,6 +79,7 @@ def _fetch(archive: Archive, staging: Path, download: Path, settings: Settings, 
 def _finish(archive: Archive, platform: Platform, unpacked: Unpacked, final: Path) -> Dict[str, Any]:
     tree = unpacked.tree
     python = find_executable(tree)
+    # It is read before it is started: what is not for this host must not run at all.
     check_tree(python, platform)
     finalize_tree(tree, final_path=final)
     facts = smoke_run(python, version=archive.version, freethreaded=archive.freethreaded, triple=archive.triple)

@@ -152,6 +152,7 @@ class Partial:
         Raises:
             DownloadError: they have not.
         """
+        # Space is not allocated in advance, since the size of the part says how much has arrived.
         free = self._free()
         if free is not None and free < needed:
             if not self.size():

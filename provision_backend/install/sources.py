@@ -42,6 +42,7 @@ DEFAULT_SOURCES = (
 """The sources where no mirror is set: Astral's mirror, then the GitHub release."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://\S*")
+# A name that a resolver takes for this machine today may be another one tomorrow, so only these count.
 _LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
 
 

@@ -118,6 +118,7 @@ class Transport:
         if authorization:
             fields["Authorization"] = authorization
         proxy = find_proxy(url)
+        # One client a request: the next host may need another proxy, and nothing is asked twice.
         client = stack.enter_context(self._make_client(url, proxy))
         try:
             response = client.send(client.build_request("GET", url, headers=fields), stream=True)
