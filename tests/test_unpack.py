@@ -562,6 +562,10 @@ HOSTILE: Dict[str, Tuple[List[bytes], str]] = {
         "a second extended header of type b'g' belongs to one member",
     ),
     "extended header without a member": ([DIRECTORY, pax(b"mtime=1")], "an extended header is followed by no member"),
+    "extended header with a size that is not octal": (
+        [member("x", size=b"00000000999\0", kind="x")],
+        "a tar header is malformed: b'00000000999\\x00' is not a number that is zero or more",
+    ),
     "extended header without bound": (
         [member("x", size=1 << 30, kind="x")],
         "an extended header has 1073741824 bytes; at most 65536 are allowed",

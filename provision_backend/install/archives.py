@@ -11,7 +11,6 @@ Source: POSIX.1-2017, pax, "pax Interchange Format"; RFC 1952 (gzip); RFC 8878 (
 from __future__ import annotations
 
 import contextlib
-import functools
 import gzip
 import importlib
 import os
@@ -20,12 +19,9 @@ import tarfile
 import zlib
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, NoReturn, Set, Tuple, Type
+from typing import Any, Iterator, NamedTuple, NoReturn, Set, Tuple, Type
 
 from ..errors import MissingDependencyError, UnpackError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -225,6 +221,9 @@ class Plain:
         self._pieces = pieces
         self._view = memoryview(b"")
         self._position = 0
+        self._in_extension = False
+        self.header = b""
+        """The raw header that was read last."""
         self.extensions: Set[bytes] = set()
         """Kinds and keys of the extended headers since the last member."""
 
@@ -240,8 +239,21 @@ class Plain:
             pass
 
     def read(self, size: int) -> bytes:
-        """Return *size* bytes, or all there are."""
+        """Return *size* bytes, or all there are; a raw header is checked before ``tarfile`` has it.
+
+        ``tarfile`` reads nothing else of the size of a header but the content of an extended header.
+        """
         data = self.peek(size)
+        if size == _BLOCK and not self._in_extension:
+            self.header = data
+            if len(data) < _BLOCK:
+                raise _truncated()
+            if data != _ZEROS:
+                self._in_extension = _check_header(data, self)
+            elif self.extensions:
+                raise UnpackError("an extended header is followed by no member")
+        elif size:
+            self._in_extension = False
         self._skip(len(data))
         return data
 
@@ -284,41 +296,6 @@ class Plain:
         self._position += size
 
 
-class _Header(tarfile.TarInfo):
-    """Refuses headers that ``tarfile`` repairs, passes over, or takes for the end of the archive."""
-
-    @classmethod
-    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
-        """Read the next member, after a look at its raw header; called for extended headers and their member."""
-        if hasattr(tarfile.TarInfo, "_fromtarfile"):
-            return super().fromtarfile(tarfile_)
-        return cls._look_and_read(tarfile_, super().fromtarfile)
-
-    @classmethod
-    def _fromtarfile(cls, tarfile_: tarfile.TarFile, **options: Any) -> Self:
-        # The security releases since the end of 2025 read the member behind an extended header with this, and
-        # fromtarfile is a call of it. tests/test_unpack.py fails under a Python that has yet another way.
-        read: Any = super()._fromtarfile  # type: ignore[misc]  # Not in every version of the standard library.
-        return cls._look_and_read(tarfile_, functools.partial(read, **options))
-
-    @classmethod
-    def _look_and_read(cls, tarfile_: tarfile.TarFile, read: Callable[[tarfile.TarFile], Self]) -> Self:
-        plain: Any = tarfile_.fileobj
-        block = plain.peek(_BLOCK)
-        if len(block) < _BLOCK:
-            raise _truncated()
-        if block != _ZEROS:
-            _check_header(block, plain)
-        elif plain.extensions:
-            raise UnpackError("an extended header is followed by no member")
-        try:
-            return read(tarfile_)
-        except tarfile.HeaderError as exc:
-            if block == _ZEROS:
-                raise
-            raise UnpackError(f"a tar header is malformed: {exc}") from None
-
-
 def read_members(plain: Plain, limits: UnpackLimits) -> Iterator[tarfile.TarInfo]:
     """Yield the members, each of which was seen to be of a kind that is written; then check the end of the archive."""
     source: Any = plain
@@ -327,11 +304,14 @@ def read_members(plain: Plain, limits: UnpackLimits) -> Iterator[tarfile.TarInfo
         return _check_end(plain)
     try:
         # The encoding is that of python-build-standalone, whatever the host's locale.
-        tar = tarfile.open(fileobj=source, mode="r:", tarinfo=_Header, encoding="utf-8")  # noqa: SIM115 - no file is open
+        tar = tarfile.open(fileobj=source, mode="r:", encoding="utf-8")  # noqa: SIM115 - no file is open
         total = 0
         for count in range(limits.members + 1):
             member = tar.next()
             if member is None:
+                if plain.header != _ZEROS:
+                    # Behind the first header, tarfile takes a malformed one for the end of the archive.
+                    raise UnpackError("a tar header is malformed")
                 _check_end(plain)
                 return
             if count >= limits.members:
@@ -349,7 +329,8 @@ def read_members(plain: Plain, limits: UnpackLimits) -> Iterator[tarfile.TarInfo
     raise UnpackError(f"it has more than {limits.members} members")
 
 
-def _check_header(block: bytes, plain: Plain) -> None:
+def _check_header(block: bytes, plain: Plain) -> bool:
+    """Refuse a header that another reader could understand differently; return whether its content is one, too."""
     kind = block[156:157]
     # A name that goes on behind a NUL is another one for another reader.
     for field in (block[:100], block[157:257], block[345:500] if block[257:265] == _MAGICS[0] else b""):
@@ -359,20 +340,20 @@ def _check_header(block: bytes, plain: Plain) -> None:
     if block[257:265] not in _MAGICS:
         raise UnpackError(f"a tar header is neither POSIX nor GNU: its magic is {block[257:265]!r}")
     if kind in (b"x", b"g", b"L", b"K"):
-        _check_extension(kind, block, plain)
-    else:
-        # Extended headers hold for the one member behind them.
-        plain.extensions.clear()
-        if kind not in KINDS:
-            # Devices, FIFOs, sparse files and whatever a vendor has added.
-            name = block[:100].rstrip(b"\0").decode("utf-8", "surrogateescape")
-            refuse(name, f"is of the type {kind!r}; wanted a regular file, a directory or a link")
+        return _check_extension(kind, block, plain) > 0
+    # Extended headers hold for the one member behind them.
+    plain.extensions.clear()
+    if kind not in KINDS:
+        # Devices, FIFOs, sparse files and whatever a vendor has added.
+        name = block[:100].rstrip(b"\0").decode("utf-8", "surrogateescape")
+        refuse(name, f"is of the type {kind!r}; wanted a regular file, a directory or a link")
+    return False
 
 
-def _check_extension(kind: bytes, block: bytes, plain: Plain) -> None:
+def _check_extension(kind: bytes, block: bytes, plain: Plain) -> int:
     """Check an extended header, of which ``tarfile`` takes the last where two contradict each other."""
     digits = block[124:136].strip(b" \0")
-    if not digits.isdigit():
+    if not re.fullmatch(rb"[0-7]+", digits):
         raise UnpackError(f"a tar header is malformed: {block[124:136]!r} is not a number that is zero or more")
     size = int(digits, 8)
     if size > _EXTENSION:
@@ -387,6 +368,7 @@ def _check_extension(kind: bytes, block: bytes, plain: Plain) -> None:
         refuse(payload.decode("utf-8", "surrogateescape"), "has a control character in a path")
     if kind != b"g":
         plain.extensions |= keys | {kind}
+    return size
 
 
 def _pax_keys(payload: bytes, *, is_global: bool) -> Set[bytes]:
