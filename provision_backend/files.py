@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Written",
-    "flush_folder",
     "flush_tree",
     "hash_bytes",
     "hash_file",
@@ -107,11 +106,7 @@ def write_atomically(
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what killed processes have left beside a file when they wrote it; only for its one writer.
-
-    Args:
-        path: the file; no other process writes it now.
-    """
+    """Remove what killed processes have left beside a file when they wrote it; no process may write it now."""
     for name in list_names(path.parent):
         if name.startswith(_unfinished(path)):
             remove_path(path.parent / name)
@@ -132,7 +127,7 @@ def publish(source: Path, target: Path) -> None:
         OSError: EEXIST or ENOTEMPTY where the target is a folder that holds something; or it cannot be written.
     """
     rename(source, target)
-    flush_folder(target.parent)
+    _flush_folder(target.parent)
 
 
 def rename(source: Path, target: Path) -> None:
@@ -145,10 +140,7 @@ def rename(source: Path, target: Path) -> None:
 
 
 def flush_tree(tree: Path) -> None:
-    """Bring all files of a tree to the disk, so that a power cut leaves it complete or absent.
-
-    Args:
-        tree: its folder; the whole file system is flushed.
+    """Bring all files of a tree to the disk, so that a power cut leaves it complete or absent; flushes the file system.
 
     Raises:
         OSError: some of the data did not reach the disk.
@@ -177,12 +169,7 @@ def _syncfs(descriptor: int) -> None:
     os.sync()
 
 
-def flush_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, after a rename into it.
-
-    Raises:
-        OSError: they did not reach the disk.
-    """
+def _flush_folder(folder: Path) -> None:
     descriptor = os.open(str(folder), os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -23,7 +23,7 @@ from provision_backend.cache.entries import note_use
 from provision_backend.cache.locks import key_lock
 from provision_backend.cache.manifest import MANIFEST, verify_entry
 from provision_backend.cache.store import Cache
-from provision_backend.cache.upkeep import clean_cache, list_entries, prune_cache, verify_entries
+from provision_backend.cache.upkeep import clean_cache, list_entries, prune_cache
 from provision_backend.output import Reporter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -128,7 +128,6 @@ def test_every_change_is_found(cache: Cache, change: Callable[[Path], object], p
     change(entry_of(cache))
 
     assert verify_entry(entry_of(cache)) == problems
-    assert verify_entries(list_entries(cache)) == {entry_of(cache): problems}
 
 
 def test_each_byte_counts(cache: Cache) -> None:
@@ -164,7 +163,7 @@ def test_prune_removes_nothing_that_is_fine(cache: Cache) -> None:
     age(cache, KEY, 1000 * DAY)
     swept = prune_cache(cache)
 
-    assert (swept.removed, swept.kept, swept.leftovers, swept.freed) == ([], {}, [], 0)
+    assert (swept.removed, swept.kept, swept.leftovers) == ([], {}, [])
 
 
 def test_prune_by_age(cache: Cache) -> None:
@@ -185,7 +184,7 @@ def test_prune_by_size_takes_the_longest_unused_first(cache: Cache) -> None:
     swept = prune_cache(cache, max_size=sizes[keys[0]] + sizes[keys[2]])
 
     assert [entry.key for entry in swept.removed] == [KEY, keys[1]]
-    assert swept.freed == sizes[KEY] + sizes[keys[1]]
+    assert sum(entry.size for entry in swept.removed) == sizes[KEY] + sizes[keys[1]]
     assert prune_cache(cache, max_size=10**9).removed == []
 
 

@@ -3,8 +3,7 @@
 The marker is the last file that is written before an interpreter is published, so a readable one means a complete
 tree. Whether the tree still is what was published is what `provision_backend.cache.manifest` finds out.
 
-The last use is the time of a file beside the interpreters, set at most once an hour: a hit costs one more ``stat``, and
-nothing where the cache is read-only.
+The last use is the time of a file beside the interpreters, which is set at most once an hour.
 """
 
 from __future__ import annotations
@@ -65,42 +64,26 @@ def read_entry(entry: Path) -> Optional[Interpreter]:
     """Return the interpreter that a marker describes; None where the marker or the program is missing or damaged."""
     facts = read_marker(entry)
     try:
-        interpreter = Interpreter(
-            executable=str(entry / facts["executable"]),
-            version=facts["version"],
-            freethreaded=facts["freethreaded"],
-            source="managed",
-            triple=facts["triple"],
-            key=facts["key"],
-            sha256=facts["sha256"],
-            pip=facts["pip"],
-        )
+        same = {name: facts[name] for name in ("version", "freethreaded", "triple", "key", "sha256", "pip")}
+        interpreter = Interpreter(str(entry / facts["executable"]), source="managed", **same)
     except (KeyError, TypeError):
         return None
     return interpreter if os.access(interpreter.executable, os.X_OK) else None
 
 
 def write_marker(tree: Path, archive: Archive, facts: Dict[str, Any]) -> None:
-    """Write the marker of a tree.
+    """Write the marker of a tree that is complete except for it.
 
     Args:
-        tree: complete except for the marker.
+        tree: its folder.
         archive: the one that was unpacked.
         facts: ``executable`` relative to the tree, ``pip``, ``manifest`` and ``size``.
     """
-    content = {
-        "format": FORMAT,
-        "key": archive.key,
-        "filename": archive.filename,
-        "sha256": archive.sha256,
-        "version": archive.version,
-        "freethreaded": archive.freethreaded,
-        "triple": archive.triple,
-        **facts,
-    }
+    names = ("key", "filename", "sha256", "version", "freethreaded", "triple")
+    content = {"format": FORMAT, **{name: getattr(archive, name) for name in names}, **facts}
     marker = tree / MARKER
     marker.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    marker.chmod(0o644)
+    marker.chmod(0o644)  # Whatever the umask is, since other users may share the cache.
 
 
 def entry_names(key: str) -> Iterator[str]:
@@ -124,13 +107,7 @@ def entry_of(interpreter: Interpreter) -> Optional[Path]:
 
 
 def condemn_entry(root: Path, entry: Path) -> None:
-    """Note that an interpreter is damaged, so that lookups ignore it.
-
-    The note is in the writable cache, since the interpreter may belong to a shared one.
-
-    Args:
-        root: the writable cache.
-        entry: the interpreter's folder, in this or another cache.
+    """Note in the writable cache, *root*, that an interpreter in this or another cache is damaged.
 
     Raises:
         CacheError: the writable cache cannot be written.

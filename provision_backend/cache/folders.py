@@ -38,8 +38,7 @@ FOLDERS = ("interpreters", "downloads", "staging", "locks", "platforms", "used")
 """What every cache has once something was published; ``catalogs`` and ``damaged`` are made when they are needed."""
 
 _ABANDONED = 24 * 3600.0
-"""Seconds after which a leftover counts as abandoned whatever process made it: that process is on another machine, or
-its number belongs to another process by now."""
+"""Seconds after which a leftover is removed although a process of its number runs here, or it is from elsewhere."""
 
 _CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This file marks a cache of provision-backend, which can be made again at any time.
@@ -48,9 +47,6 @@ _CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 
 def default_cache_dir() -> Path:
     """Return the user's cache folder for us, without making it.
-
-    On Linux that is one rule of the XDG Base Directory Specification, which has relative paths ignored. It is written
-    out here so that a warm cache needs no package; elsewhere platformdirs knows.
 
     Raises:
         CacheError: there is no home directory.
@@ -62,6 +58,8 @@ def default_cache_dir() -> Path:
         except ImportError:
             raise MissingDependencyError("platformdirs", "find the user's cache folder") from None
         return Path(platformdirs.user_cache_dir("provision-backend", appauthor=False))
+    # One rule of the XDG Base Directory Specification, which has relative paths ignored. It is written out here so that
+    # a warm cache needs no package.
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):
         base = os.path.expanduser("~/.cache")
@@ -71,11 +69,7 @@ def default_cache_dir() -> Path:
 
 
 def make_folders(root: Path, *names: str) -> None:
-    """Make a cache and the folders in it, where they are missing.
-
-    Args:
-        root: the cache.
-        names: of the folders; those that every cache has where none is named.
+    """Make a cache and the folders of these names in it, or those that every cache has, where they are missing.
 
     Raises:
         CacheError: they cannot be made.
@@ -139,8 +133,6 @@ def open_staging(root: Path, key: str) -> Iterator[Path]:
 def write_note(root: Path, path: Path, text: str, *, durable: bool = False) -> None:
     """Write a small text into a cache, readable by everybody; do nothing where that is not possible.
 
-    What earlier processes have left unfinished is removed first, so that it does not grow with each one that is killed.
-
     Args:
         root: the cache.
         path: of the file, in one of the cache's folders.
@@ -148,7 +140,7 @@ def write_note(root: Path, path: Path, text: str, *, durable: bool = False) -> N
         durable: bring it to the disk, since an empty note would mean something.
     """
     prefix = _staging_prefix(path.name)
-    sweep_staging(root)
+    sweep_staging(root)  # Or the leftovers would grow with each process that is killed here.
     with contextlib.suppress(OSError):
         write_atomically(path, text.encode("utf-8"), folder=root / "staging", prefix=prefix, durable=durable)
 
@@ -185,18 +177,13 @@ def is_alive(pid: int) -> bool:
     """Whether a process of this number runs on this machine, whoever owns it."""
     try:
         os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True  # It belongs to another user.
+    except (OSError, OverflowError) as exc:
+        return isinstance(exc, PermissionError)  # It belongs to another user.
     return True
 
 
 def _machine() -> str:
-    """Return a short name of this machine, its last start and the process namespace.
-
-    Containers that share a volume number their processes independently, and so does a machine after a restart.
-    """
+    # Containers that share a volume number their processes independently, and so does a machine after a restart.
     try:
         namespace = os.readlink("/proc/self/ns/pid")
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")

@@ -54,17 +54,9 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 @contextmanager
 def key_lock(
-    folder: Path,
-    key: str,
-    *,
-    timeout: float,
-    reporter: Reporter,
-    work: str = "provisions the same interpreter",
+    folder: Path, key: str, *, timeout: float, reporter: Reporter, work: str = "provisions the same interpreter"
 ) -> Iterator[bool]:
     """Hold the lock of a key.
-
-    The lock file is never deleted afterwards: a process that has it open would get a lock on a file without a name
-    (https://github.com/tox-dev/filelock/issues/31). Only a holder may remove it, with all that the lock protects.
 
     Args:
         folder: where lock files are; made where it is missing.
@@ -74,8 +66,7 @@ def key_lock(
         work: what the holder does, as the end of "waiting for process 12, which ...".
 
     Yields:
-        True while the lock is held; False where locking is not possible here, so that the caller must work under
-        names of its own.
+        True while the lock is held; False where locking is not possible, so that the caller must use names of its own.
 
     Raises:
         LockTimeoutError: another process held it for ``timeout`` seconds.
@@ -91,7 +82,8 @@ def key_lock(
         _write_owner(path)
         yield True
     finally:
-        # Released and not only closed: a forked child has the descriptor, too, until its program starts.
+        # Released and not only closed: a forked child has the descriptor, too, until its program starts. The file is
+        # not deleted: a process that has it open would get a lock on a file without a name (tox-dev/filelock#31).
         with suppress(OSError):
             lock.release()
 
@@ -116,15 +108,13 @@ def _acquire(path: Path, timeout: float, reporter: Reporter, work: str) -> Optio
 
 def _wait(path: Path, timeout: float) -> BaseFileLock:
     deadline = time.monotonic() + timeout
-    left = timeout
-    while left > 0:
+    while (left := deadline - time.monotonic()) > 0:
         try:
             lock = _attempt(path, left)
         except FileNotFoundError:
             lock = _attempt(path, left)  # The folder was removed in between; where it cannot be made, this fails, too.
         if lock is not None:
             return lock
-        left = deadline - time.monotonic()
     raise LockTimeoutError(
         f"the lock {path} was held for {timeout:g} seconds by {_describe_owner(path)}",
         hint="wait for that process or end it, or raise PROVISION_BACKEND_LOCK_TIMEOUT",
@@ -185,15 +175,11 @@ def _prepare(path: Path) -> os.stat_result:
 
 
 def _probe(path: Path, flags: int) -> None:
-    """Lock a file for a moment, shared, so that two processes that ask do not find each other.
-
-    Raises:
-        BlockingIOError: another process holds the lock.
-        OSError: the file cannot be opened or locked.
-    """
+    """Lock a file for a moment; BlockingIOError says that another process holds the lock."""
     descriptor = os.open(path, flags | _NOFOLLOW)
     try:
         if fcntl is not None:
+            # Shared, so that two processes that ask do not find each other.
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     finally:
         os.close(descriptor)
@@ -204,10 +190,8 @@ def is_locked(path: Path) -> bool:
     try:
         # Opening a FIFO of that name would block.
         _probe(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass
+    except OSError as exc:
+        return isinstance(exc, BlockingIOError)
     return False
 
 
@@ -231,14 +215,10 @@ def _write_owner(path: Path) -> None:
 
 
 def read_owner(path: Path) -> Dict[str, Any]:
-    """Return who holds a lock, as the holder has written it down.
-
-    Args:
-        path: the lock file.
+    """Return what the holder of a lock has written beside the lock file; empty where nothing can be read.
 
     Returns:
-        ``pid``, ``host``, ``since`` as a time of day, and ``changed``, seconds since the epoch; empty where nothing
-        can be read.
+        ``pid``, ``host``, ``since`` as a time of day, and ``changed``, seconds since the epoch.
     """
     owner = path.with_suffix(".owner")
     try:

@@ -11,7 +11,7 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..files import Written, hash_bytes, hash_file, identify
 from .entries import MARKER, read_marker
@@ -20,14 +20,6 @@ __all__ = ["MANIFEST", "tree_size", "verify_entry", "write_manifest"]
 
 MANIFEST = "provision-backend.manifest"
 """File in the root of an interpreter that lists all others except the marker."""
-
-_Contents = Dict[str, List[Any]]
-
-
-class _Member(NamedTuple):
-    path: str
-    """Below the tree, with slashes."""
-    status: os.stat_result
 
 
 def write_manifest(tree: Path, written: Optional[Mapping[str, Written]] = None) -> Dict[str, Any]:
@@ -43,26 +35,20 @@ def write_manifest(tree: Path, written: Optional[Mapping[str, Written]] = None) 
     Raises:
         OSError: a file cannot be read, or the manifest cannot be written.
     """
-    members = list(_members(tree))
-    known = _unchanged(members, written or {})
-    contents = {member.path: _describe(tree, member, known.get(member.path)) for member in members}
+    written = written or {}
+    contents = {}
+    for path, status in _members(tree):
+        file = written.get(path)
+        unchanged = file is not None and file.identity == identify(status)
+        contents[path] = _describe(tree / path, status, file.sha256 if file and unchanged else "")
     data = json.dumps(contents, indent=0, sort_keys=True).encode("ascii")
     (tree / MANIFEST).write_bytes(data)
     (tree / MANIFEST).chmod(0o644)
     return {"manifest": hash_bytes(data), "size": tree_size(tree)}
 
 
-def _unchanged(members: List[_Member], written: Mapping[str, Written]) -> Dict[str, str]:
-    """Return the hashes of those members that were not changed after they were written."""
-    found = ((member, written.get(member.path)) for member in members)
-    return {member.path: file.sha256 for member, file in found if file and file.identity == identify(member.status)}
-
-
 def verify_entry(entry: Path) -> List[str]:
     """Compare an interpreter with what was published.
-
-    Args:
-        entry: its folder.
 
     Returns:
         A sentence for each difference, in the order of paths; empty where there is none.
@@ -79,9 +65,9 @@ def verify_entry(entry: Path) -> List[str]:
     return list(_differences(entry, json.loads(data)))
 
 
-def _differences(entry: Path, expected: _Contents) -> Iterator[str]:
+def _differences(entry: Path, expected: Dict[str, List[Any]]) -> Iterator[str]:
     try:
-        found = {member.path: member for member in _members(entry)}
+        found = dict(_members(entry))
     except OSError as exc:
         yield f"unreadable: {exc.filename}: {exc.strerror}"
         return
@@ -91,18 +77,18 @@ def _differences(entry: Path, expected: _Contents) -> Iterator[str]:
         elif path not in expected:
             yield f"added: {path}"
         else:
-            yield from _compare(entry, found[path], expected[path])
+            yield from _compare(entry, path, found[path], expected[path])
 
 
-def _compare(entry: Path, member: _Member, expected: List[Any]) -> Iterator[str]:
+def _compare(entry: Path, path: str, status: os.stat_result, expected: List[Any]) -> Iterator[str]:
     try:
         # A file of another size has another hash; only one of the same size is read.
-        if expected[0] == "file" and stat.S_ISREG(member.status.st_mode) and member.status.st_size != expected[2]:
-            yield f"changed: {member.path} (wanted {expected[2]} bytes, found {member.status.st_size})"
-        elif _describe(entry, member) != expected:
-            yield f"changed: {member.path}"
+        if expected[0] == "file" and stat.S_ISREG(status.st_mode) and status.st_size != expected[2]:
+            yield f"changed: {path} (wanted {expected[2]} bytes, found {status.st_size})"
+        elif _describe(entry / path, status) != expected:
+            yield f"changed: {path}"
     except OSError as exc:
-        yield f"unreadable: {member.path}: {exc.strerror}"
+        yield f"unreadable: {path}: {exc.strerror}"
 
 
 def tree_size(tree: Path) -> int:
@@ -115,23 +101,22 @@ def tree_size(tree: Path) -> int:
     return total
 
 
-def _members(tree: Path, folder: str = "") -> Iterator[_Member]:
-    """Yield everything in a tree except folders, the marker, the manifest and compiled modules."""
+def _members(tree: Path, folder: str = "") -> Iterator[Tuple[str, os.stat_result]]:
+    """Yield the path below a tree, with slashes, of all but folders, the marker, the manifest and compiled modules."""
     with os.scandir(str(tree / folder)) as scan:
         items = list(scan)
     for item in items:
         path = f"{folder}/{item.name}" if folder else item.name
         if not item.is_dir(follow_symlinks=False):
             if path not in (MARKER, MANIFEST):
-                yield _Member(path, item.stat(follow_symlinks=False))
+                yield path, item.stat(follow_symlinks=False)
         elif item.name != "__pycache__":
             yield from _members(tree, path)
 
 
-def _describe(tree: Path, member: _Member, known: Optional[str] = None) -> List[Any]:
-    mode = member.status.st_mode
-    if stat.S_ISLNK(mode):
-        return ["link", os.readlink(str(tree / member.path))]
-    if not stat.S_ISREG(mode):
+def _describe(path: Path, status: os.stat_result, known: str = "") -> List[Any]:
+    if stat.S_ISLNK(status.st_mode):
+        return ["link", os.readlink(path)]
+    if not stat.S_ISREG(status.st_mode):
         return ["other"]  # Opening a FIFO would block.
-    return ["file", stat.S_IMODE(mode), member.status.st_size, known or hash_file(tree / member.path)]
+    return ["file", stat.S_IMODE(status.st_mode), status.st_size, known or hash_file(path)]

@@ -69,12 +69,11 @@ def _still_holds(evidence: Evidence) -> bool:
         return False  # A damaged record may contain anything.
     try:
         status = os.stat(evidence.path)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError):
         # A missing file is evidence, too: a loader that is installed later changes the result.
         return identity is None
-    if identity is None:
-        return False
-    return (status.st_size, status.st_mtime_ns, status.st_ino) == (identity.size, identity.mtime_ns, identity.inode)
+    found = (status.st_size, status.st_mtime_ns, status.st_ino)
+    return identity is not None and found == (identity.size, identity.mtime_ns, identity.inode)
 
 
 def remember_platform(platform: Platform, cache: Cache) -> None:

@@ -13,7 +13,8 @@ The folder::
     <cache>/used/<key>                           when it was last used: the time of this empty file
     <cache>/damaged/<digest>                     an interpreter, in this or another cache, that lookups ignore
 
-The life of an entry, and what the next process finds after a crash at each place::
+The life of an entry, and what the next process finds after a crash at each place (a leftover is removed by the next
+process that makes an interpreter in this cache, and by ``cache prune``)::
 
     absent ──lock──► fetching ──► unpacking ──► finalizing ──► marked ──rename──► published ──rename──► removed
        │                │             │              │            │                   │                    │
@@ -21,19 +22,15 @@ The life of an entry, and what the next process finds after a crash at each plac
                         resumed       swept, and done again from the archive          interpreter,         folder, swept
                                                                                       found without a lock
 
-A leftover is swept by the next process that makes an interpreter in this cache, and by ``cache prune``.
-
-* *Complete or absent.* The tree is unpacked, finalized with its final path, started and marked in ``staging``, which
-  is on the same file system; then one ``rename`` makes it visible. uv publishes first and patches afterwards, so that
-  another process can see an unpatched tree, for good after a crash (uv#19329). A removal is the same backwards.
-* *A hit takes no lock* and writes nothing but the time of its use, and that only where it may; so read-only caches and
-  those of other users serve as well as one's own.
-* *One lock a key*, held over download and publish and never during a hook. Where a file system has no locks (uv#9050,
-  uv#13626) or the lock file belongs to another user (uv#8032), each process works under names of its own, and the
-  rename decides which one is first.
+* *Complete or absent.* The tree is finalized with its final path, started and marked in ``staging``, on the same file
+  system, before a ``rename`` makes it visible: uv publishes first and patches afterwards, so that another process can
+  see an unpatched tree, for good after a crash (uv#19329).
+* *A hit takes no lock* and writes the time of its use at most, so a read-only cache serves as well as one's own.
+* *One lock a key*, held over download and publish and never during a hook. Where no lock is possible (see `locks`),
+  each process works under names of its own, and the rename decides which one is first.
 * *Nothing in use is ever replaced.* The key holds version, tag, triple and hash, so builds of the same version stand
   side by side; a damaged entry stays where it is, and a new one is published beside it as ``<key>.1``.
-* *Nothing that another user could have planted is used*: `provision_backend.cache.trust`.
+* *Nothing that another user could have planted is used*: see `trust`.
 """
 
 from __future__ import annotations
@@ -50,16 +47,7 @@ from ..files import flush_tree, list_names, publish, remove_path
 from ..interpreter import Interpreter
 from ..output import Reporter
 from ..settings import Settings
-from .entries import (
-    SPARE_NAMES,
-    condemn_entry,
-    entry_names,
-    entry_of,
-    is_condemned,
-    note_use,
-    read_entry,
-    write_marker,
-)
+from . import entries
 from .folders import default_cache_dir, make_folders, open_staging, sweep_staging, unwritable
 from .locks import key_lock
 from .manifest import verify_entry, write_manifest
@@ -116,43 +104,33 @@ class Cache(NamedTuple):
         found = []
         for root in self.roots:
             trust = self.trust(root)
-            names = list_names(root / "interpreters")
-            found += [self._read(root / "interpreters" / name, trust) for name in names]
+            folder = root / "interpreters"
+            found += [self._read(folder / name, trust) for name in list_names(folder)]
         return [interpreter for interpreter in found if interpreter is not None]
 
     def _read(self, entry: Path, trust: Trust) -> Optional[Interpreter]:
-        interpreter = read_entry(entry) if trust.accepts(entry) else None
-        return None if interpreter is None or is_condemned(self.root, entry) else interpreter
+        interpreter = entries.read_entry(entry) if trust.accepts(entry) else None
+        return None if interpreter is None or entries.is_condemned(self.root, entry) else interpreter
 
     def note_use(self, interpreter: Interpreter) -> None:
         """Note that an interpreter is used now, where the cache can be written."""
-        entry = entry_of(interpreter)
+        entry = entries.entry_of(interpreter)
         if entry is not None:
-            note_use(entry.parent.parent, entry.name)
+            entries.note_use(entry.parent.parent, entry.name)
 
     def condemn(self, interpreter: Interpreter) -> List[str]:
         """Compare an interpreter that failed with what was published, and have lookups ignore it if it differs.
 
         Returns:
             The differences; empty where it is unchanged, so that its failure has another reason.
-
-        Raises:
-            CacheError: the cache cannot be written.
         """
-        entry = entry_of(interpreter)
+        entry = entries.entry_of(interpreter)
         problems = verify_entry(entry) if entry is not None else []
         if entry is not None and problems:
-            condemn_entry(self.root, entry)
+            entries.condemn_entry(self.root, entry)
         return problems
 
-    def provide(
-        self,
-        archive: Archive,
-        build: Build,
-        *,
-        lock_timeout: float,
-        reporter: Reporter,
-    ) -> Interpreter:
+    def provide(self, archive: Archive, build: Build, *, lock_timeout: float, reporter: Reporter) -> Interpreter:
         """Return the interpreter of an archive; make and publish it where the cache does not have it.
 
         Args:
@@ -203,11 +181,11 @@ class Cache(NamedTuple):
 
     def _free_name(self, key: str) -> Path:
         folder = self.root / "interpreters"
-        for name in entry_names(key):
+        for name in entries.entry_names(key):
             if not os.path.lexists(folder / name):
                 return folder / name
         raise CacheError(
-            f"{folder} holds {SPARE_NAMES} damaged copies of {key}",
+            f"{folder} holds {entries.SPARE_NAMES} damaged copies of {key}",
             hint="remove them with 'provision-backend cache prune'",
         )
 
@@ -229,7 +207,7 @@ def _build_tree(build: Build, archive: Archive, staging: Path, download: Path, f
     facts = build(staging, download, final)
     tree: Path = facts.pop("tree")
     written = facts.pop("written", None)
-    write_marker(tree, archive, {**facts, **write_manifest(tree, written)})
+    entries.write_marker(tree, archive, {**facts, **write_manifest(tree, written)})
     # The archive is not needed any more, and what is removed need not be flushed.
     for name in list_names(download.parent):
         if name.startswith(download.name):
@@ -252,12 +230,12 @@ def open_cache(settings: Settings) -> Cache:
 
 
 def _resolve(path: str) -> Path:
-    # Links are resolved, since the final path is written into sysconfig and must stay true when a link is moved.
+    # The final path is written into sysconfig, and must stay true when a link on the way is moved.
     return Path(os.path.realpath(path))
 
 
 def _entries(root: Path, key: str) -> Iterator[Path]:
-    names = entry_names(key)
+    names = entries.entry_names(key)
     first = root / "interpreters" / next(names)
     yield first
     # A second copy exists only beside a damaged one, so that a hit looks at one path.

@@ -15,7 +15,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, Iterable, List, Optional, Set
+from typing import Dict, List, Optional
 
 from ..errors import CacheError, LockTimeoutError
 from ..files import list_names, remove_path, rename
@@ -23,10 +23,10 @@ from ..output import Reporter
 from .entries import MARKER, is_condemned, key_of, last_use, read_entry, read_marker
 from .folders import open_staging, sweep_staging, unwritable
 from .locks import is_locked, key_lock
-from .manifest import tree_size, verify_entry
+from .manifest import tree_size
 from .store import Cache
 
-__all__ = ["Entry", "Swept", "clean_cache", "list_entries", "prune_cache", "verify_entries"]
+__all__ = ["Entry", "Swept", "clean_cache", "list_entries", "prune_cache"]
 
 _RECENT = 7200.0
 """Seconds after its last use for which an interpreter counts as in use: between two hooks of one build no process
@@ -34,9 +34,6 @@ runs it."""
 
 _ABANDONED = 24 * 3600.0
 """Seconds after which no process is expected to resume a download."""
-
-_EARLIER = ("code", "environments")
-"""Folders that earlier releases made in a cache."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +68,7 @@ class Swept:
     kept: Dict[str, str]
     """Why an interpreter that was to be removed has stayed, by its key."""
     leftovers: List[str]
-    """Names of unfinished copies and downloads, and of folders of earlier releases, that were removed."""
-
-    @property
-    def freed(self) -> int:
-        """Bytes of the interpreters that were removed."""
-        return sum(entry.size for entry in self.removed)
+    """Names of unfinished copies and downloads that were removed."""
 
 
 def list_entries(cache: Cache) -> List[Entry]:
@@ -93,36 +85,13 @@ def list_entries(cache: Cache) -> List[Entry]:
             facts = read_marker(path) if trust.accepts(path) else {}
             version = f"{facts.get('version', '')}{'t' if facts.get('freethreaded') else ''}"
             size = facts.get("size")
-            entries.append(
-                Entry(
-                    path=path,
-                    key=name,
-                    version=version,
-                    size=size if isinstance(size, int) else tree_size(path),
-                    last_use=last_use(root, name),
-                    damaged=not facts or read_entry(path) is None or is_condemned(cache.root, path),
-                    shared=root != cache.root,
-                )
-            )
+            size = size if isinstance(size, int) else tree_size(path)
+            damaged = not facts or read_entry(path) is None or is_condemned(cache.root, path)
+            entries.append(Entry(path, name, version, size, last_use(root, name), damaged, root != cache.root))
     return entries
 
 
-def verify_entries(entries: Iterable[Entry]) -> Dict[Path, List[str]]:
-    """Compare interpreters with what was published.
-
-    Returns:
-        For each folder a sentence for each difference; an empty list where there is none.
-    """
-    return {entry.path: verify_entry(entry.path) for entry in entries}
-
-
-def prune_cache(
-    cache: Cache,
-    *,
-    unused_for: Optional[float] = None,
-    max_size: Optional[int] = None,
-    now: Callable[[], float] = time.time,
-) -> Swept:
+def prune_cache(cache: Cache, *, unused_for: Optional[float] = None, max_size: Optional[int] = None) -> Swept:
     """Remove leftovers and damaged interpreters, and those that are too old or too many.
 
     Interpreters are removed in the order of their last use, the oldest first.
@@ -131,24 +100,20 @@ def prune_cache(
         cache: only its writable folder is touched.
         unused_for: remove what was not used for so many seconds; None to keep what is old.
         max_size: bytes that the remaining interpreters may have together; None for any.
-        now: seconds since the epoch; replaced in tests.
 
     Raises:
         CacheError: the cache cannot be written or trusted.
     """
     entries = sorted((entry for entry in list_entries(cache) if not entry.shared), key=lambda entry: entry.last_use)
-    doomed = [
-        entry for entry in entries if entry.damaged or (unused_for is not None and now() - entry.last_use >= unused_for)
-    ]
-    removal = _Removal(cache, recent=_RECENT, now=now)
-    removal.remove(doomed)
-    left = sum(entry.size for entry in entries if entry not in removal.swept.removed)
-    for entry in entries:
-        if max_size is None or left <= max_size:
-            break
-        if entry not in doomed and removal.remove([entry]):
+    oldest = float("-inf") if unused_for is None else time.time() - unused_for
+    doomed = [entry for entry in entries if entry.damaged or entry.last_use <= oldest]
+    removal = _Removal(cache, recent=_RECENT)
+    left = sum(entry.size for entry in entries)
+    # The damaged and the old ones first, since without them the rest may be small enough.
+    for entry in (*doomed, *(entry for entry in entries if entry not in doomed)):
+        if (entry in doomed or (max_size is not None and left > max_size)) and removal.remove(entry):
             left -= entry.size
-    removal.swept.leftovers += _sweep_downloads(cache.root, _ABANDONED) + _sweep_earlier(cache.root)
+    removal.swept.leftovers += _sweep_downloads(cache.root, _ABANDONED)
     return removal.swept
 
 
@@ -158,13 +123,12 @@ def clean_cache(cache: Cache, *, force: bool = False) -> Swept:
     Args:
         cache: only its writable folder is touched.
         force: remove what processes use, too.
-
-    Raises:
-        CacheError: the cache cannot be written or trusted.
     """
     removal = _Removal(cache, recent=0, force=force)
-    removal.remove([entry for entry in list_entries(cache) if not entry.shared])
-    removal.swept.leftovers += _sweep_downloads(cache.root, 0) + _sweep_earlier(cache.root)
+    for entry in list_entries(cache):
+        if not entry.shared:
+            removal.remove(entry)
+    removal.swept.leftovers += _sweep_downloads(cache.root, 0)
     for folder in ("platforms", "catalogs", "damaged", "used"):
         for name in list_names(cache.root / folder):
             if folder != "used" or not os.path.lexists(cache.root / "interpreters" / name):
@@ -175,26 +139,21 @@ def clean_cache(cache: Cache, *, force: bool = False) -> Swept:
 class _Removal:
     """Removes interpreters from a cache, one after the other."""
 
-    def __init__(
-        self, cache: Cache, *, recent: float, force: bool = False, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, cache: Cache, *, recent: float, force: bool = False) -> None:
         self._root = cache.root
         self._recent = recent
         self._force = force
-        self._now = now
         self._processes = {} if force else _processes_using(cache.root)
         self.swept = Swept([], {}, sweep_staging(cache.root))
 
-    def remove(self, entries: Iterable[Entry]) -> bool:
-        """Remove interpreters, note why some of them stay, and return whether all were removed."""
-        before = len(self.swept.kept)
-        for entry in entries:
-            reason = self._find_use(entry) or self._take_out(entry)
-            if reason:
-                self.swept.kept[entry.key] = reason
-            else:
-                self.swept.removed.append(entry)
-        return len(self.swept.kept) == before
+    def remove(self, entry: Entry) -> bool:
+        """Remove an interpreter, or note why it stays; return whether it was removed."""
+        reason = self._find_use(entry) or self._take_out(entry)
+        if reason:
+            self.swept.kept[entry.key] = reason
+        else:
+            self.swept.removed.append(entry)
+        return not reason
 
     def _find_use(self, entry: Entry) -> str:
         """Say why an interpreter counts as in use; empty where it does not."""
@@ -202,7 +161,7 @@ class _Removal:
         if numbers:
             more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
             return f"process {numbers[0]}{more} uses it"
-        age = self._now() - last_use(self._root, entry.key)
+        age = time.time() - last_use(self._root, entry.key)
         if not entry.damaged and 0 <= age < self._recent:
             return f"it was used {age / 60:.0f} minutes ago, so a build may still need it"
         return ""
@@ -255,32 +214,21 @@ def _sweep_downloads(root: Path, age: float) -> List[str]:
     swept = []
     for name in list_names(root / "downloads"):
         folder = root / "downloads" / name
-        if time.time() - _newest(folder) >= age and not _is_being_provisioned(root, name):
+        # A key ends with the first digits of the archive's hash.
+        locks = (root / "locks").glob(f"*-{name[:8]}.lock")
+        if time.time() - _newest(folder) >= age and not any(is_locked(path) for path in locks):
             remove_path(folder)
             swept.append(name)
     return swept
 
 
-def _sweep_earlier(root: Path) -> List[str]:
-    """Remove what only earlier releases used."""
-    names = [name for name in _EARLIER if (root / name).is_dir()]
-    for name in names:
-        remove_path(root / name)
-    return names
-
-
 def _newest(folder: Path) -> float:
+    # What arrives changes the time of a file only, and not that of its folder.
     times = [0.0]
     for path in (folder, *(folder / name for name in list_names(folder))):
         with contextlib.suppress(OSError):
             times.append(path.stat().st_mtime)
     return max(times)
-
-
-def _is_being_provisioned(root: Path, sha256: str) -> bool:
-    # A key ends with the first digits of the archive's hash.
-    names = [name for name in list_names(root / "locks") if name.endswith(f"-{sha256[:8]}.lock")]
-    return any(is_locked(root / "locks" / name) for name in names)
 
 
 def _processes_using(root: Path) -> Dict[str, List[int]]:
@@ -292,17 +240,13 @@ def _processes_using(root: Path) -> Dict[str, List[int]]:
     pattern = re.compile(re.escape(prefix) + b"([^/\n]+)")
     using: Dict[str, List[int]] = {}
     for number in sorted(int(name) for name in list_names(Path("/proc")) if name.isdigit()):
-        for name in _names_in_use_by(number, pattern):
-            using.setdefault(name, []).append(number)
+        text = b""
+        # Its program, its working directory, and the libraries that it has mapped.
+        for link in ("exe", "cwd"):
+            with contextlib.suppress(OSError):
+                text += os.readlink(os.fsencode(f"/proc/{number}/{link}")) + b"\n"
+        with contextlib.suppress(OSError), open(f"/proc/{number}/maps", "rb") as file:
+            text += file.read()
+        for name in set(pattern.findall(text)):
+            using.setdefault(os.fsdecode(name), []).append(number)
     return using
-
-
-def _names_in_use_by(number: int, pattern: re.Pattern[bytes]) -> Set[str]:
-    """Look at the program, the working directory and the mapped libraries of a process."""
-    text = b""
-    for name in ("exe", "cwd"):
-        with contextlib.suppress(OSError):
-            text += os.readlink(os.fsencode(f"/proc/{number}/{name}")) + b"\n"
-    with contextlib.suppress(OSError), open(f"/proc/{number}/maps", "rb") as file:
-        text += file.read()
-    return {os.fsdecode(name) for name in pattern.findall(text)}

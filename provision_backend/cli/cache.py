@@ -14,8 +14,9 @@ import time
 from typing import List, Sequence
 
 from ..cache.entries import FORMAT
+from ..cache.manifest import verify_entry
 from ..cache.store import open_cache
-from ..cache.upkeep import Swept, clean_cache, list_entries, prune_cache, verify_entries
+from ..cache.upkeep import Swept, clean_cache, list_entries, prune_cache
 from ..catalog.archive import Archive
 from ..errors import OfflineError, UsageError
 from ..mirror.selection import select_archives
@@ -74,7 +75,8 @@ def run_verify(arguments: argparse.Namespace, settings: Settings, reporter: Repo
     unknown = set(arguments.key) - {entry.key for entry in entries}
     if unknown:
         raise UsageError(f"there is no interpreter {sorted(unknown)[0]!r} in the cache", hint="see cache list")
-    problems = verify_entries(entry for entry in entries if not arguments.key or entry.key in arguments.key)
+    chosen = (entry.path for entry in entries if not arguments.key or entry.key in arguments.key)
+    problems = {path: verify_entry(path) for path in chosen}
     lines: List[str] = []
     for path, found in problems.items():
         lines += [f"{path}: {'damaged' if found else 'as it was published'}", *(f"    {text}" for text in found)]
@@ -114,14 +116,15 @@ def run_clean(arguments: argparse.Namespace, settings: Settings, reporter: Repor
 def _swept(swept: Swept, reporter: Reporter) -> Answer:
     for key, reason in swept.kept.items():
         reporter.info(f"kept {key}: {reason}")
+    freed = sum(entry.size for entry in swept.removed)
     lines = [f"removed {entry.path} ({format_size(entry.size)})" for entry in swept.removed]
     lines += [f"removed the leftover {name}" for name in swept.leftovers]
-    lines.append(f"{format_size(swept.freed)} freed")
+    lines.append(f"{format_size(freed)} freed")
     data = {
         "removed": [entry.as_dict() for entry in swept.removed],
         "kept": swept.kept,
         "leftovers": swept.leftovers,
-        "freed": swept.freed,
+        "freed": freed,
     }
     return Answer(data, lines)
 

@@ -16,8 +16,9 @@ from typing import Iterator, Optional, Union
 
 from ..cache.folders import FOLDERS, find_leftovers, is_alive
 from ..cache.locks import is_locked, read_owner, try_locking
+from ..cache.manifest import verify_entry
 from ..cache.trust import user_name
-from ..cache.upkeep import list_entries, verify_entries
+from ..cache.upkeep import list_entries
 from ..errors import CacheError
 from ..files import list_names
 from ..output import format_size
@@ -143,11 +144,12 @@ def check_entries(context: Context) -> Iterator[Finding]:
             )
     # Reading every file takes minutes on a network file system, so it has to be asked for.
     if context.full:
-        for path, differences in verify_entries(entry for entry in entries if not entry.damaged).items():
+        for entry in entries:
+            differences = [] if entry.damaged else verify_entry(entry.path)
             if differences:
                 more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
                 advice = "'provision-backend cache clean' empties the cache; the next build makes a new interpreter"
-                yield problem(f"{path} differs from what was published: {differences[0]}{more}", advice)
+                yield problem(f"{entry.path} differs from what was published: {differences[0]}{more}", advice)
     root = context.cache().root
     left = find_leftovers(root)
     if left:
