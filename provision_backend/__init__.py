@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
     Settings = Optional[Dict[str, Any]]
 
-__all__ = [
-    "build_sdist",
-    "build_wheel",
-    "get_requires_for_build_sdist",
-    "get_requires_for_build_wheel",
-]
+__all__ = ["build_sdist", "build_wheel", "get_requires_for_build_sdist", "get_requires_for_build_wheel"]
 
 _OPTIONAL = (
     "build_editable",

@@ -1,9 +1,9 @@
-"""Every error that provision_backend raises, as one tree. Imports nothing.
+"""Define every error that provision_backend raises, as one tree; import nothing.
 
 ::
 
     ProvisionError                      every error we raise; the command line and the hooks catch exactly this
-    ├── UsageError                      a setting or a command-line argument is not of its form
+    ├── UsageError                      a setting or a command-line argument has the wrong form
     ├── ProjectError                    pyproject.toml unreadable, or a key missing or of the wrong type
     ├── HostError                       architecture or libc not identified, or not supported
     ├── CatalogError                    catalog unreadable or malformed
@@ -11,44 +11,29 @@
     ├── InstallError                    an archive could not be made into an interpreter
     │   ├── DownloadError               network, HTTP status, truncated body
     │   │   └── OfflineError            a download is needed and not allowed
-    │   ├── IntegrityError              size or sha256 differs from the catalog
+    │   ├── IntegrityError              the sha256 of an archive differs from the catalog
     │   └── UnpackError                 not an archive, or a member escapes the directory
     ├── CacheError                      the cache cannot be read or written
     │   └── LockTimeoutError            another process held the lock too long
-    ├── InterpreterError                does not run here, or is not what it should be
-    ├── MissingDependencyError          a package of the extra "provision" is not installed
+    ├── InterpreterError                does not run here, or is not the expected one
+    ├── MissingDependencyError          a package of an extra is not installed
     ├── BuildEnvironmentError           the build environment could not be made
     ├── PackError                       an installed interpreter cannot be made relocatable
     └── BackendError                    real backend missing, or lacks the hook
-        └── HookFailedError             the real backend's hook failed and has said why
+        └── HookFailedError             the real backend's hook failed and has printed why
 
-A message is one lower-case sentence (what failed, what was wanted, what was found) and, where there is
-something to do, an indented second line that says so.
+A message is one lower-case sentence (what failed, what was wanted, what was found). A hint, on an indented line of its
+own, says what to do.
 """
 
 from __future__ import annotations
 
 __all__ = [
-    "BackendError",
-    "BuildEnvironmentError",
-    "CacheError",
-    "CatalogError",
-    "DownloadError",
-    "HookFailedError",
-    "HostError",
-    "InstallError",
-    "IntegrityError",
-    "InterpreterError",
-    "LockTimeoutError",
-    "MissingDependencyError",
-    "NoMatchingArchiveError",
-    "OfflineError",
-    "PackError",
-    "ProjectError",
-    "ProvisionError",
-    "UnpackError",
+    "BackendError", "BuildEnvironmentError", "CacheError", "CatalogError", "DownloadError", "HookFailedError",
+    "HostError", "InstallError", "IntegrityError", "InterpreterError", "LockTimeoutError", "MissingDependencyError",
+    "NoMatchingArchiveError", "OfflineError", "PackError", "ProjectError", "ProvisionError", "UnpackError",
     "UsageError",
-]
+]  # fmt: skip
 
 
 class ProvisionError(Exception):
@@ -65,12 +50,11 @@ class ProvisionError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        lines = [self.message] + [f"  {line}" for line in self.hint.splitlines()]
-        return "\n".join(lines)
+        return "\n  ".join([self.message, *self.hint.splitlines()])
 
 
 class UsageError(ProvisionError):
-    """A setting or a command-line argument is not of its form."""
+    """A setting or a command-line argument has the wrong form."""
 
 
 class ProjectError(ProvisionError):
@@ -86,7 +70,7 @@ class CatalogError(ProvisionError):
 
 
 class NoMatchingArchiveError(CatalogError):
-    """Nothing in the catalog satisfies the request on this platform."""
+    """No archive in the catalog satisfies the request on this platform."""
 
 
 class InstallError(ProvisionError):
@@ -102,26 +86,16 @@ class OfflineError(DownloadError):
 
 
 class IntegrityError(InstallError):
-    """The size or sha256 of an archive differs from the catalog.
-
-    Args:
-        archive: file name of the archive.
-        expected: lower-case hex sha256 of the catalog.
-        actual: lower-case hex sha256 of what was received.
-    """
+    """The sha256 of an archive differs from the catalog."""
 
     def __init__(self, archive: str, expected: str, actual: str, *, hint: str = "") -> None:
-        super().__init__(
-            f"sha256 of {archive} differs from the catalog: expected {expected}, got {actual}",
-            hint=hint,
-        )
-        self.archive = archive
+        super().__init__(f"sha256 of {archive} differs from the catalog: expected {expected}, got {actual}", hint=hint)
         self.expected = expected
         self.actual = actual
 
 
 class UnpackError(InstallError):
-    """Not an archive of the expected form, or a member that must not be unpacked."""
+    """A file is not an archive of the expected form, or a member of it must not be unpacked."""
 
 
 class CacheError(ProvisionError):
@@ -133,16 +107,11 @@ class LockTimeoutError(CacheError):
 
 
 class InterpreterError(ProvisionError):
-    """An interpreter does not run here, or is not what it should be."""
+    """An interpreter does not run here, or is not the expected one."""
 
 
 class MissingDependencyError(ProvisionError):
-    """A package that only provisioning needs is not installed.
-
-    Args:
-        package: name of the distribution that is missing.
-        purpose: what it is needed for, as the end of "... is needed to".
-    """
+    """A package that only some commands and builds need is not installed."""
 
     def __init__(self, package: str, purpose: str, *, extra: str = "provision") -> None:
         super().__init__(
@@ -165,7 +134,7 @@ class BackendError(ProvisionError):
 
 
 class HookFailedError(BackendError):
-    """The real backend's hook failed and has said why; nothing is added to that.
+    """The real backend's hook failed and has printed why, so that nothing is added.
 
     Args:
         returncode: exit status of the process, negative for a signal.

@@ -1,12 +1,8 @@
-"""What people see: sentences, progress, colour and suggestions, on standard error.
+"""Write messages, progress, colour and suggestions to standard error.
 
-In: sentences, and counts of bytes. Out: text on a stream, every line prefixed ``provision-backend: ``. A terminal
-gets a bar that is redrawn in place; anything else (the log of a frontend, a CI job) gets a line every few seconds.
-Nothing here raises: a standard error that is closed or cannot encode a character must not end a build that is
-otherwise going well.
-
-Colour, first answer counts: ``--color``, then ``NO_COLOR`` (https://no-color.org), then ``FORCE_COLOR`` and
-``CLICOLOR_FORCE``, then the stream: a terminal that is not ``TERM=dumb`` has colours, a pipe and a file have none.
+Every line begins with ``provision-backend: ``. A terminal gets a bar that is redrawn in place; anything else (the log
+of a frontend, a CI job) gets a line every few seconds. Nothing here raises: a standard error that is closed or cannot
+encode a character must not end a build that is otherwise going well.
 """
 
 from __future__ import annotations
@@ -15,36 +11,25 @@ import contextlib
 import os
 import sys
 import time
-from types import TracebackType
-from typing import Callable, Iterable, Mapping, Optional, TextIO, Type
+from typing import Callable, Iterable, Iterator, Mapping, Optional, TextIO, Type
 
 __all__ = [
-    "COLOR_CHOICES",
-    "Progress",
-    "Reporter",
-    "Step",
-    "format_size",
-    "is_terminal",
-    "nearest",
-    "paint",
-    "suggestion",
-    "wants_color",
-]
+    "COLOR_CHOICES", "Progress", "Reporter", "format_size", "is_terminal", "nearest", "paint", "printable",
+    "suggestion", "wants_color",
+]  # fmt: skip
 
 COLOR_CHOICES = ("auto", "always", "never")
-"""What ``--color`` accepts."""
+"""The values of ``--color``."""
 
 # ECMA-48, select graphic rendition.
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36", "error": "1;31"}
 
 
 def wants_color(stream: Optional[TextIO], choice: str = "auto", environ: Optional[Mapping[str, str]] = None) -> bool:
-    """Tell whether what is written to a stream is coloured.
+    """Tell whether to colour what is written to a stream; *choice* is one of `COLOR_CHOICES`.
 
-    Args:
-        stream: where the text goes; None: nowhere.
-        choice: one of `COLOR_CHOICES`.
-        environ: the environment; default the process's own.
+    The first answer counts: the choice, then ``NO_COLOR`` (https://no-color.org), then ``FORCE_COLOR`` and
+    ``CLICOLOR_FORCE``, then the stream, which must be a terminal and not ``TERM=dumb``.
     """
     if choice != "auto":
         return choice == "always"
@@ -58,7 +43,7 @@ def wants_color(stream: Optional[TextIO], choice: str = "auto", environ: Optiona
 
 
 def is_terminal(stream: Optional[TextIO]) -> bool:
-    """Tell whether a stream is a terminal; a closed one and one that does not say are none."""
+    """Tell whether a stream is a terminal; a closed stream, or one without ``isatty``, is not."""
     try:
         return stream is not None and stream.isatty()
     except (AttributeError, OSError, ValueError):
@@ -66,7 +51,7 @@ def is_terminal(stream: Optional[TextIO]) -> bool:
 
 
 def paint(text: str, style: str) -> str:
-    """Return text in a style (``bold``, ``dim``, ``error`` or a colour), or as it is where there is none of it."""
+    """Return text in a style (``bold``, ``dim``, ``error`` or a colour); without either, the text as it is."""
     return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if style and text else text
 
 
@@ -78,14 +63,13 @@ STATE_WIDTH = 44  # columns kept for the numbers behind a bar, so that its end s
 
 
 class Reporter:
-    """Writes to people, as much as they asked for.
+    """Writes messages and progress, as much as the user asked for.
 
     Args:
-        stream: where to; None means whatever ``sys.stderr`` is at the moment of writing.
-        verbosity: 0 for what a person must know, 1 for details, 2 for debugging.
-        interval: seconds between two lines of progress where there is no terminal.
-        clock: seconds that only grow; replaced in tests.
-        color: whether a bar is coloured, one of `COLOR_CHOICES`.
+        stream: where to write; None means whatever ``sys.stderr`` is at the moment of writing.
+        verbosity: 0 for what a user must know, 1 for details, 2 for debugging.
+        clock: returns monotonic seconds; replaced in tests.
+        color: one of `COLOR_CHOICES`, for the bar.
     """
 
     def __init__(
@@ -93,76 +77,80 @@ class Reporter:
         stream: Optional[TextIO] = None,
         verbosity: int = 0,
         *,
-        interval: float = INTERVAL,
         clock: Callable[[], float] = time.monotonic,
         color: str = "auto",
     ) -> None:
         self._stream = stream
         self._color = color
         self.verbosity = verbosity
-        self.interval = interval
         self.clock = clock
-        self.depth = 0  # of the steps that are being timed
+        self._depth = 0  # of nested steps
 
     def info(self, text: str) -> None:
-        """Say what a person should know, whatever the verbosity; each line of *text* gets the prefix."""
+        """Report something at every verbosity; each line of *text* gets the prefix."""
         for line in text.splitlines():
-            self.write(PREFIX + _printable(line) + "\n")
+            self.write(PREFIX + printable(line) + "\n")
 
     def detail(self, text: str) -> None:
-        """Say what helps to follow along; from verbosity 1."""
+        """Report something that helps to follow along; from verbosity 1."""
         if self.verbosity >= 1:
             self.info(text)
 
     def debug(self, text: str) -> None:
-        """Say what helps to find a fault; from verbosity 2."""
+        """Report something that helps to find a fault; from verbosity 2."""
         if self.verbosity >= 2:
             self.info(text)
 
-    def step(self, name: str) -> Step:
-        """Return a context manager that tells how long something took; from verbosity 2, else it does nothing.
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Report how long the body took, from verbosity 2; *name* is what it does, such as ``make an environment``.
 
-        Steps within steps are indented; a step is told when it ends, so those within it stand above it.
-
-        Args:
-            name: what is done: ``install the real backend's requirements``.
+        A step is reported when it ends, so the steps within it stand above it, indented.
         """
-        return Step(self, name)
+        if self.verbosity < 2:
+            yield
+            return
+        began, failed = self.clock(), " (failed)"
+        self._depth += 1
+        try:
+            yield
+            failed = ""
+        finally:
+            self._depth -= 1
+            self.took(name + failed, self.clock() - began)
 
     def took(self, name: str, seconds: float) -> None:
-        """Say how long a step took; from verbosity 2."""
-        self.debug(f"{seconds:8.3f} s  {'  ' * self.depth}{name}")
+        """Report how long a step took; from verbosity 2."""
+        self.debug(f"{seconds:8.3f} s  {'  ' * self._depth}{name}")
 
     def progress(self, label: str, total: Optional[int], *, done: int = 0, origin: str = "") -> Progress:
-        """Return a context manager that shows how far some bytes have come.
+        """Return a context manager that shows how many bytes have been transferred.
 
         Args:
             label: what is being done to what: ``downloading cpython-...``.
-            total: bytes in all; None where nobody knows.
-            done: bytes that are there already.
-            origin: the host or path they come from; named once, in the first line.
+            total: bytes in all; None if unknown.
+            done: bytes that an earlier run has transferred; they do not count for the speed.
+            origin: the host or path the bytes come from; named once, in the first line.
         """
         return Progress(self, label, total, done=done, origin=origin)
 
     def is_terminal(self) -> bool:
-        """Say whether a bar can be redrawn on the stream."""
-        with contextlib.suppress(Exception):
-            return self._target().isatty() and os.environ.get("TERM") != "dumb"
-        return False
+        """Tell whether a bar can be redrawn on the stream."""
+        return is_terminal(self._target()) and os.environ.get("TERM") != "dumb"
 
     def wants_color(self) -> bool:
-        """Say whether what is written is coloured."""
+        """Tell whether to colour what is written."""
         return wants_color(self._target(), self._color)
 
     def width(self) -> int:
-        """Return the columns of the terminal, asked anew each time since windows are resized."""
+        """Return the columns of the terminal, looked up each time since windows are resized."""
         with contextlib.suppress(Exception):
             # shutil.get_terminal_size would ask standard output, which a frontend may have redirected.
             return os.get_terminal_size(self._target().fileno()).columns or FALLBACK_WIDTH
         return FALLBACK_WIDTH
 
     def write(self, text: str) -> None:
-        """Write *text* as it is; a stream that is closed, broken or cannot encode it is not our business."""
+        """Write *text* as it is; ignore a closed or broken stream, and escape what it cannot encode."""
         with contextlib.suppress(Exception):
             stream = self._target()
             try:
@@ -176,32 +164,12 @@ class Reporter:
         return sys.stderr if self._stream is None else self._stream
 
 
-class Step:
-    """One step that is timed; made by `Reporter.step`, used in a ``with`` statement."""
-
-    def __init__(self, reporter: Reporter, name: str) -> None:
-        self._reporter = reporter if reporter.verbosity >= 2 else None
-        self._name = name
-        self._began = 0.0
-
-    def __enter__(self) -> None:
-        if self._reporter is not None:
-            self._began = self._reporter.clock()
-            self._reporter.depth += 1
-
-    def __exit__(self, kind: Optional[Type[BaseException]], error: object, traceback: object) -> None:
-        if self._reporter is not None:
-            self._reporter.depth -= 1
-            failed = "" if kind is None else " (failed)"
-            self._reporter.took(self._name + failed, self._reporter.clock() - self._began)
-
-
 class Progress:
-    """How far some bytes have come; made by `Reporter.progress`, used in a ``with`` statement."""
+    """The state of one transfer; made by `Reporter.progress`, used in a ``with`` statement."""
 
     def __init__(self, reporter: Reporter, label: str, total: Optional[int], *, done: int, origin: str) -> None:
         self._reporter = reporter
-        self._label = _printable(label)
+        self._label = printable(label)
         self._total = total
         self._done = self._start = done
         self._origin = origin
@@ -218,21 +186,18 @@ class Progress:
             self._draw()
         return self
 
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self._erase()
+    def __exit__(self, kind: Optional[Type[BaseException]], error: object, traceback: object) -> None:
+        if self._drawn:
+            self._reporter.write("\r" + " " * self._drawn + "\r")
         if kind is None:
-            self._reporter.info(f"{self._label}: {self._summary()}")
+            seconds = self._reporter.clock() - self._began
+            self._reporter.info(f"{self._label}: done, {format_size(self._done)} in {seconds:.1f} s")
 
     def advance(self, count: int) -> None:
-        """Count *count* more bytes, and show it when it is time to."""
+        """Count *count* more bytes, and show the state when it is time to."""
         self._done += count
         now = self._reporter.clock()
-        if now - self._shown < (REDRAW if self._live else self._reporter.interval):
+        if now - self._shown < (REDRAW if self._live else INTERVAL):
             return
         self._shown = now
         if self._live:
@@ -249,11 +214,6 @@ class Progress:
         self._drawn = len(text)
         self._reporter.write("\r" + (_coloured(text, bar) if self._reporter.wants_color() else text) + padding)
 
-    def _erase(self) -> None:
-        if self._drawn:
-            self._reporter.write("\r" + " " * self._drawn + "\r")
-            self._drawn = 0
-
     def _bar(self, room: int) -> str:
         cells = min(room - 3, 40)
         if not self._total or cells < 5:
@@ -262,7 +222,8 @@ class Progress:
         return f"[{'#' * full}{'.' * (cells - full)}] "
 
     def _state(self) -> str:
-        rate = self._rate()
+        seconds = self._reporter.clock() - self._began
+        rate = int((self._done - self._start) / seconds) if seconds > 0 else 0
         speed = f", {format_size(rate)}/s" if rate else ""
         if not self._total:
             return f"{format_size(self._done)}{speed}"
@@ -270,17 +231,9 @@ class Progress:
         left = f", {max(self._total - self._done, 0) / rate:.0f} s left" if rate else ""
         return f"{format_size(self._done)} of {format_size(self._total)}{percent}{speed}{left}"
 
-    def _summary(self) -> str:
-        seconds = self._reporter.clock() - self._began
-        return f"done, {format_size(self._done)} in {seconds:.1f} s"
-
-    def _rate(self) -> int:
-        seconds = self._reporter.clock() - self._began
-        return int((self._done - self._start) / seconds) if seconds > 0 else 0
-
 
 def format_size(count: int) -> str:
-    """Return *count* bytes as people read it, in powers of 1000: ``25.3 MB``."""
+    """Write a number of bytes in powers of 1000: ``25.3 MB``."""
     size = float(count)
     for unit in ("B", "kB", "MB"):
         if size < 1000:
@@ -290,14 +243,12 @@ def format_size(count: int) -> str:
 
 
 def _coloured(text: str, bar: str) -> str:
-    if not bar or bar not in text:
-        return text
     full = "#" * bar.count("#")
     return text.replace(full, paint(full, "green"), 1) if full else text
 
 
-def _printable(text: str) -> str:
-    # What a server or an archive is called must not steer the terminal.
+def printable(text: str) -> str:
+    """Replace control characters: the name of a path, a server or an archive must not steer the terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
@@ -305,24 +256,18 @@ def suggestion(word: str, known: Iterable[str], *, prefix: str = "") -> str:
     """Return the hint of a message about an unknown word: the nearest known one, or all of them.
 
     Args:
-        word: as it was written.
+        word: the word as the user wrote it.
         known: the words that are accepted.
-        prefix: stands before each of them where a user writes them.
+        prefix: what a user writes before each of them.
     """
     known = list(known)
     near = nearest(word, known)
     return f"did you mean {prefix + near!r}?" if near else "known keys: " + ", ".join(known)
 
 
-def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """Return the known word that somebody may have meant; empty where none is near.
-
-    Args:
-        word: as it was written.
-        known: the words that are accepted.
-        cutoff: the least similarity, from 0 to 1; see ``difflib.get_close_matches``.
-    """
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the known word that the user may have meant; empty if none is similar."""
     # Needed only when something is wrong, and a pass-through build imports this module.
     import difflib
 
-    return "".join(difflib.get_close_matches(word, list(known), 1, cutoff))
+    return "".join(difflib.get_close_matches(word, list(known), 1))

@@ -26,15 +26,8 @@ from .context import Context
 from .findings import Finding, ok, problem, warning
 
 __all__ = [
-    "check_cache",
-    "check_entries",
-    "check_lock",
-    "check_shared",
-    "describe",
-    "free_bytes",
-    "is_noexec",
-    "try_writing",
-]
+    "check_cache", "check_entries", "check_lock", "check_shared", "describe", "free_bytes", "is_noexec", "try_writing",
+]  # fmt: skip
 
 _ROOM = 500_000_000  # bytes; an archive, its unpacked tree and its build environments
 _FILES = 20_000  # an unpacked tree has up to a third of that

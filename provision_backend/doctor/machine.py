@@ -24,14 +24,9 @@ from .context import Context
 from .findings import Finding, ok, problem, warning
 
 __all__ = [
-    "check_clock",
-    "check_compiler",
-    "check_frontends",
-    "check_host",
-    "check_packages",
-    "check_python",
+    "check_clock", "check_compiler", "check_frontends", "check_host", "check_packages", "check_python",
     "check_temporary",
-]
+]  # fmt: skip
 
 _ROOM = 200_000_000  # bytes; a build environment with its packages, and what is compiled in it
 _SECONDS = 5.0  # for a program to print its version
