@@ -25,7 +25,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def read(root: Path, path: str) -> bytes:
-    return RootDirectory(root).read(path, 100)
+    with RootDirectory(root).open(path) as file:
+        return file.read(100)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +219,8 @@ def test_a_directory_that_turns_into_a_link_never_leads_out(root: Path, tmp_path
 
 def _content(directory: RootDirectory, path: str) -> bytes:
     try:
-        return directory.read(path, 100)
+        with directory.open(path) as file:
+            return file.read(100)
     except HostError:
         return b"nothing"
 

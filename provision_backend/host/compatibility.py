@@ -1,11 +1,9 @@
 """Decide whether an archive runs on a platform: before the download by its name, afterwards by its executables.
 
-Both functions raise what was wanted and what was found, or return nothing. The first reads no file but
-``/proc/cpuinfo``; the second reads the interpreter and its ``libpython`` from the unpacked tree, so that an archive
-of another libc or architecture that a mirror offers under the right name is never published.
-
-No other installer of standalone interpreters compares the version of the host's libc with what the builds need; theirs
-end with "version `GLIBC_2.17' not found" or "symbol not found" when the interpreter starts (uv#14262, uv#16341).
+The first check reads no file but ``/proc/cpuinfo``. The second reads the interpreter and its ``libpython`` in the
+unpacked tree, so that an archive of another libc or architecture that a mirror offers under the right name is never
+published. Without the version of the host's libc, an interpreter would end with "version `GLIBC_2.17' not found" or
+"symbol not found" when it starts (uv#14262, uv#16341).
 
 Source: python-build-standalone, "Running Distributions" and ``src/validation.rs`` for what its builds need.
 """
@@ -14,13 +12,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Dict, Iterator, List, Tuple
+from typing import Dict
 
 from ..errors import HostError, InterpreterError
 from .cpu import CPUINFO, missing_for_armv7, missing_for_level, read_cpu
 from .elf import ElfFile, read_elf, require_pyelftools
 from .loaders import Version, libc_of_loader
-from .platforms import Platform, format_version, platform_from_triple
+from .platforms import Platform, platform_from_triple
 from .targets import architecture_of, split_level, triple_of
 
 __all__ = ["check_archive_runs", "check_libc_version", "check_tree", "require_reader"]
@@ -35,6 +33,7 @@ _GLIBC_FLOORS.update(dict.fromkeys(("mips", "mipsel", "mips64", "mips64el"), (2,
 _MUSL_FLOOR: Version = (1, 1, 24)
 
 _BASELINE_HINT = "use the baseline, which every CPU of the architecture runs"
+_SYSTEM_HINT = "set preference = only-system and install an interpreter of the system"
 
 
 def check_archive_runs(platform: Platform, archive_triple: str, *, cpuinfo: Path = CPUINFO) -> None:
@@ -42,17 +41,17 @@ def check_archive_runs(platform: Platform, archive_triple: str, *, cpuinfo: Path
 
     Args:
         platform: the host.
-        archive_triple: target triple of the archive, with its microarchitecture level if it has one.
+        archive_triple: target triple of the archive, perhaps with a microarchitecture level.
         cpuinfo: the kernel's description of the processors.
 
     Raises:
         HostError: other architecture or libc; libc too old; loader missing, gcompat's or NixOS's stub; or a CPU that
             lacks what the archive needs.
         UsageError: the triple is not known.
-
     """
     baseline, level = split_level(archive_triple)
     _check_same_platform(platform, archive_triple, baseline)
+    # What makes the host's own executables fail, such as a missing loader, makes those of an archive fail too.
     if platform.problem:
         raise HostError(f"no archive for {archive_triple} runs here: {platform.problem}", hint=platform.hint)
     check_libc_version(platform)
@@ -74,11 +73,11 @@ def check_libc_version(platform: Platform) -> None:
     floor = {"gnu": glibc, "musl": _MUSL_FLOOR}.get(platform.libc)
     # An unknown version is no reason to refuse; the smoke run of the unpacked interpreter will tell.
     if floor and platform.libc_version and platform.libc_version < floor:
-        libc = "glibc" if platform.libc == "gnu" else platform.libc
+        needed = platform._replace(libc_version=floor).libc_name
         raise HostError(
             f"the libc of this host is too old: python-build-standalone for {platform.triple} needs "
-            f"{libc} {format_version(floor)} or newer, found {platform.libc_name}",
-            hint="build on a newer system, or set preference = only-system and install an interpreter of the system",
+            f"{needed} or newer, found {platform.libc_name}",
+            hint=f"build on a newer system, or {_SYSTEM_HINT}",
         )
 
 
@@ -105,10 +104,7 @@ def _check_armv7(archive_triple: str, hard_float: bool, cpuinfo: Path) -> None:
         return
     missing = missing_for_armv7(cpu, hard_float=hard_float)
     if missing:
-        raise HostError(
-            f"this CPU does not run {archive_triple}: it lacks {', '.join(missing)}",
-            hint="set preference = only-system and install an interpreter of the system",
-        )
+        raise HostError(f"this CPU does not run {archive_triple}: it lacks {', '.join(missing)}", hint=_SYSTEM_HINT)
 
 
 def require_reader(platform: Platform) -> None:
@@ -125,16 +121,19 @@ def check_tree(python_executable: Path, platform: Platform) -> None:
         platform: the host.
 
     Raises:
-        InterpreterError: it is no ELF executable, is for another architecture or libc, is statically linked, or needs
-            a newer glibc than the host has. Hosts without ELF files (macOS, Windows) are not checked.
+        InterpreterError: it is not an ELF executable, is for another architecture or libc, is statically linked, or
+            needs a newer glibc than the host has. Hosts without ELF files (macOS, Windows) are not checked.
         MissingDependencyError: pyelftools is not installed.
     """
     if platform.libc == "none":
         return
     elf = _read(python_executable)
     _check_linkage(python_executable, elf, platform)
-    for path in [python_executable, *_libpythons(python_executable)]:
-        _check_version_needs(path, _read(path), platform)
+    _check_version_needs(python_executable, elf, platform)
+    # Builds of python-build-standalone before 20250517 link the interpreter to this library.
+    for path in sorted((python_executable.resolve().parent.parent / "lib").glob("libpython3.*.so.1.0")):
+        if path.is_file():
+            _check_version_needs(path, _read(path), platform)
 
 
 def _read(path: Path) -> ElfFile:
@@ -158,25 +157,12 @@ def _check_linkage(path: Path, elf: ElfFile, platform: Platform) -> None:
         raise InterpreterError(f"'{path}' is not for this host: wanted {platform.triple}, found {found}")
 
 
-def _libpythons(python_executable: Path) -> List[Path]:
-    """Find the library that the interpreter may be linked to; python-build-standalone's since 20250517 are not."""
-    directory = python_executable.resolve().parent.parent / "lib"
-    return sorted(path for path in directory.glob("libpython3.*.so.1.0") if path.is_file())
-
-
 def _check_version_needs(path: Path, elf: ElfFile, platform: Platform) -> None:
     if platform.libc != "gnu" or platform.libc_version is None:
         return
-    version, symbol = max(_glibc_needs(elf), default=((0,), ""))
+    needs = (re.fullmatch(r"GLIBC_(\d+)\.(\d+)[\d.]*", name) for _, names in elf.version_needs for name in names)
+    version, symbol = max((((int(need[1]), int(need[2])), need[0]) for need in needs if need), default=((0, 0), ""))
     if version > platform.libc_version:
         raise InterpreterError(
             f"'{path}' needs a newer libc than this host has: wanted {symbol} or newer, found {platform.libc_name}"
         )
-
-
-def _glibc_needs(elf: ElfFile) -> Iterator[Tuple[Version, str]]:
-    for _, versions in elf.version_needs:
-        for name in versions:
-            match = re.fullmatch(r"GLIBC_(\d+(?:\.\d+)+)", name)
-            if match:
-                yield tuple(int(part) for part in match[1].split("."))[:2], name

@@ -1,7 +1,7 @@
-"""Find out what the CPU can do: ``/proc/cpuinfo`` in, a microarchitecture level or the version of ARM out.
+"""Find the microarchitecture level of the CPU, or its version of ARM, in ``/proc/cpuinfo``.
 
 An archive for ``x86_64_v3`` ends in SIGILL on a CPU that lacks a single instruction of the level (uv#8499), so a level
-counts only when every one of its flags is present on every processor. What cannot be read counts as missing.
+counts only if every processor has every flag of it. What cannot be read counts as missing.
 
 Source: System V psABI for x86-64, "Micro-Architecture Levels"; Linux ``Documentation/arch/x86/cpuinfo.rst``.
 """
@@ -32,16 +32,16 @@ _LEVEL_FLAGS: Dict[int, FrozenSet[str]] = {
 
 
 class Cpu(NamedTuple):
-    """What all processors of the machine have in common."""
+    """The features that all processors of the machine have in common."""
 
     flags: FrozenSet[str]
     """Lower-case names of features, as the kernel calls them."""
     arm_version: Optional[int] = None
-    """7 for ARMv7; the lowest of all processors; None where they are no ARM."""
+    """7 for ARMv7; the lowest of all processors; None if they are not ARM."""
 
 
 def read_cpu(path: Path = CPUINFO) -> Optional[Cpu]:
-    """Read what all processors can do; None where that is unknown: not Linux, or no ``/proc``."""
+    """Read the features of all processors; None if they are unknown: not Linux, or no ``/proc``."""
     try:
         with open_regular_file(path) as file:
             text = file.read(_MAX_BYTES).decode("ascii", "replace")
@@ -59,23 +59,20 @@ def _values(text: str, key: str) -> List[str]:
 def _arm_version(text: str) -> Optional[int]:
     # A 64-bit kernel describes the processors of a 32-bit userland as "AArch64" or "8".
     versions = [8 if value == "AArch64" else int(value[:1]) for value in _values(text, "CPU architecture") if value]
-    # An ARM1176 (Raspberry Pi Zero) says "CPU architecture: 7" because of its memory model; its name tells the truth.
-    versions += [int(digit) for name in _values(text, "model name|Processor") for digit in _named_version(name)]
-    return min(versions) if versions else None
-
-
-def _named_version(name: str) -> List[str]:
-    return [first or second for first, second in re.findall(r"\bARMv([0-9])|\(v([0-9])\w*\)", name)]
+    # An ARM1176 (Raspberry Pi Zero) says "CPU architecture: 7" because of its memory model, but its name is right.
+    names = "\n".join(_values(text, "model name|Processor"))
+    versions += [int(first or second) for first, second in re.findall(r"\bARMv([0-9])|\(v([0-9])\w*\)", names)]
+    return min(versions, default=None)
 
 
 def missing_for_level(cpu: Cpu, level: int) -> List[str]:
-    """List the features, by the kernel's names, that a level of x86_64 (1 to 4) demands and the CPU lacks."""
+    """List the features, by the kernel's names, that a level of x86_64 (1 to 4) requires and the CPU lacks."""
     wanted = {flag for number, flags in _LEVEL_FLAGS.items() if number <= level for flag in flags}
     return sorted(wanted - cpu.flags)
 
 
 def select_level(cpu: Optional[Cpu]) -> int:
-    """Choose the highest level of x86_64 that the CPU fully supports; 1 (the baseline) where nothing is known."""
+    """Choose the highest level of x86_64 that the CPU fully supports; 1 (the baseline) if nothing is known."""
     return max([1] + [level for level in _LEVEL_FLAGS if cpu and not missing_for_level(cpu, level)])
 
 
@@ -84,8 +81,8 @@ def runnable_triples(triple: str, level: str, cpuinfo: Path = CPUINFO) -> List[s
 
     Args:
         triple: target triple of the host; one that names a level already, or has no levels, stays as it is.
-        level: the setting ``cpu-level``: ``v2``, ``v3`` or ``v4`` for exactly that one, whether or not this CPU runs
-            it; ``auto`` for all levels that the CPU runs, then the baseline; else the baseline.
+        level: the setting ``cpu-level``. ``v2``, ``v3`` and ``v4`` stand for exactly that level, whether or not this
+            CPU runs it; ``auto`` for all levels that the CPU runs, then the baseline; else only the baseline.
         cpuinfo: the kernel's description of the processors.
     """
     if triple not in LEVELED_TRIPLES or level in ("", "baseline"):
@@ -97,7 +94,7 @@ def runnable_triples(triple: str, level: str, cpuinfo: Path = CPUINFO) -> List[s
 
 
 def missing_for_armv7(cpu: Cpu, *, hard_float: bool) -> List[str]:
-    """List what an ARM CPU lacks for ARMv7 code, for a message; empty when the CPU will do."""
+    """List what an ARM CPU lacks for ARMv7 code, for a message; empty if it lacks nothing."""
     missing = [] if cpu.arm_version is None or cpu.arm_version >= 7 else [f"ARMv7 (it is ARMv{cpu.arm_version})"]
     # A 64-bit process reads "fp" and "asimd" where a 32-bit one reads "vfpv3" on the same machine (uv#18509).
     if hard_float and not cpu.flags & {"vfpv3", "vfpv3d16", "vfpv4", "neon", "fp", "asimd"}:

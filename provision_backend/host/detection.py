@@ -1,17 +1,15 @@
-"""Decide what the host is: its files in, a `Platform` with the evidence for it out.
+"""Detect the platform of the host, or of an unpacked image, from its files.
 
 Order of evidence:
 
 1. the running interpreter's own executable, whose loader certainly works here;
-2. the usual executables (``/bin/sh`` and others); a script or a static one is no answer (uv#1486, uv#1810);
-3. the loaders that exist, beginning with those of the libc that ``/etc/os-release`` stands for (uv#8635).
+2. the usual executables (``/bin/sh`` and others); a script or a static executable does not count (uv#1486, uv#1810);
+3. the loaders that exist, beginning with those of the libc of the distribution in ``/etc/os-release`` (uv#8635).
 
 The first executable decides whose loader exists, is what its name says, and is where executables of python-build-
-standalone look for theirs. One that fails at this is kept in case none does better; then its failure is the platform's
+standalone look for theirs. If there is none, the first with such a failure decides, and its failure is the platform's
 ``problem``. Architecture, word size, byte order and float ABI come from ELF headers: the kernel may have another word
 size than the userland (uv#13288), and under qemu-user it is for another machine altogether.
-
-Everything is read through a root directory, so that any unpacked image can be inspected.
 """
 
 from __future__ import annotations
@@ -19,13 +17,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import List, Optional, Tuple
 
 from ..errors import HostError
 from .elf import ElfFile, machine_of, read_elf
 from .loaders import LoaderFile, Version, ask_confstr, ask_musl_loader, glibc_version, inspect_loader, libc_of_loader
-from .platforms import Evidence, Platform, has_elf_files, platform_without_elf
+from .platforms import Evidence, Platform, platform_without_elf
 from .rootfs import RootDirectory
 from .targets import ELF_TARGETS, architecture_of, float_abi_of, triple_of
 
@@ -34,60 +33,46 @@ __all__ = ["detect_platform"]
 # A list and not one path: NixOS has only the first two of these (uv#1395, uv#1418), Rocky 9's ls is a script (uv#1486),
 # and a company's sh may be one (uv#1810). Android, NixOS and Guix have their executables elsewhere.
 _EXECUTABLES = (
-    "/bin/sh",
-    "/usr/bin/env",
-    "/bin/ls",
-    "/bin/bash",
-    "/bin/dash",
-    "/bin/busybox",
-    "/usr/bin/busybox",
-    "/usr/bin/coreutils",
-    "/usr/bin/python3",
-    "/usr/local/bin/python3",
-    "/run/current-system/sw/bin/sh",
-    "/run/current-system/profile/bin/sh",
-    "/data/data/com.termux/files/usr/bin/sh",
-    "/system/bin/sh",
-)
+    "/bin/sh", "/usr/bin/env", "/bin/ls", "/bin/bash", "/bin/dash", "/bin/busybox", "/usr/bin/busybox",
+    "/usr/bin/coreutils", "/usr/bin/python3", "/usr/local/bin/python3", "/run/current-system/sw/bin/sh",
+    "/run/current-system/profile/bin/sh", "/data/data/com.termux/files/usr/bin/sh", "/system/bin/sh",
+)  # fmt: skip
 
-# What os-release calls the systems whose libc is musl. It decides where no executable does: on Alpine with gcompat,
-# glibc's loader exists as well. Void has editions with either libc and does not say which.
+# The names in os-release of the systems whose libc is musl. They decide if no executable does, since with gcompat,
+# Alpine has glibc's loader too. Void has editions with either libc and does not tell which.
 _MUSL_SYSTEMS = frozenset({"alpine", "postmarketos", "chimera", "adelie", "openwrt", "kiss"})
 
-# Which kind of file the loader of a libc should be.
+# The kind of file that the loader of a libc should be.
 _KINDS = {"gnu": "glibc", "musl": "musl"}
 
-# NixOS starts no foreign executable by default: "Could not start dynamically linked executable" (nixpkgs#429813).
-_NIX_HINT = (
-    "enable nix-ld (programs.nix-ld.enable = true), build in an FHS environment, "
-    "or set preference = system and install an interpreter of the system"
-)
+_SYSTEM_HINT = "or set preference = system and install an interpreter of the system"
 _HINTS = {
-    "stub-ld": _NIX_HINT,
+    # NixOS starts no foreign executable by default: "Could not start dynamically linked executable" (nixpkgs#429813).
+    "stub-ld": "enable nix-ld (programs.nix-ld.enable = true), build in an FHS environment, " + _SYSTEM_HINT,
     "gcompat": "set target to the musl triple of this host",
-    "missing": "install the libc of the distribution that has this loader, "
-    "or set preference = system and install an interpreter of the system",
+    "missing": "install the libc of the distribution that has this loader, " + _SYSTEM_HINT,
 }
 
 
 def detect_platform(*, root: Path = Path("/"), executable: Optional[str] = None) -> Platform:
-    """Find out what the host is, or what an unpacked image is for.
+    """Detect the platform of a root file system.
 
     Args:
-        root: directory that holds the root file system.
+        root: directory that holds it.
         executable: absolute path, inside the root, of an executable to read first; None for the running interpreter
-            where the root is that of the running system, an empty string for none.
+            if the root is that of the running system, an empty string for none.
 
     Returns:
-        The platform. Its ``problem`` is set where executables of its triple do not start.
+        The platform. Its ``problem`` is set if executables of its triple do not start.
 
     Raises:
-        HostError: no file there tells the architecture or the libc.
+        HostError: no file tells the architecture or the libc.
         MissingDependencyError: pyelftools is not installed.
     """
     directory = RootDirectory(root)
-    if directory.is_running_system and not has_elf_files():
-        return platform_without_elf()
+    without_elf = platform_without_elf() if directory.is_running_system else None
+    if without_elf is not None:
+        return without_elf
     if executable is None:
         # sys.executable is empty in an embedded interpreter.
         executable = os.path.realpath(sys.executable) if directory.is_running_system and sys.executable else ""
@@ -95,32 +80,29 @@ def detect_platform(*, root: Path = Path("/"), executable: Optional[str] = None)
 
 
 class _Detection:
-    """One search through a root, and what was found so far."""
+    """One search through a root, and its findings so far."""
 
     def __init__(self, root: RootDirectory) -> None:
         self._root = root
         self._evidence: List[Evidence] = []
         self._static: Optional[ElfFile] = None
-        self._doubtful: Optional[Platform] = None
         self._asked = ""
 
     def decide(self, executable: str) -> Platform:
         """Go through the evidence in its order, and return the first platform without a problem."""
+        doubtful: Optional[Platform] = None
         for path in filter(None, (executable, *_EXECUTABLES)):
             platform = self._ask(path)
             # A problem is not final: on NixOS a Python from a Nix store fails, and one of an FHS environment does not.
             if platform and not platform.problem:
-                return self._conclude(platform)
-            self._doubtful = self._doubtful or platform
-        if self._doubtful:
-            return self._conclude(self._doubtful)
-        return self._conclude(self._decide_by_loaders())
-
-    def _conclude(self, platform: Platform) -> Platform:
+                break
+            doubtful = doubtful or platform
+        else:
+            platform = doubtful or self._decide_by_loaders()
         return platform._replace(evidence=tuple(self._evidence))
 
     def _ask(self, path: str) -> Optional[Platform]:
-        """Take an executable's answer; None where it has none."""
+        """Return the platform that an executable is for; None if it does not tell."""
         located = self._root.locate(path)
         if located is None:
             return None
@@ -135,7 +117,7 @@ class _Detection:
     def _read_executable(self, path: str) -> Tuple[Optional[ElfFile], Optional[str], str]:
         try:
             with self._root.open(path) as file:
-                # pyelftools would say that the magic number is wrong, which reads like a fault of the host.
+                # "The magic number is wrong" would read like a fault of the host.
                 if file.read(2) == b"#!":
                     return None, None, "is a script, which is no answer"
                 elf = read_elf(file)
@@ -145,21 +127,20 @@ class _Detection:
         if architecture is None:
             return None, None, f"is for machine {elf.machine}, which has no name here"
         if elf.loader is None:
-            # busybox of minimal images is static; it tells the machine, though not the libc.
+            # The busybox of minimal images is static; it tells the machine, though not the libc.
             self._static = self._static or elf
             return elf, None, f"is a static executable for {architecture}, which tells no libc"
-        if libc_of_loader(elf.loader) is None:
-            return elf, None, f"is for {architecture} and names the unknown loader {elf.loader!r}"
-        return elf, elf.loader, f"is for {architecture} and names the loader {elf.loader!r}"
+        unknown = "" if libc_of_loader(elf.loader) else "unknown "
+        return elf, elf.loader, f"is for {architecture} and names the {unknown}loader {elf.loader!r}"
 
     def _judge(self, platform: Platform, elf: ElfFile) -> Optional[Platform]:
-        """Check that the loader is what it seems, and that archives would find theirs."""
+        """Check that the loader is what its name says, and that archives would find theirs."""
         target = ELF_TARGETS.get(platform.triple)
         if target is None or platform.libc not in _KINDS or platform.loader is None:
             return platform
         own = self._inspect(platform.loader)
         if own.kind != _KINDS[platform.libc] and own.kind in ("gcompat", "musl", "glibc"):
-            # A program for glibc that runs on Alpine by its compatibility layer; the host is musl (uv#4242).
+            # It is a program for glibc that runs on Alpine by the compatibility layer; the host is musl (uv#4242).
             return None
         if platform.loader == target.loader:
             return self._complete(platform, own, elf)
@@ -167,8 +148,8 @@ class _Detection:
         note = f"executables for {platform.triple} use the loader {target.loader!r}, not {platform.loader!r}"
         platform = platform._replace(notes=(*platform.notes, note))
         if not _works(canonical, platform.libc):
-            return self._with_problem(self._complete(platform, own, elf), canonical)
-        # The libc of archives is the one that belongs to their loader, such as Debian's under an interpreter from Nix.
+            return _with_problem(self._complete(platform, own, elf), canonical)
+        # Archives get the libc of their own loader, such as Debian's even if the interpreter comes from Nix.
         return self._complete(platform, canonical if canonical.kind == _KINDS[platform.libc] else own, elf)
 
     def _inspect(self, path: str) -> LoaderFile:
@@ -179,7 +160,7 @@ class _Detection:
     def _complete(self, platform: Platform, loader: LoaderFile, elf: ElfFile) -> Platform:
         """Add the version of the libc that belongs to a loader."""
         if not _works(loader, platform.libc):
-            return self._with_problem(platform, loader)
+            return _with_problem(platform, loader)
         version = loader.version
         if platform.libc == "gnu":
             version, evidence = glibc_version(self._root, loader, elf)
@@ -192,29 +173,22 @@ class _Detection:
         if platform.libc == "musl" and loader.resolved:
             version, said = ask_musl_loader(loader.resolved)
         elif platform.loader == loader.path and self._asked == os.path.realpath(sys.executable):
-            # Only the libc of this very process answers, so it must be the one that is asked about.
+            # confstr answers for the libc of this very process, so that must be the libc in question.
             version, said = ask_confstr()
         else:
             return None
         self._evidence.append(said)
         return version
 
-    def _with_problem(self, platform: Platform, loader: LoaderFile) -> Platform:
-        problem = f"its loader {loader.path!r} {loader.evidence.finding}"
-        return platform._replace(problem=problem, hint=_HINTS.get(loader.kind, _HINTS["missing"]))
-
     def _decide_by_loaders(self) -> Platform:
-        """Take the first loader that is what its name says; the libc of the distribution first, then glibc."""
+        """Take the first loader that is what its name says; those of the distribution's libc come first."""
         preferred = "musl" if self._system_is_musl() else "gnu"
         targets = sorted(ELF_TARGETS.values(), key=lambda target: target.libc != preferred)
-        for path in dict.fromkeys(target.loader for target in targets if target.libc != "android"):
-            platform = self._ask_loader(path)
-            if platform:
-                return platform
-        return self._without_loader(preferred)
+        paths = dict.fromkeys(target.loader for target in targets if target.libc != "android")
+        return next(filter(None, map(self._ask_loader, paths)), None) or self._without_loader(preferred)
 
     def _ask_loader(self, path: str) -> Optional[Platform]:
-        """Take a loader for the answer, if it is what its name says and where its target has it."""
+        """Return the platform of a loader, if it is what its name says and is where its target has it."""
         libc = libc_of_loader(path)
         if libc is None or self._root.locate(path) is None:
             return None
@@ -230,7 +204,7 @@ class _Detection:
         return self._complete(platform, loader, elf)
 
     def _without_loader(self, preferred: str) -> Platform:
-        # A static userland on a system that is musl by its name: Alpine images without a libc. For a glibc system the
+        # Alpine images without a libc have a static userland and the name of a musl system. For a glibc system a
         # message is better than a guess, since PT_INTERP of archives would name a loader that is missing anyway.
         if self._static is None or preferred != "musl":
             findings = [f"{item.path!r} {item.finding}" for item in self._evidence] or ["none of these files exists"]
@@ -241,25 +215,31 @@ class _Detection:
             )
         triple = triple_of(self._static, "musl", "")
         loader = ELF_TARGETS[triple].loader if triple in ELF_TARGETS else "/lib/ld-musl"
-        platform = _platform_of(self._static, "musl", loader)
-        return self._with_problem(platform, self._inspect(loader))
+        return _with_problem(_platform_of(self._static, "musl", loader), self._inspect(loader))
 
     def _system_is_musl(self) -> bool:
         for path in ("/etc/os-release", "/usr/lib/os-release"):
             located = self._root.locate(path)
-            if located is None or not located.is_file:
-                continue
-            try:
-                names = _names_in_os_release(self._root.read(path, 1 << 16))
-            except HostError:
-                continue
-            self._evidence.append(Evidence(path, f"says that this is {' or '.join(names)}", located.identity))
-            return not _MUSL_SYSTEMS.isdisjoint(names)
+            # A file that does not exist or cannot be read is skipped.
+            with suppress(HostError, OSError), self._root.open(path) as file:
+                # A link may lead to a file of /proc, which is read without blocking and returns None if it has no data.
+                text = (file.read(1 << 16) or b"").decode("utf-8", "replace")
+                # ID and ID_LIKE, as os-release(5) has them.
+                values = " ".join(re.findall(r"^ID(?:_LIKE)?=(.*)$", text, re.MULTILINE))
+                names = re.findall(r"[a-z0-9._-]+", values.lower()[:200]) or ["an unnamed system"]
+                identity = located.identity if located else None
+                self._evidence.append(Evidence(path, f"says that this is {' or '.join(names)}", identity))
+                return not _MUSL_SYSTEMS.isdisjoint(names)
         return False
 
 
+def _with_problem(platform: Platform, loader: LoaderFile) -> Platform:
+    problem = f"its loader {loader.path!r} {loader.evidence.finding}"
+    return platform._replace(problem=problem, hint=_HINTS.get(loader.kind, _HINTS["missing"]))
+
+
 def _works(loader: LoaderFile, libc: str) -> bool:
-    # "other" is not refused: it may be a loader that is unknown here, and the smoke run will tell.
+    # "other" is not refused: it may be a loader that we do not know, and the smoke run will tell.
     return loader.kind in (_KINDS[libc], "nix-ld", "other")
 
 
@@ -273,9 +253,3 @@ def _platform_of(elf: ElfFile, libc: str, loader: str) -> Platform:
         bits=elf.bits,
         byte_order=elf.byte_order,
     )
-
-
-def _names_in_os_release(text: bytes) -> List[str]:
-    """Return the values of ID and ID_LIKE (os-release(5))."""
-    values = re.findall(r"^ID(?:_LIKE)?=(.*)$", text.decode("utf-8", "replace"), re.MULTILINE)
-    return re.findall(r"[a-z0-9._-]+", " ".join(values).lower()[:200]) or ["an unnamed system"]

@@ -1,9 +1,9 @@
-"""Read what an ELF file says about itself: bytes in, an `ElfFile` out.
+"""Read the headers of an ELF file.
 
 Only what the kernel and the dynamic loader read is read: the file header, the program headers, ``PT_INTERP`` and what
-the dynamic section points to. Section headers are not needed, so stripped and truncated files work as far as their
-loader would take them. pyelftools decodes the records; the way from one record to the next is ours, because every
-count, offset and link in a file may be a lie: each read is checked against the size of the file, and all of them
+the dynamic section points to. Section headers are not needed, so that stripped and truncated files can be read as far
+as their loader would take them. pyelftools decodes the records, and our code goes from one record to the next, because
+every count, offset and link in a file may be a lie: each read is checked against the size of the file, and all reads
 together against a budget. A malformed file ends in `HostError` and in nothing else.
 
 Source: System V gABI, chapters 4 and 5; Linux Standard Base, "Symbol Versioning".
@@ -32,7 +32,7 @@ _VER_FLG_BASE = 1
 
 
 class ElfFile(NamedTuple):
-    """What one ELF file says about itself."""
+    """The facts in the headers of one ELF file."""
 
     bits: int
     """Word size of the file's class: 32 or 64. An x32 executable is 32 with the machine of x86_64."""
@@ -41,7 +41,7 @@ class ElfFile(NamedTuple):
     machine: int
     """``e_machine``, such as 62 for x86_64."""
     flags: int
-    """``e_flags``; what they mean depends on the machine."""
+    """``e_flags``; their meaning depends on the machine."""
     loader: Optional[str]
     """``PT_INTERP``, the path of the dynamic loader; None in static executables and most libraries."""
     needed: Tuple[str, ...]
@@ -49,9 +49,9 @@ class ElfFile(NamedTuple):
     runpath: Tuple[str, ...]
     """The directories of ``DT_RUNPATH``, or of ``DT_RPATH`` where there is no ``DT_RUNPATH``."""
     version_needs: Tuple[Tuple[str, Tuple[str, ...]], ...]
-    """Which symbol versions of which library must be there to run it, in the order of the file."""
+    """Libraries, each with the symbol versions that the file needs of it, in the order of the file."""
     version_definitions: Tuple[str, ...]
-    """Which symbol versions it provides, in the order of the file and without that of the file itself."""
+    """The symbol versions that it provides, in the order of the file and without that of the file itself."""
 
 
 def read_elf(file: Union[BinaryIO, Path]) -> ElfFile:
@@ -78,7 +78,7 @@ def read_elf(file: Union[BinaryIO, Path]) -> ElfFile:
 
 
 def machine_of(elf: ElfFile) -> Tuple[int, int, str]:
-    """Return what two ELF files must share so that one process can hold both: machine, word size, byte order."""
+    """Return what two ELF files must have in common to be loaded into one process: machine, word size, byte order."""
     return elf.machine, elf.bits, elf.byte_order
 
 
@@ -91,7 +91,7 @@ def require_pyelftools() -> None:
 
 
 class _MalformedError(Exception):
-    """The file is not what it claims to be; the text says where."""
+    """The file contradicts itself; the text says where."""
 
 
 class _Segment(NamedTuple):
@@ -102,7 +102,7 @@ class _Segment(NamedTuple):
 
 
 class _Reader:
-    """A file and the budget that reading it may use up."""
+    """Reads one file within a budget of bytes and records."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -113,9 +113,10 @@ class _Reader:
         self._segments: List[_Segment] = []
 
     def read(self) -> ElfFile:
-        """Read everything there is to know; raises `_MalformedError` at the first contradiction."""
+        """Read all headers; raises `_MalformedError` at the first contradiction."""
         byte_order, bits = self._read_identification()
-        header = self._read_header(byte_order, bits)
+        header = self._record(_structs(byte_order, bits).Elf_Ehdr, 0, "the file header")
+        self._structs = _structs(byte_order, bits, header["e_machine"])
         self._segments = list(self._read_segments(header))
         dynamic = self._read_dynamic()
         return ElfFile(
@@ -125,7 +126,12 @@ class _Reader:
             flags=header["e_flags"],
             loader=self._read_loader(),
             needed=tuple(self._strings(dynamic, "DT_NEEDED")),
-            runpath=tuple(self._read_runpath(dynamic)),
+            # The loader ignores DT_RPATH if there is a DT_RUNPATH (ld.so(8)).
+            runpath=tuple(
+                directory
+                for text in self._strings(dynamic, "DT_RUNPATH" if "DT_RUNPATH" in dynamic else "DT_RPATH")
+                for directory in filter(None, text.split(":"))
+            ),
             version_needs=tuple(self._read_version_needs(dynamic)),
             version_definitions=tuple(self._read_version_definitions(dynamic)),
         )
@@ -142,17 +148,12 @@ class _Reader:
             raise _MalformedError(f"class {start[4]} with data encoding {start[5]} is not defined")
         return byte_order, bits
 
-    def _read_header(self, byte_order: str, bits: int) -> Any:
-        header = self._record(_structs(byte_order, bits).Elf_Ehdr, 0, "the file header")
-        self._structs = _structs(byte_order, bits, header["e_machine"])
-        return header
-
     def _read_segments(self, header: Any) -> Iterator[_Segment]:
         count = header["e_phnum"]
         size = self._structs.Elf_Phdr.sizeof()
         if count > _MAX_SEGMENTS:
             raise _MalformedError(f"{count} program headers, more than {_MAX_SEGMENTS}")
-        # The kernel refuses another size too; with it, each header would be read from the wrong place.
+        # With another size, which the kernel refuses too, each header would be read from the wrong place.
         if count and header["e_phentsize"] != size:
             raise _MalformedError(f"program headers of {header['e_phentsize']} bytes, expected {size}")
         for index in range(count):
@@ -188,12 +189,6 @@ class _Reader:
         for offset in dynamic.get(tag, ()):
             yield self._string(dynamic, offset)
 
-    def _read_runpath(self, dynamic: Dict[str, List[int]]) -> Iterator[str]:
-        # The loader ignores DT_RPATH when there is a DT_RUNPATH (ld.so(8)).
-        tag = "DT_RUNPATH" if "DT_RUNPATH" in dynamic else "DT_RPATH"
-        for text in self._strings(dynamic, tag):
-            yield from (directory for directory in text.split(":") if directory)
-
     def _read_version_needs(self, dynamic: Dict[str, List[int]]) -> Iterator[Tuple[str, Tuple[str, ...]]]:
         structs = self._structs
         for need, offset in self._chain(dynamic, "DT_VERNEED", structs.Elf_Verneed, "vn_next"):
@@ -211,12 +206,12 @@ class _Reader:
         structs = self._structs
         for definition, offset in self._chain(dynamic, "DT_VERDEF", structs.Elf_Verdef, "vd_next"):
             if not definition["vd_flags"] & _VER_FLG_BASE and definition["vd_cnt"]:
-                # The first of the names is the version's own, those that follow are its parents'.
+                # The first name is the version's own; the names after it are those of its parents.
                 name = self._record(structs.Elf_Verdaux, offset + definition["vd_aux"], "a symbol version")
                 yield self._string(dynamic, name["vda_name"])
 
     def _chain(self, dynamic: Dict[str, List[int]], tag: str, struct: Any, link: str) -> Iterator[Tuple[Any, int]]:
-        """Follow the records from where a dynamic entry points to, as many as its ``...NUM`` says."""
+        """Follow the chain of records that a dynamic entry points to, up to the number in its ``...NUM``."""
         if tag not in dynamic or tag + "NUM" not in dynamic:
             return
         position = self._file_offset(dynamic[tag][0], tag)
@@ -237,17 +232,13 @@ class _Reader:
             raise _MalformedError(f"a name at {offset} of a string table of {limit} bytes")
         start = self._file_offset(dynamic["DT_STRTAB"][0], "DT_STRTAB") + offset
         length = max(0, min(_MAX_STRING, limit - offset, self._size - start))
-        text, terminator, _ = self._terminated(start, length).partition(b"\0")
-        if not terminator:
-            raise _MalformedError(f"a name at {offset} of the string table that does not end")
-        return _decode(text)
-
-    def _terminated(self, start: int, length: int) -> bytes:
-        """Read in small steps up to a NUL, since nearly all names are short."""
         text = b""
+        # Nearly all names are short, so that small reads save much of the budget.
         while len(text) < length and b"\0" not in text:
             text += self._bytes(start + len(text), min(64, length - len(text)), "a name")
-        return text
+        if b"\0" not in text:
+            raise _MalformedError(f"a name at {offset} of the string table that does not end")
+        return _decode(text.partition(b"\0")[0])
 
     def _file_offset(self, address: int, what: str) -> int:
         # The dynamic section holds addresses in memory; the segments say where in the file these come from.
@@ -294,12 +285,12 @@ def _structs(byte_order: str, bits: int, machine: Union[str, int, None] = None) 
 
 
 def _number(machine: Union[str, int]) -> int:
-    """Undo pyelftools' naming: a known machine comes as its name, an unknown one as the number."""
+    """Return the number of a machine: pyelftools gives the name of a known one, and the number of an unknown one."""
     from elftools.elf.enums import ENUM_E_MACHINE
 
     return int(ENUM_E_MACHINE[machine]) if isinstance(machine, str) else machine
 
 
 def _decode(text: bytes) -> str:
-    # Names are bytes to the kernel; what is no UTF-8 stays visible and can always be printed.
+    # Names are bytes to the kernel; bytes that are not UTF-8 stay visible and can always be printed.
     return text.decode("utf-8", "backslashreplace")

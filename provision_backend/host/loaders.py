@@ -1,12 +1,12 @@
-"""Find out whose loader a file is, and which version its libc has.
+"""Identify a dynamic loader, and find the version of its libc.
 
 A path such as ``/lib64/ld-linux-x86-64.so.2`` proves nothing: on Alpine it may be gcompat's or a link to musl, on
 NixOS a stub that only prints an error. So the file behind it is read. The version of glibc is the highest
 ``GLIBC_x.y`` that ``libc.so.6`` defines, which is what the dynamic linker itself compares, and its banner for the
 releases that added no symbol; that of musl is a string in the loader, which is the libc at the same time.
 
-Reading files is the rule, since a loader that is executed may be for another machine (under qemu-user that has ended
-in a segmentation fault, docker/for-mac#7840). The two exceptions stand at the end and are for the running system only.
+Files are read rather than run, since a loader may be for another machine (running it under qemu-user has ended in a
+segmentation fault, docker/for-mac#7840). The two exceptions are at the end, for the running system only.
 
 Source: glibc ``Versions`` files and ``csu/version.c``; musl ``ldso/dynlink.c`` and ``src/internal/version.c``.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import BinaryIO, Iterator, List, Match, NamedTuple, Optional, Pattern, Set, Tuple
+from typing import BinaryIO, Iterator, List, Match, NamedTuple, Optional, Pattern, Tuple
 
 from ..errors import HostError, InterpreterError
 from ..processes import run_quiet
@@ -24,15 +24,9 @@ from .platforms import Evidence, format_version
 from .rootfs import RootDirectory
 
 __all__ = [
-    "LoaderFile",
-    "Version",
-    "ask_confstr",
-    "ask_musl_loader",
-    "glibc_version",
-    "inspect_loader",
-    "libc_of_loader",
+    "LoaderFile", "Version", "ask_confstr", "ask_musl_loader", "glibc_version", "inspect_loader", "libc_of_loader",
     "musl_version",
-]
+]  # fmt: skip
 
 Version = Tuple[int, ...]
 
@@ -57,21 +51,21 @@ _MUSL_VERSION = re.compile(rb"(?<![0-9._])([01])\.(\d{1,2})\.(\d{1,3})(?:-git-\d
 
 
 class LoaderFile(NamedTuple):
-    """The file that a loader's path leads to, and whose it is."""
+    """The file that a loader's path leads to."""
 
     kind: str
     """``glibc``, ``musl``, ``missing``, ``gcompat``, ``stub-ld``, ``nix-ld`` or ``other``."""
     path: str
-    """The path that was asked for."""
+    """The path as it was given."""
     resolved: Optional[str]
-    """Where it leads inside the root; None if nowhere."""
+    """The path inside the root without links; None if there is no such file."""
     evidence: Evidence
     version: Optional[Version] = None
     """Of musl, whose loader is its libc, or of an old glibc, whose loader is called ``ld-2.17.so``."""
 
 
 def libc_of_loader(path: str) -> Optional[str]:
-    """Name the libc by the name of a loader: ``gnu``, ``musl``, ``android``, ``uclibc``, or None if it is unknown."""
+    """Return the libc that a loader's name stands for: ``gnu``, ``musl``, ``android``, ``uclibc``; None if unknown."""
     # The directory does not matter: Nix and Guix have the loader in their stores.
     name = path.rpartition("/")[2]
     # "libc.so" is where ld-musl-*.so.1 links to; executables linked by hand name it directly.
@@ -88,7 +82,7 @@ def libc_of_loader(path: str) -> Optional[str]:
 
 
 def inspect_loader(root: RootDirectory, path: str) -> LoaderFile:
-    """Find out what the file behind a loader's path is; musl's comes with its version, where that was found."""
+    """Identify the file that a loader's path leads to, and the version of musl if it is musl's."""
     located = root.locate(path)
     if located is None or not located.is_file:
         return LoaderFile("missing", path, None, Evidence(path, "does not exist"))
@@ -99,9 +93,10 @@ def inspect_loader(root: RootDirectory, path: str) -> LoaderFile:
 
 
 def _identify(root: RootDirectory, path: str) -> Tuple[str, str, Optional[Version]]:
+    stub = "stub-ld", "is NixOS's stub-ld, which starts no program", None
     # NixOS puts the stub and nix-ld where foreign executables look for glibc (nixpkgs#429813, kani#4413).
     if "stub-ld" in path:
-        return "stub-ld", "is NixOS's stub-ld, which starts no program", None
+        return stub
     if re.match("/nix/store/[^/]*nix-ld", path):
         return "nix-ld", "is nix-ld, which hands over to the loader of NixOS", None
     try:
@@ -109,22 +104,18 @@ def _identify(root: RootDirectory, path: str) -> Tuple[str, str, Optional[Versio
             elf = read_elf(file)
             if any(name.startswith("GLIBC_") for name in elf.version_definitions):
                 return "glibc", "is glibc's loader", _version_in_name(path)
-            return _identify_by_text(file, elf)
+            # musl exports no symbol versions, so only its text tells it from another loader.
+            if any(_matches(file, _MUSL_MARK)):
+                version = musl_version(file)
+                text = format_version(version)
+                return "musl", f"is musl {text}" if text else "is musl of an unknown version", version
+            # gcompat's loader starts musl's with a library of its own preloaded, so it names both.
+            if any(_matches(file, _GCOMPAT_MARK)):
+                return "gcompat", "is gcompat's loader, which runs programs for glibc on musl", None
+            if any(_matches(file, _STUB_MARK)):
+                return stub
     except HostError as exc:
         return "other", f"is no loader: {exc.message}", None
-
-
-def _identify_by_text(file: BinaryIO, elf: ElfFile) -> Tuple[str, str, Optional[Version]]:
-    # musl exports no symbol versions, so only its text tells it from another loader.
-    if _scan(file, _MUSL_MARK):
-        version = musl_version(file)
-        text = format_version(version)
-        return "musl", f"is musl {text}" if text else "is musl, of a version that it does not say", version
-    # gcompat's loader starts musl's with a library of its own preloaded, so it names both.
-    if _scan(file, _GCOMPAT_MARK):
-        return "gcompat", "is gcompat's loader, which runs programs for glibc on musl", None
-    if _scan(file, _STUB_MARK):
-        return "stub-ld", "is NixOS's stub-ld, which starts no program", None
     return "other", f"is neither glibc's nor musl's loader (a {elf.bits}-bit ELF file)", None
 
 
@@ -134,24 +125,14 @@ def _version_in_name(path: str) -> Optional[Version]:
 
 
 def musl_version(file: BinaryIO) -> Optional[Version]:
-    """Find the version of musl, three numbers, in its loader; None where there is no such string or more than one."""
-    # Two different ones mean that one of them is something else, and a guess would be worse than not knowing.
+    """Find the version of musl, three numbers, in its loader; None unless the loader holds exactly one."""
+    # Of two different ones, one must be something else, and a guess would be worse than not knowing.
     found = {tuple(int(part) for part in match.groups()) for match in _matches(file, _MUSL_VERSION)}
     return found.pop() if len(found) == 1 else None
 
 
 def glibc_version(root: RootDirectory, loader: LoaderFile, like: ElfFile) -> Tuple[Optional[Version], List[Evidence]]:
-    """Find the version of glibc that a loader would load.
-
-    Args:
-        root: the root it is in.
-        loader: glibc's loader.
-        like: an executable for this glibc. Libraries of another machine or word size are skipped: multilib and
-            multiarch systems have several, and not all of one version.
-
-    Returns:
-        Two numbers, or None, and what was read to find them.
-    """
+    """Find the version, two numbers, of the glibc that a loader would load for an executable *like* this one."""
     for path in _libc_paths(loader):
         located = root.locate(path)
         if located is None or not located.is_file:
@@ -159,8 +140,13 @@ def glibc_version(root: RootDirectory, loader: LoaderFile, like: ElfFile) -> Tup
         found = _read_glibc(root, path, like)
         if found is not None:
             version, banner = found
-            exact = _refine(version, banner, located.path)
-            return exact, [Evidence(path, _describe(version, exact), located.identity)]
+            # 2.19 to 2.21, 2.37 and others added no symbol to libc.so.6, so the symbols end at 2.18 and 2.36 there.
+            stated = (int(banner[1]), int(banner[2])) if banner else version
+            exact = max(version, stated, _version_in_name(located.path) or version)
+            finding = f"defines symbol versions up to GLIBC_{format_version(version)}"
+            if exact != version:
+                finding += f" and calls itself {format_version(exact)}"
+            return exact, [Evidence(path, finding, located.identity)]
     return loader.version, []
 
 
@@ -169,6 +155,7 @@ def _read_glibc(root: RootDirectory, path: str, like: ElfFile) -> Optional[Tuple
         with root.open(path) as file:
             elf = read_elf(file)
             version = _highest(elf.version_definitions)
+            # Multilib and multiarch systems have several glibcs, and not all of one version.
             if version is None or machine_of(elf) != machine_of(like):
                 return None
             return version, next(_matches(file, _GLIBC_BANNER), None)
@@ -177,54 +164,32 @@ def _read_glibc(root: RootDirectory, path: str, like: ElfFile) -> Optional[Tuple
 
 
 def _highest(definitions: Tuple[str, ...]) -> Optional[Version]:
-    matches = [match for name in definitions for match in [_GLIBC_SYMBOL_VERSION.fullmatch(name)] if match]
+    matches = filter(None, map(_GLIBC_SYMBOL_VERSION.fullmatch, definitions))
     return max(((int(match[1]), int(match[2])) for match in matches), default=None)
-
-
-def _refine(version: Version, banner: Optional[Match[bytes]], path: str) -> Version:
-    # 2.19 to 2.21, 2.37 and others added no symbol to libc.so.6, so the symbols say 2.18 and 2.36 there.
-    stated = (int(banner[1]), int(banner[2])) if banner else version
-    return max(version, stated, _version_in_name(path) or version)
-
-
-def _describe(version: Version, exact: Version) -> str:
-    text = f"defines symbol versions up to GLIBC_{format_version(version)}"
-    return text if exact == version else f"{text} and calls itself {format_version(exact)}"
 
 
 def _libc_paths(loader: LoaderFile) -> Iterator[str]:
     """List where the loader would find its libc: beside it, then in the usual directories."""
     beside = [path.rpartition("/")[0] for path in (loader.resolved, loader.path) if path]
-    seen: Set[str] = set()
-    for directory in [*beside, "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/lib32", "/usr/lib32", "/libx32"]:
-        if directory not in seen:
-            seen.add(directory)
-            yield f"{directory}/libc.so.6"
-
-
-def _scan(file: BinaryIO, pattern: Pattern[bytes]) -> bool:
-    return next(_matches(file, pattern), None) is not None
+    usual = ("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/lib32", "/usr/lib32", "/libx32")
+    return (f"{directory}/libc.so.6" for directory in dict.fromkeys([*beside, *usual]))
 
 
 def _matches(file: BinaryIO, pattern: Pattern[bytes]) -> Iterator[Match[bytes]]:
-    """Search a file piece by piece; what lies across two pieces is found, once or twice."""
+    """Search a file chunk by chunk; a text that lies across two chunks is found once or twice."""
     file.seek(0)
     rest = b""
     for _ in range(_MAX_SCAN // _CHUNK):
         chunk = file.read(_CHUNK)
         if not chunk:
             return
-        # At the start of a later piece a pattern cannot look behind; what is there was seen in the piece before.
+        # At the start of a later chunk a pattern cannot look behind; a match there was found in the chunk before.
         yield from (match for match in pattern.finditer(rest + chunk) if match.start() or not rest)
         rest = (rest + chunk)[-_OVERLAP:]
 
 
 def ask_musl_loader(path: str) -> Tuple[Optional[Version], Evidence]:
-    """Start a loader of musl, which prints its version and ends; used when its file holds no version.
-
-    Args:
-        path: absolute path on the running system, links resolved.
-    """
+    """Start a loader of musl, by its absolute path on the running system; it prints its version and ends."""
     started = f"{path} (started)"
     try:
         done = run_quiet([path], env={}, timeout=_SECONDS)

@@ -1,7 +1,7 @@
-"""`Platform`: what an interpreter must be built for to run on a host, and how it is written down and read back.
+"""Define `Platform`, what an interpreter must be built for to run on a host, and convert it from and to other forms.
 
-In: a target triple that a person wrote, or facts that ``detection.py`` found. Out: a `Platform`. Only the hosts that
-have no ELF files are asked for here, by what Python itself was built for.
+A platform comes from a target triple that a user wrote, or from the facts that ``detection.py`` found. Hosts without
+ELF files are identified here, by what the running Python was built for.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from ..output import nearest
 from .rootfs import FileIdentity
 from .targets import ELF_TARGETS, LEVELED_TRIPLES, OTHER_TARGETS, split_level, with_level
 
-__all__ = ["Evidence", "Platform", "format_version", "has_elf_files", "platform_from_triple", "platform_without_elf"]
+__all__ = ["Evidence", "Platform", "format_version", "platform_from_triple", "platform_without_elf"]
 
 
 class Evidence(NamedTuple):
-    """One fact that a platform was concluded from."""
+    """One fact that identifies a platform."""
 
     path: str
-    """Absolute path inside the root that was inspected, or the name of what else was asked."""
+    """Absolute path inside the inspected root, or the name of another source."""
     finding: str
-    """What it says, as a sentence that begins after the path."""
+    """The fact, as a sentence whose subject is the path."""
     identity: Optional[FileIdentity] = None
-    """The file's state when it was read; None where it does not exist or is not a file."""
+    """The file's state when it was read; None if it does not exist or is not a file."""
 
     def as_dict(self) -> Dict[str, Any]:
-        """Return what JSON can hold."""
+        """Return the fact for JSON; `from_dict` undoes it."""
         return {"path": self.path, "finding": self.finding, **(self.identity._asdict() if self.identity else {})}
 
     @classmethod
@@ -50,9 +50,9 @@ class Platform(NamedTuple):
     libc: str
     """``gnu``, ``musl``, ``android`` (bionic), ``uclibc``, or ``none`` on macOS and Windows."""
     libc_version: Optional[Tuple[int, ...]] = None
-    """Version of the libc that an archive for this platform would be loaded with; None where it is unknown."""
+    """Version of the libc that an archive for this platform would be loaded with; None if it is unknown."""
     loader: Optional[str] = None
-    """The dynamic loader that the deciding executable names, or the one that was found."""
+    """The dynamic loader that the deciding executable names, or that exists."""
     float_abi: Optional[str] = None
     """``hard`` or ``soft`` on ARM; ``double``, ``single`` or ``soft`` on RISC-V and LoongArch; else None."""
     bits: int = 64
@@ -60,22 +60,22 @@ class Platform(NamedTuple):
     byte_order: str = "little"
     """``little`` or ``big``."""
     problem: Optional[str] = None
-    """Why an executable for this very triple does not start here, as a sentence; None where it should."""
+    """Why an executable for this very triple does not start here, as a sentence; None if it should."""
     hint: str = ""
     """What to do about the problem."""
     notes: Tuple[str, ...] = ()
-    """What else the reader of the evidence should know."""
+    """Remarks for the reader of the evidence."""
     evidence: Tuple[Evidence, ...] = ()
-    """What was read, in the order of reading; the last items decided."""
+    """The facts in the order of reading; the last ones decided."""
 
     @property
     def libc_name(self) -> str:
-        """The libc as people call it, with its version where that is known: ``glibc 2.36``."""
+        """The usual name of the libc, with its version if that is known: ``glibc 2.36``."""
         name = {"gnu": "glibc", "android": "bionic (Android)", "uclibc": "uClibc", "none": "no ELF libc"}.get(self.libc)
         return " ".join(filter(None, [name or self.libc, format_version(self.libc_version)]))
 
     def as_dict(self) -> Dict[str, Any]:
-        """Return what JSON can hold; `from_dict` undoes it."""
+        """Return the platform for JSON; `from_dict` undoes it."""
         return {
             **self._asdict(),
             "libc_version": format_version(self.libc_version),
@@ -86,13 +86,9 @@ class Platform(NamedTuple):
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Platform:
-        """Undo `as_dict`.
-
-        Args:
-            facts: what was written down; may raise KeyError, TypeError or ValueError when it is something else.
-        """
+        """Undo `as_dict`; raises KeyError, TypeError or ValueError for facts of another form."""
         version = facts["libc_version"]
-        # Every field must be there: what an older version of ours wrote down is not completed with defaults.
+        # No field is optional: a record of an older version of ours is not completed with defaults.
         return cls(**{name: facts[name] for name in cls._fields})._replace(
             libc_version=tuple(int(part) for part in version.split(".")) if version else None,
             hint=facts["hint"] or "",
@@ -102,22 +98,15 @@ class Platform(NamedTuple):
 
 
 def platform_from_triple(triple: str) -> Platform:
-    """Take a platform from its name, where the user overrides the detection (as ``UV_LIBC`` does for uv#14262).
+    """Make the platform of a triple with which a user overrides the detection (as ``UV_LIBC`` does for uv#14262).
 
-    Args:
-        triple: a target triple, such as ``x86_64-unknown-linux-musl``; the vendor may be left out.
-
-    Returns:
-        The platform, with no evidence and an unknown version of its libc.
-
-    Raises:
-        UsageError: nothing is known by that name.
+    The triple may lack the vendor. The version of the libc is unknown; an unknown triple raises UsageError.
     """
     full = _with_vendor(triple)
     baseline, level = split_level(full)
     if baseline in OTHER_TARGETS and level == 1:
-        architecture, bits = OTHER_TARGETS[baseline]
-        return Platform(baseline, architecture, "none", bits=bits)
+        architecture = baseline.split("-")[0]
+        return Platform(baseline, architecture, "none", bits=32 if architecture == "i686" else 64)
     target = ELF_TARGETS.get(baseline)
     if target is None:
         raise UsageError(f"unknown target {triple!r}", hint=_suggest(full))
@@ -147,17 +136,14 @@ def _suggest(triple: str) -> str:
 
 
 def format_version(version: Optional[Tuple[int, ...]]) -> Optional[str]:
-    """Write a version as people do: ``(2, 36)`` is ``2.36``."""
+    """Join the numbers of a version with dots: ``(2, 36)`` is ``2.36``."""
     return ".".join(map(str, version)) if version else None
 
 
-def has_elf_files() -> bool:
-    """Whether the executables of the running system are ELF files."""
-    return sys.platform not in ("darwin", "win32", "cygwin")
-
-
-def platform_without_elf() -> Platform:
-    """Name a host that has no ELF files, by what the running Python was built for."""
+def platform_without_elf() -> Optional[Platform]:
+    """Return the running system if it has no ELF files, by what the running Python was built for; None elsewhere."""
+    if sys.platform not in ("darwin", "win32", "cygwin"):
+        return None
     name = sysconfig.get_platform()
     machine = name.rpartition("-")[2].lower()
     # A universal binary holds code for both; the kernel says which half runs.

@@ -1,12 +1,10 @@
 """Read files below a root directory, and nothing outside it.
 
-In: a directory that holds a root file system (``/``, or the unpacked image of any machine, which may be hostile) and
-paths as programs inside that root would write them. Out: the state of a file, or its open stream.
-
-Symbolic links are resolved as the kernel would resolve them after ``chroot``: an absolute target starts at the
-root and ``..`` at the root stays there (path_resolution(7)). Every component is opened relative to its parent's
-descriptor and without following links, so that a tree that changes meanwhile cannot lead outside either. Only
-regular files are opened: a FIFO named ``/bin/sh`` would block for ever, and a device may act on being opened.
+The root is ``/``, or the unpacked image of any machine, which may be hostile. Paths are those that programs inside the
+root would use. Symbolic links are resolved as the kernel would resolve them after ``chroot``: an absolute target starts
+at the root, and ``..`` at the root stays there (path_resolution(7)). Every component is opened relative to its parent's
+descriptor and without following links, so that a tree that changes meanwhile cannot lead outside either. Only regular
+files are opened: a FIFO named ``/bin/sh`` would block for ever, and a device may act on being opened.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ __all__ = ["FileIdentity", "Located", "RootDirectory", "open_regular_file"]
 
 # The kernel's own limit (MAXSYMLINKS); a chain that is longer does not work in the root either.
 _MAX_LINKS = 40
-# One descriptor is held for each directory on the way; PATH_MAX alone would allow 2048 of them.
+# A walk holds one descriptor for each directory on the way; PATH_MAX alone would allow 2048 of them.
 _MAX_DEPTH = 100
 _PATH_MAX = 4096
 
@@ -40,7 +38,7 @@ _FILE_FLAGS = _flags("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BIN
 
 
 class FileIdentity(NamedTuple):
-    """What tells one state of a file from another without reading it."""
+    """The facts that tell one state of a file from another without reading it."""
 
     size: int
     """Bytes."""
@@ -48,11 +46,6 @@ class FileIdentity(NamedTuple):
     """Time of the last modification, nanoseconds since the epoch."""
     inode: int
     """Inode number; changes when a package manager replaces the file, which may keep size and time."""
-
-    @classmethod
-    def from_stat(cls, status: os.stat_result) -> FileIdentity:
-        """Take the identity out of what ``stat`` returned."""
-        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 class Located(NamedTuple):
@@ -73,14 +66,7 @@ class _Leaf(NamedTuple):
 
 
 class RootDirectory:
-    """A root file system for reading.
-
-    Args:
-        path: the directory; it may itself be reached through links, since the user chose it.
-
-    Raises:
-        HostError: the directory does not exist or cannot be opened.
-    """
+    """A root file system for reading; its own path may go through links, since the user chose it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -97,23 +83,16 @@ class RootDirectory:
             return False
 
     def locate(self, path: str) -> Optional[Located]:
-        """Follow a path inside the root to its end.
-
-        Returns:
-            What is there, or None where nothing is, a link leads nowhere or in circles, or permission is missing.
-        """
+        """Follow a path inside the root to its end; None if nothing is there or it cannot be reached."""
         with contextlib.suppress(OSError, ValueError, _UnreachableError), self._walk(path) as leaf:
-            identity = FileIdentity.from_stat(leaf.status)
-            return Located(leaf.path, stat.S_ISREG(leaf.status.st_mode), identity)
+            status = leaf.status
+            identity = FileIdentity(status.st_size, status.st_mtime_ns, status.st_ino)
+            return Located(leaf.path, stat.S_ISREG(status.st_mode), identity)
         return None
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
-        """Open a regular file inside the root for reading.
-
-        Raises:
-            HostError: nothing is there, it is not a regular file, or it cannot be read.
-        """
+        """Open a regular file inside the root; raises HostError if there is none, or it cannot be read."""
         try:
             with self._walk(path) as leaf:
                 descriptor = _open_leaf(leaf)
@@ -123,15 +102,6 @@ class RootDirectory:
             raise HostError(f"cannot read {path!r}: {_reason(exc)}") from exc
         with _stream(descriptor, path) as file:
             yield file
-
-    def read(self, path: str, limit: int) -> bytes:
-        """Read the beginning of a regular file, at most ``limit`` bytes; raises as `open` does."""
-        with self.open(path) as file:
-            try:
-                # A file of /proc that has no data at the moment returns None, since it is open without blocking.
-                return file.read(limit) or b""
-            except OSError as exc:
-                raise HostError(f"cannot read {path!r}: {_reason(exc)}") from exc
 
     @contextlib.contextmanager
     def _walk(self, path: str) -> Iterator[_Leaf]:
@@ -207,11 +177,11 @@ def _components(path: str) -> List[str]:
 
 
 def _open_leaf(leaf: _Leaf) -> int:
-    # Asked before it is opened, since opening a device may rewind a tape or start a watchdog.
+    # This is checked before the file is opened, since opening a device may rewind a tape or start a watchdog.
     if not stat.S_ISREG(leaf.status.st_mode):
         raise _UnreachableError(f"it is {_kind(leaf.status.st_mode)}, not a regular file")
     descriptor = os.open(leaf.name, _FILE_FLAGS, dir_fd=leaf.directory)
-    # Asked again of what was really opened: another process may have replaced it in between.
+    # It is checked again for the opened file: another process may have replaced it in between.
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
@@ -219,11 +189,7 @@ def _open_leaf(leaf: _Leaf) -> int:
 
 
 def open_regular_file(path: Path) -> BinaryIO:
-    """Open a regular file of this machine for reading, wherever links lead.
-
-    Raises:
-        HostError: nothing is there, it is not a regular file, or it cannot be read.
-    """
+    """Open a regular file of this machine, wherever links lead; raises as `RootDirectory.open`."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -235,7 +201,7 @@ def open_regular_file(path: Path) -> BinaryIO:
 
 
 def _stream(descriptor: int, name: str) -> BinaryIO:
-    """Make a stream whose name is a path, for messages, rather than the number of a descriptor."""
+    """Make a stream whose name, for messages, is a path and not the number of a descriptor."""
     return open(name, "rb", opener=lambda *_: descriptor)
 
 

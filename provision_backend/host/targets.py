@@ -1,11 +1,9 @@
-"""Name targets: an ELF header in, the parts of a target triple out. Pure; nothing here touches a file.
+"""Find the target triple of an ELF header. Nothing here reads a file.
 
-One table holds every combination of architecture and libc that has a name here, with the path at which executables
-for it look for their loader. Names are those of python-build-standalone for what it builds (``ppc64le``, ``i686``,
-``armv7``) and those of LLVM for the rest.
-
-A target triple is added in two places and nowhere else: its line in the table below (and its machine number in
-`_ARCHITECTURES` if the architecture is new), and the file ``catalog/data/<triple>.txt`` once there are archives.
+One table holds every known combination of architecture and libc, with the path at which executables for it look for
+their loader. Names are those of python-build-standalone for what it builds (``ppc64le``, ``i686``, ``armv7``) and those
+of LLVM for the rest. A target triple is added in two places: a line of this table, and the file
+``catalog/data/<triple>.txt`` once there are archives.
 
 Source: LLVM ``Triple.h``; glibc wiki "ABIList"; musl ``configure`` and ``arch/*/reloc.h``; the processor
 supplements to the gABI for the meaning of ``e_flags``.
@@ -13,27 +11,19 @@ supplements to the gABI for the meaning of ``e_flags``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, NamedTuple, Optional, Tuple
 
 if TYPE_CHECKING:
     from .elf import ElfFile
 
 __all__ = [
-    "ELF_TARGETS",
-    "LEVELED_TRIPLES",
-    "OTHER_TARGETS",
-    "Target",
-    "architecture_of",
-    "environment_of",
-    "float_abi_of",
-    "split_level",
-    "triple_of",
-    "with_level",
-]
+    "ELF_TARGETS", "LEVELED_TRIPLES", "OTHER_TARGETS", "Target", "architecture_of", "float_abi_of", "split_level",
+    "triple_of", "with_level",
+]  # fmt: skip
 
 
 class Target(NamedTuple):
-    """One row of the table: a triple, and where its executables look for their loader."""
+    """The facts about one triple."""
 
     architecture: str
     """As in the triple, without a microarchitecture level."""
@@ -41,6 +31,10 @@ class Target(NamedTuple):
     """The last part of the triple: the libc and the variant of the ABI."""
     loader: str
     """Absolute path of the dynamic loader."""
+    bits: int
+    """Word size of the ABI; that of x32 and n32 is 32 on 64-bit CPUs."""
+    byte_order: str
+    """``little`` or ``big``."""
 
     @property
     def triple(self) -> str:
@@ -53,16 +47,6 @@ class Target(NamedTuple):
         return next(libc for libc in ("gnu", "musl", "android") if self.environment.startswith(libc))
 
     @property
-    def bits(self) -> int:
-        """Word size of the ABI; that of x32 and n32 is 32 on 64-bit CPUs."""
-        return 32 if self.environment.endswith(("x32", "n32")) or self.architecture in _NARROW else 64
-
-    @property
-    def byte_order(self) -> str:
-        """``little`` or ``big``."""
-        return "big" if self.architecture in _BIG_ENDIAN else "little"
-
-    @property
     def float_abi(self) -> Optional[str]:
         """``hard`` or ``soft`` on ARM; ``double``, ``single`` or ``soft`` on RISC-V and LoongArch; else None."""
         if self.architecture.startswith("arm"):
@@ -72,47 +56,6 @@ class Target(NamedTuple):
         return None
 
 
-# (e_machine, bits, byte order) -> architecture. uname and platform.machine() name the kernel, which may have another
-# word size than the userland (uv#13288, Raspberry Pi OS). ARM is called by the version that python-build-standalone
-# builds for; whether the CPU really is an ARMv7 is another question (cpu.py).
-_ARCHITECTURES: Dict[Tuple[int, int, str], str] = {
-    (62, 64, "little"): "x86_64",
-    (62, 32, "little"): "x86_64",  # x32
-    (3, 32, "little"): "i686",
-    (183, 64, "little"): "aarch64",
-    (183, 64, "big"): "aarch64_be",
-    (40, 32, "little"): "armv7",
-    (40, 32, "big"): "armeb",
-    (21, 64, "little"): "ppc64le",
-    (21, 64, "big"): "powerpc64",
-    (20, 32, "big"): "powerpc",
-    (22, 64, "big"): "s390x",
-    (22, 32, "big"): "s390",
-    (243, 64, "little"): "riscv64",
-    (243, 32, "little"): "riscv32",
-    (258, 64, "little"): "loongarch64",
-    (8, 32, "big"): "mips",
-    (8, 32, "little"): "mipsel",
-    (8, 64, "big"): "mips64",
-    (8, 64, "little"): "mips64el",
-    (43, 64, "big"): "sparc64",
-    (2, 32, "big"): "sparc",
-    (18, 32, "big"): "sparc",
-    (4, 32, "big"): "m68k",
-    (15, 32, "big"): "hppa",
-    (0x9026, 64, "little"): "alpha",
-}
-
-# The r6 MIPS names have no machine number of their own: they are told apart by e_flags, see _mips_architecture.
-_NARROW = frozenset(name for (_, bits, _), name in _ARCHITECTURES.items() if bits == 32 and name != "x86_64") | {
-    "mipsisa32r6",
-    "mipsisa32r6el",
-}
-_BIG_ENDIAN = frozenset(name for (_, _, order), name in _ARCHITECTURES.items() if order == "big") | {
-    "mipsisa32r6",
-    "mipsisa64r6",
-}
-
 _EM_MIPS, _EM_ARM, _EM_X86_64, _EM_RISCV, _EM_LOONGARCH = 8, 40, 62, 243, 258
 _EF_ARM_ABI_FLOAT_SOFT, _EF_ARM_ABI_FLOAT_HARD = 0x200, 0x400
 _EF_MIPS_ABI2 = 0x20  # The n32 ABI: 64-bit registers, 32-bit pointers.
@@ -120,98 +63,99 @@ _EF_MIPS_ARCH, _EF_MIPS_ARCH_32R6, _EF_MIPS_ARCH_64R6 = 0xF0000000, 0x90000000, 
 _RISCV_FLOAT = {0x0: "soft", 0x2: "single", 0x4: "double", 0x6: "quad"}
 _LOONGARCH_FLOAT = {1: "soft", 2: "single", 3: "double"}
 
-# A line for each architecture: its environments, and the loader that a generic executable, such as that of
-# python-build-standalone, names in PT_INTERP. musl's loaders are all called /lib/ld-musl-<name>.so.1, and only the name
-# stands here. A distribution's own executables may name another loader (NixOS and Guix have them in their stores).
-# Android is in the table so that the message can say what the host is (uv#7373); there are no archives for it.
-_TARGETS = """
-x86_64 gnu=/lib64/ld-linux-x86-64.so.2 gnux32=/libx32/ld-linux-x32.so.2 musl=x86_64 muslx32=x32
-x86_64 android=/system/bin/linker64
-i686 gnu=/lib/ld-linux.so.2 musl=i386 android=/system/bin/linker
-aarch64 gnu=/lib/ld-linux-aarch64.so.1 musl=aarch64 android=/system/bin/linker64
-aarch64_be gnu=/lib/ld-linux-aarch64_be.so.1 musl=aarch64_be
-armv7 gnueabihf=/lib/ld-linux-armhf.so.3 gnueabi=/lib/ld-linux.so.3 musleabihf=armhf musleabi=arm
-armv7 androideabi=/system/bin/linker
-armeb gnueabihf=/lib/ld-linux-armhf.so.3 gnueabi=/lib/ld-linux.so.3 musleabihf=armebhf musleabi=armeb
-ppc64le gnu=/lib64/ld64.so.2 musl=powerpc64le
-powerpc64 gnu=/lib64/ld64.so.1 musl=powerpc64
-powerpc gnu=/lib/ld.so.1 musl=powerpc
-s390x gnu=/lib/ld64.so.1 musl=s390x
-s390 gnu=/lib/ld.so.1
-riscv64 gnu=/lib/ld-linux-riscv64-lp64d.so.1 musl=riscv64 android=/system/bin/linker64
-riscv32 gnu=/lib/ld-linux-riscv32-ilp32d.so.1 musl=riscv32
-loongarch64 gnu=/lib64/ld-linux-loongarch-lp64d.so.1 gnuf32=/lib64/ld-linux-loongarch-lp64f.so.1
-loongarch64 gnusf=/lib64/ld-linux-loongarch-lp64s.so.1 musl=loongarch64 muslf32=loongarch64-sp
-loongarch64 muslsf=loongarch64-sf
-mips gnu=/lib/ld.so.1 musl=mips
-mipsel gnu=/lib/ld.so.1 musl=mipsel
-mips64 gnuabi64=/lib64/ld.so.1 gnuabin32=/lib32/ld.so.1 muslabi64=mips64 muslabin32=mipsn32
-mips64el gnuabi64=/lib64/ld.so.1 gnuabin32=/lib32/ld.so.1 muslabi64=mips64el muslabin32=mipsn32el
-mipsisa32r6 gnu=/lib/ld-linux-mipsn8.so.1
-mipsisa32r6el gnu=/lib/ld-linux-mipsn8.so.1
-mipsisa64r6 gnuabi64=/lib64/ld-linux-mipsn8.so.1
-mipsisa64r6el gnuabi64=/lib64/ld-linux-mipsn8.so.1
-sparc64 gnu=/lib64/ld-linux.so.2
-sparc gnu=/lib/ld-linux.so.2
-m68k gnu=/lib/ld.so.1 musl=m68k
-hppa gnu=/lib/ld.so.1
-alpha gnu=/lib/ld-linux.so.2
+# Each line: e_machine, word size, byte order and architecture of a kind of ELF file, then its environments, each with
+# the loader that a generic executable, such as that of python-build-standalone, names in PT_INTERP. All loaders of musl
+# are called /lib/ld-musl-<name>.so.1, and the table has only the name. A distribution's own executables may name
+# another loader (NixOS and Guix have them in their stores). uname and platform.machine() are no evidence: they name the
+# kernel, which may have another word size than the userland (uv#13288, Raspberry Pi OS).
+# ARM is called by the version that python-build-standalone builds for; cpu.py asks whether the CPU really is an ARMv7.
+# There are no archives for Android; the table names it so that a message can say what the host is (uv#7373).
+_TABLE = """
+62 64 little x86_64 gnu=/lib64/ld-linux-x86-64.so.2 musl=x86_64 android=/system/bin/linker64
+62 32 little x86_64 gnux32=/libx32/ld-linux-x32.so.2 muslx32=x32
+3 32 little i686 gnu=/lib/ld-linux.so.2 musl=i386 android=/system/bin/linker
+183 64 little aarch64 gnu=/lib/ld-linux-aarch64.so.1 musl=aarch64 android=/system/bin/linker64
+183 64 big aarch64_be gnu=/lib/ld-linux-aarch64_be.so.1 musl=aarch64_be
+40 32 little armv7 gnueabihf=/lib/ld-linux-armhf.so.3 gnueabi=/lib/ld-linux.so.3 musleabihf=armhf musleabi=arm
+40 32 little armv7 androideabi=/system/bin/linker
+40 32 big armeb gnueabihf=/lib/ld-linux-armhf.so.3 gnueabi=/lib/ld-linux.so.3 musleabihf=armebhf musleabi=armeb
+21 64 little ppc64le gnu=/lib64/ld64.so.2 musl=powerpc64le
+21 64 big powerpc64 gnu=/lib64/ld64.so.1 musl=powerpc64
+20 32 big powerpc gnu=/lib/ld.so.1 musl=powerpc
+22 64 big s390x gnu=/lib/ld64.so.1 musl=s390x
+22 32 big s390 gnu=/lib/ld.so.1
+243 64 little riscv64 gnu=/lib/ld-linux-riscv64-lp64d.so.1 musl=riscv64 android=/system/bin/linker64
+243 32 little riscv32 gnu=/lib/ld-linux-riscv32-ilp32d.so.1 musl=riscv32
+258 64 little loongarch64 gnu=/lib64/ld-linux-loongarch-lp64d.so.1 gnuf32=/lib64/ld-linux-loongarch-lp64f.so.1
+258 64 little loongarch64 gnusf=/lib64/ld-linux-loongarch-lp64s.so.1 musl=loongarch64
+258 64 little loongarch64 muslf32=loongarch64-sp muslsf=loongarch64-sf
+8 32 big mips gnu=/lib/ld.so.1 musl=mips
+8 32 little mipsel gnu=/lib/ld.so.1 musl=mipsel
+8 64 big mips64 gnuabi64=/lib64/ld.so.1 muslabi64=mips64
+8 32 big mips64 gnuabin32=/lib32/ld.so.1 muslabin32=mipsn32
+8 64 little mips64el gnuabi64=/lib64/ld.so.1 muslabi64=mips64el
+8 32 little mips64el gnuabin32=/lib32/ld.so.1 muslabin32=mipsn32el
+8 32 big mipsisa32r6 gnu=/lib/ld-linux-mipsn8.so.1
+8 32 little mipsisa32r6el gnu=/lib/ld-linux-mipsn8.so.1
+8 64 big mipsisa64r6 gnuabi64=/lib64/ld-linux-mipsn8.so.1
+8 64 little mipsisa64r6el gnuabi64=/lib64/ld-linux-mipsn8.so.1
+43 64 big sparc64 gnu=/lib64/ld-linux.so.2
+2 32 big sparc gnu=/lib/ld-linux.so.2
+18 32 big sparc
+4 32 big m68k gnu=/lib/ld.so.1 musl=m68k
+15 32 big hppa gnu=/lib/ld.so.1
+36902 64 little alpha gnu=/lib/ld-linux.so.2
 """
 
+ELF_TARGETS: Dict[str, Target] = {}
+"""Every known Linux target, by its triple."""
 
-def _parse_targets(table: str) -> Iterator[Target]:
-    for line in filter(None, table.splitlines()):
-        architecture, *cells = line.split()
+_ARCHITECTURES: Dict[Tuple[int, int, str], str] = {}
+
+
+def _read_table() -> None:
+    for line in _TABLE.strip().splitlines():
+        machine, bits, byte_order, architecture, *cells = line.split()
+        # n32 and release 6 of MIPS have the numbers of plain MIPS, which comes first: _mips_architecture reads e_flags.
+        _ARCHITECTURES.setdefault((int(machine), int(bits), byte_order), architecture)
         for cell in cells:
             environment, _, loader = cell.partition("=")
-            yield Target(architecture, environment, loader if "/" in loader else f"/lib/ld-musl-{loader}.so.1")
+            path = loader if "/" in loader else f"/lib/ld-musl-{loader}.so.1"
+            target = Target(architecture, environment, path, int(bits), byte_order)
+            ELF_TARGETS[target.triple] = target
 
 
-ELF_TARGETS: Dict[str, Target] = {target.triple: target for target in _parse_targets(_TARGETS)}
-"""Every Linux target that has a name here, by its triple."""
+_read_table()
 
-OTHER_TARGETS: Dict[str, Tuple[str, int]] = {
-    "aarch64-apple-darwin": ("aarch64", 64),
-    "x86_64-apple-darwin": ("x86_64", 64),
-    "aarch64-pc-windows-msvc": ("aarch64", 64),
-    "i686-pc-windows-msvc": ("i686", 32),
-    "x86_64-pc-windows-msvc": ("x86_64", 64),
-}
-"""Hosts without ELF files: triple -> (architecture, bits)."""
+OTHER_TARGETS = ("aarch64-apple-darwin", "x86_64-apple-darwin") + tuple(
+    f"{architecture}-pc-windows-msvc" for architecture in ("aarch64", "i686", "x86_64")
+)
+"""The triples of hosts without ELF files."""
 
 LEVELED_TRIPLES = ("x86_64-unknown-linux-gnu", "x86_64-unknown-linux-musl")
 """The only triples for which python-build-standalone builds microarchitecture levels."""
 
-_LEVELS = ("_v2", "_v3", "_v4")
-
 
 def with_level(triple: str, level: int) -> str:
-    """Put a microarchitecture level of x86_64 into a triple; level 1 is the baseline, whose triple has none."""
+    """Put a microarchitecture level into a triple of x86_64; that of level 1, the baseline, stays as it is."""
     return triple.replace("x86_64", f"x86_64_v{level}", 1) if level > 1 else triple
 
 
 def split_level(triple: str) -> Tuple[str, int]:
-    """Take the microarchitecture level off a triple: ``x86_64_v3-unknown-linux-gnu``.
-
-    Returns:
-        The triple of the baseline and the level: 1 for the baseline, else 2, 3 or 4.
-    """
-    architecture, separator, rest = triple.partition("-")
-    if architecture.startswith("x86_64") and architecture[-3:] in _LEVELS:
-        return architecture[:-3] + separator + rest, int(architecture[-1])
+    """Return the baseline of a triple such as ``x86_64_v3-unknown-linux-gnu``, and its level; 1 is the baseline."""
+    if triple.startswith(("x86_64_v2-", "x86_64_v3-", "x86_64_v4-")):
+        return triple[:6] + triple[9:], int(triple[8])
     return triple, 1
 
 
 def architecture_of(elf: ElfFile) -> Optional[str]:
-    """Name the architecture of an ELF file; None for a machine that has no name here."""
+    """Return the name of an ELF file's architecture; None for an unknown machine."""
     name = _ARCHITECTURES.get((elf.machine, elf.bits, elf.byte_order))
-    if name and elf.machine == _EM_MIPS:
-        return _mips_architecture(elf, name)
-    return name
+    return _mips_architecture(elf, name) if name and elf.machine == _EM_MIPS else name
 
 
 def _mips_architecture(elf: ElfFile, name: str) -> str:
-    # The n32 ABI is a 32-bit class for a 64-bit CPU; LLVM puts the 64 in the architecture, as for x32.
+    # The n32 ABI has 32-bit files for a 64-bit CPU; LLVM puts the 64 into the name of the architecture, as for x32.
     wide = elf.bits == 64 or bool(elf.flags & _EF_MIPS_ABI2)
     ending = "el" if elf.byte_order == "little" else ""
     if elf.flags & _EF_MIPS_ARCH in (_EF_MIPS_ARCH_32R6, _EF_MIPS_ARCH_64R6):
@@ -220,12 +164,10 @@ def _mips_architecture(elf: ElfFile, name: str) -> str:
 
 
 def float_abi_of(elf: ElfFile, loader: str) -> Optional[str]:
-    """Tell how an ELF file with a loader passes floating-point arguments, as ``Platform.float_abi``.
-
-    What the CPU could do is no evidence: a soft-float userland runs on any (uv#18509).
-    """
+    """Return how an ELF file with a loader passes floating-point arguments, as ``Platform.float_abi``."""
+    # What the CPU supports is no evidence: a soft-float userland runs on any CPU (uv#18509).
     if elf.machine == _EM_ARM:
-        # Executables of old linkers have neither flag; there the loader's name tells.
+        # Linkers before 2013 set neither flag; then the name of the loader decides.
         if elf.flags & _EF_ARM_ABI_FLOAT_HARD:
             return "hard"
         if elf.flags & _EF_ARM_ABI_FLOAT_SOFT:
@@ -238,8 +180,7 @@ def float_abi_of(elf: ElfFile, loader: str) -> Optional[str]:
     return None
 
 
-def environment_of(elf: ElfFile, libc: str, float_abi: Optional[str]) -> str:
-    """Name the last part of a target triple; ``libc`` and ``float_abi`` are those of `Platform`."""
+def _environment_of(elf: ElfFile, libc: str, float_abi: Optional[str]) -> str:
     if elf.machine == _EM_ARM:
         # Android has one ABI for ARMv7, whose triple says nothing about floats.
         hard = "hf" if float_abi == "hard" and libc != "android" else ""
@@ -254,6 +195,6 @@ def environment_of(elf: ElfFile, libc: str, float_abi: Optional[str]) -> str:
 
 
 def triple_of(elf: ElfFile, libc: str, loader: str) -> str:
-    """Name the target that an executable with this libc and loader is for."""
-    environment = environment_of(elf, libc, float_abi_of(elf, loader))
+    """Return the triple of an executable with this libc and loader."""
+    environment = _environment_of(elf, libc, float_abi_of(elf, loader))
     return f"{architecture_of(elf) or 'unknown'}-unknown-linux-{environment}"
