@@ -116,6 +116,9 @@ print(run_quiet(["sh", "-c", "sleep 0.7; echo done"], timeout=20).stdout)
     assert output == "'sleep' did not end within 0.7 seconds and was killed\ndone\n\n"
 
 
-def test_nothing_is_asked_of_the_kernel_for_a_command() -> None:
+def test_nothing_is_asked_of_the_kernel_for_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no frontend is followed, programs are started as ever."""
+    # A hook that another test has called in this process leaves its frontend followed.
+    monkeypatch.setattr(lifetime, "_followed", None)
+
     assert lifetime._child_options() == {}
