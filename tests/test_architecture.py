@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+import pytest
+
 from provision_backend import errors
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -217,6 +219,63 @@ def test_pass_through_modules_import_no_slow_part_of_the_standard_library() -> N
 
     assert {"hooks.build", "hooks.in_process", "project.plan", "project.pyproject", "settings", "errors"} <= reached
     assert slow == []
+
+
+# Each of these belongs to one module. A second home is a second way to do the same.
+HOMES = {
+    "fcntl": {"cache.locks"},
+    "filelock": {"cache.locks"},
+    "hashlib": {"files"},
+    "difflib.get_close_matches": {"output"},
+    "httpx": {"install.transport"},
+    "httpx2": {"install.transport"},
+    "http.client": set(),
+    "socket": set(),
+    "tarfile": {"install.archives"},
+    "tomllib": {"project.pyproject"},
+    "tomli": {"project.pyproject"},
+    "tomlkit": {"project.edit"},
+    "elftools": {"host.elf"},
+    "platformdirs": {"cache.folders"},
+    "subprocess": {"processes"},
+    "os.rename": set(),
+    "os.replace": {"files"},
+}
+
+
+def _uses(module: str) -> Iterator[str]:
+    """Yield what a module imports from elsewhere, and the dotted names that it uses of that."""
+    imported = {found.target for found in IMPORTS if found.importer == module and found.place != "typing"}
+    yield from imported
+    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
+        # A parameter may be called like a module.
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in imported:
+            yield f"{node.value.id}.{node.attr}"
+
+
+@pytest.mark.parametrize("mechanism", HOMES)
+def test_each_mechanism_has_one_home(mechanism: str) -> None:
+    """Whoever needs it a second time imports our module that owns it."""
+    assert {module for module in FILES for used in _uses(module) if _matches(used, {mechanism})} == HOMES[mechanism]
+
+
+def test_late_imports_are_those_of_the_list() -> None:
+    """The list in docs/development.md says of each why it is late, and nothing else is."""
+    page = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]*`) \| (`[^|]*`) \| [^|]+ \|$", page, re.MULTILINE)
+    listed = {
+        (importer, target)
+        for importers, targets in rows
+        for importer in re.findall("`([^`]+)`", importers)
+        for target in re.findall("`([^`]+)`", targets)
+    }
+    late = {(found.importer, found.target.lstrip(".")) for found in IMPORTS if found.place == "function"}
+
+    def _is_among(each: Tuple[str, str], others: Set[Tuple[str, str]]) -> bool:
+        return any(each[0] == name and (_matches(each[1], {to}) or _matches(to, {each[1]})) for name, to in others)
+
+    assert {each for each in late if not _is_among(each, listed)} == set()
+    assert {each for each in listed if not _is_among(each, late)} == set()
 
 
 def test_errors_imports_nothing() -> None:

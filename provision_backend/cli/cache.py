@@ -8,7 +8,6 @@ machines of one platform print the same; and neither network nor interpreter is 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import re
 import time
 from typing import List, Sequence
@@ -19,6 +18,7 @@ from ..cache.store import open_cache
 from ..cache.upkeep import Swept, clean_cache, list_entries, prune_cache
 from ..catalog.archive import Archive
 from ..errors import OfflineError, UsageError
+from ..files import hash_bytes
 from ..mirror.selection import select_archives
 from ..output import Reporter, format_size
 from ..settings import Settings
@@ -159,7 +159,7 @@ def cache_key(archives: Sequence[Archive]) -> str:
     if len(keys) == 1:
         return f"provision-backend-{FORMAT}-{keys[0]}"
     # CI systems limit the length of a key: GitHub's to 512 characters.
-    digest = hashlib.sha256("\n".join(keys).encode("ascii")).hexdigest()
+    digest = hash_bytes("\n".join(keys).encode("ascii"))
     return f"provision-backend-{FORMAT}-{len(keys)}-interpreters-{digest[:16]}"
 
 
