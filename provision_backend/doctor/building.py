@@ -1,4 +1,4 @@
-"""What the project and the settings say, and what follows: the plan, the catalog and the interpreter of a build."""
+"""Check the settings and the project, and what follows from them: the plan, the catalog and the interpreter."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["check_catalog", "check_interpreter", "check_plan", "check_project", 
 
 _PREFIX = "PROVISION_BACKEND_"
 _OLD = 400  # days after which a catalog lacks what people ask for; python-build-standalone has a release each month
-_SHOWN = 8  # interpreters that are listed with the reason why they do not serve
+_SHOWN = 8  # interpreters that are listed with the reason why they are not used
 
 
 def check_settings(context: Context) -> Iterator[Finding]:
-    """Show every setting that does not have its default, and every variable that sets nothing."""
+    """Report every setting that does not have its default, and every variable that sets nothing."""
     settings = context.settings
     for option in OPTIONS:
         if settings.origin(option.key) != "default":
@@ -51,7 +51,7 @@ def _shown(value: Any) -> str:
 
 
 def check_project(context: Context) -> Iterator[Finding]:
-    """Check whether the project builds through us, and as it should."""
+    """Check whether the project builds through us, and whether its build system is complete."""
     path = context.directory / "pyproject.toml"
     project = context.project()
     if project is None:
@@ -73,7 +73,7 @@ def check_project(context: Context) -> Iterator[Finding]:
 
 
 def _check_build_system(path: Path, *, needs_marker: bool) -> Iterator[Finding]:
-    """Check what only shows in an isolated build, where the frontend reads this table before we run."""
+    """Check for faults that show only in an isolated build, where the frontend reads this table before we run."""
     table = parse_pyproject(path.read_text(encoding="utf-8")).get("build-system", {})
     requires = [text for text in table.get("requires", []) if isinstance(text, str)]
     others = [text for text in requires if not names_us(text)]
@@ -98,11 +98,7 @@ def _check_build_system(path: Path, *, needs_marker: bool) -> Iterator[Finding]:
 
 
 def check_plan(context: Context) -> Iterator[Finding]:
-    """Report what a build of the project would do under this Python, and why.
-
-    Raises:
-        ProvisionError: the setting ``python``, or the project's lock, contradicts the rest.
-    """
+    """Report what a build of the project would do under this Python, and why."""
     try:
         context.project()
     except ProvisionError:
@@ -122,27 +118,26 @@ def check_plan(context: Context) -> Iterator[Finding]:
 
 def check_catalog(context: Context) -> Iterator[Finding]:
     """Check whether there is a catalog for this platform, and how old it is."""
-    lock = context.lock()
+    explanation = context.explanation()
+    lock = explanation.wanted.lock
     if lock is not None:
         yield ok(f"not needed: the project is locked to the archives in {lock.place}")
         return
-    explanation = context.explanation()
     error = explanation.error or explanation.reason
     if explanation.archives is not None:
-        yield _judge(context, explanation.triple, explanation.archives)
+        yield _check_archives(context, explanation.triple, explanation.archives)
     elif isinstance(error, MissingDependencyError):
         raise error
     elif isinstance(error, (HostError, CacheError)):
-        yield warning(
-            "not checked, since the platform is unknown or a cache cannot be used", "see host, cache and shared caches"
-        )
+        text = "not checked, since the platform is unknown or a cache cannot be used"
+        yield warning(text, "see host, cache and shared caches")
     elif explanation.interpreter is not None or context.settings.preference == "only-system":
         yield ok("not needed: an interpreter of the machine was asked for")
     elif error is not None:
         yield context.if_needed(error.message, error.hint)
 
 
-def _judge(context: Context, triple: str, archives: Tuple[Archive, ...]) -> Finding:
+def _check_archives(context: Context, triple: str, archives: Tuple[Archive, ...]) -> Finding:
     named = context.settings.catalog
     name = f"the catalog {redact_url(named)}" if named else "the built-in catalog"
     # A mirror often has archives for the machine that filled it, and none for the one that builds.
@@ -174,12 +169,12 @@ def check_interpreter(context: Context) -> Iterator[Finding]:
         return
     explanation = context.explanation()
     found, error, reason = explanation.interpreter, explanation.error, explanation.reason
-    passed_over = "".join(f"\npassed over: {path} {why}" for path, why in explanation.passed_over[:_SHOWN])
     if isinstance(error, CacheError):
         yield warning("unknown, since a cache cannot be used", "see cache and shared caches")
+    elif isinstance(error, MissingDependencyError):
+        raise error
     elif error is not None:
-        if isinstance(error, MissingDependencyError):
-            raise error
+        passed_over = "".join(f"\npassed over: {path} {why}" for path, why in explanation.passed_over[:_SHOWN])
         yield problem(error.message, (error.hint + passed_over).strip())
     elif reason is not None and found is not None:
         found_text = f"{found.executable} (CPython {found.version}) of this machine"

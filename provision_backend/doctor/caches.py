@@ -1,6 +1,6 @@
-"""The caches: can they be trusted, written and run from, is there room, do locks work, and are their entries whole?
+"""Check the caches: trust, permissions, room, locks, and whether their entries are complete.
 
-Nothing stays: a folder is tried with a file that has no name.
+Nothing is left behind: writing to a folder is tried with a file that has no name.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from .context import Context
 from .findings import Finding, ok, problem, warning
 
 __all__ = [
-    "check_cache", "check_entries", "check_lock", "check_shared", "describe", "free_bytes", "is_noexec", "try_writing",
+    "check_cache", "check_entries", "check_lock", "check_shared_caches", "describe", "free_bytes", "is_noexec",
+    "try_writing",
 ]  # fmt: skip
 
 _ROOM = 500_000_000  # bytes; an archive, its unpacked tree and its build environments
 _FILES = 20_000  # an unpacked tree has up to a third of that
 _ELSEWHERE = "set PROVISION_BACKEND_CACHE_DIR to another folder"
-# A full disk, and a full quota, which the numbers of the file system do not show. Windows has no quota of that name.
+# A full disk, and a full quota, which the numbers of the file system do not show. Windows lacks the second number.
 _NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
@@ -41,27 +42,28 @@ def check_cache(context: Context) -> Iterator[Finding]:
     root = context.cache().root
     folder = _existing(root)
     yield ok(describe(root) if folder == root else f"{root} does not exist yet; {describe(folder)}")
-    # A build stops at a cache that is not trusted; here, what else is wrong with it is reported too.
+    # A build stops at a cache that is not trusted; doctor also reports what else is wrong with it.
+    yield from _check_trust(context, root)
+    yield from _check_writing(context, root, folder)
+    if is_noexec(folder):
+        found = f"{folder} is mounted noexec: no interpreter in it can be started"
+        yield context.if_needed(found, f"{_ELSEWHERE}, on a file system where programs may run")
+    yield from _check_room(context, folder)
+
+
+def _check_trust(context: Context, root: Path) -> Iterator[Finding]:
     try:
         context.cache().trust(root)
     except CacheError as exc:
         yield context.if_needed(exc.message, exc.hint)
-    yield from _check_writing(context, root, folder)
-    if is_noexec(folder):
-        yield context.if_needed(
-            f"{folder} is mounted noexec: no interpreter in it can be started",
-            f"{_ELSEWHERE}, on a file system where programs may run",
-        )
-    yield from _check_room(context, folder)
 
 
 def _check_writing(context: Context, root: Path, folder: Path) -> Iterator[Finding]:
     if not folder.is_dir():
-        yield context.if_needed(
-            f"{root} cannot be a folder: {folder} is a file, or a link that leads nowhere", _ELSEWHERE
-        )
+        found = f"{root} cannot be a folder: {folder} is a file, or a link that leads nowhere"
+        yield context.if_needed(found, _ELSEWHERE)
         return
-    # Each folder of the cache may belong to another user, who was the first to need it.
+    # Each folder of the cache belongs to the user who was the first to need it.
     folders = [folder] if folder != root else [root, *(root / name for name in FOLDERS if (root / name).is_dir())]
     for each in folders:
         error = try_writing(each)
@@ -86,7 +88,7 @@ def _check_room(context: Context, folder: Path) -> Iterator[Finding]:
     room, files = free_bytes(folder), status.f_favail if status is not None and status.f_files else None
     error = try_writing(folder) if folder.is_dir() else None
     if error is not None and error.errno in _NO_ROOM and room is not None and room >= _ROOM:
-        room = 0  # A quota.
+        room = 0  # The file system has room, so a quota is full.
     advice = f"make room ('provision-backend cache prune --unused-for 30'), or {_ELSEWHERE}"
     if room is not None and room < _ROOM:
         found = f"{folder} has room for {format_size(room)}, and an interpreter takes up to {format_size(_ROOM)}"
@@ -96,18 +98,16 @@ def _check_room(context: Context, folder: Path) -> Iterator[Finding]:
         yield context.if_fetching(found, advice)
 
 
-def check_shared(context: Context) -> Iterator[Finding]:
-    """Check the caches that are only read."""
+def check_shared_caches(context: Context) -> Iterator[Finding]:
+    """Check the shared caches, which are only read."""
     shared = context.cache().shared
     if not shared:
         yield ok("none are set")
     for root in shared:
-        try:
-            context.cache().trust(root)
-        except CacheError as exc:
-            yield context.if_needed(exc.message, exc.hint)
-            continue
-        if not root.is_dir():
+        distrust = list(_check_trust(context, root))
+        if distrust:
+            yield from distrust
+        elif not root.is_dir():
             yield context.if_fetching(f"{root} does not exist", "is the volume mounted?")
         # A folder that may be entered and not listed looks empty to a build.
         elif not os.access(root / "interpreters", os.R_OK | os.X_OK):
@@ -117,8 +117,7 @@ def check_shared(context: Context) -> Iterator[Finding]:
             found = f"{root} is mounted noexec: no interpreter in it can be started"
             yield context.if_needed(found, "mount it without noexec")
         else:
-            number = len(list_names(root / "interpreters"))
-            yield ok(f"{describe(root)} has {number} interpreter{'' if number == 1 else 's'}")
+            yield ok(f"{describe(root)} has {_count(len(list_names(root / 'interpreters')))}")
 
 
 def check_entries(context: Context) -> Iterator[Finding]:
@@ -128,14 +127,11 @@ def check_entries(context: Context) -> Iterator[Finding]:
     except CacheError:
         yield warning("not checked, since a cache is not trusted", "see cache and shared caches")
         return
-    yield ok(f"{len(entries)} interpreter{'' if len(entries) == 1 else 's'} in the caches")
-    for entry in entries:
-        if entry.damaged:
-            yield warning(
-                f"{entry.path} is damaged and passed over; a build makes a new one beside it",
-                "'provision-backend cache prune' removes it",
-            )
-    # Reading every file takes minutes on a network file system, so it has to be asked for.
+    yield ok(f"{_count(len(entries))} in the caches")
+    for entry in (entry for entry in entries if entry.damaged):
+        found = f"{entry.path} is damaged and passed over; a build makes a new one beside it"
+        yield warning(found, "'provision-backend cache prune' removes it")
+    # Reading every file takes minutes on a network file system, so it needs an option.
     if context.full:
         for entry in entries:
             differences = [] if entry.damaged else verify_entry(entry.path)
@@ -149,23 +145,26 @@ def check_entries(context: Context) -> Iterator[Finding]:
         yield ok(f"{len(left)} left over in {root / 'staging'} by killed processes; the next build removes them")
 
 
+def _count(number: int) -> str:
+    return f"{number} interpreter{'' if number == 1 else 's'}"
+
+
 def check_lock(context: Context) -> Iterator[Finding]:
     """Try to lock a file in the cache, and report each lock that is held."""
     folder = _existing(context.cache().root / "locks")
-    # Cluster file systems answer ENOSYS or ENOLCK (uv#9050, uv#11878, uv#13626), and only trying it tells.
+    # Cluster file systems answer ENOSYS or ENOLCK (uv#9050, uv#11878, uv#13626), and only a try shows that.
     try:
         try_locking(folder)
         yield ok(f"locking works in {folder}")
     except (PermissionError, NotADirectoryError, FileNotFoundError) as exc:
         yield ok(f"not tried, since {folder} cannot be written: {exc.strerror}")
     except OSError as exc:
-        kind = _file_system(folder)
         yield warning(
-            f"locking does not work in {folder}{f' ({kind})' if kind else ''}: {exc.strerror}",
+            f"locking does not work in {describe(folder)}: {exc.strerror}",
             "builds are correct without locks, but several at a time each fetch an interpreter of their own. For NFS,\n"
             "mount with locks (local_lock=flock, or a server with a lock daemon), or put the cache on a local disk",
         )
-    # A lock file stays when its lock is released, so its existence says nothing.
+    # A lock file stays after its lock is released, so its existence proves nothing.
     for name in list_names(folder):
         if name.endswith(".lock") and is_locked(folder / name):
             yield _describe_lock(context, folder / name)
@@ -177,7 +176,7 @@ def _describe_lock(context: Context, path: Path) -> Finding:
     holder = f"process {pid} on {host}, since {facts.get('since')}" if facts else "a process that left no name"
     found = f"{path} is held by {holder}"
     limit = context.settings.lock_timeout
-    # A number means something on the machine where the process runs; a shared cache may be on several.
+    # A process number is valid only on its own machine, and several machines may share a cache.
     if host == platform.node() and isinstance(pid, int) and not is_alive(pid):
         return problem(found, f"there is no process {pid} here: it runs in another container, or a child has the lock")
     if time.time() - facts.get("changed", time.time()) > limit:
@@ -193,7 +192,7 @@ def _existing(path: Path) -> Path:
 
 
 def try_writing(folder: Union[str, Path]) -> Optional[OSError]:
-    """Write a file without a name into a folder, and return why that fails; None where it works."""
+    """Write a file without a name into a folder, and return the error; None if it works."""
     try:
         with tempfile.TemporaryFile(dir=str(folder)) as file:
             # More than a block: a full disk may still have room for a small file in the folder's own metadata.
@@ -205,14 +204,13 @@ def try_writing(folder: Union[str, Path]) -> Optional[OSError]:
 
 
 def is_noexec(folder: Union[str, Path]) -> bool:
-    """Whether no program can be started from a folder's file system."""
-    # Hardened systems mount /tmp and /home so; trying it would need a program to start.
+    """Tell whether a folder's file system is mounted noexec, as hardened systems do it with /tmp and /home."""
     status = _status(folder)
     return status is not None and bool(status.f_flag & getattr(os, "ST_NOEXEC", 0))
 
 
 def free_bytes(folder: Union[str, Path]) -> Optional[int]:
-    """Return the bytes that a user may still write; None where that is unknown."""
+    """Return the bytes that a user may still write; None if that is unknown."""
     status = _status(folder)
     return None if status is None else status.f_bavail * status.f_frsize
 
@@ -225,10 +223,7 @@ def describe(folder: Union[str, Path]) -> str:
 
 
 def _file_system(folder: Union[str, Path]) -> str:
-    """Return the type of the file system that a folder is on; empty where that is unknown.
-
-    Source: proc_pid_mountinfo(5).
-    """
+    """Return the type of the file system that a folder is on (proc_pid_mountinfo(5)); empty if it is unknown."""
     path = os.path.realpath(folder)
     best, kind = "", ""
     try:
@@ -239,7 +234,7 @@ def _file_system(folder: Union[str, Path]) -> str:
         fields, _, rest = line.partition(" - ")
         # Spaces and backslashes in a path are written as octal numbers.
         point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), fields.split(" ")[4])
-        # The last line counts where several file systems are mounted on one folder.
+        # If several file systems are mounted on one folder, the last line counts.
         if len(point) >= len(best) and f"{path}/".startswith(f"{point.rstrip('/')}/"):
             best, kind = point, rest.split(" ")[0]
     return kind

@@ -1,7 +1,7 @@
-"""Every check of ``doctor``, and how one is run: for itself and in bounded time.
+"""Run the checks of ``doctor``, each by itself and in bounded time.
 
-In: a `Context`. Out: one `Finding` or more for each check. A check that raises, or that hangs on a file system or a
-name server, becomes a finding of its own, and the others go on.
+A check yields one `Finding` or more. A check that raises, or that hangs on a file system or a name server, becomes a
+finding of its own, and the others go on.
 """
 
 from __future__ import annotations
@@ -18,40 +18,33 @@ from .findings import Finding, problem, warning
 
 __all__ = ["CHECKS", "Check", "examine", "run_check"]
 
+
 DEADLINE = 30.0  # seconds that a check may take
 
 
 class Check(NamedTuple):
-    """One thing to look at."""
+    """One thing to examine."""
 
     name: str
     look: Callable[[Context], Iterator[Finding]]
     deadline: float = DEADLINE
-    """Seconds after which it is given up."""
+    """Seconds after which the check is given up."""
 
 
-CHECKS: Tuple[Check, ...] = (
-    Check("host", machine.check_host),
-    Check("python", machine.check_python),
-    Check("packages", machine.check_packages),
-    Check("settings", building.check_settings),
-    Check("project", building.check_project),
-    Check("plan", building.check_plan),
-    Check("catalog", building.check_catalog),
-    Check("interpreter", building.check_interpreter),
-    Check("cache", caches.check_cache),
-    Check("entries", caches.check_entries, 3600.0),
-    Check("shared caches", caches.check_shared),
-    Check("lock", caches.check_lock),
-    Check("clock", machine.check_clock),
-    Check("proxy", network.check_proxy),
-    Check("network", network.check_sources),
-    Check("index", network.check_indexes),
-    Check("temporary", machine.check_temporary),
-    Check("compiler", machine.check_compiler),
-    Check("frontends", machine.check_frontends),
-)
-"""Every check, in the order in which people read them: the cause before what follows from it."""
+_FUNCTIONS: Tuple[Callable[[Context], Iterator[Finding]], ...] = (
+    machine.check_host, machine.check_python, machine.check_packages,
+    building.check_settings, building.check_project, building.check_plan,
+    building.check_catalog, building.check_interpreter,
+    caches.check_cache, caches.check_entries, caches.check_shared_caches, caches.check_lock,
+    machine.check_clock, network.check_proxy, network.check_network, network.check_index,
+    machine.check_temporary, machine.check_compiler, machine.check_frontends,
+)  # fmt: skip
+# With --full, reading the entries of a cache on a network file system may take an hour.
+_DEADLINES = {"entries": 3600.0}
+_NAMES = [function.__name__.replace("check_", "").replace("_", " ") for function in _FUNCTIONS]
+
+CHECKS = [Check(name, look, _DEADLINES.get(name, DEADLINE)) for name, look in zip(_NAMES, _FUNCTIONS)]
+"""Every check, in the order in which people read them: a cause before its consequences."""
 
 
 def examine(context: Context) -> List[Finding]:
@@ -73,29 +66,24 @@ def run_check(check: Check, context: Context) -> List[Finding]:
         except ProvisionError as exc:
             findings.append(problem(exc.message, exc.hint))
         except Exception as exc:
-            # An unforeseen fault, of ours or of the machine, must not keep the other checks from running.
+            # An unforeseen fault, of ours or of the machine, must not stop the other checks.
             findings.append(warning(f"the check failed: {type(exc).__name__}: {exc}", "please report this"))
 
-    # A call that hangs on a dead network file system cannot be interrupted, only left behind.
+    # A call that hangs on a dead network file system cannot be interrupted, only abandoned.
     thread = threading.Thread(target=_look, daemon=True)
     try:
         thread.start()
     except RuntimeError:
-        # Old container runtimes refuse clone3, so that no thread can be made (pip#11665); then a check may hang.
+        # Old container runtimes refuse clone3, so that no thread can be started (pip#11665); then a check may hang.
         _look()
     else:
         thread.join(check.deadline)
     found = list(findings)
     if thread.is_alive():
-        found.append(
-            problem(
-                f"no answer within {check.deadline:g} s: a file system, a name server or a program hangs",
-                "look for a network mount that is not reachable, and at /etc/resolv.conf",
-            )
-        )
-    return [_named(finding, check.name) for finding in found]
-
-
-def _named(finding: Finding, name: str) -> Finding:
+        text = f"no answer within {check.deadline:g} s: a file system, a name server or a program hangs"
+        found.append(problem(text, "look for a network mount that is not reachable, and at /etc/resolv.conf"))
     # Messages of a check may quote an address that holds a password.
-    return replace(finding, check=name, found=redact_text(finding.found), advice=redact_text(finding.advice))
+    return [
+        replace(each, check=check.name, found=redact_text(each.found), advice=redact_text(each.advice))
+        for each in found
+    ]

@@ -1,7 +1,7 @@
-"""What the checks look at: the settings, the project and the machine, each found out once and only on request.
+"""Look up what the checks examine: the settings, the project and the machine, each once and only on request.
 
-Nothing here writes: the platform is not remembered, and no copy of a catalog is kept. What failed once fails again with
-the same error, so that each check can report what it means for it.
+Nothing here writes: the platform is not remembered, and no copy of a catalog is kept. A lookup that failed fails again
+with the same error, so that each check can report what the error means for it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import functools
 import io
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, TypeVar
 
@@ -25,7 +26,7 @@ from ..install.sources import DownloadOptions, download_options
 from ..output import Reporter
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project, is_wrapped, parse_pyproject, read_project
-from ..project.wanted import Lock, Wanted
+from ..project.wanted import Wanted
 from ..provision import Explanation, Lookups, explain
 from ..settings import Settings
 from ..versions import parse_request
@@ -40,15 +41,13 @@ Result = TypeVar("Result")
 
 
 def _once(method: Callable[[Context], Result]) -> Callable[[Context], Result]:
-    """Have a method work once, and give its result or its error again after that.
-
-    One that hangs was left behind by the check that called it first; later checks do not wait again.
-    """
+    """Run a method once, and give its result or its error again after that."""
     name = method.__name__
 
     @functools.wraps(method)
     def _wrapper(self: Context) -> Result:
         if name not in self.answers:
+            # The check that called it first was given up if this hangs, and later checks must not wait again.
             self.answers[name] = ProvisionError(f"unknown: looking up the {name} timed out")
             try:
                 self.answers[name] = method(self)
@@ -65,64 +64,42 @@ def _once(method: Callable[[Context], Result]) -> Callable[[Context], Result]:
     return _wrapper
 
 
+@dataclass
 class Context:
-    """One look at a machine and, where there is one, at a project.
+    """One look at a machine and, if there is one, at a project."""
 
-    Args:
-        settings: those of the build.
-        directory: the project's folder.
-        environ: the environment; default the process's own.
-        root: the machine's root folder; another one in tests.
-        full: whether to compare every file of the cache with what was published.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        directory: Path,
-        *,
-        environ: Optional[Mapping[str, str]] = None,
-        root: Path = Path("/"),
-        full: bool = False,
-    ) -> None:
-        self.settings = settings
-        self.directory = directory
-        self.environ = os.environ if environ is None else environ
-        self.root = root
-        self.full = full
-        self.answers: Dict[str, Any] = {}
+    settings: Settings
+    directory: Path
+    """The project's folder."""
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    root: Path = Path("/")
+    """The machine's root folder; another one in tests."""
+    full: bool = False
+    """Whether to compare every file of the cache with the manifest of its entry."""
+    answers: Dict[str, Any] = field(default_factory=dict)
+    """The results and errors of the lookups so far, by the name of the method."""
 
     @_once
     def project(self) -> Optional[Project]:
-        """Read the project; None where there is none, or one that does not build through us.
-
-        Raises:
-            ProjectError: its ``pyproject.toml`` is broken.
-        """
+        """Read the project; None if there is none, or if it does not build through us; ProjectError if it is broken."""
         path = self.directory / "pyproject.toml"
         if not os.path.lexists(path):
             return None
-        try:
-            # Only a file that can be read can be that of another backend; the reader reports what is wrong with it.
+        # What is wrong with a file that cannot be read is reported by `read_project`.
+        with contextlib.suppress(OSError, UnicodeDecodeError):
             if not is_wrapped(parse_pyproject(path.read_bytes().decode("utf-8"))):
                 return None
-        except (OSError, UnicodeDecodeError):
-            pass
         return read_project(self.directory.resolve())
 
     @_once
     def plan(self) -> Optional[Plan]:
-        """Decide how the project would be built, None without one; raises what is wrong with it or with a setting."""
+        """Decide how the project would be built; None without a project."""
         project = self.project()
         return None if project is None else make_plan(project, self.settings)
 
     @_once
     def wanted(self) -> Wanted:
-        """Return what an interpreter must be; without a project, whatever the settings say.
-
-        Raises:
-            ProvisionError: the project is broken, or the setting ``python`` is not a request.
-        """
+        """Return the requirements for the interpreter; without a project, those of the settings."""
         plan = self.plan()
         if plan is not None:
             return plan.wanted
@@ -131,41 +108,29 @@ class Context:
             return Wanted("", None, os.path.abspath(os.path.expanduser(python)))
         return Wanted("", parse_request(python, source=self.settings.origin("python")) if python else None)
 
-    def lock(self) -> Optional[Lock]:
-        """Return the lock of the project; None where it has none, or cannot be read."""
-        try:
-            return self.wanted().lock
-        except ProvisionError:
-            return None
-
     @_once
     def platform(self) -> Platform:
-        """Find out what the machine is.
-
-        Raises:
-            HostError: it was not identified.
-            MissingDependencyError: pyelftools is not installed, and the platform is not remembered either.
-            UsageError: the setting ``target`` is not a target triple.
-        """
+        """Detect the platform of the machine, or take that of the setting ``target``."""
         if self.settings.target:
             return platform_from_triple(self.settings.target)
         try:
             return detect_platform(root=self.root)
         except MissingDependencyError:
-            # What is remembered will do, and without the package nothing else can be written down.
+            # A build would use the platform that is remembered beside the cache, which needs no package.
             return current_platform(self.settings, self.cache())
 
     def cache(self) -> Cache:
-        """Return the caches; raises CacheError where none is named and there is no home directory."""
+        """Return the caches; raises CacheError if none is set and there is no home directory."""
         return open_cache(self.settings)
 
     @_once
     def explanation(self) -> Explanation:
-        """Decide, as a build does, which interpreter it would get; any Python where the project cannot be used."""
+        """Decide, as a build does, which interpreter it would get."""
         try:
             wanted = self.wanted()
         except ProvisionError:
-            wanted = Wanted("")  # The checks of the machine go on.
+            # The checks of the machine go on without a usable project, as if any Python satisfied it.
+            wanted = Wanted("")
         lookups = Lookups(lambda *_: self.platform(), self._load_archives)
         return explain(wanted, self.settings, Reporter(io.StringIO()), lookups=lookups)
 
@@ -183,33 +148,30 @@ class Context:
                 raise exc from None
 
     def needed(self) -> bool:
-        """Whether the build needs an interpreter from a cache; yes where that is unknown."""
+        """Tell whether the build needs an interpreter from a cache; true if that is unknown."""
         with contextlib.suppress(ProvisionError):
             plan = self.plan()
             if plan is not None and not plan.provision:
                 return False
         explanation = self.explanation()
         found = explanation.interpreter
-        # Where an interpreter of the machine only stands in, the archive would be used once the reason is gone.
+        # If an interpreter of the machine only stands in, the archive would be used once the reason is gone.
         return found is None or found.source == "managed" or explanation.reason is not None
 
     def fetching(self) -> bool:
-        """Whether that interpreter has to be installed first; yes where that is unknown."""
+        """Tell whether that interpreter has to be installed first; true if that is unknown."""
         return self.needed() and self.explanation().interpreter is None
 
     def if_needed(self, found: str, advice: str = "") -> Finding:
-        """Return a problem where the build needs an interpreter from a cache, else a warning."""
+        """Return a problem if the build needs an interpreter from a cache, else a warning."""
         return (problem if self.needed() else warning)(found, advice)
 
     def if_fetching(self, found: str, advice: str = "") -> Finding:
-        """Return a problem where an interpreter has to be installed first, else a warning."""
+        """Return a problem if an interpreter has to be installed first, else a warning."""
         return (problem if self.fetching() else warning)(found, advice)
 
     def download_options(self) -> DownloadOptions:
-        """Return how sources are asked: once, and with bounded patience."""
+        """Return the options to ask sources with: once, and with short time-outs."""
         options = download_options(self.settings)
-        return options._replace(
-            connect_timeout=min(options.connect_timeout, MAX_WAIT),
-            read_timeout=min(options.read_timeout, MAX_WAIT),
-            retries=0,
-        )
+        connect, read = min(options.connect_timeout, MAX_WAIT), min(options.read_timeout, MAX_WAIT)
+        return options._replace(connect_timeout=connect, read_timeout=read, retries=0)

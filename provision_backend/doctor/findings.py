@@ -1,10 +1,12 @@
-"""`Finding`: what was looked at, what was found, and what to do about it. Pure."""
+"""Define `Finding`, the result of a check, and its three kinds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
 from typing import Dict, List
+
+from ..output import printable
 
 __all__ = ["OK", "PROBLEM", "WARNING", "Finding", "ok", "problem", "warning"]
 
@@ -18,20 +20,21 @@ class Finding:
     status: str
     """``ok``; ``warning`` for what may matter; ``problem`` for what makes a build fail, or do something unwanted."""
     found: str
-    """What was looked at and found, without a full stop."""
+    """What was examined and found, without a full stop."""
     advice: str = ""
-    """What to do, perhaps in several lines; empty where nothing has to be done."""
+    """What to do, perhaps in several lines; empty if nothing has to be done."""
     check: str = ""
-    """Name of the check; set when it has run."""
+    """Name of the check; set after it has run."""
 
     def as_dict(self) -> Dict[str, str]:
-        """Return what ``--json`` prints."""
+        """Return the object that ``--json`` prints."""
         return {"check": self.check, "status": self.status, "found": self.found, "advice": self.advice}
 
     def lines(self) -> List[str]:
-        """Return what people read: a line, and the advice below it."""
-        first = f"{self.status:<7}  {self.check}: {_printable(self.found)}"
-        return [first, *(f"         {_printable(line)}" for line in self.advice.splitlines())]
+        """Return a line for the user, and those of the advice below it."""
+        # A path, or the text of a server or a file, may hold escape sequences.
+        first = f"{self.status:<7}  {self.check}: {printable(self.found)}"
+        return [first, *(f"         {printable(line)}" for line in self.advice.splitlines())]
 
 
 ok = partial(Finding, OK)
@@ -40,8 +43,3 @@ warning = partial(Finding, WARNING)
 """Makes a finding that may matter."""
 problem = partial(Finding, PROBLEM)
 """Makes a finding that makes a build fail, or do something unwanted."""
-
-
-def _printable(text: str) -> str:
-    # A path, or what a server or a file says, may hold escape sequences that would steer the terminal.
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -1,4 +1,4 @@
-"""The machine, the Python that runs us, and the programs that a build may need: libc, clock, compiler, frontends."""
+"""Check the machine, the running Python, and the programs that a build may need: libc, clock, compiler, frontends."""
 
 from __future__ import annotations
 
@@ -31,17 +31,15 @@ __all__ = [
 _ROOM = 200_000_000  # bytes; a build environment with its packages, and what is compiled in it
 _SECONDS = 5.0  # for a program to print its version
 _INSTALL = (
-    "only projects with C extensions need it: apt-get install build-essential (Debian, Ubuntu), "
-    "apk add build-base (Alpine),\ndnf install gcc (Fedora, RHEL)"
+    "only projects with C extensions need {}: apt-get install {} (Debian, Ubuntu), apk add {} (Alpine),\n"
+    "dnf install {} (Fedora, RHEL)"
 )
-_HEADERS = (
-    "only projects with C extensions need them: apt-get install libc6-dev (Debian, Ubuntu), "
-    "apk add musl-dev (Alpine),\ndnf install glibc-devel (Fedora, RHEL)"
-)
+_COMPILER = _INSTALL.format("it", "build-essential", "build-base", "gcc")
+_HEADERS = _INSTALL.format("them", "libc6-dev", "musl-dev", "glibc-devel")
 
 
 def check_host(context: Context) -> Iterator[Finding]:
-    """Find out the libc and architecture, and whether a standalone CPython starts here."""
+    """Report the libc and the architecture, and check whether a standalone CPython starts here."""
     try:
         platform = context.platform()
     except MissingDependencyError:
@@ -60,12 +58,12 @@ def check_host(context: Context) -> Iterator[Finding]:
     except HostError as exc:
         yield context.if_needed(exc.message, exc.hint)
     machine = os.uname().machine if hasattr(os, "uname") else ""
-    # The kernel of an image that is only inspected is not running here.
+    # The running kernel is not that of an image which is only inspected.
     detected = not context.settings.target and context.root.samefile("/")
     if detected and _is_emulated(machine, platform.architecture):
         yield warning(
-            f"the kernel is for {machine} and the programs are for {platform.architecture}: they are emulated, "
-            "or a 32-bit userland",
+            f"the kernel is for {machine} and the programs are for {platform.architecture}: "
+            "they are emulated, or a 32-bit userland",
             "builds work and may be slow; for wheels of the machine itself use a Python that is built for it",
         )
 
@@ -75,12 +73,12 @@ def _is_emulated(machine: str, architecture: str) -> bool:
         return False
     same = {"arm64": "aarch64", "amd64": "x86_64", "i386": "i686", "i586": "i686", "ppc64": "powerpc64"}
     machine = same.get(machine, machine)
-    # The kernel says armv7l, armv8l or armv6l, and mips or mips64, for one and the same userland.
+    # For the same userland, a kernel may call itself armv6l, armv7l or armv8l, and mips or mips64.
     return machine[:3] != architecture[:3] if machine.startswith(("arm", "mips")) else machine != architecture
 
 
 def check_python(context: Context) -> Iterator[Finding]:
-    """Report which Python runs us, and where."""
+    """Report the running Python and its environment."""
     kind = running.python_implementation()
     place = f"in the virtual environment {sys.prefix}" if sys.prefix != sys.base_prefix else "in no virtual environment"
     yield ok(f"{kind} {running.python_version()} at {sys.executable}, {place}")
@@ -105,8 +103,8 @@ def check_packages(_context: Context) -> Iterator[Finding]:
 
 
 def check_clock(context: Context, *, now: Callable[[], float] = time.time) -> Iterator[Finding]:
-    """Check whether the clock is before what is known to have happened; certificates are not yet valid then."""
-    # A board without a battery starts in 1970. There was no release in the future, so the newest one is a lower bound.
+    """Check whether the clock is before the newest release that we know of; certificates are not yet valid then."""
+    # A board without a battery starts in 1970.
     today = time.gmtime(now())
     latest = max((archive.tag for archive in load_builtin_catalog("x86_64-unknown-linux-gnu")), default="")
     if time.strftime("%Y%m%d", today) < latest:
@@ -121,7 +119,7 @@ def check_clock(context: Context, *, now: Callable[[], float] = time.time) -> It
 
 def check_temporary(context: Context) -> Iterator[Finding]:
     """Check the folder in which frontends make their build environments."""
-    # It writes into each candidate, so what it returns can be used, and OSError means that none can.
+    # gettempdir writes into each candidate, so the folder that it returns can be used.
     try:
         folder = tempfile.gettempdir()
     except OSError:
@@ -134,10 +132,8 @@ def check_temporary(context: Context) -> Iterator[Finding]:
     if error is not None:
         yield problem(f"{folder} cannot be written: {error.strerror}", "make room, or set TMPDIR to another folder")
     if is_noexec(folder):
-        yield warning(
-            f"{folder} is mounted noexec: compiled backends and tools that a build installs there do not start",
-            "set TMPDIR to a folder where programs may run",
-        )
+        found = f"{folder} is mounted noexec: compiled backends and tools that a build installs there do not start"
+        yield warning(found, "set TMPDIR to a folder where programs may run")
     room = free_bytes(folder)
     if room is not None and room < _ROOM:
         yield warning(f"{describe(folder)} has little room", "make room, or set TMPDIR to another folder")
@@ -145,23 +141,27 @@ def check_temporary(context: Context) -> Iterator[Finding]:
 
 
 def check_compiler(context: Context) -> Iterator[Finding]:
-    """Find the C compiler, and try whether it has the headers of the libc and makes programs for it."""
+    """Check whether there is a C compiler, with the headers of the libc, that makes programs for this libc."""
     named = context.environ.get("CC", "")
-    # CC may hold options too, as distutils and make have it: "gcc -m32", "ccache cc".
-    command = _split(named) or [name for name in ("cc", "gcc", "clang") if _which(name, context.environ)][:1]
+    try:
+        # As for distutils and make, CC may have options too: "gcc -m32", "ccache cc".
+        command = shlex.split(named)
+    except ValueError:
+        command = [named]
+    command = command or [name for name in ("cc", "gcc", "clang") if _which(name, context.environ)][:1]
     if not command:
-        yield warning("no C compiler is on PATH", _INSTALL)
+        yield warning("no C compiler is on PATH", _COMPILER)
         return
     if _which(command[0], context.environ) is None:
         yield warning(f"CC names {command[0]!r}, which does not exist", "correct or unset CC")
         return
     version = _ask([command[0], "--version"], context.environ)
     if version is None:
-        yield warning(f"{command[0]} does not start or does not answer", _INSTALL)
+        yield warning(f"{command[0]} does not start or does not answer", _COMPILER)
         return
     yield ok(f"{' '.join(command)}: {version}{' (CC)' if named else ''}")
     yield from _check_target(command[0], context)
-    # Alpine and Debian have compilers without headers: musl-dev and libc6-dev are packages of their own.
+    # On Alpine and Debian a compiler may lack the headers: musl-dev and libc6-dev are packages of their own.
     if _ask([*command, "-E", "-include", "stdlib.h", "-x", "c", "/dev/null"], context.environ) is None:
         yield warning(f"{command[0]} does not find the headers of the C library", _HEADERS)
 
@@ -182,19 +182,12 @@ def _check_target(compiler: str, context: Context) -> Iterator[Finding]:
         )
 
 
-def _split(command: str) -> List[str]:
-    try:
-        return shlex.split(command)
-    except ValueError:
-        return [command]
-
-
 def _which(program: str, environ: Mapping[str, str]) -> Optional[str]:
     return shutil.which(program, path=environ.get("PATH"))
 
 
 def _ask(command: List[str], environ: Mapping[str, str]) -> Optional[str]:
-    """Return the first line that a program prints, None where it fails."""
+    """Return the first line that a program prints; None if it fails."""
     try:
         done = run_quiet(command, env=environ, timeout=_SECONDS)
     except InterpreterError:

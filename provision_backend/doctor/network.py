@@ -1,10 +1,10 @@
-"""The way to archives and packages: proxies, certificates, what each source answers, and what misdirects an installer.
+"""Check the access to archives and packages: proxies, certificates, sources, and the configuration of pip and uv.
 
 Each source is asked as a download would ask it, for the first bytes of the archive that would be selected, all sources
 at the same time. The answer is judged by these bytes: the page of a firewall has status 200 too.
 
 Source: pip documentation, Configuration; uv documentation, Environment variables; `provision_backend.hooks.installers`
-for what of them reaches a build environment.
+for the variables that reach a build environment.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from ..project.pyproject import load_toml
 from .context import MAX_WAIT, Context
 from .findings import Finding, ok, problem, warning
 
-__all__ = ["check_indexes", "check_proxy", "check_sources"]
+__all__ = ["check_index", "check_network", "check_proxy"]
 
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "PIP_CERT")
 _MAGIC = (b"\x1f\x8b", b"\x28\xb5")  # gzip and Zstandard
 _SKEW = 300.0  # seconds that two clocks may differ
-# Seconds for all sources together: less than a check may take, so that those that answered are reported.
+# Seconds for all sources together: less than the deadline of a check, so that the answers so far are reported.
 _PATIENCE = 2.5 * MAX_WAIT
 
 _INDEXES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS") + tuple(
@@ -43,18 +43,18 @@ _INDEXES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS") + tuple(
 )
 _KEYS = ("index-url", "extra-index-url", "find-links", "no-index", "constraint", "target", "prefix", "root", "user")
 _OFF = ("", "0", "false", "no", "off", "n", "f")
-# The one setting about what runs that people set when they mean builds (pip#13300).
+# The one setting for ordinary installs that users set when they mean builds (pip#13300).
 _BUILD_CONSTRAINTS = {"PIP_CONSTRAINT": "PIP_BUILD_CONSTRAINT", "UV_CONSTRAINT": "UV_BUILD_CONSTRAINT"}
 
 
 def check_proxy(context: Context) -> Iterator[Finding]:
-    """Show the proxies, and check whether files of certificates exist."""
+    """Report the proxies, and check whether files of certificates exist."""
     # The lower-case spelling counts first, as for curl and httpx.
     proxies = {name: context.environ.get(name.lower()) or context.environ.get(name) for name in _PROXIES}
     certificates = {name: context.environ.get(name) for name in _CERTIFICATES}
     for name, value in proxies.items():
         if value:
-            # A proxy may be written without a scheme, and then with a password all the same.
+            # A proxy may be written without a scheme, and still with a password.
             yield ok(f"{name} = {redact_url(value) if '://' in value else value.rpartition('@')[2]}")
     for name, value in certificates.items():
         if value and os.path.exists(value):
@@ -69,18 +69,17 @@ def check_proxy(context: Context) -> Iterator[Finding]:
 
 
 class _Answer(NamedTuple):
-    """What one source answered."""
+    """The answer of one source."""
 
     good: bool
     text: str
     advice: str = ""
     skew: float = 0.0
-    """Seconds that its clock is ahead of ours."""
+    """Seconds that the clock of the source is ahead of ours."""
 
 
-def check_sources(context: Context) -> Iterator[Finding]:
+def check_network(context: Context) -> Iterator[Finding]:
     """Ask every source for the archive that would be installed."""
-    sources = list_sources(context.download_options())
     explanation = context.explanation()
     if explanation.choice is None:
         if explanation.interpreter is not None and explanation.reason is None:
@@ -88,6 +87,7 @@ def check_sources(context: Context) -> Iterator[Finding]:
         else:
             yield warning("not checked, since no archive was selected", "see interpreter, catalog and host")
         return
+    sources = list_sources(context.download_options())
     asked = [source for source in sources if source.is_local or not context.settings.offline]
     answers = _ask_all(asked, explanation.choice.archive, context)
     # A source that fails is no problem where another one serves.
@@ -105,15 +105,13 @@ def check_sources(context: Context) -> Iterator[Finding]:
 
 
 def _ask_all(sources: List[Source], archive: Archive, context: Context) -> List[_Answer]:
-    answers: List[_Answer] = [
-        _Answer(False, f"gave no answer within {_PATIENCE:g} s", "does the name server answer? see /etc/resolv.conf")
-        for _ in sources
-    ]
+    advice = "does the name server answer? see /etc/resolv.conf"
+    answers = [_Answer(False, f"gave no answer within {_PATIENCE:g} s", advice)] * len(sources)
 
     def _put(number: int, source: Source) -> None:
         answers[number] = _ask(source, archive, context)
 
-    # One after the other they might take longer than a check may: looking up a name has no time-out of ours.
+    # One after the other they might exceed the deadline of a check: looking up a name has no time-out of ours.
     threads = [threading.Thread(target=_put, args=pair, daemon=True) for pair in enumerate(sources)]
     for thread in threads:
         thread.start()
@@ -144,7 +142,7 @@ def _ask(source: Source, archive: Archive, context: Context) -> _Answer:
 
 
 def _request(location: str, archive: Archive, context: Context) -> _Answer:
-    # Four bytes are enough to tell an archive from a page.
+    # Four bytes are enough to distinguish an archive from a page.
     with make_transport(context.download_options()).open(location, {"Range": "bytes=0-3"}) as stream:
         head = next(iter(stream.chunks), b"") if stream.status in (200, 206) else b""
         skew = _skew(stream.headers)
@@ -167,11 +165,9 @@ def _compare(path: Path, archive: Archive) -> _Answer:
     except OSError as exc:
         raise SourceError(exc.strerror or str(exc)) from None
     if sha256 != archive.sha256:
-        return _Answer(
-            False,
-            f"has a file {archive.filename} whose sha256 is {sha256}, and the catalog has {archive.sha256}",
-            "copy the file again; where the mirror is right, name its SHA256SUMS with PROVISION_BACKEND_CATALOG",
-        )
+        found = f"has a file {archive.filename} whose sha256 is {sha256}, and the catalog has {archive.sha256}"
+        advice = "copy the file again; if the mirror is right, name its SHA256SUMS with PROVISION_BACKEND_CATALOG"
+        return _Answer(False, found, advice)
     return _Answer(True, f"has {archive.filename}")
 
 
@@ -186,10 +182,8 @@ def _advise(source: Source, failure: SourceError, environ: Mapping[str, str]) ->
     proxy = next((name for name in _PROXIES[:3] if environ.get(name) or environ.get(name.lower())), "")
     if proxy and "proxy" in failure.reason:
         return f"does the proxy that {proxy} names run, and does it allow this address? see proxy;\n{mirror}"
-    return (
-        "is the address right, and does a firewall let this machine reach it? behind a proxy set HTTPS_PROXY;\n"
-        + mirror
-    )
+    question = "is the address right, and does a firewall let this machine reach it?"
+    return f"{question} behind a proxy set HTTPS_PROXY;\n{mirror}"
 
 
 def _skew(headers: Mapping[str, str]) -> float:
@@ -198,24 +192,19 @@ def _skew(headers: Mapping[str, str]) -> float:
     return 0.0
 
 
-def check_indexes(context: Context) -> Iterator[Finding]:
-    """Check what variables and configuration files make pip and uv do."""
+def check_index(context: Context) -> Iterator[Finding]:
+    """Check how variables and configuration files direct pip and uv."""
     environ = context.environ
     configured = _read_pip_files(environ)
     found = [ok(f"{name} = {_redact(environ[name])}") for name in _INDEXES if environ.get(name)]
     found += [ok(f"{key} = {_redact(value)} ({place})") for key, (value, place) in configured.items() if key in _KEYS]
     found += _check_dropped(environ)
-    found += [
-        problem(
-            f"{configured[key][1]} sets {key} = {configured[key][0]}, "
-            "so pip installs there and not into the build environment",
-            f"take {key} out of that file, or name another one with PIP_CONFIG_FILE",
-        )
-        for key in ("prefix", "root")
-        if key in configured
-    ]
+    for key in filter(configured.__contains__, ("prefix", "root")):
+        value, place = configured[key]
+        text = f"{place} sets {key} = {value}, so pip installs there and not into the build environment"
+        found.append(problem(text, f"take {key} out of that file, or name another one with PIP_CONFIG_FILE"))
     found += _check_uv_target(context)
-    found += _check_index(environ, configured)
+    found += _check_missing_index(environ, configured)
     found += _check_files(environ)
     yield from found or [ok("neither variables nor configuration files of pip and uv say where packages come from")]
 
@@ -240,7 +229,7 @@ def _check_dropped(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _check_uv_target(context: Context) -> Iterator[Finding]:
-    """Read the files of uv, where it is to install: no option of its command line overrides these two keys."""
+    """Check the files of uv for two keys that no option of its command line overrides."""
     environ = context.environ
     if context.settings.installer != "uv" and not environ.get("UV"):
         return
@@ -258,7 +247,7 @@ def _check_uv_target(context: Context) -> Iterator[Finding]:
                 )
 
 
-def _check_index(environ: Mapping[str, str], configured: Mapping[str, Tuple[str, str]]) -> Iterator[Finding]:
+def _check_missing_index(environ: Mapping[str, str], configured: Mapping[str, Tuple[str, str]]) -> Iterator[Finding]:
     value = environ.get("PIP_NO_INDEX") or configured.get("no-index", ("", ""))[0]
     links = environ.get("PIP_FIND_LINKS") or configured.get("find-links", ("", ""))[0]
     if value.lower() not in _OFF and not links:
@@ -289,7 +278,7 @@ def _check_files(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _read_pip_files(environ: Mapping[str, str]) -> Dict[str, Tuple[str, str]]:
-    """Return what pip reads from its configuration files: key to value and file; the last file counts."""
+    """Return the value and the file of each key in pip's configuration files; the last file counts."""
     found: Dict[str, Tuple[str, str]] = {}
     for path in pip_files(environ, sys.prefix):
         parser = configparser.RawConfigParser()
