@@ -151,4 +151,5 @@ def test_the_demo_works_on_a_fresh_machine(bookworm: Path, checkout: Path) -> No
     assert re.fullmatch(r"\d+ s, fetched [\d.]+ MB from \S+", table["first build"])
     assert re.fullmatch(r"\d+ s, fetched nothing", table["second build"])
     assert "Hello, stranger! I was built by CPython 3." in table["the wheel"]
-    assert said[said.index("== The host") :].count("\n") < 60  # More is not read.
+    # More is not read. A slow download adds a few lines about its progress.
+    assert said[said.index("== The host") :].count("\n") < 70
