@@ -13,7 +13,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from .cache.platform import current_platform, remember_platform
 from .cache.store import Cache, open_cache
-from .catalog.selection import Archive, select_archive
+from .catalog.archive import Archive
+from .catalog.selection import select_archive
 from .errors import (
     HostError,
     InstallError,

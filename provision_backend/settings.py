@@ -1,4 +1,4 @@
-"""The one table of settings, and the value of each: from the places that can set it, to one `Settings`.
+"""The one table of settings, and where their values come from.
 
 The first place that names a key wins: an option of our command line, the ``config_settings`` of a hook
 (``provision-backend.<key>``), the environment (``PROVISION_BACKEND_<KEY>``), ``[tool.provision-backend]``, the default.
@@ -19,8 +19,7 @@ PREFIX = "provision-backend."
 
 _VARIABLE_PREFIX = "PROVISION_BACKEND_"
 
-_TRUE = frozenset(["1", "true", "yes", "on"])
-_FALSE = frozenset(["0", "false", "no", "off"])
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
 class Option(NamedTuple):
@@ -121,10 +120,10 @@ def load_settings(
     """Find the value of every setting.
 
     Args:
-        config_settings: what the frontend passed to the hook, ours and the real backend's mixed; None for nothing.
-        environ: the environment; default the process's own.
-        project: values that the project writes for keys of the table (``installer``).
-        flags: values from our own command line, by key; they take precedence over all others.
+        config_settings: what the frontend passed to the hook, ours and the real backend's mixed.
+        environ: default the environment of the process.
+        project: values from the project's table, by key (``installer``).
+        flags: values from our own command line, by key.
 
     Raises:
         UsageError: a value is not of its kind, or a key under ``provision-backend.`` is unknown.
@@ -144,7 +143,7 @@ def load_settings(
 
 
 def strip_settings(config_settings: Optional[Mapping[str, Any]]) -> Optional[Dict[str, Any]]:
-    """Return ``config_settings`` without our keys; None stays None, since frontends differ in what they pass."""
+    """Return ``config_settings`` without our keys; None stays None, since some frontends pass that."""
     if config_settings is None:
         return None
     return {key: value for key, value in config_settings.items() if not str(key).startswith(PREFIX)}
@@ -167,7 +166,7 @@ def _find(
 ) -> Optional[Tuple[Any, str]]:
     if option.key in given:
         return given[option.key]
-    # An empty variable counts as unset, as pip and uv have it.
+    # An empty variable counts as unset, as in pip and uv.
     if environ.get(option.variable):
         return environ[option.variable], option.variable
     if project.get(option.key):
@@ -180,7 +179,7 @@ def _convert(option: Option, raw: Any, place: str) -> Any:
         return _split(option, raw, place)
     if isinstance(raw, bool) and option.kind == "flag":
         return raw
-    # JSON numbers count where a number is meant. As a version, 3.10 would arrive as 3.1.
+    # Numbers in JSON are accepted where a number is meant. A version would not do: 3.10 would arrive as 3.1.
     if isinstance(raw, (int, float)) and not isinstance(raw, bool) and option.kind in ("flag", "number", "seconds"):
         raw = str(raw)
     if not isinstance(raw, str):

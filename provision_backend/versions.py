@@ -1,4 +1,4 @@
-"""Versions of CPython: does one satisfy version specifiers, and is it one of those that a request asks for. Pure.
+"""Versions of CPython: tell whether one satisfies version specifiers, or matches a request. Pure.
 
 A request says *which* of the interpreters that satisfy ``requires-python`` to use. It is a version (``3``, ``3.13``,
 ``3.13.2``, ``3.14.0rc2``), with ``t`` for a free-threaded build, or a version specifier (``>=3.12,<3.14``). Versions
@@ -48,23 +48,15 @@ class VersionRequest(NamedTuple):
 
     text: str
     """The request as it was written, without surrounding white space; for messages."""
-
     specifiers: str
     """The specifiers that the version must satisfy; ``==3.13.*`` for the request ``3.13``."""
-
     freethreaded: bool = False
     """Whether a free-threaded build is asked for; if not, such a build never matches."""
-
     prereleases: bool = False
     """Whether the request itself names a pre-release."""
 
     def matches(self, version: str, *, freethreaded: bool) -> bool:
-        """Tell whether an interpreter is one of those asked for.
-
-        Args:
-            version: its full version, ``3.13.5`` or ``3.15.0a1``.
-            freethreaded: whether it is a free-threaded build.
-        """
+        """Tell whether an interpreter of this full version, ``3.13.5`` or ``3.15.0a1``, is one of those asked for."""
         return freethreaded == self.freethreaded and satisfies(self.specifiers, version)
 
 
@@ -78,10 +70,7 @@ def parse_request(text: str, *, source: str = "python") -> VersionRequest:
         source: the key, variable or argument that the text comes from; begins the message of the error.
 
     Raises:
-        UsageError: when the text has none of these forms.
-
-    Source:
-        PEP 440, Version specifiers; PEP 703, Build Configuration Changes.
+        UsageError: the text has none of these forms.
     """
     written = text.strip()
     prefix = re.match(_PREFIX, written)
@@ -107,13 +96,10 @@ def _specifiers_of(text: str) -> Optional[str]:
 
 
 def satisfies(specifiers: str, version: str) -> bool:
-    """Tell whether a version satisfies specifiers; a pre-release is a version like any other.
+    """Tell whether a full version satisfies valid specifiers, which may be empty.
 
-    A running 3.15.0b1 satisfies ``>=3.9``: who runs it has chosen it, as pip assumes of ``requires-python`` too.
-
-    Args:
-        specifiers: ``requires-python``, or the specifiers of a request; valid, or empty for any version.
-        version: full version of an interpreter, ``3.13.5`` or ``3.15.0a1``.
+    A pre-release is a version like any other: a running 3.15.0b1 satisfies ``>=3.9``, since the user has chosen it. pip
+    compares ``requires-python`` in the same way.
     """
     version = version.rstrip("+")
     plain = satisfies_plain(specifiers, version)
@@ -121,7 +107,7 @@ def satisfies(specifiers: str, version: str) -> bool:
 
 
 def satisfies_plain(specifiers: str, version: str) -> Optional[bool]:
-    """Tell whether a version satisfies specifiers, where both name final releases only; without ``packaging``.
+    """Tell without ``packaging`` whether a version satisfies specifiers, where both name final releases only.
 
     A pass-through build has no other use for ``packaging``, whose import takes longer than the rest of the hook. A test
     compares the answers with those of ``packaging``.
@@ -164,7 +150,7 @@ def is_specifier(text: str) -> bool:
 
 
 def asks_for_prereleases(specifiers: str) -> bool:
-    """Tell whether specifiers name a pre-release as something wanted (``>=3.15.0a1``, ``==3.14.0rc2``).
+    """Tell whether specifiers ask for a pre-release (``>=3.15.0a1``, ``==3.14.0rc2``).
 
     ``SpecifierSet.prereleases`` is not used: packaging 24 and 26 give different answers for ``<`` and ``>``, and which
     archive is selected must not depend on the version of a dependency. ``!=`` and ``<`` exclude what they name.
@@ -193,7 +179,7 @@ def _parse_specifiers(text: str) -> SpecifierSet:
 
 
 def _packaging(purpose: str) -> Tuple[Type[SpecifierSet], Type[Version]]:
-    # A pass-through build that names final releases only needs neither.
+    # A pass-through build with plain specifiers needs neither.
     try:
         from packaging import specifiers, version
     except ImportError:
@@ -208,7 +194,7 @@ def normalised_name(name: str) -> str:
 
 def own_version() -> str:
     """Return the version of our own distribution; empty where the package runs from a folder without metadata."""
-    import importlib.metadata  # It takes longer than all else that a pass-through build does.
+    import importlib.metadata  # Importing it takes longer than everything else that a pass-through build does.
 
     try:
         # Metadata without a version gives None.

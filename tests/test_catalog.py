@@ -13,8 +13,8 @@ from typing import Tuple
 import pytest
 
 import provision_backend
+from provision_backend.catalog.archive import Archive
 from provision_backend.catalog.selection import (
-    Archive,
     builtin_triples,
     load_builtin_catalog,
     load_catalog_file,
@@ -205,7 +205,7 @@ def test_a_platform_without_built_in_data_has_no_archives(triple: str) -> None:
 def test_built_in_data_have_a_usable_build_of_each_minor_version(triple: str, minor: str) -> None:
     """Whoever asks for a version that is still in use gets one, and on musl one with the right SOABI."""
     archive = select_archive(
-        load_builtin_catalog(triple), requires_python=None, request=parse_request(minor), triple=triple
+        load_builtin_catalog(triple), requires_python="", request=parse_request(minor), triple=triple
     )
 
     assert archive.label.startswith(minor.rstrip("t") + ".")
@@ -250,31 +250,31 @@ def test_sha256sum_reads_a_catalog(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("requires_python", "request_text", "expected"),
     [
-        pytest.param(None, None, "3.14.2", id="newest of all"),
+        pytest.param("", None, "3.14.2", id="newest of all"),
         pytest.param(">=3.12", None, "3.14.2", id="newest that satisfies"),
         pytest.param(">=3.12,<3.14", None, "3.13.10", id="upper bound"),
         pytest.param(">=3.12", "3.13", "3.13.10", id="minor, numerically newest patch"),
         pytest.param(">=3.12", "3.13.9", "3.13.9", id="patch"),
         pytest.param(">=3.12", "3.13t", "3.13.10t", id="free-threaded"),
-        pytest.param(None, ">=3.13t", "3.14.2t", id="free-threaded range"),
+        pytest.param("", ">=3.13t", "3.14.2t", id="free-threaded range"),
         pytest.param("<3.13", None, "3.12.9", id="old"),
-        pytest.param(None, "3.15.0a1", "3.15.0a1", id="pre-release by name"),
-        pytest.param(None, ">=3.15.0a1", "3.15.0a2", id="pre-release by range"),
+        pytest.param("", "3.15.0a1", "3.15.0a1", id="pre-release by name"),
+        pytest.param("", ">=3.15.0a1", "3.15.0a2", id="pre-release by range"),
         pytest.param(">=3.15.0a1", None, "3.15.0a2", id="pre-release by requires-python"),
-        pytest.param(None, "3.15", "3.15.0a2", id="pre-release because nothing else fits"),
+        pytest.param("", "3.15", "3.15.0a2", id="pre-release because nothing else fits"),
         pytest.param(">=3.14.0a1", None, "3.14.2", id="a pre-release in requires-python asks for none"),
         pytest.param(">=3.12,!=3.15.0a2", None, "3.14.2", id="an excluded pre-release asks for none"),
     ],
 )
 def test_the_newest_satisfying_version_is_selected(
-    requires_python: str | None, request_text: str | None, expected: str
+    requires_python: str, request_text: str | None, expected: str
 ) -> None:
     """Requires-python and the request both hold; pre-releases and free-threaded builds come only when asked for."""
     versions = ["3.12.9", "3.13.9", "3.13.10", "3.14.2", "3.13.10t", "3.14.2t", "3.15.0a1", "3.15.0a2", "3.15.0a2t"]
     for order in (versions, versions[::-1]):
         archive = select_archive(
             catalog_of(*(name_of(version, "20251202") for version in order)),
-            requires_python=None if requires_python is None else requires_python,
+            requires_python=requires_python,
             request=None if request_text is None else parse_request(request_text),
             triple=GNU,
         )
@@ -290,7 +290,7 @@ def test_the_newest_build_of_a_version_comes_first_and_stripped_before_not() -> 
         name_of("3.13.4", "20260101"),
         name_of("3.13.5", "20250723"),
     ]
-    matching = matching_archives(catalog_of(*names), requires_python=None, request=None, triple=GNU)
+    matching = matching_archives(catalog_of(*names), requires_python="", request=None, triple=GNU)
 
     assert [archive.filename for archive in matching] == [names[3], names[1], names[0], names[2]]
 
@@ -299,7 +299,7 @@ def test_a_higher_cpu_level_is_selected_only_by_its_own_name() -> None:
     """A build for x86_64_v3 may not run where x86_64 does."""
     catalog = catalog_of(name_of("3.13.5", "20250723"), name_of("3.13.6", "20250814", "x86_64_v3-unknown-linux-gnu"))
     selected = [
-        select_archive(catalog, requires_python=None, request=None, triple=triple).version
+        select_archive(catalog, requires_python="", request=None, triple=triple).version
         for triple in (GNU, "x86_64_v3-unknown-linux-gnu")
     ]
 
@@ -323,7 +323,7 @@ def test_musl_builds_that_cannot_load_native_modules_are_never_selected(
 ) -> None:
     """Static ones and those with the wrong SOABI are left out on musl (PBS#541, PBS#724), whatever is asked for."""
     catalog = catalog_of(name_of(version, tag, triple))
-    matching = matching_archives(catalog, requires_python=None, request=parse_request(version), triple=triple)
+    matching = matching_archives(catalog, requires_python="", request=parse_request(version), triple=triple)
 
     assert matching == (catalog if usable or triple == GNU else ())
 
@@ -332,27 +332,27 @@ def test_an_older_usable_musl_build_is_preferred_to_a_newer_unusable_one() -> No
     """A version that was only built wrongly does not hide the one before it."""
     catalog = catalog_of(name_of("3.12.12", "20251014", MUSL), name_of("3.12.11", "20251031", MUSL))
 
-    assert select_archive(catalog, requires_python=None, request=None, triple=MUSL).version == "3.12.11"
+    assert select_archive(catalog, requires_python="", request=None, triple=MUSL).version == "3.12.11"
 
 
 @pytest.mark.parametrize(
     ("requires_python", "request_text", "subject"),
     [
         pytest.param(">=3.17", None, "satisfies requires-python '>=3.17' on", id="requires-python"),
-        pytest.param(None, "3.7", "satisfies python '3.7' on", id="request"),
+        pytest.param("", "3.7", "satisfies python '3.7' on", id="request"),
         pytest.param(">=3.13", "3.11", "satisfies requires-python '>=3.13' and python '3.11' on", id="both"),
         pytest.param("", "3.7", "satisfies python '3.7' on", id="empty requires-python"),
     ],
 )
 def test_nothing_that_satisfies_is_an_error_that_lists_what_there_is(
-    requires_python: str | None, request_text: str | None, subject: str
+    requires_python: str, request_text: str | None, subject: str
 ) -> None:
     """The message names what was wanted, the hint the newest version of each minor, a pre-release only if alone."""
     versions = ["3.11.13", "3.11.14", "3.13.9", "3.13.10", "3.15.0a1", "3.14.0", "3.14.1rc1", "3.13.11t"]
     with pytest.raises(NoMatchingArchiveError) as caught:
         select_archive(
             catalog_of(*(name_of(version, "20251202", MUSL) for version in versions), name_of("3.12.1", "20251202")),
-            requires_python=None if requires_python is None else requires_python,
+            requires_python=requires_python,
             request=None if request_text is None else parse_request(request_text),
             triple=MUSL,
         )
@@ -368,7 +368,7 @@ def test_a_free_threaded_request_is_answered_with_the_free_threaded_builds() -> 
     with pytest.raises(NoMatchingArchiveError) as caught:
         select_archive(
             catalog_of(*(name_of(version, "20251202") for version in ("3.12.12", "3.13.9t", "3.14.1t"))),
-            requires_python=None,
+            requires_python="",
             request=parse_request("3.12t"),
             triple=GNU,
         )
@@ -421,7 +421,7 @@ def test_a_platform_without_archives_is_an_error_that_lists_platforms(triple: st
 def test_a_platform_without_built_in_data_is_answered_from_the_built_in_platforms() -> None:
     """An empty catalog is that of a platform there is no file for."""
     with pytest.raises(NoMatchingArchiveError) as caught:
-        select_archive((), requires_python=None, request=None, triple="i686-unknown-linux-musl")
+        select_archive((), requires_python="", request=None, triple="i686-unknown-linux-musl")
 
     assert str(caught.value) == (
         "there is no CPython archive for i686-unknown-linux-musl\n"
@@ -432,7 +432,7 @@ def test_a_platform_without_built_in_data_is_answered_from_the_built_in_platform
 def test_a_catalog_of_unusable_musl_builds_says_why_they_are_unusable() -> None:
     """A mirror of old musl builds is not reported as empty."""
     with pytest.raises(NoMatchingArchiveError) as caught:
-        select_archive(catalog_of(name_of("3.12.9", "20250212", MUSL)), requires_python=None, request=None, triple=MUSL)
+        select_archive(catalog_of(name_of("3.12.9", "20250212", MUSL)), requires_python="", request=None, triple=MUSL)
 
     assert caught.value.hint == (
         "the archives for this platform are musl builds that cannot load native modules (tag below 20250311)"

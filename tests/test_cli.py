@@ -139,6 +139,14 @@ def test_find_says_when_there_is_no_such_archive(catalog: Path) -> None:
     assert ours(*arguments, "--json") == Done(1, "null\n", message)
 
 
+def test_find_says_when_the_machine_has_no_such_interpreter() -> None:
+    """With preference = only-system that is a "no", too, so programs get null."""
+    done = ours("find", "3.99", "--preference", "only-system", "--json")
+
+    assert (done.code, done.out) == (1, "null\n")
+    assert done.err.startswith("provision-backend: no interpreter of this machine satisfies python '3.99'\n")
+
+
 def test_find_prints_an_interpreter_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With preference only-system the running interpreter is found by way of PATH, and is not managed."""
     minor = f"{sys.version_info[0]}.{sys.version_info[1]}"

@@ -484,7 +484,7 @@ class TestEditing:
 
         assert str(caught.value) == (
             "pyproject.toml: the table that lock belongs to is written inline, so nothing can be added to it\n"
-            "  write it as a table with a line a key, then run this again"
+            "  write it as a table with one line for each key, then run this again"
         )
 
 

@@ -53,22 +53,16 @@ class Archive(NamedTuple):
 
     filename: str
     """Name of the file on a mirror, with ``+`` where a URL has ``%2B``; never a path."""
-
     sha256: str
     """Hash of the file's bytes, lower-case hex."""
-
     version: str
     """Full version of CPython, ``3.13.5`` or ``3.15.0a1``."""
-
     tag: str
     """Release of PBS that it belongs to: a date of eight digits."""
-
     triple: str
     """Target triple that it runs on, ``x86_64-unknown-linux-musl``."""
-
     flavor: str
     """``install_only``, or ``install_only_stripped`` where debug symbols are left out."""
-
     freethreaded: bool
     """Whether it is a free-threaded build (PEP 703)."""
 
@@ -111,18 +105,8 @@ def format_archive_name(version: str, tag: str, triple: str, *, freethreaded: bo
 
 
 def parse_archive_name(filename: str) -> ArchiveName | None:
-    """Take the file name of an archive apart.
-
-    Args:
-        filename: name without a directory; ``+`` may be written ``%2B``, as in a URL.
-
-    Returns:
-        What the name says, or None if it is not that of an ``install_only`` archive of CPython: full and debug builds,
-        static musl builds and other files of a release are not used.
-
-    Source:
-        python-build-standalone, Distribution Archives.
-    """
+    """Parse a file name, whose ``+`` may be written ``%2B`` as in a URL; None if it is of no archive that we use."""
+    # Full and debug builds, static musl builds and other files of a release are not used.
     match = _NAME.fullmatch(filename)
     if match is None:
         return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Dict, Iterable, Sequence, Tuple
 
 from ..errors import CatalogError, NoMatchingArchiveError
 from ..versions import parse_version, satisfies
-from .archive import Archive, ArchiveName, parse_archive_name
+from .archive import Archive
 from .sums import SHA256SUMS, Sums, load_sums, parse_sums
 
 if TYPE_CHECKING:
@@ -20,16 +20,9 @@ if TYPE_CHECKING:
     from ..versions import VersionRequest
 
 __all__ = [
-    "Archive",
-    "ArchiveName",
-    "builtin_triples",
-    "load_builtin_catalog",
-    "load_catalog_file",
-    "matching_archives",
-    "parse_archive_name",
-    "parse_catalog",
+    "builtin_triples", "load_builtin_catalog", "load_catalog_file", "matching_archives", "parse_catalog",
     "select_archive",
-]
+]  # fmt: skip
 
 # Before this tag, musl builds are static and cannot load a native module (PBS#541; PBS docs, Former quirks).
 _FIRST_DYNAMIC_MUSL_TAG = "20250311"
@@ -41,29 +34,16 @@ _LAST_MINOR_WITH_WRONG_SOABI = (3, 12)
 
 
 def parse_catalog(text: str, *, source: str) -> Tuple[Archive, ...]:
-    """Parse a catalog: the archives of a ``SHA256SUMS``, whose other files are skipped.
-
-    Args:
-        text: as for `provision_backend.catalog.sums.parse_sums`, and so is the next.
-        source: path or URL that the text comes from; begins the message of an error.
-
-    Returns:
-        The archives in the order of their lines, each file name once; never empty.
+    """Parse a catalog: the archives of a ``SHA256SUMS`` in the order of their lines; other files are skipped.
 
     Raises:
-        CatalogError: a line is malformed, a file has two different hashes, or there is no archive.
+        CatalogError: as `provision_backend.catalog.sums.parse_sums`, or there is no archive.
     """
     return _archives(parse_sums(text, source=source), source)
 
 
 def load_catalog_file(path: Path) -> Tuple[Archive, ...]:
-    """Load the catalog that the setting ``catalog`` names by a path.
-
-    Args:
-        path: a file in the format of ``SHA256SUMS``, or a directory that holds one of this name.
-
-    Returns:
-        As `parse_catalog`.
+    """Load the catalog that the setting ``catalog`` names by a path: a ``SHA256SUMS``, or a directory that holds one.
 
     Raises:
         CatalogError: it cannot be read or is malformed, or there is no archive.
@@ -83,14 +63,7 @@ def _archives(sums: Sums, source: str) -> Tuple[Archive, ...]:
 
 
 def load_builtin_catalog(triple: str) -> Tuple[Archive, ...]:
-    """Load the built-in data of a platform.
-
-    Args:
-        triple: target triple, ``x86_64-unknown-linux-musl``.
-
-    Returns:
-        Its archives, newest version first; empty if there is none for this platform.
-    """
+    """Load the built-in archives of a platform, newest version first; empty if there is none."""
     if triple not in builtin_triples():
         return ()
     text = (_data_directory() / f"{triple}.txt").read_text(encoding="utf-8")
@@ -98,55 +71,43 @@ def load_builtin_catalog(triple: str) -> Tuple[Archive, ...]:
 
 
 def builtin_triples() -> Tuple[str, ...]:
-    """Return the target triples that there is built-in data for, sorted."""
+    """Return the target triples that have built-in data, sorted."""
     names = [file.name for file in _data_directory().iterdir()]
     return tuple(sorted(name[: -len(".txt")] for name in names if name.endswith(".txt")))
 
 
 def matching_archives(
-    archives: Iterable[Archive],
-    *,
-    requires_python: str | None,
-    request: VersionRequest | None,
-    triple: str,
+    archives: Iterable[Archive], *, requires_python: str, request: VersionRequest | None, triple: str
 ) -> Tuple[Archive, ...]:
-    """Return the archives that can serve, best first; arguments as in `select_archive`.
-
-    Returns:
-        Newest version first, then newest tag, then stripped; empty if none fits.
-    """
+    """Return the archives that match, newest version first, then newest tag, then stripped; see `select_archive`."""
     fitting = [
         archive
         for archive in archives
         if archive.triple == triple and _is_usable(archive) and _fits(archive, requires_python, request)
     ]
-    # A project that says ">=3.15.0a1" said so when there was nothing else, and is best built by 3.15.2 today.
+    # A project wrote ">=3.15.0a1" when there was no final release, and is best built by 3.15.2 today.
     if request is None or not request.prereleases:
         fitting = [archive for archive in fitting if not archive.prerelease] or fitting
     return tuple(sorted(fitting, key=lambda archive: archive.sort_key, reverse=True))
 
 
 def select_archive(
-    archives: Sequence[Archive],
-    *,
-    requires_python: str | None,
-    request: VersionRequest | None,
-    triple: str,
+    archives: Sequence[Archive], *, requires_python: str, request: VersionRequest | None, triple: str
 ) -> Archive:
-    """Select the archive to provision: the newest version that satisfies, in its newest build.
+    """Select the archive to provision: the newest version that matches, in its newest build.
 
     Musl builds that cannot load native modules are never selected, and pre-releases only where the request names one
     or nothing else fits.
 
     Args:
         archives: the catalog; may hold archives of any platform.
-        requires_python: what the project demands; None for anything.
+        requires_python: what the project demands; may be empty.
         request: which of the satisfying interpreters is wanted; None for the newest that is not free-threaded.
         triple: target triple of the host. It is compared as a whole, so that a build for a higher CPU level
             (``x86_64_v3-...``) is selected only for its own triple.
 
     Raises:
-        NoMatchingArchiveError: when nothing fits; the hint names the versions or the platforms there are.
+        NoMatchingArchiveError: nothing matches; the hint names the available versions or platforms.
     """
     matching = matching_archives(archives, requires_python=requires_python, request=request, triple=triple)
     if matching:
@@ -162,7 +123,7 @@ def select_archive(
 
 
 def _data_directory() -> Path | zipfile.Path:
-    """Return the directory of the built-in data, in the file system or in the zip file that the package is in."""
+    """Return the directory of the built-in data, in the file system or inside the zip file that holds the package."""
     directory = Path(__file__).with_name("data")
     for parent in directory.parents:
         if parent.is_file():
@@ -182,12 +143,12 @@ def _is_usable(archive: Archive) -> bool:
     return archive.tag >= _FIRST_DYNAMIC_MUSL_TAG
 
 
-def _fits(archive: Archive, requires_python: str | None, request: VersionRequest | None) -> bool:
+def _fits(archive: Archive, requires_python: str, request: VersionRequest | None) -> bool:
     """Tell whether an archive satisfies both; without a request, a free-threaded build does not."""
-    # What is cheap comes first, since each hit goes through the whole catalog.
+    # The cheap comparison comes first, since each selection goes through the whole catalog.
     if archive.freethreaded != (request is not None and request.freethreaded):
         return False
-    if requires_python is not None and not satisfies(requires_python, archive.version):
+    if not satisfies(requires_python, archive.version):
         return False
     return request is None or request.matches(archive.version, freethreaded=archive.freethreaded)
 
@@ -218,6 +179,6 @@ def _describe_platforms(triples: Iterable[str], triple: str) -> str:
     near = [other for other in system if other.partition("-")[0] == architecture]
     if near:
         return f"there are archives for {architecture} on other platforms: {', '.join(near)}"
-    # The higher CPU levels of x86_64 would double the list without being of help.
+    # The higher CPU levels of x86_64 would only make the list longer.
     baseline = [other for other in system or known if "_v" not in other]
     return f"there are archives for these platforms: {', '.join(baseline or known)}"

@@ -44,7 +44,7 @@ def parse_sums(text: str, *, source: str) -> Sums:
     """Parse the text of a ``SHA256SUMS``; empty lines are skipped.
 
     Args:
-        text: lines ``<sha256>  <path>``; ``*`` may stand before the path.
+        text: lines ``<sha256>  <path>``.
         source: path or URL that the text comes from; begins the message of an error.
 
     Raises:
@@ -86,11 +86,7 @@ def _read_archive(path: str, sha256: str) -> Optional[Archive]:
 
 
 def load_sums(file: Path, *, missing_ok: bool = False) -> Sums:
-    """Read a file in the format of ``SHA256SUMS``.
-
-    Args:
-        file: its path.
-        missing_ok: take a file that does not exist for an empty one.
+    """Read a file in the format of ``SHA256SUMS``; with *missing_ok*, one that does not exist counts as empty.
 
     Raises:
         CatalogError: it cannot be read, or is malformed.
@@ -108,13 +104,7 @@ def load_sums(file: Path, *, missing_ok: bool = False) -> Sums:
 
 
 def change_sums(sums: Sums, *, add: Mapping[str, str], drop: Collection[str], source: str) -> Sums:
-    """Return what is listed after a change, sorted by path.
-
-    Args:
-        sums: what was listed before.
-        add: sha256 by path; replaces what is listed under the same path.
-        drop: paths that are listed no longer.
-        source: begins the message of an error.
+    """Return what is listed after paths are dropped and then others, with their sha256, added or replaced.
 
     Raises:
         CatalogError: the result would list another archive of the same name in another folder.

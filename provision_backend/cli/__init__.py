@@ -1,8 +1,8 @@
-"""The command line: finds the command, parses its arguments, runs it and prints its answer.
+"""The command line: find the command, parse its arguments, run it and print its answer.
 
 Exit codes: 0; 1 for "no" (nothing was found, or something failed), with the reason on standard error; 2 for wrong use;
-130 after an interrupt. With ``--json`` standard output holds one JSON document and nothing else: a failure leaves it
-empty, as with uv, pip and gh, and "nothing found" is an answer.
+130 after an interrupt. With ``--json`` standard output holds one JSON document and nothing else: after a failure it is
+empty, as with uv, pip and gh; "nothing found" is an answer.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def _answer(words: List[str]) -> int:
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     if not words:
-        # Nothing was asked for, so it is no answer: a script that lost its arguments must not succeed.
+        # This is wrong use: a script that lost its arguments must not succeed.
         Reporter().write(make_overview() + "\n")
         return 2
-    # What follows belongs to another program, and so do its --help and its own "--".
+    # What follows "--" belongs to another program, including its --help and its own "--".
     at = words.index("--") if "--" in words else len(words)
     ours, theirs = words[:at], words[at + 1 :]
     if "--help" in ours or "-h" in ours:
@@ -61,7 +61,7 @@ def _run(command: Command, rest: Sequence[str], theirs: Sequence[str]) -> int:
     arguments = make_parser(command).parse_args(rest)
     if command.runs_another:
         arguments.command = theirs
-    # An absent option is None; then the environment and the configuration are looked at.
+    # An absent option is None; then the environment and the configuration are read.
     flags = {option.key: value for option in OPTIONS if (value := getattr(arguments, option.attribute, None))}
     if getattr(arguments, "more", None):
         flags.setdefault("verbose", str(min(arguments.more, 2)))
@@ -81,7 +81,7 @@ def _help(words: Sequence[str]) -> List[str]:
 
 
 def _complain(text: str, words: Sequence[str]) -> None:
-    # The arguments may be what is wrong, so they may not have been parsed.
+    # The arguments may be wrong, and may not have been parsed.
     given = [word.partition("=")[2] for word in words if word.startswith("--color=")]
     given += [after for word, after in zip(words, words[1:]) if word == "--color"]
     choice = given[0] if given and given[0] in COLOR_CHOICES else "auto"

@@ -1,6 +1,6 @@
-"""What a command found out, and how it is printed: JSON for programs, lines for people, in colour on a terminal.
+"""The answer of a command, and how it is printed: JSON for programs, lines for people, in colour on a terminal.
 
-Standard output that cannot be written is an error like any other, except for a reader that closes the pipe early.
+Standard output that cannot be written is an error like any other, except that a reader may close the pipe early.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["PAINTERS", "Answer", "as_columns", "paint_line", "show_lines"]
 
 
 class Answer(NamedTuple):
-    """What a command found out."""
+    """The answer of a command."""
 
     data: Any
     """For ``--json``."""
@@ -45,7 +45,7 @@ def show_lines(lines: Sequence[str], *, painter: str = "", color: str = "auto") 
 
 
 def as_columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> List[str]:
-    """Return rows as lines with aligned columns; those whose numbers are in *right* are aligned to the right."""
+    """Return rows as lines with aligned columns; the columns whose numbers are in *right* are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     return [
         "  ".join(
@@ -65,7 +65,7 @@ def _write(text: str) -> None:
         _encode(stream, text + "\n")
         stream.flush()
     except BrokenPipeError:
-        # Python would flush once more at exit, and print a complaint.
+        # Otherwise Python flushes once more at exit, and prints a traceback.
         sys.stdout = None
     except OSError as exc:
         sys.stdout = None
@@ -76,7 +76,7 @@ def _encode(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)
     except UnicodeEncodeError:
-        # A path may hold characters that the locale lacks, or bytes that are no characters (PEP 383); write it as is.
+        # A path may have characters that the locale lacks, or bytes that are no characters (PEP 383).
         try:
             data = os.fsencode(text)
         except UnicodeEncodeError:
@@ -94,7 +94,7 @@ PAINTERS: Dict[str, Dict[str, str]] = {
     "settings": {r"( .*)": "dim", r"(\S+) = .*(  \((?!default;).*)": "bold cyan", r"(\S+)": "bold"},
     "verified": {r"\S.*: (damaged)$": "red", r"\S.*: (as it was published)$": "green"},
 }
-"""How lines are coloured: patterns for their start, of which the first match counts, and a style for each group."""
+"""How lines are coloured: patterns for their start, of which the first to match counts, and styles of its groups."""
 
 
 def paint_line(painter: str, line: str) -> List[Tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The commands ``pack`` and ``mirror``, which write archives into a folder that can serve as a mirror."""
+"""The commands ``pack``, ``mirror`` and ``cache key``, which add archives to a folder or name those of a project."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
+from ..cache.entries import FORMAT
 from ..catalog.archive import Archive
+from ..errors import OfflineError
+from ..files import hash_bytes
 from ..install.sources import download_options
 from ..mirror.check import check_folder
 from ..mirror.folder import fill_folder, inspect_folder
@@ -16,8 +19,6 @@ from ..pack.packing import pack_interpreter
 from ..settings import Settings
 from .answers import Answer
 from .parser import add_repeatable, existing_folder
-
-__all__ = ["add_mirror_arguments", "add_pack_arguments", "run_mirror", "run_pack"]
 
 
 def add_pack_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,13 +30,8 @@ def add_pack_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_pack(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Make an archive of an installed CPython."""
-    packed = pack_interpreter(
-        Path(arguments.interpreter),
-        Path(arguments.to),
-        tag=arguments.tag,
-        reporter=reporter,
-        lock_timeout=settings.lock_timeout,
-    )
+    python, to = Path(arguments.interpreter), Path(arguments.to)
+    packed = pack_interpreter(python, to, tag=arguments.tag, reporter=reporter, lock_timeout=settings.lock_timeout)
     for note in packed.notes:
         reporter.info(note)
     data = {**packed._asdict(), "path": str(packed.path), "notes": list(packed.notes)}
@@ -74,18 +70,13 @@ def _select(arguments: argparse.Namespace, settings: Settings, reporter: Reporte
 def _fill(folder: Path, archives: Sequence[Archive], settings: Settings, reporter: Reporter) -> Answer:
     options = download_options(settings)
     filled = fill_folder(folder, archives, options=options, reporter=reporter, lock_timeout=settings.lock_timeout)
-    # SHA256SUMS is read as a catalog, and a build would select what it lists.
+    # SHA256SUMS is a catalog, so a build would select what it lists.
     for name in filled.dropped:
         reporter.info(f"removed {name} from SHA256SUMS: the file does not exist")
     lines = [f"fetched {archive.filename}" for archive in filled.fetched]
     lines.append(f"{folder}: {len(filled.fetched)} fetched, {len(filled.present)} already present")
-    data = {
-        "path": str(folder),
-        "fetched": _rows(filled.fetched),
-        "present": _rows(filled.present),
-        "dropped": list(filled.dropped),
-    }
-    return Answer(data, lines)
+    data = {"fetched": _rows(filled.fetched), "present": _rows(filled.present), "dropped": list(filled.dropped)}
+    return Answer({"path": str(folder), **data}, lines)
 
 
 def _preview(folder: Path, archives: Sequence[Archive]) -> Answer:
@@ -114,3 +105,36 @@ def _verify(folder: Path, wanted: Sequence[Archive], settings: Settings, reporte
 
 def _rows(archives: Sequence[Archive]) -> List[Dict[str, str]]:
     return [archive.as_dict() for archive in archives]
+
+
+def add_key_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``cache key``."""
+    python = "3.13, 3.13.2, 3.13t or '>=3.12,<3.14'"
+    add_repeatable(parser, target="a platform, such as x86_64-unknown-linux-musl", python=python)
+
+
+def run_key(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
+    """Print a key for what the project in this folder, or the requests, would provision."""
+    requests, targets = arguments.requests or (), arguments.targets or ()
+    try:
+        archives = select_archives(requests, targets, settings._replace(offline=True), reporter, newest=True)
+    except OfflineError:
+        raise OfflineError(
+            "the catalog is given by URL and the cache has no copy of it; a key is made without network",
+            hint="run 'provision-backend list' first, which keeps a copy, or give the catalog by a path",
+        ) from None
+    key = cache_key(archives)
+    return Answer({"key": key, "layout": FORMAT, "archives": [each.as_dict() for each in archives]}, [key])
+
+
+def cache_key(archives: Sequence[Archive]) -> str:
+    """Return the key of one or more archives: at most 100 characters of ``A-Za-z0-9._-``."""
+    # It changes exactly when what a build would provision changes: with a version, tag, platform or hash of an archive,
+    # and with the layout of the cache. It has no path and nothing else of this machine, so all machines of a platform
+    # share it.
+    keys = sorted({archive.key for archive in archives})
+    if len(keys) == 1:
+        return f"provision-backend-{FORMAT}-{keys[0]}"
+    # CI systems limit the length of a key: GitHub's to 512 characters.
+    digest = hash_bytes("\n".join(keys).encode("ascii"))
+    return f"provision-backend-{FORMAT}-{len(keys)}-interpreters-{digest[:16]}"

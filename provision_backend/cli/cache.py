@@ -1,49 +1,25 @@
-"""The commands of ``provision-backend cache``.
-
-The key that ``cache key`` prints changes exactly when what a build would provision changes: with a version, tag,
-platform or hash of an archive, and with the layout of the cache. It holds no path and nothing of this machine, so all
-machines of one platform print the same; and neither network nor interpreter is needed to make it.
-"""
+"""The commands of ``provision-backend cache`` that show and change a cache."""
 
 from __future__ import annotations
 
 import argparse
 import re
 import time
-from typing import List, Sequence
+from typing import List
 
-from ..cache.entries import FORMAT
 from ..cache.manifest import verify_entry
 from ..cache.store import open_cache
 from ..cache.upkeep import Swept, clean_cache, list_entries, prune_cache
-from ..catalog.archive import Archive
-from ..errors import OfflineError, UsageError
-from ..files import hash_bytes
-from ..mirror.selection import select_archives
+from ..errors import UsageError
 from ..output import Reporter, format_size
 from ..settings import Settings
 from .answers import Answer, as_columns
-from .parser import add_repeatable
-
-__all__ = [
-    "add_clean_arguments",
-    "add_key_arguments",
-    "add_prune_arguments",
-    "add_verify_arguments",
-    "cache_key",
-    "run_clean",
-    "run_dir",
-    "run_key",
-    "run_list",
-    "run_prune",
-    "run_verify",
-]
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def run_dir(_arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> Answer:
-    """Print where the cache is."""
+    """Print the path of the cache."""
     cache = open_cache(settings)
     data = {"cache-dir": str(cache.root), "shared-caches": [str(path) for path in cache.shared]}
     return Answer(data, [str(cache.root)])
@@ -52,15 +28,10 @@ def run_dir(_arguments: argparse.Namespace, settings: Settings, _reporter: Repor
 def run_list(_arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> Answer:
     """List the interpreters of all caches."""
     entries = list_entries(open_cache(settings))
-    rows = [
-        (
-            entry.version or "?",
-            format_size(entry.size),
-            f"used {_ago(entry.last_use)}",
-            f"{entry.path}{'  (damaged)' if entry.damaged else ''}",
-        )
-        for entry in entries
-    ]
+    rows = []
+    for entry in entries:
+        path = f"{entry.path}{'  (damaged)' if entry.damaged else ''}"
+        rows.append((entry.version or "?", format_size(entry.size), f"used {_ago(entry.last_use)}", path))
     return Answer([entry.as_dict() for entry in entries], as_columns(rows, right=[1]))
 
 
@@ -89,14 +60,13 @@ def run_verify(arguments: argparse.Namespace, settings: Settings, reporter: Repo
 def add_prune_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``cache prune``."""
     parser.add_argument("--unused-for", metavar="DAYS", help="also interpreters that were not used for this long")
-    parser.add_argument(
-        "--max-size", metavar="SIZE", help="also the longest unused, until the cache is not larger than 500M, 2G or so"
-    )
+    text = "also the longest unused, until the cache is no larger than a size such as 500M or 2G"
+    parser.add_argument("--max-size", metavar="SIZE", help=text)
 
 
 def run_prune(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Remove what is damaged or left over, and on request what is old or too large."""
-    # Zero is a limit too, so an option that is not given is None.
+    # Zero is a limit, too, so an absent option is None.
     max_size = None if arguments.max_size is None else _parse_size(arguments.max_size)
     unused_for = None if arguments.unused_for is None else _parse_days(arguments.unused_for)
     return _swept(prune_cache(open_cache(settings), unused_for=unused_for, max_size=max_size), reporter)
@@ -127,40 +97,6 @@ def _swept(swept: Swept, reporter: Reporter) -> Answer:
         "freed": freed,
     }
     return Answer(data, lines)
-
-
-def add_key_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``cache key``."""
-    python = "3.13, 3.13.2, 3.13t or '>=3.12,<3.14'"
-    add_repeatable(parser, target="a platform, such as x86_64-unknown-linux-musl", python=python)
-
-
-def run_key(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
-    """Print a key for what the project in this folder, or the requests, would provision."""
-    requests, targets = arguments.requests or (), arguments.targets or ()
-    try:
-        archives = select_archives(requests, targets, settings._replace(offline=True), reporter, newest=True)
-    except OfflineError:
-        raise OfflineError(
-            "the catalog is given by URL and the cache has no copy of it; a key is made without network",
-            hint="run 'provision-backend list' first, which keeps a copy, or give the catalog by a path",
-        ) from None
-    key = cache_key(archives)
-    return Answer({"key": key, "layout": FORMAT, "archives": [each.as_dict() for each in archives]}, [key])
-
-
-def cache_key(archives: Sequence[Archive]) -> str:
-    """Return the key of a set of archives: at most 100 characters of ``A-Za-z0-9._-``.
-
-    Args:
-        archives: at least one, in any order.
-    """
-    keys = sorted({archive.key for archive in archives})
-    if len(keys) == 1:
-        return f"provision-backend-{FORMAT}-{keys[0]}"
-    # CI systems limit the length of a key: GitHub's to 512 characters.
-    digest = hash_bytes("\n".join(keys).encode("ascii"))
-    return f"provision-backend-{FORMAT}-{len(keys)}-interpreters-{digest[:16]}"
 
 
 def _ago(moment: float) -> str:

@@ -1,7 +1,7 @@
 """``provision-backend completions``: print the completion script of a shell.
 
-The scripts are made from the table of commands by ``scripts/update-docs`` and shipped with the package: printing one
-takes no more time than ``--help``, which counts for a line of ``~/.bashrc``, and completing starts no Python.
+``scripts/update-docs`` makes the scripts from the table of commands, and the package includes them: printing one takes
+no longer than ``--help``, since shells start with it, and completing does not start Python.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from ..output import Reporter
 from ..settings import Settings
 from .answers import Answer
 
-__all__ = ["SHELLS", "add_arguments", "run"]
-
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -25,6 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, _settings: Settings, _reporter: Reporter) -> Answer:
     """Print the script of a shell."""
-    # A file and not importlib.resources, which takes longer to import than all else here.
+    # importlib.resources would take longer to import than everything else here.
     script = Path(__file__).with_name("shells") / f"provision-backend.{arguments.shell}"
     return Answer(None, script.read_text(encoding="utf-8").splitlines())

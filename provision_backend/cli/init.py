@@ -1,7 +1,4 @@
-"""``provision-backend init``: edit a project's ``pyproject.toml`` so that it builds with us, or undo that.
-
-In: a folder and the arguments. Out: the diff, the exit code, and the file, replaced in one step.
-"""
+"""``provision-backend init``: edit a project's ``pyproject.toml`` so that it builds with us, or undo that."""
 
 from __future__ import annotations
 
@@ -18,24 +15,16 @@ from ..settings import Settings
 from .answers import Answer
 from .parser import add_project, existing_folder
 
-__all__ = ["add_arguments", "run"]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``init``."""
     add_project(parser)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if something would change")
     parser.add_argument("--undo", action="store_true", help="give the project its own build system back")
-    parser.add_argument(
-        "--form",
-        choices=("one-list", "table"),
-        help="where the real requirements go; default one-list where requires-python can be a marker",
-    )
-    parser.add_argument(
-        "--requires-python",
-        metavar="SPECIFIER",
-        help="for a project whose [project] does not have it, such as '>=3.12'",
-    )
+    text = "where the real requirements go; default one-list where requires-python can be a marker"
+    parser.add_argument("--form", choices=("one-list", "table"), help=text)
+    text = "for a project whose [project] does not have it, such as '>=3.12'"
+    parser.add_argument("--requires-python", metavar="SPECIFIER", help=text)
 
 
 def run(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter) -> Answer:
@@ -73,7 +62,7 @@ def _wrap(root: Path, text: str, arguments: argparse.Namespace) -> Tuple[Wrapped
         summary = f"nothing to do: pyproject.toml is wrapped already, its real backend is {project.build_backend}"
         return Wrapped(text, form, project.build_backend, project.requires), summary
     wrapped = wrap_text(text, form=arguments.form or "", requires_python=arguments.requires_python or "")
-    # Read as a build would read it, before it replaces anything.
+    # The result is read as a build would read it before it replaces the file.
     project = read_project(root, wrapped.text)
     if (project.build_backend, project.requires) != (wrapped.build_backend, wrapped.requires):
         raise ProjectError("pyproject.toml cannot be edited safely: a build would read the result differently")

@@ -1,4 +1,4 @@
-"""The commands ``list``, ``find`` and ``install``, and what a REQUEST of the command line means."""
+"""The commands ``list``, ``find`` and ``install``, and the meaning of a REQUEST on the command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..cache.platform import current_platform
 from ..cache.store import open_cache
 from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives
-from ..errors import NoMatchingArchiveError, ProjectError
+from ..errors import InterpreterError, NoMatchingArchiveError, ProjectError
 from ..install.catalogs import load_archives
 from ..install.finalize import compile_bytecode
 from ..output import Reporter
@@ -22,19 +22,8 @@ from ..settings import Settings
 from ..versions import is_specifier, parse_request, parse_version
 from .answers import Answer, as_columns
 
-__all__ = [
-    "PROJECT",
-    "add_find_arguments",
-    "add_install_arguments",
-    "add_list_arguments",
-    "read_request",
-    "run_find",
-    "run_install",
-    "run_list",
-]
-
 PROJECT = "."
-"""The REQUEST that means the project in the current folder."""
+"""The REQUEST for what the project in the current folder wants."""
 
 _REQUEST = "3.13, 3.13.2, 3.13t or '>=3.12,<3.14'; '.' or nothing: what the project in this folder wants"
 
@@ -77,12 +66,14 @@ def add_find_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_find(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
-    """Print an interpreter of the caches or the machine; nothing is fetched."""
+    """Print an interpreter of the caches or of the machine; nothing is fetched."""
     wanted = read_request(arguments.request, settings, reporter)
     try:
         found = find_any(wanted, settings, reporter)
-    except NoMatchingArchiveError as exc:
-        # "Nothing found" is an answer, so --json prints null.
+    except (InterpreterError, NoMatchingArchiveError) as exc:
+        # "Nothing found" is an answer, so --json prints null; but a named interpreter that does not start is a failure.
+        if wanted.path:
+            raise
         reporter.info(str(exc))
         return Answer(None, code=1)
     if found is None:
@@ -115,13 +106,7 @@ def run_install(arguments: argparse.Namespace, settings: Settings, reporter: Rep
 
 
 def read_request(text: str, settings: Settings, reporter: Reporter) -> Wanted:
-    """Return which interpreter is meant.
-
-    Args:
-        text: a request as for `parse_request`, or `PROJECT`.
-        settings: for a project, their ``python`` comes before the project's own, as in a build.
-        reporter: gets a line if the project is locked and the lock is not used.
-    """
+    """Return which interpreter a request as for `parse_request`, or `PROJECT`, means."""
     if text != PROJECT:
         return Wanted("", parse_request(text, source="REQUEST"))
     try:
@@ -136,8 +121,8 @@ def read_request(text: str, settings: Settings, reporter: Reporter) -> Wanted:
 
 
 def _read_any_project(folder: Path) -> Project:
-    """Read a project; of one that does not build through us, only the versions that it supports."""
-    # list, find, install and run are of use before `init`, too.
+    """Read a project; one that does not build through us has only a ``requires-python``."""
+    # list, find, install and run are useful before `init`, too.
     text = read_text(folder)
     document = parse_pyproject(text)
     if OWN_NAME in document.get("tool", {}):

@@ -1,7 +1,4 @@
-"""``provision-backend lock``: lock a project to exact archives, or check that its lock is up to date.
-
-In: a project, the arguments, and the catalogs of the targets. Out: the diff, the exit code, and the files.
-"""
+"""``provision-backend lock``: lock a project to exact archives, or check that its lock is up to date."""
 
 from __future__ import annotations
 
@@ -26,8 +23,6 @@ from ..versions import parse_request
 from .answers import Answer
 from .parser import add_project, add_repeatable, existing_folder
 
-__all__ = ["add_arguments", "run"]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``lock``."""
@@ -36,19 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--upgrade", action="store_true", help="move to the newest archives that satisfy the project")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if something would change")
     parser.add_argument("--file", action="store_true", help="write the archives into a separate file")
-    parser.add_argument(
-        "--always",
-        action="store_const",
-        const=True,
-        help="use the archives even where the running Python satisfies the project",
-    )
-    parser.add_argument(
-        "--no-always",
-        action="store_const",
-        const=False,
-        dest="always",
-        help="use the archives only where an interpreter must be provisioned, as without this key",
-    )
+    text = "use the archives even where the running Python satisfies the project"
+    parser.add_argument("--always", action="store_const", const=True, help=text)
+    # argparse.BooleanOptionalAction is new in Python 3.9.
+    text = "use the archives only where an interpreter must be provisioned, which is the default"
+    parser.add_argument("--no-always", action="store_const", const=False, dest="always", help=text)
 
 
 def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
@@ -85,7 +72,7 @@ def _new_lock(project: Project, arguments: argparse.Namespace, settings: Setting
     kept = kept_archives(old.archives, wanted)
     named = [platform_from_triple(text).triple for text in arguments.targets or () if text != "all"]
     targets = {archive.triple for archive in old.archives} | set(named or [current_platform(settings, cache).triple])
-    # Their archives stay, so no catalog is needed for them.
+    # The targets whose archives stay need no catalog.
     if not arguments.upgrade:
         targets -= {archive.triple for archive in kept}
     linux: Iterable[str] = ()

@@ -1,7 +1,7 @@
-"""A command of the table → its argparse parser; and the overview of all commands.
+"""The argparse parser of each command of the table, and the overview of all commands.
 
-A parser is made only for the command that was called. It never prints and never ends the process: wrong use is a
-`UsageError` like any other.
+A parser is made only for the command that is called. It never prints and never ends the process: wrong use is a
+`UsageError`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,7 @@ from ..output import COLOR_CHOICES, nearest
 from ..settings import OPTIONS, Option
 from .registry import COMMANDS, GROUPS, Command, load
 
-__all__ = [
-    "PROGRAM",
-    "add_project",
-    "add_repeatable",
-    "existing_folder",
-    "make_overview",
-    "make_parser",
-    "synopsis",
-]
+__all__ = ["PROGRAM", "add_project", "add_repeatable", "existing_folder", "make_overview", "make_parser", "synopsis"]
 
 PROGRAM = "provision-backend"
 
@@ -44,14 +36,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser(command: Command) -> argparse.ArgumentParser:
-    """Return the parser of one command.
-
-    Its ``epilog`` has the examples and the exit codes, its ``usage`` the line that `synopsis` makes.
-    """
+    """Return the parser of one command."""
     parser = _Parser(
         prog=f"{PROGRAM} {command.name}",
         description=_sentence(command.summary),
-        # An abbreviation that is understood today would be ambiguous with tomorrow's option.
+        # An abbreviation that is unique today may be ambiguous once there is another option.
         allow_abbrev=False,
         add_help=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -63,14 +52,14 @@ def make_parser(command: Command) -> argparse.ArgumentParser:
     if command.has_json:
         parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--color", choices=COLOR_CHOICES, default="auto", help="default auto: on a terminal")
-    # The help is shown before anything is parsed; the option stands here to be listed.
+    # The help is printed before anything is parsed; the option is added so that the help lists it.
     parser.add_argument("-h", "--help", action="store_true", help="show this text")
     if command.takes_settings:
         _add_settings(parser)
     # Python 3.8 and 3.9 call options "optional arguments".
     parser._positionals.title, parser._optionals.title = "arguments", "options"
     parser.usage = synopsis(parser, command)
-    # Python 3.14 colours the help by itself, regardless of --color.
+    # Python 3.14 colours the help by default, regardless of --color.
     parser.color = False  # type: ignore[attr-defined, unused-ignore]
     return parser
 
@@ -114,11 +103,8 @@ def existing_folder(text: str, argument: str = "DIR") -> Path:
 
 
 def add_repeatable(parser: argparse.ArgumentParser, *, target: str, python: str = "") -> None:
-    """Add ``--target`` and ``--python`` that may be repeated, instead of the settings of these names.
-
-    They are ``targets`` and ``requests`` in the result, so that they are not read as settings. The arguments *target*
-    and *python* are their helps; a command without *python* has no such option.
-    """
+    """Add ``--target`` and, if it has a help text, ``--python``, which may be repeated, instead of the settings."""
+    # The result has them as targets and requests, so that they are not read as settings.
     if python:
         text = f"{python}; may be repeated; default what the project in this folder would be built with"
         parser.add_argument("--python", action="append", dest="requests", metavar="REQUEST", help=text)
@@ -130,7 +116,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     own = {flag for action in parser._actions for flag in action.option_strings}
     group = parser.add_argument_group("settings", f"also environment variables, see '{PROGRAM} settings'")
     for option in OPTIONS:
-        # A command may have an option of its own in the place of a setting: --target of mirror may be repeated.
+        # A command may have an option of its own instead of a setting: --target of mirror may be repeated.
         if f"--{option.key}" not in own:
             _add_setting(group, option)
     group.add_argument("-v", action="count", dest="more", help="--verbose 1; -vv is --verbose 2")

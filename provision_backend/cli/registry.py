@@ -1,8 +1,8 @@
 """The table of commands: the name of each, what it does, and which module of this folder has its code.
 
-The table imports none of these modules, so that the overview and wrong use cost little. The parser, the help, the
-completion scripts and the reference page are all made from it. A new command is a row here and a module with its
-``add_arguments`` and ``run``.
+The table imports none of these modules, so that each command imports only what it needs itself, and the overview
+nothing. The parser, the help, the completion scripts and the reference page are all made from the table. A new command
+is a row here and a module with its ``add_arguments`` and ``run``, which are found by name.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Command(NamedTuple):
     examples: Tuple[str, ...]
     """Command lines without the program's name."""
     module: str = ""
-    """Its module in this folder, where that has not the name of the command or of its group."""
+    """Its module in this folder, if that does not have the name of the command or of its group."""
     no: str = ""
     """What the exit code 1 means besides a failure."""
     painter: str = ""
-    """How its lines are coloured, a name of `provision_backend.cli.answers.PAINTERS`."""
+    """How its lines are coloured: a name of `provision_backend.cli.answers.PAINTERS`."""
     takes_settings: bool = True
-    """Whether the settings of a build are options of it."""
+    """Whether the settings of a build are options of the command."""
     has_json: bool = True
     """False for a command that prints a script or another program's output."""
     runs_another: bool = False
@@ -151,6 +151,7 @@ COMMANDS: Tuple[Command, ...] = (
         "cache key",
         "print a key for the caches of continuous integration",
         ("cache key", "cache key --python 3.13 --target x86_64-unknown-linux-musl"),
+        module="archives",
     ),
     Command(
         "completions",
@@ -174,7 +175,7 @@ class Loaded(NamedTuple):
 
 
 def load(command: Command) -> Loaded:
-    """Import the module of a command; one of several commands has ``run_prune`` instead of ``run``, and so on."""
+    """Import the module of a command; one that several commands share has ``run_prune`` instead of ``run``."""
     group, *words = command.name.split()
     module = import_module(f".{command.module or group}", __package__)
     word = f"_{words[0] if words else group}" if command.module or words else ""
@@ -187,7 +188,7 @@ def find_command(argv: Sequence[str]) -> Tuple[Command, List[str]]:
     command = _BY_NAME.get(" ".join(words))
     if command is not None:
         return command, list(argv[len(words) :])
-    # argparse programs often take options there, so the message says where ours stand.
+    # Many programs take options there, so the message says where ours belong.
     if words[-1].startswith("-"):
         raise UsageError(
             f"there is no option {words[-1]!r} before a command",

@@ -1,7 +1,6 @@
 """``provision-backend run``: this process becomes the program, with a provisioned interpreter as its Python.
 
-Signals, exit codes, the terminal and the standard streams are the program's own, since no process of ours remains. The
-environment is that of a hook's child process (`provision_backend.hooks.installers.interpreter_environment`).
+Signals, exit codes, the terminal and the standard streams are the program's own, since no process of ours remains.
 """
 
 from __future__ import annotations
@@ -22,8 +21,6 @@ from ..settings import Settings
 from .answers import Answer
 from .interpreters import add_find_arguments, read_request
 
-__all__ = ["add_arguments", "command_for", "run", "variables_for"]
-
 # The exit codes of a shell and of env(1) for a program that does not exist, and for one that cannot be started.
 _NOT_FOUND = 127
 _NOT_STARTED = 126
@@ -32,12 +29,12 @@ _NOT_STARTED = 126
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``run``, without those after ``--``, which are never parsed."""
     add_find_arguments(parser)
-    # Accepted so that the message explains why there is no JSON.
+    # The option is accepted so that a message can explain why there is no JSON.
     parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
-    """Become the program; returns only if it cannot be started."""
+    """Become the program; return only if it cannot be started."""
     if arguments.json:
         raise UsageError(
             "run prints what COMMAND prints, so it has no --json",
@@ -50,7 +47,7 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
 
 
 def command_for(interpreter: Interpreter, words: Sequence[str]) -> List[str]:
-    """Return the command line to execute: ``python``, ``pip`` and no words at all mean the interpreter."""
+    """Return the command line to execute; ``python``, ``pip`` and no words at all mean the interpreter."""
     if not words:
         return [interpreter.executable]
     minor = ".".join(interpreter.version.split(".")[:2]) + ("t" if interpreter.freethreaded else "")
@@ -64,7 +61,7 @@ def command_for(interpreter: Interpreter, words: Sequence[str]) -> List[str]:
 
 
 def variables_for(interpreter: Interpreter) -> Dict[str, str]:
-    """Return the environment of a program that is to use an interpreter as its Python."""
+    """Return the environment of a program that is to use an interpreter as its Python, as for the child of a hook."""
     environ = interpreter_environment(interpreter, os.path.dirname(interpreter.executable))
     # It names another interpreter's environment, and uv would install into that.
     environ.pop("VIRTUAL_ENV", None)

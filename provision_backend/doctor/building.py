@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from typing import Any, Iterator, Tuple
 
-from ..catalog.selection import Archive, builtin_triples
+from ..catalog.archive import Archive
+from ..catalog.selection import builtin_triples
 from ..errors import CacheError, HostError, MissingDependencyError, ProvisionError
 from ..install.sources import redact_url
 from ..output import nearest

@@ -16,7 +16,8 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple, TypeVar
 
 from ..cache.platform import current_platform
 from ..cache.store import Cache, open_cache
-from ..catalog.selection import Archive, parse_catalog
+from ..catalog.archive import Archive
+from ..catalog.selection import parse_catalog
 from ..errors import DownloadError, MissingDependencyError, ProvisionError
 from ..host.detection import detect_platform
 from ..host.platforms import Platform, platform_from_triple

@@ -1,1 +1,1 @@
-"""Fill a folder with archives, check it, and name what a project's builds would provision."""
+"""Fill a folder with archives, check it, and select what the builds of a project would provision."""

@@ -1,7 +1,7 @@
-"""Check a folder of archives: read every file that is listed, and neither write nor fetch anything.
+"""Check a mirror: read every file that is listed, and neither write nor fetch anything.
 
-A file is compared with the folder's own ``SHA256SUMS``, which anybody who can write the folder can change together with
-the file, and with the catalog, which comes with this package or from where the settings say.
+A file is compared with the folder's own ``SHA256SUMS``, which anybody who can write to the folder can change together
+with the file, and with the catalog, which they cannot change.
 """
 
 from __future__ import annotations
@@ -40,13 +40,7 @@ class Checked(NamedTuple):
 
 
 def check_folder(folder: Path, requested: Sequence[Archive], settings: Settings, reporter: Reporter) -> Checked:
-    """Compare the files in a folder with its ``SHA256SUMS``, with the catalog, and with what is requested.
-
-    Args:
-        folder: a mirror; it exists.
-        requested: archives that it must have, in addition to those that are listed.
-        settings: say which catalog; one that is given by URL is not fetched.
-        reporter: shows, as a detail, what is read.
+    """Compare the files in a mirror with its ``SHA256SUMS`` and with the catalog; it must have what is requested, too.
 
     Raises:
         CatalogError: ``SHA256SUMS`` is missing or malformed, or a file cannot be read.
@@ -78,7 +72,7 @@ def check_folder(folder: Path, requested: Sequence[Archive], settings: Settings,
 
 def _known_hashes(sums: Sums, settings: Settings, reporter: Reporter) -> Dict[str, str]:
     """Return the sha256 that the catalog has for the archives that are listed."""
-    # A check needs no network.
+    # A check fetches nothing, so a catalog that is given by URL is not read.
     if "://" in settings.catalog:
         return {}
     cache = open_cache(settings)

@@ -3,7 +3,7 @@
 A file has its name in the folder only when it is complete and its sha256 is that of the catalog, and is listed in
 ``SHA256SUMS`` only after that. Unfinished downloads are in ``.incoming``, where the next run resumes what a killed
 process left. One process at a time adds an archive, ``pack`` included; on a file system without locks each process has
-a folder of its own, and the renames decide.
+a work folder of its own, and the last rename wins.
 """
 
 from __future__ import annotations
@@ -23,17 +23,7 @@ from ..install.download import download_archive
 from ..install.sources import DownloadOptions
 from ..output import Reporter, format_size
 
-__all__ = [
-    "INCOMING",
-    "Contents",
-    "Filled",
-    "fill_folder",
-    "hash_if_exists",
-    "inspect_folder",
-    "list_files",
-    "locate",
-    "work_folder",
-]
+__all__ = ["INCOMING", "fill_folder", "hash_if_exists", "inspect_folder", "list_files", "locate", "work_folder"]
 
 INCOMING = ".incoming"
 """Folder of unfinished downloads; the names of all other temporary files begin with it, too."""
@@ -61,12 +51,7 @@ class Filled(NamedTuple):
 
 
 def inspect_folder(folder: Path, archives: Sequence[Archive]) -> Contents:
-    """Read the archives in a folder and compare them with the catalog.
-
-    Raises:
-        CatalogError: ``SHA256SUMS`` is malformed, or a file cannot be read.
-        DownloadError: the folder has, and lists, another file under the name of an archive.
-    """
+    """Read the archives in a folder and compare them with the catalog."""
     listed = load_sums(folder / SHA256SUMS, missing_ok=True).hashes
     present: List[Archive] = []
     missing: List[Archive] = []
@@ -87,7 +72,7 @@ def inspect_folder(folder: Path, archives: Sequence[Archive]) -> Contents:
 
 
 def hash_if_exists(path: Path) -> Optional[str]:
-    """Return the sha256 of a file, None where it does not exist; raises `CatalogError` where it cannot be read."""
+    """Return the sha256 of a file, None if it does not exist; raise `CatalogError` if it cannot be read."""
     try:
         return hash_file(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -99,21 +84,13 @@ def hash_if_exists(path: Path) -> Optional[str]:
 def fill_folder(
     folder: Path, archives: Sequence[Archive], *, options: DownloadOptions, reporter: Reporter, lock_timeout: float
 ) -> Filled:
-    """Fetch the archives that a folder does not have.
-
-    Args:
-        folder: made where it does not exist.
-        archives: what it will have.
-        options: where to fetch them from.
-        reporter: shows the downloads.
-        lock_timeout: seconds to wait for another process.
+    """Fetch the archives that a folder, which is created if necessary, does not have.
 
     Raises:
-        DownloadError: as `inspect_folder`; or an archive cannot be fetched, or the folder cannot be written, and the
-            archives before are complete and listed. `OfflineError` and `IntegrityError` are such errors.
+        DownloadError: an archive cannot be fetched, the folder cannot be written, or it lists another file under the
+            name of an archive; the archives before that one are complete and listed.
         CatalogError: ``SHA256SUMS`` is malformed.
-        LockTimeoutError: another process held the folder's lock for the whole time.
-        UsageError: a mirror is malformed.
+        LockTimeoutError: another process held the folder's lock for *lock_timeout* seconds.
     """
     contents = inspect_folder(folder, archives)
     for name in contents.damaged:
@@ -123,7 +100,7 @@ def fill_folder(
     with work_folder(folder, lock_timeout, reporter) as work:
         dropped = list_files(folder, {archive.filename: archive.sha256 for archive in present}, work)
     for archive in contents.missing:
-        # The lock is given back after each archive, so that pack waits for one download and not for all of them.
+        # The lock is released after each archive, so that pack waits for one download and not for all of them.
         with work_folder(folder, lock_timeout, reporter) as work:
             # Another process may have added it meanwhile.
             exists = inspect_folder(folder, [archive]).present
@@ -140,22 +117,22 @@ def fill_folder(
 
 
 def list_files(folder: Path, hashes: Mapping[str, str], work: Path, *, finished: Optional[Path] = None) -> List[str]:
-    """List files in a mirror, and list archives that do not exist no longer; lines of other files stay.
+    """Add complete files to the ``SHA256SUMS`` of a mirror, and drop archives that do not exist.
 
     Args:
         folder: the mirror.
-        hashes: sha256 by name, of files that are complete and in the folder.
+        hashes: sha256 by name.
         work: what `work_folder` yielded.
-        finished: an archive that is one of them and is moved into the folder; one of the same name is replaced.
+        finished: one of the files, which is first moved into the folder and replaces one of the same name.
 
     Returns:
-        The names of archives that were listed and do not exist: a catalog must not offer what a mirror cannot give.
+        The names of the archives that were dropped.
 
     Raises:
         CatalogError: ``SHA256SUMS`` is malformed, or lists another archive of the same name in another folder; then
-            the mirror is what it was.
-        DownloadError: the folder cannot be written.
+            the mirror is unchanged.
     """
+    # A catalog must not offer what the mirror does not have.
     file = folder / SHA256SUMS
     before = load_sums(file, missing_ok=True)
     gone = sorted(name for name in before.hashes if name not in hashes and _is_gone(folder, name))
@@ -176,7 +153,7 @@ def _is_gone(folder: Path, name: str) -> bool:
 
 
 def locate(folder: Path, name: str) -> Optional[Path]:
-    """Return the path of a file that is listed; None where the name leads out of the folder."""
+    """Return the path of a file that is listed; None if the name leads out of the folder."""
     # A list that was fetched from elsewhere must not make us read other files.
     parts = PurePosixPath(name).parts
     return None if ".." in parts or PurePosixPath(name).is_absolute() else folder.joinpath(*parts)
@@ -184,18 +161,14 @@ def locate(folder: Path, name: str) -> Optional[Path]:
 
 @contextlib.contextmanager
 def work_folder(folder: Path, timeout: float, reporter: Reporter) -> Iterator[Path]:
-    """Hold the lock of a mirror, made where it does not exist, and yield a folder in it for unfinished files.
-
-    Raises:
-        LockTimeoutError: another process held the lock for *timeout* seconds.
-        DownloadError: the folder cannot be written.
-    """
+    """Hold the lock of a mirror, which is created if necessary, and yield a folder in it for unfinished files."""
     incoming = folder / INCOMING
     with _writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
-            folder.chmod(0o755)  # As with the files, a web server that runs as another user enters it.
+            # A web server that runs as another user reads it, whatever the umask.
+            folder.chmod(0o755)
     waited_for = "adds an archive to the same folder"
     with key_lock(folder, INCOMING, timeout=timeout, reporter=reporter, work=waited_for) as locked:
         with _writing(folder):
@@ -206,8 +179,9 @@ def work_folder(folder: Path, timeout: float, reporter: Reporter) -> Iterator[Pa
         finally:
             if not locked:
                 remove_path(work)
+            # It fails if the folder holds a download that the next run resumes.
             with contextlib.suppress(OSError):
-                incoming.rmdir()  # Unless it holds a download that the next run resumes.
+                incoming.rmdir()
             if locked:
                 # A mirror is served as it is, so no lock file is left in it. A process that waits for it notices.
                 remove_path(folder / f"{INCOMING}.owner")
@@ -216,7 +190,7 @@ def work_folder(folder: Path, timeout: float, reporter: Reporter) -> Iterator[Pa
 
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Put the operating system's reason for not writing into a sentence."""
+    """Turn an error of the operating system into a `DownloadError` that says how much space is left."""
     try:
         yield
     except OSError as exc:

@@ -12,7 +12,8 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from ..cache.platform import current_platform
 from ..cache.store import open_cache
-from ..catalog.selection import Archive, matching_archives, select_archive
+from ..catalog.archive import Archive
+from ..catalog.selection import matching_archives, select_archive
 from ..errors import ProjectError, UsageError
 from ..install.catalogs import archives_for, load_archives
 from ..output import Reporter
@@ -24,38 +25,20 @@ from ..versions import parse_request, parse_version
 
 __all__ = ["select_archives"]
 
-Load = Callable[[str], Tuple[Archive, ...]]
-"""Reads the catalog for a target triple."""
+_Load = Callable[[str], Tuple[Archive, ...]]
 
 
 def select_archives(
-    requests: Sequence[str],
-    targets: Sequence[str],
-    settings: Settings,
-    reporter: Reporter,
-    *,
-    newest: bool = False,
+    requests: Sequence[str], targets: Sequence[str], settings: Settings, reporter: Reporter, *, newest: bool = False
 ) -> Tuple[Archive, ...]:
-    """Return the archives for all requests on all targets.
+    """Return the archives for all requests on all targets, each once, by target and then best first for each request.
 
     Args:
-        requests: as `provision_backend.versions.parse_request` takes them; empty for the project in the current folder.
+        requests: as for `provision_backend.versions.parse_request`; empty for the project in the current folder.
         targets: triples; empty for the setting ``target``, or for the platform of this host.
-        settings: say which catalog and ``cpu-level``, and which ``python`` the project is built with, as in a build.
-        reporter: says how a catalog that is given by URL was found, and where the project's lock is not used.
+        settings: as in a build.
+        reporter: says where a catalog came from, and whether the project's lock is not used.
         newest: select for each request only what a build would select.
-
-    Returns:
-        Each archive once, by target and then best first for each request.
-
-    Raises:
-        UsageError: a request is malformed, there is neither a request nor a project, or ``python`` is a path.
-        ProjectError: the project's file is malformed, or its lock does not satisfy it.
-        NoMatchingArchiveError: nothing on one of the targets satisfies a request, or the project's lock names none.
-        CatalogError: the catalog is unreadable or malformed.
-        DownloadError: its URL did not answer.
-        HostError: this host was not identified.
-        MissingDependencyError: pyelftools is needed to identify it.
     """
     wanted = [Wanted("", parse_request(text, source="--python")) for text in requests]
     if not wanted:
@@ -79,7 +62,7 @@ def _project_wants(root: Path, settings: Settings, reporter: Reporter) -> Wanted
     try:
         plan = make_plan(read_project(root), settings)
     except ProjectError as exc:
-        # A build would fail in the same way; this command can do without the project.
+        # A build would fail in the same way, but this command does not need the project.
         exc.hint += "\nor request one: --python '>=3.12'"
         raise
     if plan.wanted.path:
@@ -93,15 +76,16 @@ def _project_wants(root: Path, settings: Settings, reporter: Reporter) -> Wanted
     return plan.wanted
 
 
-def _matching(wanted: Wanted, target: str, settings: Settings, load: Load) -> List[Archive]:
+def _matching(wanted: Wanted, target: str, settings: Settings, load: _Load) -> List[Archive]:
     """Return what a build would select, and then the newest archive of each older minor version."""
     lock = wanted.lock
     if lock is not None:
-        # A locked project is built with what it is locked to, even if the catalog has a newer one by now.
+        # A locked project is built with its locked archive, even if the catalog has a newer one by now.
         return [locked_archive(lock, archives_for(target, settings, lambda _: lock.archives)[0])]
     triple, archives = archives_for(target, settings, load)
     terms: Dict[str, Any] = {"requires_python": wanted.requires_python, "request": wanted.request, "triple": triple}
-    select_archive(archives, **terms)  # It raises what a build would, where nothing matches.
+    # It raises what a build would if nothing matches.
+    select_archive(archives, **terms)
     newest: Dict[Tuple[int, ...], Archive] = {}
     for archive in matching_archives(archives, **terms):
         newest.setdefault(parse_version(archive.version).release[:2], archive)

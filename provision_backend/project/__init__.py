@@ -1,4 +1,4 @@
-"""The project: what it writes for us, what follows from that, and what ``init`` and ``lock`` write into it."""
+"""A project's ``pyproject.toml``: read and checked for a build, and edited by ``init`` and ``lock``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["tool_schema"]
 def tool_schema(_tool_name: str = "provision-backend") -> Dict[str, Any]:
     """Check the table of provision-backend: which backend is wrapped, and which Python it gets."""
     # validate-pyproject finds this function by its entry point validate_pyproject.tool_schema, and shows its docstring
-    # as help. Every other use of this package has no use for these modules.
+    # as help. Nothing else in the package needs these modules.
     import json
     import pkgutil
 
-    # It is None only where a loader cannot read files; those of Python can, even from an archive.
+    # It is None only for a loader that cannot read files; Python's own can, even from an archive.
     data = pkgutil.get_data(__name__, "schema.json")
     schema: Dict[str, Any] = json.loads(data or b"null")
     return schema

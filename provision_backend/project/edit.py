@@ -1,7 +1,7 @@
-"""Edits of a project's ``pyproject.toml``: made by tomlkit, shown as a diff, written in one step.
+"""Edit a project's ``pyproject.toml`` with tomlkit, show the change as a diff, and write it in one step.
 
-tomlkit keeps the comments and the layout of everything that an edit does not name. A symbolic link stays one: the file
-that it leads to is replaced, and keeps its mode and, where we may, its owner.
+tomlkit keeps the comments and the layout of everything that an edit does not touch. A symbolic link stays one: the file
+that it points to is replaced, and keeps its mode and, if we have the right, its owner.
 """
 
 from __future__ import annotations
@@ -23,23 +23,12 @@ if TYPE_CHECKING:
     from .wanted import Lock
 
 __all__ = [
-    "append_table",
-    "apply_changes",
-    "load_tomlkit",
-    "lock_lines",
-    "lock_text",
-    "parse_document",
-    "render",
+    "append_table", "apply_changes", "load_tomlkit", "lock_lines", "lock_text", "parse_document", "render",
     "update_table",
-]
+]  # fmt: skip
 
 
 def _write_text(path: Path, text: str) -> None:
-    """Replace a file, or create it.
-
-    Raises:
-        ProjectError: it cannot be written; then it is unchanged.
-    """
     target = Path(os.path.realpath(str(path)))
     try:
         status = target.stat() if target.exists() else None
@@ -47,55 +36,36 @@ def _write_text(path: Path, text: str) -> None:
     except OSError as exc:
         raise ProjectError(f"{path.name} cannot be written: {exc.strerror}") from None
     if status is not None and hasattr(os, "chown"):
-        # Only the superuser can give a file away; a file that anybody else writes is theirs in any case.
+        # Only the superuser can give a file to another user; everybody else owns what they write in any case.
         with contextlib.suppress(OSError):
             os.chown(str(target), status.st_uid, status.st_gid)
 
 
 def apply_changes(root: Path, changes: Mapping[str, Tuple[str, str]], *, check: bool) -> List[str]:
-    """Write the files of a project that change, and return the diff, which is empty if none does.
+    """Write the files of a project that change, and return the lines of the diff.
 
     Args:
         root: the project.
-        changes: for the name of each file its text before and after, in the order in which they are written.
+        changes: text before and after, by file name, in the order in which the files are written.
         check: write nothing.
 
     Raises:
         ProjectError: a file cannot be written; it and those after it are unchanged.
     """
     diff: List[str] = []
-    for name, (before, after) in changes.items():
+    for name, texts in changes.items():
+        before, after = texts
         if before != after and not check:
             _write_text(root / name, after)
-        diff += _diff_lines(before, after, name)
+        # Only a line feed ends a line, as in diff and patch; str.splitlines knows ten other characters.
+        old, new = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in texts)
+        for line in difflib.unified_diff(old, new, f"a/{name}", f"b/{name}"):
+            diff += [line[:-1]] if line.endswith("\n") else [line, "\\ No newline at end of file"]
     return diff
 
 
-def _diff_lines(before: str, after: str, name: str = "pyproject.toml") -> List[str]:
-    """Return what changes in a file as the lines of a unified diff; empty for nothing."""
-    lines = []
-    for line in difflib.unified_diff(_lines(before), _lines(after), f"a/{name}", f"b/{name}"):
-        lines.append(line[:-1] if line.endswith("\n") else line)
-        if not line.endswith("\n"):
-            lines.append("\\ No newline at end of file")
-    return lines
-
-
-def _lines(text: str) -> List[str]:
-    # Only line feeds end a line, as diff and patch have it; str.splitlines knows ten other characters.
-    lines = text.split("\n")
-    return [line + "\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
-
-
 def load_tomlkit(command: str) -> Any:
-    """Return the module tomlkit.
-
-    Args:
-        command: the command that needs it.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
+    """Return the module tomlkit, or raise `MissingDependencyError` for a command."""
     # It comes with an extra, since no build needs it.
     try:
         import tomlkit
@@ -123,15 +93,11 @@ def parse_document(tomlkit: Any, text: str) -> Any:
 
 
 def append_table(tomlkit: Any, document: Any, parent: Any, key: str, table: Any) -> None:
-    """Add a table below the last one of its parent, with an empty line after it where another table follows.
-
-    Raises:
-        ProjectError: the parent is written inline, where no table can be added.
-    """
+    """Add a table below the last one of its parent, with an empty line after it if another table follows."""
     if isinstance(parent, tomlkit.items.InlineTable):
         raise ProjectError(
             f"pyproject.toml: the table that {key} belongs to is written inline, so nothing can be added to it",
-            hint="write it as a table with a line a key, then run this again",
+            hint="write it as a table with one line for each key, then run this again",
         )
     parent[key] = table
     before, _, after = document.as_string().rpartition(parent[key].as_string())
@@ -140,16 +106,12 @@ def append_table(tomlkit: Any, document: Any, parent: Any, key: str, table: Any)
 
 
 def update_table(tomlkit: Any, table: Any, wanted: Mapping[str, Any], source: Any = None) -> None:
-    """Make a table say what is wanted, and leave what says that already as it is.
+    """Give a table the wanted keys, whose values are strings, booleans and lists of strings, and no others.
 
-    Args:
-        tomlkit: the module.
-        table: of a document.
-        wanted: every key with its value: a text, a boolean or a list of texts.
-        source: a table that keys move from; a value that it has too is written as it is there, comments included.
+    A value that is right already is left as it is, and one that *source* has too is copied with its comments.
     """
     if source is not None and "backend-path" in source and "backend-path" in wanted:
-        # It is the one key that leaves a table for good, so the comment behind it goes with it.
+        # It is the only key that leaves a table for good, so the comment behind it moves, too.
         table["backend-path"] = source.pop("backend-path")
     for key in [key for key in table if key not in wanted]:
         del table[key]
@@ -161,14 +123,14 @@ def update_table(tomlkit: Any, table: Any, wanted: Mapping[str, Any], source: An
 
 
 def _edited_array(tomlkit: Any, array: Any, wanted: Sequence[str]) -> Any:
-    """Return an array of texts that keeps its layout where only its texts change, or we come or go."""
+    """Return an array of strings that keeps its layout if only strings change, or our name is added or removed."""
     for index in [index for index, text in enumerate(array) if text not in wanted and names_us(text)]:
         del array[index]
     added = wanted[:1] == [OWN_NAME] and len(wanted) == len(array) + 1
     if not array or len(wanted) != len(array) + added:
         new = tomlkit.array()
         new.extend(wanted)
-        # A line has room for a short array only.
+        # A long array gets one line for each string.
         return new.multiline(multiline=len(new.as_string()) > 100)
     for index, text in enumerate(wanted[added:]):
         if array[index] != text:
@@ -187,12 +149,12 @@ def render(document: Any, before: str, wanted: Mapping[str, Any]) -> str:
     """Return the text of an edited document, with the line breaks that the file had before.
 
     Raises:
-        ProjectError: the text would not say what is wanted.
+        ProjectError: the text does not parse as *wanted*.
     """
     text: str = document.as_string()
     if before.count("\r\n") and before.count("\r\n") == before.count("\n"):
         text = text.replace("\r\n", "\n").replace("\n", "\r\n")
-    # tomlkit has had errors with tables in several places; what it wrote is not trusted, but read.
+    # tomlkit has had bugs with tables that stand in several places, so its result is parsed and compared.
     if parse_pyproject(text) != wanted:
         raise ProjectError("pyproject.toml cannot be edited safely: the result would not say what it should")
     return text
@@ -204,15 +166,10 @@ def lock_lines(lock: Lock) -> List[str]:
 
 
 def lock_text(text: str, lock: Lock) -> str:
-    """Write a lock into a file; its table says what the lock says, and nothing else.
-
-    Args:
-        text: the ``pyproject.toml`` of a project that names us, line breaks as they are in the file.
-        lock: the new lock; the lines of one in a file of its own are not written here.
+    """Return the ``pyproject.toml`` of a project with a new lock, whose archives may be in a file of their own.
 
     Raises:
         ProjectError: it cannot be edited safely.
-        MissingDependencyError: tomlkit is not installed.
     """
     tomlkit = load_tomlkit("lock")
     document = parse_document(tomlkit, text)

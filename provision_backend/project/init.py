@@ -1,29 +1,22 @@
-"""``pyproject.toml`` → the one of a project that builds through us, and back; tomlkit edits, nothing is written here.
+"""Edit the text of a ``pyproject.toml`` so that the project builds through us, and back; nothing is written here.
 
-What changes is little: ``build-backend`` in ``[build-system]`` names us, ``requires`` begins with us, and
-``[tool.provision-backend]`` has the keys that moved there.
+``build-backend`` in ``[build-system]`` then names us, ``requires`` begins with us, and ``[tool.provision-backend]`` has
+the keys that moved there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Tuple
 
 from ..errors import ProjectError
 from .edit import append_table, load_tomlkit, parse_document, render, update_table
-from .init_checks import (
-    backend_notes,
-    choose_form,
-    drop_marker,
-    mark_requirement,
-    refuse_unsafe,
-    translate_specifiers,
-)
+from .init_checks import backend_notes, choose_form, drop_marker, mark_requirement, refuse_unsafe, translate_specifiers
 from .pyproject import OWN_NAME, TABLE, names_us, parse_pyproject
 
 __all__ = ["Wrapped", "unwrap_text", "wrap_text"]
 
-# PEP 517 and PEP 518 say what holds where nothing is written; the comments tell the reader that nothing was.
+# The defaults of PEP 517 and PEP 518. The comments tell the reader that the project had not written them.
 _REQUIRES, _BACKEND = ("setuptools>=40.8.0",), "setuptools.build_meta:__legacy__"
 _NO_TABLE = "the default where there is no [build-system]"
 _NO_BACKEND = "the default where no build-backend is named"
@@ -34,7 +27,6 @@ class Wrapped:
     """A project that builds through us."""
 
     text: str
-    """The file."""
     form: str
     """``one-list`` or ``table``."""
     build_backend: str
@@ -42,20 +34,19 @@ class Wrapped:
     requires: Tuple[str, ...]
     """The real requirements, with the markers that they now have."""
     notes: Tuple[str, ...] = ()
-    """Advice for the person who runs the command."""
+    """Advice for the user."""
 
 
 def wrap_text(text: str, *, form: str = "", requires_python: str = "") -> Wrapped:
     """Wrap a project that is not wrapped yet.
 
     Args:
-        text: its ``pyproject.toml``, line breaks as they are in the file.
+        text: its ``pyproject.toml``.
         form: ``one-list`` or ``table``; empty for the first of them that is exact.
-        requires_python: written into our table where [project] does not say it.
+        requires_python: written into our table if [project] does not have it.
 
     Raises:
         ProjectError: it cannot be wrapped safely; the message says why.
-        MissingDependencyError: tomlkit is not installed.
     """
     tomlkit = load_tomlkit("init")
     document, data = parse_document(tomlkit, text), parse_pyproject(text)
@@ -80,7 +71,7 @@ def wrap_text(text: str, *, form: str = "", requires_python: str = "") -> Wrappe
 
 
 def _wrapped(data: Dict[str, Any], build_system: Dict[str, Any], marker: str) -> Dict[str, Any]:
-    """Return what the wrapped file must say, in one list with this marker, or with a table where it is empty."""
+    """Return the parsed content of the wrapped file: in one list with this marker, or with a table if it is empty."""
     table: Dict[str, Any] = {key: build_system[key] for key in ("build-backend", "backend-path") if key in build_system}
     if marker:
         ours = [OWN_NAME, *(mark_requirement(text, marker) for text in build_system["requires"])]
@@ -94,15 +85,11 @@ def _wrapped(data: Dict[str, Any], build_system: Dict[str, Any], marker: str) ->
 def unwrap_text(text: str) -> str:
     """Give a project its own build system back.
 
-    The layout of the lines that are moved may differ from that before `wrap_text`, and defaults that it has written
-    down stay written. A requirement whose marker is not the one of ``requires-python`` keeps it: a person wrote that.
-
-    Args:
-        text: the ``pyproject.toml`` of a project that is wrapped.
+    The lines that move may have another layout than before `wrap_text`, and the defaults that it wrote stay. A marker
+    that is not the one of ``requires-python`` stays, too, since a person wrote it.
 
     Raises:
         ProjectError: our table has keys that would be lost, or the file cannot be edited safely.
-        MissingDependencyError: tomlkit is not installed.
     """
     tomlkit = load_tomlkit("init")
     document, data = parse_document(tomlkit, text), parse_pyproject(text)
@@ -116,17 +103,15 @@ def unwrap_text(text: str) -> str:
                 f"pyproject.toml: [{TABLE}] has {key!r}, which init does not write and --undo would lose",
                 hint="remove it and run this again",
             )
-    requires = _without_marker(data["build-system"]["requires"], translate_specifiers(requires_python) or "")
+    marker = translate_specifiers(requires_python) or ""
+    others = [text for text in data["build-system"]["requires"] if not names_us(text)]
+    # A requirement that has a string in double quotes has got a marker with such ones.
+    double = marker.replace("'", '"')
+    requires = [drop_marker(text, marker) or drop_marker(text, double) or text for text in others]
     data["build-system"].update({"requires": requires, **table})
     update_table(tomlkit, document["build-system"], data["build-system"], source=document["tool"][OWN_NAME])
     del document["tool"][OWN_NAME]
     if not data["tool"]:
         del document["tool"], data["tool"]
-    # What is left of our table at the end of a file is an empty line.
+    # Removing our table at the end of a file leaves an empty line.
     return render(document, text, data).rstrip() + ("\r\n" if "\r\n" in text else "\n")
-
-
-def _without_marker(requires: List[str], marker: str) -> List[str]:
-    """Return the requirements but for ourselves, each without the marker that `wrap_text` gave it."""
-    others = [text for text in requires if not names_us(text)]
-    return [drop_marker(text, marker) or drop_marker(text, marker.replace("'", '"')) or text for text in others]

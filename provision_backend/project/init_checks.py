@@ -1,39 +1,30 @@
-"""Whether and how a project can be wrapped: what is refused, which form it gets, and its new markers. Pure."""
+"""Check whether a project can be wrapped, choose the form, and write requires-python as a marker. Pure."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, Mapping, Optional, Tuple
 
-from packaging.requirements import InvalidRequirement, Requirement
-
 from ..errors import ProjectError
 from ..versions import is_specifier, normalised_name
-from .pyproject import OWN_NAME, TABLE, names_us, read_string, read_strings
+from .pyproject import OWN_NAME, TABLE, names_us, parse_requirement, read_string, read_strings
 
 __all__ = [
-    "add_marker",
-    "backend_notes",
-    "choose_form",
-    "drop_marker",
-    "mark_requirement",
-    "refuse_unsafe",
+    "add_marker", "backend_notes", "choose_form", "drop_marker", "mark_requirement", "refuse_unsafe",
     "translate_specifiers",
-]
+]  # fmt: skip
+
+_REQUIRES = "build-system.requires"
 
 _CLAUSE = re.compile(r"\s*(~=|==|!=|<=|>=|<|>)\s*([0-9][^\s,=]*)\s*")
-# In a requirement by URL the semicolon stands behind a space, since a URL may hold one itself.
+# In a requirement by URL the semicolon stands behind a space, since a URL may contain one itself.
 _BY_URL = re.compile(r"(?P<body>[^;@]*@\s*\S+)(?:(?P<gap>\s+;\s*)(?P<marker>.*))?", re.DOTALL)
 _BY_NAME = re.compile(r"(?P<body>[^;]*)(?:(?P<gap>;\s*)(?P<marker>.*))?", re.DOTALL)
 _MINOR_ONLY = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 def refuse_unsafe(data: Mapping[str, Any]) -> None:
-    """Refuse what would not build, or not build the same, once it is wrapped.
-
-    Raises:
-        ProjectError: with the reason.
-    """
+    """Raise `ProjectError` for a project that would not build, or build differently, once it is wrapped."""
     build_system = data.get("build-system", {})
     if "build-system" in data and "requires" not in build_system:
         raise ProjectError(
@@ -43,35 +34,22 @@ def refuse_unsafe(data: Mapping[str, Any]) -> None:
     read_string(build_system, "build-system", "build-backend")
     read_strings(build_system, "build-system", "backend-path")
     for text in read_strings(build_system, "build-system", "requires"):
-        _requirement(text)
+        parse_requirement(text, _REQUIRES)
         if names_us(text):
             raise ProjectError(
                 f"pyproject.toml: build-system.requires names {text!r} already, but the build-backend is another one",
                 hint="remove it and run this again",
             )
-    # A build of ourselves that needs us installed would never begin.
+    # To build ourselves, a frontend would first have to install us, and so on.
     if normalised_name(str(data.get("project", {}).get("name", ""))) == OWN_NAME:
         raise ProjectError("pyproject.toml: provision-backend cannot be built by itself")
 
 
-def _requirement(text: str) -> Requirement:
-    try:
-        return Requirement(text)
-    except InvalidRequirement as exc:
-        reason = str(exc).splitlines()[0]
-        raise ProjectError(
-            f"pyproject.toml: build-system.requires holds {text!r}, not a requirement: {reason}"
-        ) from None
-
-
 def mark_requirement(text: str, marker: str) -> str:
-    """Return a requirement with a marker, in the kind of quotes that goes with its own.
-
-    Raises:
-        ProjectError: packaging does not read the result as the same requirement with that marker.
-    """
+    """Return a requirement with a marker, in quotes of the kind that it uses itself."""
     marked = add_marker(text, marker.replace("'", '"') if '"' in text else marker)
-    new, old = _requirement(marked), _requirement(text)
+    # packaging must read it as the same requirement with that marker.
+    new, old = parse_requirement(marked, _REQUIRES), parse_requirement(text, _REQUIRES)
     parts = ("name", "extras", "specifier", "url")
     if new.marker is None or any(getattr(new, part) != getattr(old, part) for part in parts):
         raise ProjectError(f"pyproject.toml: no marker can be added to the requirement {text!r}")
@@ -82,12 +60,12 @@ def choose_form(data: Mapping[str, Any], form: str, requires_python: str) -> Tup
     """Decide where the real requirements are written.
 
     Args:
-        data: what the file says.
+        data: the parsed file.
         form: ``one-list`` or ``table``; empty for the first of them that is exact.
-        requires_python: used where [project] has none; may be empty.
+        requires_python: used if [project] has none; may be empty.
 
     Returns:
-        The form, and ``requires-python`` as a marker, which is empty where no marker says the same.
+        The form, and ``requires-python`` as a marker, which is empty if no marker says the same.
 
     Raises:
         ProjectError: which Pythons the project needs is unknown, or the form would change what the build does.
@@ -99,7 +77,7 @@ def choose_form(data: Mapping[str, Any], form: str, requires_python: str) -> Tup
             f"pyproject.toml: requires-python {specifiers!r} cannot be written as a marker that says the same",
             hint="--form table needs no marker",
         )
-    # One list is installed by the frontend in one run; the table, which always works, needs a second one.
+    # The frontend installs one list in one run; the table, which always works, needs a second run.
     chosen = form or ("one-list" if marker else "table")
     reader = _reader_of_requires(data) if chosen == "table" else None
     if reader:
@@ -133,13 +111,13 @@ def _known_python(data: Mapping[str, Any], requires_python: str) -> str:
 
 
 def _reader_of_requires(data: Mapping[str, Any]) -> Optional[str]:
-    # Some backends look into build-system.requires themselves, and behave differently where it does not name them.
+    # Some backends read build-system.requires themselves, and behave differently if it does not name them.
     tool = data.get("tool", {})
     scikit_build = tool.get("scikit-build")
     if isinstance(scikit_build, dict) and scikit_build.get("minimum-version") == "build-system.requires":
         return "tool.scikit-build.minimum-version reads them there"
     for text in data.get("build-system", {}).get("requires", ()):
-        requirement = _requirement(text)
+        requirement = parse_requirement(text, _REQUIRES)
         simple = normalised_name(requirement.name) == "setuptools-scm" and "simple" in requirement.extras
         if simple and "setuptools_scm" not in tool:
             return f"{text!r} there is what switches setuptools-scm on"
@@ -147,7 +125,7 @@ def _reader_of_requires(data: Mapping[str, Any]) -> Optional[str]:
 
 
 def backend_notes(build_backend: str) -> Tuple[str, ...]:
-    """Return advice for people who wrap this backend."""
+    """Return advice for users who wrap this backend."""
     if re.split(r"[.:]", build_backend)[0] != "maturin":
         return ()
     variable = "MATURIN_NO_MISSING_BUILD_BACKEND_WARNING"
@@ -155,36 +133,29 @@ def backend_notes(build_backend: str) -> Tuple[str, ...]:
 
 
 def translate_specifiers(text: str) -> Optional[str]:
-    """Translate version specifiers into a marker, clause by clause in their order.
+    """Translate valid version specifiers into a marker with single quotes; None if no marker says the same.
 
-    ``python_version``, the first two numbers, is what people write and read, so it is used wherever it selects the same
-    releases as ``python_full_version``, which is compared as ``requires-python`` is.
+    That is so for no clause at all, arbitrary equality and epochs.
 
-    Args:
-        text: valid specifiers such as ``>=3.9,<3.14``.
-
-    Returns:
-        A marker whose strings are in single quotes, or None where there is no marker that says the same: no clause at
-        all, arbitrary equality, an epoch.
-
-    Source:
-        PEP 440, Version specifiers; PEP 508, Environment Markers.
+    Source: PEP 440, Version specifiers; PEP 508, Environment Markers.
     """
-    # The two differ for pre-releases only: >=3.12 excludes 3.12.0rc1, whose python_version is 3.12. There the marker is
-    # true although requires-python is not satisfied, never the other way round; so no requirement is ever missing.
+    # People write and read python_version, the first two numbers, so it is used wherever it selects the same releases
+    # as python_full_version, which is compared as requires-python is. The two differ for pre-releases only: >=3.12
+    # excludes 3.12.0rc1, whose python_version is 3.12. There the marker is true although requires-python is not
+    # satisfied, never the other way round; so no requirement is ever missing.
     clauses = [_translate(clause) for clause in text.split(",") if clause.strip()]
     return " and ".join(clause for clause in clauses if clause) if clauses and all(clauses) else None
 
 
 def _translate(clause: str) -> Optional[str]:
     match = _CLAUSE.fullmatch(clause)
-    # "===" compares text, and an epoch is nothing that a Python has.
+    # "===" compares text, and no Python version has an epoch.
     if match is None or "!" in match[2]:
         return None
     operator, version = match[1], match[2]
     variable = "python_full_version"
     if operator in (">=", "<"):
-        # A third number is left out where it is zero: 3.12 and 3.12.0 are the same version.
+        # A third number of zero is left out: 3.12 and 3.12.0 are the same version.
         short = re.sub(r"^([0-9]+\.[0-9]+)(\.0+)+$", r"\1", version)
         if _MINOR_ONLY.fullmatch(short):
             variable, version = "python_version", short
@@ -196,12 +167,7 @@ def _translate(clause: str) -> Optional[str]:
 
 
 def add_marker(requirement: str, marker: str) -> str:
-    """Return a requirement that applies only where the marker is true, and where its own one is.
-
-    Args:
-        requirement: PEP 508; every character of it is kept.
-        marker: as of `translate_specifiers`.
-    """
+    """Return a requirement that applies only if the marker and its own one are true; every character of it is kept."""
     match = _BY_URL.fullmatch(requirement) or _BY_NAME.fullmatch(requirement)
     if match is None or match["marker"] is None:
         # Without the space, the semicolon and the marker would be taken for a part of the URL.
@@ -211,7 +177,7 @@ def add_marker(requirement: str, marker: str) -> str:
 
 
 def drop_marker(requirement: str, marker: str) -> Optional[str]:
-    """Return the requirement that `add_marker` made this one of, or None where it did not."""
+    """Return the requirement to which `add_marker` added the marker, or None if it did not."""
     for ending, closing in ((f") and ({marker})", "("), (f" ; {marker}", ""), (f"; {marker}", "")):
         if not requirement.endswith(ending):
             continue

@@ -1,6 +1,6 @@
-"""``[tool.provision-backend.lock]`` in, the archives that a project's builds use out: one for each target triple.
+"""Read ``[tool.provision-backend.lock]``, and choose the archives of a new lock: one for each target triple.
 
-A line is one of ``SHA256SUMS``, ``<sha256>  <file name>``, as in every catalog. The lines stand in the table itself
+A line is one of ``SHA256SUMS``, ``<sha256>  <file name>``, as in every catalog. The lines are in the table itself
 (``archives``), since a ``pyproject.toml`` is in every sdist; or in a file that the table names (``file``), which then
 has to exist. Without that name, a lock that is missing from an sdist would silently not be used.
 """
@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives, parse_catalog, select_archive
 from ..errors import CatalogError, NoMatchingArchiveError, ProjectError
 from ..versions import parse_version
 from .wanted import RELOCK, Lock, Wanted
+
+if TYPE_CHECKING:
+    from packaging.version import Version
 
 __all__ = ["LOCK_FILE", "LOCK_TABLE", "choose_archives", "kept_archives", "read_lock"]
 
@@ -25,21 +28,16 @@ LOCK_FILE = "provision-backend.lock"
 """The file that ``provision-backend lock --file`` writes."""
 
 Catalogs = Mapping[str, Sequence[Archive]]
-_Build = Tuple[str, str]
+# Version, tag and label: builds are compared in this order.
+_Build = Tuple["Version", str, str]
 
 
 def read_lock(root: Path, lines: Optional[Sequence[str]], file: Optional[str], *, always: bool) -> Lock:
-    """Read a project's lock.
-
-    Args:
-        root: the source tree.
-        lines: ``archives`` of the table; None where it has none.
-        file: ``file`` of the table; None where it has none.
-        always: ``always`` of the table.
+    """Return the lock of a project whose table has the keys ``archives``, ``file`` and ``always``.
 
     Raises:
-        ProjectError: the table has not one of ``archives`` and ``file``, a line is not one of ``SHA256SUMS`` with an
-            archive of CPython, or the file that is named does not exist.
+        ProjectError: the table does not have exactly one of ``archives`` and ``file``, a line does not list an archive
+            of CPython, or the file does not exist.
     """
     if (file is None) == (lines is None):
         found = "both" if file is not None else "neither"
@@ -53,7 +51,7 @@ def read_lock(root: Path, lines: Optional[Sequence[str]], file: Optional[str], *
 
 def _parse_file(root: Path, name: str) -> Tuple[Archive, ...]:
     key = f"pyproject.toml: {LOCK_TABLE}.file"
-    # A file outside the project is not in its sdist, so a build from there would fail.
+    # A file outside of the project is not in its sdist, so a build of that would fail.
     if os.path.isabs(name) or ".." in Path(name).parts or "\0" in name or not name.strip():
         raise ProjectError(f"{key} must name a file inside the project, found {name!r}")
     try:
@@ -89,21 +87,20 @@ def _parse_line(where: str, line: str) -> Archive:
         try:
             return parse_catalog(line, source=where)[0]
         except CatalogError:
-            pass  # The message of the catalog's parser would call the line a catalog.
+            # The message of the catalog's parser would call the line a catalog.
+            pass
     shown = line if len(line) <= 80 else f"{line[:80]}..."
     raise ProjectError(f"{where}: expected '<sha256>  <file name of an archive>', found {shown!r}")
 
 
 def kept_archives(archives: Iterable[Archive], wanted: Sequence[Wanted]) -> Tuple[Archive, ...]:
-    """Return the archives that are locked already if all of them still satisfy; else none, since they go together.
-
-    Args:
-        archives: of the lock.
-        wanted: what every one of them must satisfy.
-    """
+    """Return the locked archives if each of them is still what is wanted; otherwise none, since they go together."""
     kept = tuple(archives)
-    good = all(each.accepts(found.version, freethreaded=found.freethreaded) for each in wanted for found in kept)
-    return kept if good else ()
+    return kept if all(_is_wanted(archive, wanted) for archive in kept) else ()
+
+
+def _is_wanted(archive: Archive, wanted: Sequence[Wanted]) -> bool:
+    return all(each.accepts(archive.version, freethreaded=archive.freethreaded) for each in wanted)
 
 
 def choose_archives(
@@ -113,16 +110,16 @@ def choose_archives(
 
     Args:
         catalogs: the archives of each target triple; each of these targets gets one.
-        wanted: what every archive must satisfy; the request of the last one says which is the newest.
-        kept: archives that are locked already and satisfy; none of their targets needs a catalog.
-        more: as ``catalogs``, for targets that get an archive only where the build has one for them.
+        wanted: what every archive must satisfy; the last one says whether pre-releases count.
+        kept: as of `kept_archives`; their targets need no catalog.
+        more: as ``catalogs``, for targets that get an archive only if the build has one for them.
         upgrade: whether a newer build may replace those that are kept.
 
     Returns:
-        One archive a target, ordered by the target triple.
+        One archive for each target, ordered by target triple.
 
     Raises:
-        NoMatchingArchiveError: a target has no archive that satisfies, or not all of them have one of the same build.
+        NoMatchingArchiveError: a target has no archive that is wanted, or the targets have no build in common.
     """
     # All targets get the same version of the same release, so that it does not matter on which of them a build runs.
     candidates = {triple: _candidates(archives, wanted, triple) for triple, archives in catalogs.items()}
@@ -130,7 +127,7 @@ def choose_archives(
     if upgrade or not kept:
         newest = _newest_common(candidates)
         # An older provision-backend has an older catalog; an upgrade with it must not go back.
-        if not kept or _order(newest) > max(map(_order, builds)):
+        if not kept or newest > max(builds):
             builds, kept = {newest}, ()
     _refuse_missing(candidates, kept, builds)
     chosen = {archive.triple: archive for archive in kept}
@@ -143,26 +140,18 @@ def choose_archives(
 
 
 def _build_of(archive: Archive) -> _Build:
-    return archive.label, archive.tag
-
-
-def _order(build: _Build) -> Tuple[object, ...]:
-    return parse_version(build[0].rstrip("t")), build[1]
+    return parse_version(archive.version), archive.tag, archive.label
 
 
 def _matching(archives: Sequence[Archive], wanted: Sequence[Wanted], triple: str) -> List[Archive]:
     last = wanted[-1]
     found = matching_archives(archives, requires_python=last.requires_python, request=last.request, triple=triple)
-    return [
-        archive
-        for archive in found
-        if all(each.accepts(archive.version, freethreaded=archive.freethreaded) for each in wanted)
-    ]
+    return [archive for archive in found if _is_wanted(archive, wanted)]
 
 
 def _candidates(archives: Sequence[Archive], wanted: Sequence[Wanted], triple: str) -> List[Archive]:
     last = wanted[-1]
-    # Called for its error, which lists the versions that exist.
+    # It is called for its error, which lists the versions that exist.
     select_archive(archives, requires_python=last.requires_python, request=last.request, triple=triple)
     found = _matching(archives, wanted, triple)
     if not found:
@@ -174,9 +163,15 @@ def _candidates(archives: Sequence[Archive], wanted: Sequence[Wanted], triple: s
 
 def _newest_common(candidates: Mapping[str, Sequence[Archive]]) -> _Build:
     common = set.intersection(*({_build_of(archive) for archive in found} for found in candidates.values()))
-    if not common:
-        raise _nothing_common(candidates)
-    return max(common, key=_order)
+    if common:
+        return max(common)
+    newest = [
+        f"newest for {triple}: {_describe([_build_of(found[0])])}" for triple, found in sorted(candidates.items())
+    ]
+    raise NoMatchingArchiveError(
+        f"no build of CPython that satisfies the project has archives for all of {', '.join(sorted(candidates))}",
+        hint="\n".join(sorted(newest)),
+    )
 
 
 def _refuse_missing(candidates: Mapping[str, Sequence[Archive]], kept: Sequence[Archive], builds: Set[_Build]) -> None:
@@ -189,13 +184,5 @@ def _refuse_missing(candidates: Mapping[str, Sequence[Archive]], kept: Sequence[
             )
 
 
-def _nothing_common(candidates: Mapping[str, Sequence[Archive]]) -> NoMatchingArchiveError:
-    newest: Dict[str, str] = {triple: _describe([_build_of(found[0])]) for triple, found in candidates.items()}
-    return NoMatchingArchiveError(
-        f"no build of CPython that satisfies the project has archives for all of {', '.join(sorted(candidates))}",
-        hint="\n".join(f"newest for {triple}: {text}" for triple, text in sorted(newest.items())),
-    )
-
-
 def _describe(builds: Iterable[_Build]) -> str:
-    return ", ".join(f"{label} of {tag}" for label, tag in sorted(builds, key=_order))
+    return ", ".join(f"{label} of {tag}" for _, tag, label in sorted(builds))

@@ -1,7 +1,7 @@
-"""Project + Settings + the running interpreter → `Plan`: pass through, or provision.
+"""Decide whether a build passes through to the running interpreter or needs a provisioned one.
 
-Pure, and the same in every hook process of one build: nothing here depends on which hook is called, on the cache or
-on the network.
+The decision is the same in every hook process of a build: it depends on the project, the settings and the running
+interpreter alone, not on the hook, the cache or the network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Plan", "RunningInterpreter", "make_plan", "running_interpreter"]
 
 
 class RunningInterpreter(NamedTuple):
-    """What counts of the interpreter that runs the frontend's hook."""
+    """What the decision depends on."""
 
     version: str
     """Full version without local build suffix: ``3.13.0rc1``."""
@@ -36,7 +36,7 @@ class Plan(NamedTuple):
     wanted: Wanted
     reason: str
     note: str = ""
-    """Printed whatever the verbosity: the project is locked, and a setting overrides that."""
+    """Always printed: the project is locked, and a setting overrides that."""
 
 
 def running_interpreter() -> RunningInterpreter:
@@ -55,24 +55,23 @@ def running_interpreter() -> RunningInterpreter:
 def make_plan(project: Project, settings: Settings, running: Optional[RunningInterpreter] = None) -> Plan:
     """Decide how the hooks of this build are run.
 
-    A pin in ``[tool.provision-backend] python`` says which interpreter to provision when one must be provisioned. It
-    never overrides a running interpreter that satisfies ``requires-python``: pip installs a wheel that it has just
-    built without looking at its tag, so a wheel for another ABI would end up installed and not importable. Only an
-    explicit request of the person who builds does (setting ``python``, or ``preference = only-managed``). For the same
-    reason a lock holds where an interpreter is provisioned; where the running one satisfies, only if it says always.
-
     Raises:
         UsageError: the setting ``python`` is not a request.
-        ProjectError: the project's lock is not one of what the project wants.
+        ProjectError: the project's lock is out of date.
     """
+    # A pin in [tool.provision-backend] python says which interpreter to provision if one must be provisioned. It never
+    # overrides a running interpreter that satisfies requires-python: pip does not check the tag of a wheel that it has
+    # just built, so one for another ABI would be installed and could not be imported. Only the person who builds can
+    # ask for that (setting python, or preference = only-managed). For the same reason a lock applies to provisioned
+    # interpreters only, unless it says always.
     running = running or running_interpreter()
     plan = (_plan_for_path if _is_path(settings.python) else _plan_for_version)(project, settings, running)
     return plan if project.lock is None else _with_lock(plan, project.lock, project, settings)
 
 
 def _with_lock(plan: Plan, lock: Lock, project: Project, settings: Settings) -> Plan:
-    """Decide whether a lock holds; a setting that overrides it does so with a note."""
-    # Settings come before every key of a project, so that somebody who only builds it is never stuck.
+    """Apply a lock, or add a note about the setting that overrides it."""
+    # Settings come before every key of a project, so that a person who only builds it can always build.
     concerned = plan.provision or lock.always
     if settings.python or settings.preference == "only-system":
         key = "python" if settings.python else "preference"
@@ -86,16 +85,14 @@ def _with_lock(plan: Plan, lock: Lock, project: Project, settings: Settings) -> 
         note += f": {settings.origin('preference')} is 'system'"
         return plan._replace(note=note if concerned else "")
     if lock.always and not plan.provision:
-        return plan._replace(provision=True, reason=f"the lock in {lock.place} holds always")
+        return plan._replace(provision=True, reason=f"the lock in {lock.place} always applies")
     return plan
 
 
 def _plan_for_version(project: Project, settings: Settings, running: RunningInterpreter) -> Plan:
-    explicit = None
-    if settings.python:
-        explicit = parse_request(settings.python, source=settings.origin("python"))
+    explicit = parse_request(settings.python, source=settings.origin("python")) if settings.python else None
     wanted = Wanted(project.requires_python, explicit or project.python)
-    # A cache may be shared by machines whose own interpreters differ; this makes all of them build alike.
+    # Machines whose own interpreters differ may share a cache; this makes all of them build alike.
     if settings.preference == "only-managed":
         return Plan(True, wanted, "only provisioned interpreters are allowed (preference = only-managed)")
     if not satisfies(project.requires_python, running.version):
@@ -117,7 +114,7 @@ def _plan_for_path(project: Project, settings: Settings, running: RunningInterpr
         raise UsageError(
             f"{settings.origin('python')} names an interpreter of the machine, and preference is only-managed"
         )
-    # The same interpreter is no reason to start another process, whichever link it was named by.
+    # Another link to the running interpreter is no reason to start a second process.
     wanted = Wanted(project.requires_python, None, path)
     if os.path.realpath(path) == running.executable and satisfies(project.requires_python, running.version):
         return Plan(False, wanted, f"{path} is the running interpreter")

@@ -1,7 +1,6 @@
-"""``pyproject.toml`` → `Project`: everything that a project writes for us, validated before any effect.
+"""Read and validate everything that a ``pyproject.toml`` says about our build, before anything is done.
 
-Reads ``[build-system]`` (PEP 517, PEP 518), ``[project] requires-python`` (PEP 621) and ``[tool.provision-backend]``.
-Nothing is imported, installed or downloaded here.
+That is ``[build-system]`` (PEP 517, PEP 518), ``[project] requires-python`` (PEP 621) and ``[tool.provision-backend]``.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import ProjectError, UsageError
 from ..output import suggestion
@@ -22,19 +21,13 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
 __all__ = [
-    "OWN_NAME",
-    "TABLE",
-    "Project",
-    "is_wrapped",
-    "load_toml",
-    "names_us",
-    "parse_pyproject",
-    "read_project",
-    "read_string",
-    "read_strings",
-    "read_text",
-]
+    "OWN_NAME", "TABLE", "Project", "is_wrapped", "load_toml", "names_us", "parse_pyproject", "parse_requirement",
+    "read_project", "read_string", "read_strings", "read_text",
+]  # fmt: skip
 
 OWN_NAME = "provision-backend"
 """Name of our distribution, normalised as in PEP 503."""
@@ -57,19 +50,19 @@ class Project(NamedTuple):
     build_backend: str
     """The real backend: ``module`` or ``module:object``."""
     requires: Tuple[str, ...]
-    """The real backend's requirements, PEP 508, in the order they are written; never ourselves."""
+    """The real backend's requirements, in the order in which they are written; never ourselves."""
     one_list: bool
-    """True when ``requires`` stands in ``[build-system]``, so that the frontend has installed what applies."""
+    """Whether ``requires`` is in ``[build-system]``, so that the frontend has installed what applies."""
     backend_path: Tuple[str, ...]
     """Folders of an in-tree real backend, relative to the root."""
     requires_python: str
-    """Valid version specifiers as the project writes them; empty when it names none."""
+    """Valid version specifiers as the project writes them; may be empty."""
     python: Optional[VersionRequest]
-    """Which of the satisfying interpreters to provision, or None."""
+    """Which of the interpreters that satisfy it to provision, or None."""
     installer: str
     """``pip``, ``uv`` or empty."""
     lock: Optional[Lock] = None
-    """The archives that the project is built with, or None where it is not locked."""
+    """The archives that the project is built with, or None if it is not locked."""
 
 
 def read_project(root: Path, text: Optional[str] = None) -> Project:
@@ -97,7 +90,9 @@ def read_project(root: Path, text: Optional[str] = None) -> Project:
         build_system = document.get("build-system", {})
         requires = tuple(text for text in read_strings(build_system, "build-system", "requires") if not names_us(text))
     else:
-        requires = tuple(_checked_requirement(item) for item in read_strings(table, TABLE, "requires"))
+        requires = tuple(read_strings(table, TABLE, "requires"))
+        for text in requires:
+            parse_requirement(text, f"{TABLE}.requires")
     return Project(
         root=root,
         build_backend=_build_backend(table),
@@ -112,21 +107,14 @@ def read_project(root: Path, text: Optional[str] = None) -> Project:
 
 
 def load_toml(text: str) -> Dict[str, Any]:
-    """Parse TOML; the one place that knows which library does it.
-
-    Raises:
-        ValueError: the text is not TOML; its message says where and why.
-    """
+    """Parse TOML; raises `ValueError`, whose message says where and why, for another text."""
+    # This is the only module that knows which library parses TOML.
     document: Dict[str, Any] = tomllib.loads(text)
     return document
 
 
 def read_text(root: Path) -> str:
-    """Return the text of a project's ``pyproject.toml``, line breaks as they are.
-
-    Raises:
-        ProjectError: it is missing, unreadable or not UTF-8.
-    """
+    """Return the text of a project's ``pyproject.toml`` with its own line breaks, or raise `ProjectError`."""
     try:
         return (root / "pyproject.toml").read_bytes().decode("utf-8")
     except FileNotFoundError:
@@ -138,11 +126,7 @@ def read_text(root: Path) -> str:
 
 
 def parse_pyproject(text: str) -> Dict[str, Any]:
-    """Parse the text of a ``pyproject.toml``.
-
-    Raises:
-        ProjectError: it is not TOML, or one of the standard tables is something else.
-    """
+    """Parse the text of a ``pyproject.toml``; raise `ProjectError` if it, or a standard table, is malformed."""
     try:
         document = load_toml(text)
     except ValueError as exc:
@@ -154,18 +138,14 @@ def parse_pyproject(text: str) -> Dict[str, Any]:
 
 
 def names_us(requirement: str) -> bool:
-    """Tell whether a requirement is one of provision-backend; whether it is valid is not looked at."""
-    # Only the name is read, without packaging: a frontend has parsed the list before it called a hook.
+    """Tell whether a requirement names provision-backend."""
+    # Only the name is read, without packaging: a frontend has parsed the list before it calls a hook.
     match = re.match(r"\s*([A-Za-z0-9._-]+)", requirement)
     return match is not None and normalised_name(match[1]) == OWN_NAME
 
 
 def is_wrapped(data: Mapping[str, Any]) -> bool:
-    """Tell whether a project names us already.
-
-    Raises:
-        ProjectError: it does so by half: as its backend or with our table only.
-    """
+    """Tell whether a project is wrapped; raise `ProjectError` if it has only our table or only our backend's name."""
     backend = data.get("build-system", {}).get("build-backend")
     table = _read(data.get("tool", {}), "tool", OWN_NAME, dict)
     if backend == "provision_backend":
@@ -185,7 +165,7 @@ def is_wrapped(data: Mapping[str, Any]) -> bool:
 
 def _read(table: Mapping[str, Any], section: str, key: str, kind: type) -> Any:
     value = table.get(key)
-    # TOML has no null, so None is a key that is not there.
+    # TOML has no null, so None means that the key is absent.
     if value is None or isinstance(value, kind):
         return value
     raise _wrong_type(f"{section}.{key}", _TYPE_NAMES[kind], value)
@@ -198,13 +178,13 @@ def _wrong_type(key: str, wanted: str, found: Any) -> ProjectError:
 
 
 def read_string(table: Mapping[str, Any], section: str, key: str) -> Optional[str]:
-    """Return a text of a table of this name, None where it has none; raise ProjectError for another type."""
+    """Return a string of a table, None if it has none; raise `ProjectError` for another type."""
     text: Optional[str] = _read(table, section, key, str)
     return text
 
 
 def read_strings(table: Mapping[str, Any], section: str, key: str) -> List[str]:
-    """Return the texts of an array of a table of this name; raise ProjectError for another type."""
+    """Return an array of strings of a table; raise `ProjectError` for another type."""
     value = table.get(key, [])
     if not isinstance(value, list):
         raise _wrong_type(f"{section}.{key}", "array of strings", value)
@@ -234,7 +214,7 @@ def _build_backend(table: Mapping[str, Any]) -> str:
             f"pyproject.toml: {TABLE}.build-backend must be 'module' or 'module:object', found {backend!r}"
         )
     if re.split(r"[.:]", backend)[0] == "provision_backend":
-        # Such a project would start itself for ever: 50 nested processes in 12 seconds were counted.
+        # Such a project would start itself again and again: 50 nested processes were counted after 12 seconds.
         raise ProjectError(
             f"pyproject.toml: {TABLE}.build-backend names provision_backend itself",
             hint='name the backend that builds the project, for example "hatchling.build"',
@@ -246,7 +226,7 @@ def _backend_path(table: Mapping[str, Any], root: Path) -> Tuple[str, ...]:
     folders = read_strings(table, TABLE, "backend-path")
     base = os.path.realpath(str(root))
     for folder in folders:
-        # TOML can write a NUL, which no path holds and os.path raises ValueError for.
+        # A TOML string may contain a NUL, for which os.path raises ValueError.
         if "\0" in folder:
             raise ProjectError(f"pyproject.toml: {TABLE}.backend-path names {folder!r}, which is not a folder")
         resolved = os.path.realpath(os.path.join(base, folder))
@@ -315,13 +295,13 @@ def _lock(table: Mapping[str, Any], root: Path) -> Optional[Lock]:
     return read_lock(root, lines, file, always=bool(always))
 
 
-def _checked_requirement(text: str) -> str:
-    # The one-list form has been checked by the frontend, and does not pay for this import.
+def parse_requirement(text: str, key: str) -> Requirement:
+    """Parse a requirement of the array *key*, or raise `ProjectError`."""
+    # The frontend has checked the one-list form, so a pass-through build does not pay for this import.
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
-        Requirement(text)
+        return Requirement(text)
     except InvalidRequirement as exc:
         reason = str(exc).splitlines()[0]
-        raise ProjectError(f"pyproject.toml: {TABLE}.requires holds {text!r}, not a requirement: {reason}") from None
-    return text
+        raise ProjectError(f"pyproject.toml: {key} holds {text!r}, not a requirement: {reason}") from None

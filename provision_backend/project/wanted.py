@@ -1,4 +1,4 @@
-"""`Wanted`: which interpreter a build needs, and the `Lock` of a project that has one. Pure."""
+"""Which interpreter a build needs, and the lock of a project that has one. Pure."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 __all__ = ["RELOCK", "Lock", "Wanted", "check_lock", "locked_archive"]
 
 RELOCK = "run 'provision-backend lock' to lock the project again"
-"""The hint where a lock must be made anew."""
+"""The hint for a lock that is out of date."""
 
 
 class Lock(NamedTuple):
     """The archives that the builds of a project use."""
 
     archives: Tuple[Archive, ...]
-    """One for each target triple, at least one, in the order that they are written in."""
+    """One for each target triple, at least one, in the order in which they are written."""
     always: bool = False
     """Whether they are used where the running interpreter satisfies the project too."""
     file: str = ""
-    """The file that they stand in, relative to the project; empty for ``pyproject.toml``."""
+    """The file that lists them, relative to the project; empty for ``pyproject.toml``."""
 
     @property
     def place(self) -> str:
@@ -37,14 +37,14 @@ class Wanted(NamedTuple):
 
     requires_python: str
     request: Optional[VersionRequest] = None
-    """Which of the satisfying ones; None for the newest."""
+    """Which of the interpreters that satisfy it; None for the newest."""
     path: str = ""
-    """An interpreter to use as it is; then the request is None."""
+    """An interpreter of the machine to use; then the request is None."""
     lock: Optional[Lock] = None
-    """What must be used where an interpreter is provisioned; its archives satisfy the rest."""
+    """The archives of which one must be provisioned; they satisfy the rest."""
 
     def accepts(self, version: str, *, freethreaded: bool) -> bool:
-        """Whether an interpreter of this version will do; free-threaded ones only when asked for."""
+        """Whether an interpreter of this version can be used; a free-threaded one only if it is asked for."""
         if not satisfies(self.requires_python, version):
             return False
         if self.request is None:
@@ -53,7 +53,7 @@ class Wanted(NamedTuple):
         return self.request.matches(version, freethreaded=freethreaded)
 
     def describe(self) -> str:
-        """Return it as the subject of a message: ``requires-python '>=3.12' and python '3.13'``."""
+        """Return it as the object of a message: ``requires-python '>=3.12' and python '3.13'``."""
         parts = []
         if self.requires_python:
             parts.append(f"requires-python '{self.requires_python}'")
@@ -63,16 +63,7 @@ class Wanted(NamedTuple):
 
 
 def check_lock(lock: Lock, requires_python: str, pin: Optional[VersionRequest]) -> None:
-    """Refuse a lock that is not one of what the project wants today.
-
-    Args:
-        lock: of a project.
-        requires_python: of the same project.
-        pin: ``python`` of the same project.
-
-    Raises:
-        ProjectError: an archive does not satisfy both; the message names all three.
-    """
+    """Raise `ProjectError` if an archive of a lock does not satisfy ``requires-python`` and the pin of its project."""
     wanted = Wanted(requires_python, pin)
     for archive in lock.archives:
         if not wanted.accepts(archive.version, freethreaded=archive.freethreaded):
@@ -86,12 +77,8 @@ def check_lock(lock: Lock, requires_python: str, pin: Optional[VersionRequest]) 
 def locked_archive(lock: Lock, triple: str) -> Archive:
     """Return the archive that a build uses on a platform.
 
-    Args:
-        lock: of a project.
-        triple: target triple of the host, with its microarchitecture level where one is asked for.
-
     Raises:
-        NoMatchingArchiveError: the lock has none for it; the hint says how to add it, and how to do without.
+        NoMatchingArchiveError: the lock has none for it; the hint says how to add it or build without the lock.
     """
     # A level of x86-64 is a triple of its own: an archive for another level is another build than the locked one.
     for archive in lock.archives:
