@@ -1,7 +1,7 @@
-"""`Interpreter`: inspect one, and find those that are already on the machine. Nothing here installs.
+"""Inspect a Python interpreter, and find the interpreters that are already on the machine.
 
 An interpreter is inspected by running it with ``-I``, so that neither the environment nor the user's site directory
-changes what it answers.
+changes its answers.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ print(json.dumps({
 
 
 class Interpreter(NamedTuple):
-    """A Python executable and what it said about itself."""
+    """A Python executable and its answers about itself."""
 
     executable: str
     """Absolute path, links resolved: a virtual environment must not be made from a link to a standalone CPython,
@@ -60,12 +60,12 @@ class Interpreter(NamedTuple):
     key: str = ""
     """Name in the cache of a managed one."""
     sha256: str = ""
-    """Lower-case hex sha256 of the archive a managed one was made from."""
+    """Lower-case hex sha256 of the archive that a managed one was made from."""
     pip: str = ""
     """Version of its pip, or empty."""
 
     def as_dict(self) -> Dict[str, object]:
-        """Return what ``find --json`` and ``install --json`` print."""
+        """Return the object that ``find --json`` and ``install --json`` print."""
         return {
             "executable": self.executable,
             "version": self.version + ("t" if self.freethreaded else ""),
@@ -79,16 +79,15 @@ class Interpreter(NamedTuple):
 
 
 def inspect_interpreter(python: Path, *, source: str = "system") -> Interpreter:
-    """Ask an executable what it is.
+    """Run an executable, given by its absolute path, and return its facts.
 
-    Args:
-        python: absolute path of an executable; a virtual environment's is answered by its base interpreter.
-        source: where it comes from, as in `Interpreter`.
+    For the executable of a virtual environment, these are the facts of its base interpreter.
 
     Raises:
-        InterpreterError: it does not start, is no Python, or has no ``venv`` module (Debian without python3-venv).
+        InterpreterError: it does not start, is not Python, or has no ``venv`` module.
     """
     facts = run_interpreter_json(python, _QUESTIONS)
+    # Debian has the module in a package of its own, python3-venv.
     if not facts.get("has_venv"):
         raise InterpreterError(
             f"{python} cannot make virtual environments: its module 'venv' is missing",
@@ -107,24 +106,27 @@ def inspect_interpreter(python: Path, *, source: str = "system") -> Interpreter:
 def find_interpreters(
     accepts: Callable[[str, bool], bool], passed_over: Optional[List[Tuple[str, str]]] = None
 ) -> Iterator[Interpreter]:
-    """Find CPythons of the machine that a request accepts, newest first.
+    """Find the CPythons of the machine that a request accepts, newest first.
 
-    Looks at ``PATH``, pyenv's versions and uv's managed interpreters. An executable whose name or folder shows its
-    version is started only if that version may be accepted, and those of one minor version are compared by what they
-    answer; those whose paths show no version (shims, mostly) come last.
+    The search covers ``PATH``, pyenv's versions and uv's managed interpreters. An executable whose name or folder shows
+    its version is started only if that version may be accepted. Those whose paths show no version come last.
 
     Args:
         accepts: called with a full version and whether it is free-threaded.
-        passed_over: gets the path of each executable that does not serve, and why.
+        passed_over: a list to which the path of each rejected executable is added, and the reason.
     """
     skipped = [] if passed_over is None else passed_over
     candidates = []
-    for version, python in sorted(_candidates(), key=_newest_first):
+    # A path that shows no version sorts last.
+    for version, python in sorted(
+        _candidates(), key=lambda each: (tuple(-part for part in each[0] or (0,)), str(each[1]))
+    ):
         if _may_be_accepted(version, accepts):
             candidates.append((version, python))
         else:
             skipped.append((str(python), f"is {'.'.join(map(str, version))} by its path"))
     seen: Set[str] = set()
+    # A path may show a minor version only, so those of one minor version are sorted by their own answers.
     for _, group in itertools.groupby(candidates, key=lambda candidate: candidate[0][:2]):
         fitting = []
         for found in _inspect_new([python for _, python in group], seen, skipped):
@@ -144,18 +146,12 @@ def _inspect_new(pythons: Iterable[Path], seen: Set[str], skipped: List[Tuple[st
         try:
             found = inspect_interpreter(python)
         except InterpreterError as exc:
-            # pyenv's shims and Debian's Python without venv are no answers, not errors.
+            # pyenv's shims and Debian's Python without venv are passed over rather than reported as errors.
             skipped.append((str(python), exc.message))
             continue
         if found.executable not in seen - {identity}:
             seen.add(found.executable)
             yield found
-
-
-def _newest_first(candidate: Tuple[Tuple[int, ...], Path]) -> Tuple[Tuple[int, ...], str]:
-    version, python = candidate
-    # A path that shows no version sorts last.
-    return tuple(-part for part in version or (0,)), str(python)
 
 
 def _may_be_accepted(version: Tuple[int, ...], accepts: Callable[[str, bool], bool]) -> bool:
@@ -164,24 +160,23 @@ def _may_be_accepted(version: Tuple[int, ...], accepts: Callable[[str, bool], bo
     micros: Sequence[int] = range(60) if len(version) == 2 else version[2:]
     texts = [f"{version[0]}.{version[1]}.{micro}" for micro in micros]
     if 0 in micros:
-        # A pre-release hardly shows in a path, and a request for one may accept nothing else.
+        # A path rarely shows a pre-release, and a request for one may accept nothing else.
         levels = itertools.product(("a", "b", "rc"), range(1, 10))
         texts += [f"{version[0]}.{version[1]}.0{level}{serial}" for level, serial in levels]
     return any(accepts(text, freethreaded) for text in texts for freethreaded in (False, True))
 
 
 def _candidates() -> List[Tuple[Tuple[int, ...], Path]]:
-    """Return pairs of the version that the path shows (may be short or empty) and the path."""
+    """Return the paths to inspect, each after the version that the path shows, which may be short or empty."""
     found = []
     for folder in dict.fromkeys(os.environ.get("PATH", os.defpath).split(os.pathsep)):
-        # pyenv's shims answer "not found" mostly; its versions are looked at directly below.
         if os.path.isabs(folder):
             found += _executables_in(Path(folder))
+    # Most of pyenv's shims on PATH fail, so its versions are found in their own folders.
     for folder, pattern in _version_folders():
-        # HOME may be a folder of another user, as after sudo -u; Python raises an error for that up to 3.12.
+        # HOME may be a folder of another user, as after sudo -u; up to 3.12, glob raises an error for that.
         with contextlib.suppress(PermissionError):
-            for python in sorted(Path(folder).glob(pattern)):
-                found.append((_version_in(str(python.parent.parent.name)), python))
+            found += [(_version_in(each.parent.parent.name), each) for each in sorted(Path(folder).glob(pattern))]
     return found
 
 
@@ -190,15 +185,13 @@ def _executables_in(folder: Path) -> List[Tuple[Tuple[int, ...], Path]]:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.name.startswith("python"))
     except OSError:
         return []
-    wanted = (name for name in names if re.fullmatch(r"python(3(\.\d+t?)?)?", name))
+    paths = [folder / name for name in names if re.fullmatch(r"python(3(\.\d+t?)?)?", name)]
+    # "python3" is usually a link to a name such as "python3.12".
     return [
-        (_version_of_path(folder / name), folder / name) for name in wanted if os.access(str(folder / name), os.X_OK)
+        (_version_in(path.name) or _version_in(os.path.basename(os.path.realpath(path))), path)
+        for path in paths
+        if os.access(str(path), os.X_OK)
     ]
-
-
-def _version_of_path(python: Path) -> Tuple[int, ...]:
-    # "python3" is a link to "python3.12" mostly.
-    return _version_in(python.name) or _version_in(os.path.basename(os.path.realpath(python)))
 
 
 def _version_folders() -> Iterator[Tuple[str, str]]:

@@ -1,8 +1,7 @@
-"""The composition root: what a build wants and the settings in, an `Interpreter` and the reasons for it out.
+"""Decide which interpreter a build gets, and provision it.
 
-`explain` decides which interpreter a build gets, and keeps how it came to that. `find` returns what the explanation
-has, `provision` installs what it lacks, and ``doctor`` prints it: they cannot decide differently. Only a download
-needs the folder ``install``, so that is imported where something is really fetched.
+`explain` makes the decision and records the reasons. `find` returns the interpreter of the explanation, `provision`
+installs it if necessary, and ``doctor`` prints the explanation: they cannot decide differently.
 """
 
 from __future__ import annotations
@@ -38,20 +37,20 @@ __all__ = ["Choice", "Explanation", "Lookups", "explain", "find", "find_any", "p
 
 
 class Lookups(NamedTuple):
-    """How a decision learns about the world outside; ``doctor`` passes ways that write nothing."""
+    """The functions that look up the platform and the catalog; those of ``doctor`` write nothing."""
 
     platform: Callable[[Settings, Cache], Platform]
     """Returns the platform to provision for."""
     archives: Callable[[Settings, str, Cache, Reporter], Tuple[Archive, ...]]
     """Loads the catalog for a target triple, as `load_archives` does."""
     fetches: bool = True
-    """Whether ``archives`` may use the network; where it may not and has to, nothing is decided."""
+    """Whether ``archives`` may use the network; if it may not but has to, nothing is decided."""
     upgrade: bool = False
-    """Whether an older patch release in a cache does not serve."""
+    """Whether to ignore an older patch release in a cache."""
 
 
 class Choice(NamedTuple):
-    """The archive that a request comes down to, and where its interpreter belongs."""
+    """The selected archive, and the cache and the platform of its interpreter."""
 
     archive: Archive
     cache: Cache
@@ -59,10 +58,10 @@ class Choice(NamedTuple):
 
 
 class Explanation:
-    """How a request is answered, and why.
+    """The answer to a request, and the reasons.
 
-    ``interpreter`` is the one to use; without it `provision` installs ``choice``; with an ``error``, neither is
-    possible. All three are missing only where the catalog had to be fetched and `Lookups.fetches` is false.
+    ``interpreter`` is the one to use; without it, `provision` installs ``choice``; with an ``error``, neither is
+    possible. All three are None only if the catalog had to be fetched and `Lookups.fetches` is false.
     """
 
     def __init__(self, wanted: Wanted, settings: Settings, reporter: Reporter, lookups: Lookups) -> None:
@@ -74,16 +73,16 @@ class Explanation:
         self.reason: Optional[ProvisionError] = None
         """Why an interpreter of the machine stands in for an archive."""
         self.passed_over: List[Tuple[str, str]] = []
-        """Interpreters of the machine that were not taken: the path, and why."""
+        """Interpreters of the machine that were rejected: the path, and the reason."""
         self.triple = ""
         """The triple that archives are selected for, with its microarchitecture level."""
         self.archives: Optional[Tuple[Archive, ...]] = None
-        """The catalog, or the archives of the lock; None where it was not read."""
+        """The catalog, or the archives of the lock; None if it was not read."""
         self._reporter = reporter
         self._lookups = lookups
 
     def decide(self) -> None:
-        """Go through what the settings allow, in their order of preference; raises why nothing serves."""
+        """Try what the settings allow, in their order of preference; raises the reason why nothing can be used."""
         wanted, preference = self.wanted, self.settings.preference
         if wanted.path:
             self.interpreter = _inspect_named(wanted, self.settings)
@@ -97,15 +96,15 @@ class Explanation:
         elif preference == "managed" and wanted.lock is None:
             self._choose_or_take_system()
         else:
-            # A lock says which interpreter it is, so no other one may stand in for it.
+            # A lock decides about the interpreter, so no other one may stand in for it.
             self._choose()
 
     def _choose_or_take_system(self) -> None:
         try:
             self._choose()
         except (HostError, NoMatchingArchiveError, OfflineError) as exc:
-            # Where no archive can serve, an interpreter of the machine may. A failed download is no such case: which
-            # interpreter builds a wheel would then depend on the state of the network at that moment.
+            # If no archive can be used, an interpreter of the machine may be. A failed download is no such case: the
+            # interpreter that builds a wheel would then depend on the state of the network at that moment.
             if not self._take_system():
                 exc.hint += (
                     "\nno interpreter of this machine satisfies it either; install one, or name a catalog and mirror"
@@ -114,23 +113,23 @@ class Explanation:
             self.reason = exc
 
     def _take_system(self) -> bool:
-        def _accepts(version: str, freethreaded: bool) -> bool:
-            return self.wanted.accepts(version, freethreaded=freethreaded)
-
-        self.interpreter = next(find_interpreters(_accepts, self.passed_over), None)
+        found = find_interpreters(
+            lambda version, freethreaded: self.wanted.accepts(version, freethreaded=freethreaded), self.passed_over
+        )
+        self.interpreter = next(found, None)
         return self.interpreter is not None
 
     def _choose(self) -> None:
         wanted, settings, lock = self.wanted, self.settings, self.wanted.lock
         cache = open_cache(settings)
         for root in cache.roots:
-            cache.trust(root)  # Before anything that is remembered there is believed.
+            cache.trust(root)  # This comes before reading the platform that is remembered there.
         if lock is None and not self._lookups.fetches and needs_fetching(settings, cache):
             return
         platform = self._lookups.platform(settings, cache)
 
         def _load(triple: str) -> Tuple[Archive, ...]:
-            # A lock stands whatever the catalog says by now: newer archives, or none of that name any more.
+            # A lock counts even if the catalog has newer archives by now, or no longer has that one.
             return lock.archives if lock else self._lookups.archives(settings, triple, cache, self._reporter)
 
         self.triple, self.archives = archives_for(platform.triple, settings, _load)
@@ -148,7 +147,8 @@ class Explanation:
 
     def _check_installable(self, choice: Choice) -> None:
         check_archive_runs(choice.platform, choice.archive.triple)
-        if self.interpreter is None and self.settings.offline and not _has_local_mirror(self.settings):
+        local = any("://" not in mirror or mirror.startswith("file://") for mirror in self.settings.mirror)
+        if self.interpreter is None and self.settings.offline and not local:
             raise OfflineError(
                 f"{choice.archive.filename} is not in the cache, and offline is set",
                 hint=f"the cache is {choice.cache.root}\n"
@@ -156,7 +156,7 @@ class Explanation:
             )
 
     def usable(self) -> List[Interpreter]:
-        """Return the interpreters in the caches that satisfy the request, newest first, whatever the catalog has."""
+        """Return the interpreters in the caches that satisfy the request, newest first, in the catalog or not."""
         if self.choice is None:
             return []
         found = [
@@ -167,15 +167,15 @@ class Explanation:
         return sorted(found, key=lambda each: parse_version(each.version), reverse=True)
 
     def advise_other(self) -> str:
-        """Return lines about what else would do where the selected archive cannot be had, to be added to a hint."""
+        """Return lines for a hint about alternatives to an archive that is not available."""
         lock = self.wanted.lock
         if lock is not None:
-            # No other archive would, and a reader would look for the reason in the catalog.
+            # There is no alternative, and a reader would look for the reason in the catalog.
             return (
                 f"\nthe project is locked to this archive, with this sha256, in {lock.place}"
                 "\n'provision-backend lock --upgrade' moves it to a newer one"
             )
-        # Another minor version is not used without being asked for: the tag of a wheel must not depend on a cache.
+        # Another minor version is used only on request: the tag of a wheel must not depend on a cache.
         for other in self.usable():
             minor = ".".join(other.version.split(".")[:2]) + ("t" if other.freethreaded else "")
             return f"\nthe cache has CPython {other.version}, which satisfies it too: PROVISION_BACKEND_PYTHON={minor}"
@@ -187,11 +187,7 @@ def explain(
 ) -> Explanation:
     """Decide which interpreter a build gets, without installing it; an error is part of the answer.
 
-    Args:
-        wanted: what the build wants.
-        settings: where from, and what may be used.
-        reporter: told where a copy of the catalog stands in for one that does not answer.
-        lookups: how the platform and the catalog are found; default: as a build does.
+    The default *lookups* are those of a build.
     """
     explanation = Explanation(wanted, settings, reporter, lookups or Lookups(current_platform, load_archives))
     try:
@@ -202,10 +198,7 @@ def explain(
 
 
 def find(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Interpreter]:
-    """Return the interpreter that `provision` would return, where that needs neither network nor installing.
-
-    None stands for one that would have to be downloaded, and for a package that is missing to find out.
-    """
+    """Return the interpreter that `provision` would return; None if that needs a download, or a missing package."""
     explanation = explain(wanted, settings, reporter, lookups=Lookups(current_platform, load_archives, fetches=False))
     if isinstance(explanation.error, (MissingDependencyError, OfflineError)):
         return None
@@ -215,7 +208,7 @@ def find(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Int
 
 
 def find_any(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Interpreter]:
-    """Return an installed interpreter that satisfies a request, though `provision` might fetch a newer one."""
+    """Return an existing interpreter that satisfies a request, even if `provision` might fetch a newer one."""
     explanation = explain(wanted, settings._replace(offline=True), reporter)
     error = explanation.error
     if error is not None and not isinstance(error, (MissingDependencyError, OfflineError)):
@@ -229,16 +222,9 @@ def find_any(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional
 
 
 def provision(wanted: Wanted, settings: Settings, reporter: Reporter, *, upgrade: bool = False) -> Interpreter:
-    """Return an interpreter that a build wants; download and install it where it is not in a cache yet.
+    """Return the interpreter for a build; download and install it if it is not in a cache yet.
 
-    Args:
-        wanted: what the build wants.
-        settings: where from, and what may be used.
-        reporter: shows the download.
-        upgrade: install the newest patch release of the catalog, though a cache may have an older one.
-
-    Raises:
-        ProvisionError: the error of the explanation, or of the download, the archive, the cache or the interpreter.
+    With *upgrade*, install the newest patch release of the catalog, even if a cache has an older one.
     """
     lookups = Lookups(current_platform, load_archives, upgrade=upgrade)
     explanation = explain(wanted, settings, reporter, lookups=lookups)
@@ -261,9 +247,10 @@ def provision(wanted: Wanted, settings: Settings, reporter: Reporter, *, upgrade
 def set_aside_damaged(interpreter: Interpreter, settings: Settings, reporter: Reporter) -> bool:
     """Return whether an interpreter that failed is damaged; if so, the next `provision` makes a new one beside it.
 
-    One whose files are unchanged is left alone, however it fails: another copy would fail alike. Raises CacheError
-    where the damage cannot be written down.
+    Raises:
+        CacheError: the damage cannot be recorded.
     """
+    # An interpreter whose files are unchanged is kept, however it fails: another copy would fail in the same way.
     if interpreter.source != "managed":
         return False
     problems = open_cache(settings).condemn(interpreter)
@@ -283,10 +270,6 @@ def _inspect_named(wanted: Wanted, settings: Settings) -> Interpreter:
             hint=f"it was named by {settings.origin('python')}",
         )
     return found
-
-
-def _has_local_mirror(settings: Settings) -> bool:
-    return any("://" not in mirror or mirror.startswith("file://") for mirror in settings.mirror)
 
 
 def _install(choice: Choice, explanation: Explanation, reporter: Reporter) -> Interpreter:

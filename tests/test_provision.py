@@ -14,7 +14,6 @@ from support.real_interpreters import host_interpreters
 from support.servers import ArchiveServer
 from support.toys import ROOT, another_interpreter
 
-from provision_backend.cache.store import open_cache
 from provision_backend.errors import (
     DownloadError,
     HostError,
@@ -24,7 +23,6 @@ from provision_backend.errors import (
     OfflineError,
     UsageError,
 )
-from provision_backend.install.catalogs import load_archives
 from provision_backend.output import Reporter
 from provision_backend.project.wanted import Wanted
 from provision_backend.provision import explain, find, find_any, provision
@@ -411,24 +409,6 @@ class TestGiven:
             f"{host.path} is Python {host.version}, which does not satisfy requires-python '>=3.99'\n"
             "  it was named by PROVISION_BACKEND_PYTHON"
         )
-
-
-class TestLoadArchives:
-    """`load_archives`."""
-
-    def test_the_builtin_catalog(self, tmp_path: Path) -> None:
-        """Without a setting it is that of the triple."""
-        settings = Settings(cache_dir=str(tmp_path))
-        archives = load_archives(settings, "x86_64-unknown-linux-musl", open_cache(settings), QUIET)
-
-        assert {archive.triple for archive in archives} == {"x86_64-unknown-linux-musl"}
-
-    def test_a_file_replaces_it(self, mirror: Path, tmp_path: Path) -> None:
-        """Whatever its triples are."""
-        settings = local(mirror, tmp_path)
-        archives = load_archives(settings, "x86_64-unknown-linux-musl", open_cache(settings), QUIET)
-
-        assert [archive.filename for archive in archives] == [listed(mirror)[1]]
 
 
 def test_a_hit_needs_none_of_the_packages_that_provisioning_needs(warm: Settings, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A catalog by URL, from a real server: when it is asked, when the copy serves, and what is said."""
+"""The built-in catalog, a file in its place, and one by URL: when the server is asked, and when the copy serves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.servers import ArchiveServer, Reply
 
 from provision_backend.cache.store import Cache
 from provision_backend.errors import DownloadError, OfflineError
-from provision_backend.install.catalogs import FRESH, fetch_catalog
+from provision_backend.install.catalogs import FRESH, fetch_catalog, load_archives
 from provision_backend.output import Reporter
 from provision_backend.settings import Settings
 
@@ -54,6 +54,22 @@ class Fetching:
 def fetching(server: ArchiveServer, tmp_path: Path) -> Fetching:
     """Return what fetches the catalog of the server."""
     return Fetching(server.url + "/SHA256SUMS", tmp_path / "cache")
+
+
+def test_the_builtin_catalog_is_that_of_the_triple(tmp_path: Path) -> None:
+    """Without a setting, only the archives for the triple are loaded."""
+    archives = load_archives(Settings(), "x86_64-unknown-linux-musl", Cache(tmp_path), Reporter(verbosity=-1))
+
+    assert {archive.triple for archive in archives} == {"x86_64-unknown-linux-musl"}
+
+
+def test_a_file_replaces_the_builtin_catalog(tmp_path: Path) -> None:
+    """All of its archives are loaded, including those for other triples."""
+    (tmp_path / "SHA256SUMS").write_text(TEXT)
+    settings = Settings(catalog=str(tmp_path / "SHA256SUMS"))
+    archives = load_archives(settings, "x86_64-unknown-linux-musl", Cache(tmp_path), Reporter(verbosity=-1))
+
+    assert [archive.filename for archive in archives] == [TEXT.split()[1]]
 
 
 def test_a_catalog_is_fetched_and_kept(server: ArchiveServer, fetching: Fetching) -> None:
