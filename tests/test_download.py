@@ -68,7 +68,6 @@ class Download:
             self.to,
             options=DownloadOptions(mirrors=mirrors, **options),
             reporter=Reporter(self.stream, 2),
-            sleep=self.waits.append,
         )
 
     @property
@@ -83,11 +82,13 @@ class Download:
 
 
 @pytest.fixture
-def download(tmp_path: Path) -> Download:
+def download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Download:
     """Give a way to download into an empty folder."""
     folder = tmp_path / "cache"
     folder.mkdir()
-    return Download(folder)
+    prepared = Download(folder)
+    monkeypatch.setattr("provision_backend.install.download.sleep", prepared.waits.append)
+    return prepared
 
 
 def child_environment() -> Dict[str, str]:
@@ -757,7 +758,7 @@ def test_two_writers_without_a_lock_do_not_publish_for_each_other(tmp_path: Path
         file.write(b"good")
         second.begin("https://m.example", validator="", total=4)
         with pytest.raises(DownloadError) as caught:
-            first.publish(file)
+            first.publish()
 
     assert str(caught.value) == "another process downloads archive at the same time"
     assert not (tmp_path / "archive").exists()
@@ -779,12 +780,13 @@ def test_a_text_is_read_from_a_file(tmp_path: Path) -> None:
     assert fetch_text(f"{tmp_path}/SHA256SUMS", options=options) == "a\n"
 
 
-def test_a_text_is_tried_again(server: ArchiveServer) -> None:
+def test_a_text_is_tried_again(server: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A catalog is as persistent as an archive."""
+    monkeypatch.setattr("provision_backend.install.download.sleep", lambda _: None)
     server.files = {"/SHA256SUMS": b"a\n"}
     server.script = [Reply(status=503), Reply(cut=1)]
 
-    assert fetch_text(f"{server.url}/SHA256SUMS", options=DownloadOptions(), sleep=lambda _: None) == "a\n"
+    assert fetch_text(f"{server.url}/SHA256SUMS", options=DownloadOptions()) == "a\n"
 
 
 @pytest.mark.parametrize(

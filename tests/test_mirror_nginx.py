@@ -81,7 +81,6 @@ class Client:
         found = {archive.filename: archive for archive in load_catalog_file(root)}
         self.archive = found[name]
         self.to = folder / "archive"
-        self.waits: List[float] = []
         self.told = io.StringIO()
 
     def fetch(self, *mirrors: str, retries: int = 3) -> None:
@@ -91,12 +90,20 @@ class Client:
             self.to,
             options=DownloadOptions(mirrors=mirrors, retries=retries),
             reporter=Reporter(self.told, 2),
-            sleep=self._sleep,
         )
 
-    def _sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> List[float]:
+    """Note the waits between tries, and wait."""
+    noted: List[float] = []
+
+    def wait(seconds: float) -> None:
+        noted.append(seconds)
         threading.Event().wait(seconds)
+
+    monkeypatch.setattr("provision_backend.install.download.sleep", wait)
+    return noted
 
 
 @pytest.fixture
@@ -257,13 +264,15 @@ class TestObjectStores:
         assert outcomes(nginx)[-1] == (200, f"/{QUOTED}?sig=a%2Fb%3D")
         assert "sig=" not in client.told.getvalue()
 
-    def test_what_is_not_there_is_looked_for_at_the_next_mirror(self, root: Path, client: Client) -> None:
+    def test_what_is_not_there_is_looked_for_at_the_next_mirror(
+        self, root: Path, client: Client, waits: List[float]
+    ) -> None:
         """Nor does it say anything about another source; and it is not tried again."""
         with serve(root, OBJECT_STORE) as nginx:
             client.fetch(f"{nginx.url}/empty-bucket", nginx.url)
 
         assert [status for status, _ in outcomes(nginx)] == [403, 403, 403, 200]
-        assert client.waits == []
+        assert waits == []
 
     def test_what_is_nowhere_is_reported_with_the_status(self, root: Path, client: Client) -> None:
         """The message says that both layouts were looked at."""
@@ -279,7 +288,7 @@ class TestObjectStores:
 class TestLoad:
     """A server that answers 503 to those who are too many."""
 
-    def test_who_is_sent_away_comes_back_when_told_to(self, root: Path, tmp_path: Path) -> None:
+    def test_who_is_sent_away_comes_back_when_told_to(self, root: Path, tmp_path: Path, waits: List[float]) -> None:
         """Four clients at once where two are let in: all get their archive, waiting as `Retry-After` says."""
         clients: Dict[str, Client] = {}
         with serve(root, BUSY, http=ZONE) as nginx:
@@ -295,18 +304,19 @@ class TestLoad:
         assert [sha256(each.to.read_bytes()) for each in clients.values()] == [
             each.archive.sha256 for each in clients.values()
         ]
-        waits = [wait for each in clients.values() for wait in each.waits]
         assert set(waits) == {1.0}
         assert len(waits) == [status for status, _ in outcomes(nginx)].count(503) >= 2
 
-    def test_a_server_that_stays_busy_is_given_up_for_the_next(self, root: Path, client: Client) -> None:
+    def test_a_server_that_stays_busy_is_given_up_for_the_next(
+        self, root: Path, client: Client, waits: List[float]
+    ) -> None:
         """The tries are bounded, and a second mirror serves those whom the first does not let in."""
         server = "location /busy/ { return 503; } " + FOLDER
         with serve(root, server) as nginx:
             client.fetch(f"{nginx.url}/busy", nginx.url, retries=1)
 
         assert [status for status, _ in outcomes(nginx)] == [503, 503, 404, 200]
-        assert client.waits[0] < 1
+        assert waits[0] < 1
         assert f"provision-backend: {nginx.url}/busy: 503 Service Unavailable" in client.told.getvalue().splitlines()
 
 

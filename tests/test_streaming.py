@@ -239,16 +239,6 @@ def test_a_whole_part_that_is_damaged_is_fetched_again(server: ArchiveServer, pl
     assert server.statuses == [200, 200]
 
 
-@pytest.mark.parametrize(("data", "requests"), [(GOOD, 0), (OTHER, 1)], ids=["good", "damaged"])
-def test_a_file_that_is_there_already_is_used(server: ArchiveServer, place: Place, data: bytes, requests: int) -> None:
-    """An earlier version of ours has left the verified archive; what is none is not used."""
-    place.part_of.parent.mkdir()
-    place.part_of.write_bytes(data)
-
-    assert contents(place.unpack(server.url)) == FILES
-    assert len(server.requests) == requests
-
-
 def test_an_interrupt_keeps_what_has_come(server: ArchiveServer, place: Place) -> None:
     """After Ctrl-C in the middle of a download the next one goes on."""
 

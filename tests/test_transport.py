@@ -1,4 +1,4 @@
-"""Redirects, certificates and credentials: `transport` and `credentials` of the package `download`.
+"""Redirects, certificates and credentials: `provision_backend.install.transport`.
 
 The rules about GitHub's hosts are seen at work through a proxy on loopback that answers for them.
 """
@@ -158,8 +158,9 @@ def test_an_unknown_certificate_is_not_tried_again(secure: ArchiveServer, monkey
     monkeypatch.delenv("SSL_CERT_FILE")
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     waits: List[float] = []
+    monkeypatch.setattr("provision_backend.install.download.sleep", waits.append)
     with pytest.raises(DownloadError) as caught:
-        fetch_text(f"{secure.url}/S", options=DownloadOptions(), sleep=waits.append)
+        fetch_text(f"{secure.url}/S", options=DownloadOptions())
 
     assert waits == []
     assert caught.value.message.startswith(f"could not fetch {secure.url}/S: its certificate is not trusted: ")
@@ -297,8 +298,9 @@ def test_a_proxy_that_refuses_is_explained(world: ArchiveServer, monkeypatch: py
     """The refusal of a proxy is told apart from that of the server, and is not tried again."""
     world.script = [Reply(status=407)]
     waits: List[float] = []
+    monkeypatch.setattr("provision_backend.install.download.sleep", waits.append)
     with pytest.raises(DownloadError) as caught:
-        fetch_text(GITHUB, options=DownloadOptions(), sleep=waits.append)
+        fetch_text(GITHUB, options=DownloadOptions())
 
     assert caught.value.message == (
         f"could not fetch {GITHUB}: the proxy http://127.0.0.1:{world.port} refuses: 407 Proxy Authentication Required"
@@ -396,8 +398,8 @@ def test_a_token_does_not_go_elsewhere(monkeypatch: pytest.MonkeyPatch, host: st
         seen.append((request.url.netloc.decode(), request.headers.get("authorization", "")))
         return httpx.Response(200, content=iter([b"text"]))
 
-    transport = Transport(DownloadOptions(), httpx.MockTransport(answer))
-    fetch_text(f"https://{host}/S", options=DownloadOptions(retries=0), transport=transport)
+    with Transport(DownloadOptions(), httpx.MockTransport(answer)).open(f"https://{host}/S") as stream:
+        assert b"".join(stream.chunks) == b"text"
 
     assert seen == [(host, "")]
 

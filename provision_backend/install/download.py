@@ -13,8 +13,8 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
-import time
 from pathlib import Path
+from time import sleep
 from typing import IO, TYPE_CHECKING, Callable, Iterable, Iterator, List, Mapping, Optional, Tuple, TypeVar, Union
 
 from ..errors import DownloadError, IntegrityError, MissingDependencyError, OfflineError, ProvisionError
@@ -40,33 +40,18 @@ _BLOCK = 1 << 18  # bytes of a local file that are read at a time
 
 Failure = Union[SourceError, IntegrityError]
 Result = TypeVar("Result")
-Sleep = Callable[[float], None]
 
 
 class _StaleError(Exception):
     """The bytes so far have no continuation: the file at the source has changed, or the part is damaged."""
 
 
-def download_archive(
-    archive: Archive,
-    to: Path,
-    *,
-    options: DownloadOptions,
-    reporter: Reporter,
-    sleep: Sleep = time.sleep,
-) -> None:
-    """Download *archive* into a file.
+def download_archive(archive: Archive, to: Path, *, options: DownloadOptions, reporter: Reporter) -> None:
+    """Download *archive* into a file, which appears whole and verified, or not at all.
 
     A local mirror is copied too, since a file that another program may still change is not verified for long. The
     caller holds a lock on *to*: beside it stand ``<to>.part`` and ``<to>.part.json``, which a failure of the network
     leaves there so that the next call goes on, and which a wrong hash or a full disk removes.
-
-    Args:
-        archive: its ``filename``, ``tag`` and ``sha256`` are used.
-        to: path of the file; it appears whole and verified, or not at all.
-        options: mirrors, time-outs, retries.
-        reporter: receives the progress.
-        sleep: waits for so many seconds.
 
     Raises:
         DownloadError: no source gave it, or the disk does not take it.
@@ -74,7 +59,9 @@ def download_archive(
         IntegrityError: the last source gave something else.
         UsageError: a mirror is not of its form.
     """
-    _Delivery(archive, Partial(to), options, reporter, sleep, publishes=True).run(_exhaust)
+    part = Partial(to)
+    _Delivery(archive, part, options, reporter, copies=True).run(_exhaust)
+    part.publish()
 
 
 def stream_archive(
@@ -92,8 +79,8 @@ def stream_archive(
 
     Args:
         archive: what is requested.
-        part_of: path beside which the bytes are kept. A file of this name, or the whole part of a process that was
-            ended, is used if it is the archive, and no source is asked.
+        part_of: path beside which the bytes are kept. If the whole part of a process that was ended is the archive,
+            it is used, and no source is asked.
         use: called with the bytes, once for each source whose bytes turn out to be wrong and once for the right ones.
             Nothing is verified before it has taken the last one.
         options: mirrors, time-outs, retries.
@@ -105,25 +92,16 @@ def stream_archive(
     Raises:
         ProvisionError: as `download_archive`; and what *use* raises, if the bytes were right.
     """
-    return _Delivery(archive, Partial(part_of), options, reporter, time.sleep).run(use)
+    return _Delivery(archive, Partial(part_of), options, reporter).run(use)
 
 
-def fetch_text(
-    url: str,
-    *,
-    options: DownloadOptions,
-    limit: int = MAX_TEXT,
-    transport: Optional[Transport] = None,
-    sleep: Sleep = time.sleep,
-) -> str:
+def fetch_text(url: str, *, options: DownloadOptions, limit: int = MAX_TEXT) -> str:
     """Return a small UTF-8 text, such as a catalog, which no hash protects.
 
     Args:
         url: ``https://``, ``file://`` or a path; ``http://`` only from this machine.
         options: time-outs and retries; mirrors do not matter.
         limit: bytes that it may have.
-        transport: makes the requests; None makes one from the options.
-        sleep: waits for so many seconds.
 
     Raises:
         DownloadError: it is not available, is too long, or is not a text.
@@ -132,33 +110,31 @@ def fetch_text(
     name = redact_url(url)
     if options.offline and local_path(url) is None:
         raise OfflineError(f"offline: cannot fetch {name}", hint="name a file of this machine, or allow the network")
-    if transport is None and local_path(url) is None:
-        transport = make_transport(options)
-    tries = _Tries(options.retries, sleep, lambda _: None)
+    tries = _Tries(options.retries)
     while True:
         try:
-            with _open_source(url, transport, secure=True) as stream:
+            with _open_source(url, options, secure=True) as stream:
                 data = b"".join(_bounded(stream.chunks, limit))
             return data.decode("utf-8")
         except UnicodeDecodeError:
             raise DownloadError(f"could not fetch {name}: it is not a UTF-8 text") from None
         except SourceError as failure:
-            if not tries.wait_after(failure):
+            wait = tries.next_wait(failure)
+            if wait is None:
                 raise DownloadError(f"could not fetch {name}: {failure.reason}", hint=failure.hint) from None
+            sleep(wait)
 
 
 class _Tries:
-    """Decides how often a location is asked again, and waits in between."""
+    """Decides how often a location is asked again, and after how long."""
 
-    def __init__(self, retries: int, sleep: Sleep, notify: Callable[[str], None]) -> None:
+    def __init__(self, retries: int) -> None:
         self._retries = retries
         self._left = TRIES_PER_RETRY * retries
         self._in_a_row = 0
-        self._sleep = sleep
-        self._notify = notify
 
-    def wait_after(self, failure: SourceError, *, progress: bool = False) -> bool:
-        """Wait before the next try, longer each time; return False where there is to be none.
+    def next_wait(self, failure: SourceError, *, progress: bool = False) -> Optional[float]:
+        """Return the seconds to wait before the next try, longer each time; None where there is to be none.
 
         Args:
             failure: why the last one failed.
@@ -166,14 +142,11 @@ class _Tries:
         """
         self._in_a_row = 0 if progress else self._in_a_row + 1
         if not failure.retry or self._in_a_row > self._retries or not self._left:
-            return False
+            return None
         self._left -= 1
         # Random, so that the many builds of one CI run do not all come back at the same moment.
         backoff = FIRST_WAIT * 2.0 ** max(self._in_a_row - 1, 0) * random.uniform(1.0, 1.5)  # noqa: S311
-        wait = min(backoff if failure.wait is None else failure.wait, MAX_WAIT)
-        self._notify(f"{failure.reason}; trying again" + (f" in {wait:.0f} s" if wait >= 1 else ""))
-        self._sleep(wait)
-        return True
+        return min(backoff if failure.wait is None else failure.wait, MAX_WAIT)
 
 
 class _Delivery:
@@ -184,27 +157,17 @@ class _Delivery:
         part: where its bytes are kept.
         options: mirrors, time-outs, retries.
         reporter: receives the progress.
-        sleep: waits for so many seconds.
-        publishes: whether the file appears under its final name, in the end; then a local mirror is copied too.
+        copies: whether what a local mirror has is kept too.
     """
 
     def __init__(
-        self,
-        archive: Archive,
-        part: Partial,
-        options: DownloadOptions,
-        reporter: Reporter,
-        sleep: Sleep,
-        *,
-        publishes: bool = False,
+        self, archive: Archive, part: Partial, options: DownloadOptions, reporter: Reporter, *, copies: bool = False
     ) -> None:
         self._archive = archive
         self._part = part
         self._options = options
         self._reporter = reporter
-        self._sleep = sleep
-        self._publishes = publishes
-        self._transport: Optional[Transport] = None
+        self._copies = copies
         self._begin_pass()
 
     def _begin_pass(self) -> None:
@@ -214,12 +177,12 @@ class _Delivery:
 
     def run(self, use: Callable[[Iterator[bytes]], Result]) -> Result:
         """Try what an earlier process has left, then the sources in order."""
+        if self._part.is_whole():
+            with contextlib.suppress(_StaleError):
+                return self._pass(self._read_whole(), use)
         failures: List[Tuple[Source, Failure]] = []
-        for path in self._whole_files():
-            with contextlib.suppress(_StaleError, SourceError):
-                return self._pass(self._read_whole(path), use)
         for source in list_sources(self._options):
-            if not (source.is_local or not self._options.offline):
+            if self._options.offline and not source.is_local:
                 continue
             try:
                 return self._take(source, use)
@@ -228,30 +191,23 @@ class _Delivery:
                 self._reporter.detail(f"{source.name}: {_shorten(failure)}")
         raise self._error(failures)
 
-    def _whole_files(self) -> Iterator[Path]:
-        # Before downloads were unpacked while they arrive, a crash could leave the verified archive itself.
-        if not self._publishes and self._part.final.is_file():
-            yield self._part.final
-        if self._part.is_whole():
-            yield self._part.path
-
-    def _read_whole(self, path: Path) -> Iterator[bytes]:
-        """Yield the bytes of a file that may be the archive, left by a process that was ended."""
-        with _open_source(str(path), None) as stream:
-            for chunk in stream.chunks:
-                yield self._note(chunk)
+    def _read_whole(self) -> Iterator[bytes]:
+        for block in self._part.blocks(self._part.size()):
+            yield self._note(block)
         if self._digest.hexdigest() != self._archive.sha256:
             raise _StaleError
-        if self._publishes:
-            with self._part.append(self._given) as file:
-                self._part.publish(file)
 
     def _take(self, source: Source, use: Callable[[Iterator[bytes]], Result]) -> Result:
         """Try the locations of one source."""
         absent: List[SourceError] = []
         for location in source.locations(self._archive.tag, self._archive.filename):
+            tries = _Tries(self._options.retries)
             try:
-                return self._take_from(location, use)
+                while True:
+                    # Each further pass has cost a try, or begins without a part, so this comes to an end.
+                    with contextlib.suppress(_StaleError):
+                        return self._pass(self._fetch(location, tries), use)
+                    self._part.discard()
             except SourceError as failure:
                 if not failure.absent:
                     raise
@@ -259,16 +215,6 @@ class _Delivery:
         reasons = " and ".join(dict.fromkeys(failure.reason for failure in absent))
         layouts = ", laid out by release and flat" if len(absent) > 1 else ""
         raise SourceError(reasons + layouts, hint=absent[-1].hint)
-
-    def _take_from(self, location: str, use: Callable[[Iterator[bytes]], Result]) -> Result:
-        origin = _name_origin(location)
-        tries = _Tries(self._options.retries, self._sleep, lambda text: self._reporter.info(f"{origin}: {text}"))
-        while True:
-            try:
-                return self._pass(self._fetch(location, tries), use)
-            except _StaleError:
-                # Each further pass has cost a try, or begins without a part, so this comes to an end.
-                self._part.discard()
 
     def _pass(self, chunks: Iterator[bytes], use: Callable[[Iterator[bytes]], Result]) -> Result:
         """Give the bytes to their user, from the first one on, and return its result once they were verified."""
@@ -293,23 +239,31 @@ class _Delivery:
                 progress = self._given > before and self._part.find_resume(location) is not None
                 if self._given > before and not failure.retry:
                     self._part.discard()  # More than an archive may have: nothing would go on with it.
-                if not tries.wait_after(failure, progress=progress):
+                wait = tries.next_wait(failure, progress=progress)
+                if wait is None:
                     raise
+                again = "trying again" + (f" in {wait:.0f} s" if wait >= 1 else "")
+                self._reporter.info(f"{_name_origin(location)}: {failure.reason}; {again}")
             else:
                 return
+            sleep(wait)
             # Without a validator nothing says that the rest would be that of the same file.
             if self._given and not progress:
                 raise _StaleError
 
     def _request(self, location: str) -> Iterator[bytes]:
-        keeps = self._publishes or local_path(location) is None
+        keeps = self._copies or local_path(location) is None
         resume = self._part.find_resume(location) if keeps else None
-        if self._transport is None and local_path(location) is None:
-            self._transport = make_transport(self._options)
-        with _open_source(location, self._transport, resume=resume) as stream:
+        with _open_source(location, self._options, resume=resume) as stream:
             total = resume.find_total(stream.headers) if resume and stream.status == 206 else None
             if resume and total is not None:
-                yield from self._catch_up(resume)
+                if not self._given:
+                    # An earlier process has received them.
+                    for block in self._part.blocks(resume.offset):
+                        yield self._note(block)
+                if self._given != resume.offset:
+                    # The file is shorter than its size was a moment ago, so another process writes to it.
+                    raise _StaleError
             elif stream.status != 200 or self._given:
                 raise _StaleError
             else:
@@ -321,32 +275,20 @@ class _Delivery:
             yield from self._receive(stream, total, location, keeps=keeps)
             self._verify(stream.headers, resumed=resume is not None)
 
-    def _catch_up(self, resume: Resume) -> Iterator[bytes]:
-        """Yield the bytes that an earlier process has received, unless this pass has them."""
-        if not self._given:
-            for block in self._part.blocks(resume.offset):
-                yield self._note(block)
-        if self._given != resume.offset:
-            # The file is shorter than its size was a moment ago, so another process writes to it.
-            raise _StaleError
-
     def _receive(self, stream: Stream, total: Optional[int], location: str, *, keeps: bool) -> Iterator[bytes]:
         """Yield what comes, keep it, and report how far it is."""
-        label, start = f"downloading {self._archive.filename}", self._given
+        label, start, origin = f"downloading {self._archive.filename}", self._given, _name_origin(location)
         with contextlib.ExitStack() as stack:
             file = None
             if keeps:
                 self._part.reserve((total or 0) - start)
                 file = stack.enter_context(self._part.append(start))
-            origin = _name_origin(location)
             progress = stack.enter_context(self._reporter.progress(label, total, done=start, origin=origin))
             for chunk in _bounded(stream.chunks, MAX_ARCHIVE - start):
                 if file is not None:
                     file.write(chunk)
                 yield self._note(chunk)
                 progress.advance(len(chunk))
-            if self._publishes and file is not None and self._digest.hexdigest() == self._archive.sha256:
-                self._part.publish(file)
 
     def _verify(self, headers: Mapping[str, str], *, resumed: bool) -> None:
         actual = self._digest.hexdigest()
@@ -408,17 +350,12 @@ def make_transport(options: DownloadOptions) -> Transport:
 
 @contextlib.contextmanager
 def _open_source(
-    location: str, transport: Optional[Transport], *, resume: Optional[Resume] = None, secure: bool = False
+    location: str, options: DownloadOptions, *, resume: Optional[Resume] = None, secure: bool = False
 ) -> Iterator[Stream]:
-    """Open a URL or a local file as a stream of bytes; nothing about them is verified yet.
-
-    Raises:
-        SourceError: the source does not give it; its ``chunks`` raise the same.
-    """
+    """Open a URL or a local file as a stream of bytes, about which nothing is verified; they raise `SourceError`."""
     path = local_path(location)
     if path is None:
-        assert transport is not None, "a URL needs a transport"  # noqa: S101
-        with transport.open(location, resume.headers if resume else None, secure=secure) as stream:
+        with make_transport(options).open(location, resume.headers if resume else None, secure=secure) as stream:
             if stream.status != 200 and resume is None:
                 raise SourceError(f"answered {stream.status} to a request for the whole file")
             yield stream
@@ -434,14 +371,10 @@ def _open_source(
 
 
 def _read_blocks(file: IO[bytes]) -> Iterator[bytes]:
-    while True:
-        try:
-            block = file.read(_BLOCK)
-        except OSError as error:
-            raise SourceError(error.strerror or str(error)) from None
-        if not block:
-            return
-        yield block
+    try:
+        yield from iter(lambda: file.read(_BLOCK), b"")
+    except OSError as error:
+        raise SourceError(error.strerror or str(error)) from None
 
 
 def _bounded(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:

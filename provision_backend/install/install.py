@@ -98,7 +98,5 @@ def _forget(download: Path) -> None:
     """Remove an archive of which no interpreter could be made; one that is incomplete stays, to be resumed."""
     with contextlib.suppress(OSError):
         Partial(download).discard()
-        download.unlink()
-    # The folder may be empty, since nothing of a local mirror is kept.
-    with contextlib.suppress(OSError):
+        # The folder may not exist, since nothing of a local mirror is kept.
         download.parent.rmdir()

@@ -5,7 +5,7 @@ validator that the server gave for them. After a crash at any moment the pair is
 validator, which are not used; or a validator with a beginning of exactly the bytes it stands for. The final name
 appears only by rename, after the bytes were flushed to the disk.
 
-Whoever uses it holds a lock on the final name: two processes must not write to one ``.part``.
+The caller holds a lock on the final name: two processes must not write to one ``.part``.
 
 Source: RFC 9110, 8.8 (validators), 13.1.5 (If-Range), 14.4 (Content-Range).
 """
@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import IO, Iterator, Mapping, NamedTuple, Optional
+from typing import IO, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import DownloadError
 from ..files import publish
@@ -29,9 +29,9 @@ from .sources import redact_url
 __all__ = ["Partial", "Resume", "Stream", "is_encoded", "is_plain"]
 
 _BLOCK = 1 << 20
-_CONTENT_RANGE = re.compile(
-    r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})"
-)  # Python refuses to parse thousands of digits.
+# Python refuses to parse thousands of digits.
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+_MAKE_ROOM = "make room, or set PROVISION_BACKEND_CACHE_DIR to a folder on another file system"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -66,39 +66,30 @@ class Resume(NamedTuple):
         return {"Range": f"bytes={self.offset}-", "If-Range": self.validator}
 
     def find_total(self, headers: Mapping[str, str]) -> Optional[int]:
-        """Return the size of the whole file if a 206 answer continues exactly here, else None.
-
-        Args:
-            headers: of the answer. Some servers ignore ``If-Range``, so its validators are compared here too.
-        """
+        """Return the size of the whole file if a 206 answer continues exactly here, else None."""
         match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
         if not match or is_encoded(headers):
             return None
         first, last, total = (int(group) for group in match.groups())
         if first != self.offset or last != total - 1 or self.total not in (None, total):
             return None
+        # Some servers ignore If-Range.
         field = "etag" if self.validator.startswith('"') else "last-modified"
         return total if headers.get(field, self.validator) == self.validator else None
 
 
 class Partial:
-    """The unfinished copy of one file.
-
-    Args:
-        final: where the file will stand.
-    """
+    """The unfinished copy of the file *final*; its methods raise `DownloadError` where the disk fails."""
 
     def __init__(self, final: Path) -> None:
         self.final = final
         self.path = final.with_name(final.name + ".part")
         self.notes = final.with_name(final.name + ".part.json")
+        self._identity = (0, 0)
 
     def find_resume(self, url: str) -> Optional[Resume]:
-        """Return how to continue the part, or None where the download must start anew.
-
-        Args:
-            url: where the rest would come from; a validator means nothing at another URL.
-        """
+        """Return how to continue the part from this URL, or None where the download must start anew."""
+        # A validator means nothing at another URL.
         notes = self._read_notes()
         offset, total, validator = self.size(), notes.get("total"), notes.get("validator")
         if notes.get("url") != redact_url(url) or not isinstance(validator, str) or not is_plain(validator):
@@ -109,7 +100,7 @@ class Partial:
 
     def is_whole(self) -> bool:
         """Return whether the file is complete, as after a crash just before the rename."""
-        return 0 < self.size() == self._read_notes().get("total")
+        return 0 < self.size() == self._read_notes().get("total") and os.access(self.path, os.R_OK | os.W_OK)
 
     def size(self) -> int:
         """Return how many bytes have arrived."""
@@ -118,14 +109,9 @@ class Partial:
         return 0
 
     def blocks(self, size: int) -> Iterator[bytes]:
-        """Yield the first *size* bytes, or as many as there are.
-
-        Raises:
-            DownloadError: they cannot be read.
-        """
-        if not size:
-            return
+        """Yield the first *size* bytes, or as many as there are."""
         with self._disk(), self.path.open("rb") as file:
+            self._identity = _identify(file)
             while size > 0:
                 block = file.read(min(_BLOCK, size))
                 if not block:
@@ -134,11 +120,7 @@ class Partial:
                 size -= len(block)
 
     def begin(self, url: str, *, validator: str, total: Optional[int]) -> None:
-        """Discard the part, and note what will come.
-
-        Raises:
-            DownloadError: the disk does not take it.
-        """
+        """Discard the part, and note what will come."""
         with self._disk():
             self.discard()
             self.final.parent.mkdir(parents=True, exist_ok=True)
@@ -147,11 +129,7 @@ class Partial:
             self.notes.write_text(json.dumps(notes), encoding="utf-8")
 
     def reserve(self, needed: int) -> None:
-        """Check that so many more bytes have room.
-
-        Raises:
-            DownloadError: they have not.
-        """
+        """Raise `DownloadError` where so many more bytes have no room."""
         # Space is not allocated in advance, since the size of the part says how much has arrived.
         free = self._free()
         if free is not None and free < needed:
@@ -160,35 +138,24 @@ class Partial:
             raise DownloadError(
                 f"not enough space for {self.final.name} in {str(self.final.parent)!r}: "
                 f"wanted {format_size(needed)}, found {format_size(free)} free",
-                hint="make room, or set PROVISION_BACKEND_CACHE_DIR to a folder on another file system",
+                hint=_MAKE_ROOM,
             )
 
     @contextlib.contextmanager
     def append(self, offset: int) -> Iterator[IO[bytes]]:
-        """Open the file to write from *offset* on, and to publish it.
-
-        Raises:
-            DownloadError: the disk does not take it.
-        """
+        """Open the file to write from *offset* on."""
         with self._disk(), self.path.open("r+b") as file:
+            self._identity = _identify(file)
             file.truncate(offset)
             file.seek(offset)
             yield file
 
-    def publish(self, file: IO[bytes]) -> None:
-        """Flush the file to the disk and give it its final name.
-
-        Args:
-            file: what `append` gave, still open; so its inode cannot be that of another file by now.
-
-        Raises:
-            DownloadError: the disk does not take it, or another process writes here too.
-        """
-        with self._disk():
-            file.flush()
+    def publish(self) -> None:
+        """Flush the file that was written or read last to the disk, and give it its final name."""
+        with self._disk(), self.path.open("r+b") as file:
             os.fsync(file.fileno())
             # Where locks do not work another process may have begun anew, and this name be its file.
-            if not os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
+            if _identify(file) != self._identity:
                 raise DownloadError(f"another process downloads {self.final.name} at the same time")
             publish(self.path, self.final)
         with contextlib.suppress(OSError):
@@ -222,8 +189,7 @@ class Partial:
             self.discard()
         free = self._free()
         found = "" if free is None else f", {format_size(free)} free once the part is removed"
-        hint = "make room, or set PROVISION_BACKEND_CACHE_DIR to a folder on another file system"
-        return DownloadError(f"{message}{found}", hint=hint)
+        return DownloadError(f"{message}{found}", hint=_MAKE_ROOM)
 
     def _free(self) -> Optional[int]:
         with contextlib.suppress(OSError):
@@ -231,6 +197,11 @@ class Partial:
             # File systems that do not count report nothing at all.
             return usage.free if usage.total else None
         return None
+
+
+def _identify(file: IO[bytes]) -> Tuple[int, int]:
+    status = os.fstat(file.fileno())
+    return status.st_dev, status.st_ino
 
 
 def is_encoded(headers: Mapping[str, str]) -> bool:

@@ -3,7 +3,11 @@
 In: a URL, which may hold user name and password, and request headers. Out: a `Stream` of the bytes as they came over
 the wire, or a `SourceError` that says whether another try makes sense. Every exception of httpx is translated here.
 
-- A redirect never leads from HTTPS to plain HTTP. Credentials go to the host they belong to: `credentials`.
+- A redirect never leads from HTTPS to plain HTTP.
+- A credential goes to the host it belongs to. User name and password of a URL: to its scheme, host and port.
+  ``GITHUB_TOKEN`` or ``GH_TOKEN``: to github.com and api.github.com over HTTPS. An entry ``machine`` of the netrc file:
+  to that host, and over plain HTTP only where the configured URL names it too, since anybody may redirect a plain
+  request. An entry ``default`` names no host and is not used.
 - Proxies are those of the environment or the system, as ``urllib`` reads them, except for a host in a network that
   ``NO_PROXY`` names (``10.0.0.0/8``). This machine is never asked through a proxy.
 - Certificates: ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` where one is set, and nothing else then; otherwise those of the
@@ -11,27 +15,27 @@ the wire, or a `SourceError` that says whether another try makes sense. Every ex
 
 Importing this module imports httpx, so only `provision_backend.install.download` does so, and only for a URL.
 
-Source: RFC 9110, 15 (status codes).
+Source: RFC 9110, 15 (status codes); 15.4 (a client does not carry credentials to another origin).
 """
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
+import netrc
 import os
 import re
 import ssl
 import sys
 import time
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
-from typing import Any, Dict, Iterator, Mapping, Optional, Union
-from urllib.parse import urljoin, urlsplit
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ..errors import DownloadError, MissingDependencyError
 from ..versions import own_version
-from .credentials import Credentials, Netrc, strip_userinfo
 from .partial import Stream, is_encoded, is_plain
 from .sources import DownloadOptions, SourceError, host_of, is_github, is_loopback, redact_text, redact_url
 
@@ -53,6 +57,8 @@ GITHUB_HINT = (
 )
 _SAME_SECOND = 60.0  # seconds for which a file may still change without a new modification time
 _ENVIRONMENT_HINT = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+_USER_AGENT = f"provision-backend/{own_version() or 0} (Python {sys.version.split()[0]})"
+_PORTS = {"http": 80, "https": 443}
 
 
 class Transport:
@@ -66,7 +72,7 @@ class Transport:
     def __init__(self, options: DownloadOptions, handler: Optional[httpx.BaseTransport] = None) -> None:
         self._options = options
         self._handler = handler
-        self._netrc = Netrc()
+        self._logins = _read_netrc()
         self._context: Optional[ssl.SSLContext] = None
 
     @contextlib.contextmanager
@@ -84,76 +90,91 @@ class Transport:
         """
         with contextlib.ExitStack() as stack:
             response = self._follow(stack, url, headers or {}, secure)
-            headers = response.headers
-            length, validator = _content_length(headers), _find_validator(headers)
-            yield Stream(response.status_code, headers, length, validator, self._chunks(response))
+            fields = response.headers
+            yield Stream(
+                response.status_code, fields, _content_length(fields), _find_validator(fields), self._chunks(response)
+            )
 
     def _follow(
         self, stack: contextlib.ExitStack, url: str, headers: Mapping[str, str], secure: bool
     ) -> httpx.Response:
-        credentials = Credentials(url, self._netrc)
-        first = target = strip_userinfo(url)
+        first = target = _strip_userinfo(url)
         for _ in range(MAX_REDIRECTS + 1):
             if secure and not (target.startswith("https:") or is_loopback(target)):
                 raise SourceError("plain http:// is refused, since nothing says whether the text is the right one")
-            response = self._ask(stack, target, headers, credentials.header(target), first)
-            location = response.headers.get("location", "") if response.status_code in REDIRECTS else ""
-            if not location:
-                self._check(response, target, first)
-                return response
+            response = None
+            try:
+                response = self._ask(stack, target, headers, self._choose_auth(target, url))
+                location = response.headers.get("location", "") if response.status_code in REDIRECTS else ""
+                if not location:
+                    self._check(response, target)
+                    return response
+            except SourceError as failure:
+                # The host of a redirect is not the one that people know.
+                if host_of(target) != host_of(first):
+                    failure.reason = f"redirected to {host_of(target)}: {failure.reason}"
+                    if response is None and not failure.hint:
+                        failure.hint = f"a firewall must let through {host_of(target)} too, not only {host_of(first)}"
+                raise
             stack.close()  # The body of a redirect is of no use, and may have no end.
             target = _redirected(target, location)
         raise SourceError(f"more than {MAX_REDIRECTS} redirects")
 
-    def _ask(
-        self,
-        stack: contextlib.ExitStack,
-        url: str,
-        headers: Mapping[str, str],
-        authorization: Optional[str],
-        first: str,
-    ) -> httpx.Response:
+    def _choose_auth(self, target: str, url: str) -> Any:
+        """Return what authenticates a request to *target*, reached from the configured *url*, in httpx's terms."""
+        own, asked = urlsplit(url), urlsplit(target)
+        here, there = [(parts.hostname, parts.scheme, parts.port or _PORTS[parts.scheme]) for parts in (own, asked)]
+        upgraded = here[1:] == ("http", 80) and there == (here[0], "https", 443)
+        if "@" in own.netloc and (here == there or upgraded):
+            return unquote(own.username or ""), unquote(own.password or "")
+        # A company's own GitHub has other hosts, and a mirror must not see the token. The hosts that GitHub redirects
+        # to take a signature in the URL, and refuse a request that brings a second credential.
+        token = _github_token() if there[1:] == ("https", 443) and there[0] in ("github.com", "api.github.com") else ""
+        if token:
+            return _bearer(token)
+        if asked.scheme != "https" and there[0] != here[0]:
+            return None
+        return (self._logins or {}).get(there[0] or "")
+
+    def _ask(self, stack: contextlib.ExitStack, url: str, headers: Mapping[str, str], auth: Any) -> httpx.Response:
         # A proxy that compresses on the fly would break the hash, so the encoding that is none is asked for.
-        fields = {"User-Agent": _user_agent(), "Accept-Encoding": "identity", "Connection": "close", **headers}
-        if authorization:
-            fields["Authorization"] = authorization
+        fields = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", "Connection": "close", **headers}
         proxy = find_proxy(url)
         # One client a request: the next host may need another proxy, and nothing is asked twice.
         client = stack.enter_context(self._make_client(url, proxy))
         try:
-            response = client.send(client.build_request("GET", url, headers=fields), stream=True)
+            response = client.send(client.build_request("GET", url, headers=fields), stream=True, auth=auth)
         except Exception as error:
-            failure = _with_host(_translate(error, self._options, proxy), url, first)
-            if host_of(url) != host_of(first) and not failure.hint:
-                failure.hint = f"a firewall must let through {host_of(url)} too, not only {host_of(first)}"
-            raise failure from None
+            raise _translate(error, self._options, proxy) from None
         stack.callback(response.close)
-        if authorization and is_github(url) and response.status_code in (401, 403, 404):
+        if auth and is_github(url) and response.status_code in (401, 403, 404):
             # The token in the environment may be that of another GitHub; what is downloaded is public.
             stack.close()
-            return self._ask(stack, url, headers, None, first)
+            return self._ask(stack, url, headers, None)
         return response
 
     def _make_client(self, url: str, proxy: str) -> httpx.Client:
         """Return a client for one request, with the proxy and the certificates that it needs."""
         # A request without TLS needs no certificates, which take longer to load than a near server to answer.
-        needs_tls = url.startswith("https:") or proxy.startswith("https:")
-        timeout = httpx.Timeout(self._options.read_timeout, connect=self._options.connect_timeout)
-        options: Dict[str, Any] = {"verify": self._trusted() if needs_tls else False, "trust_env": False}
-        if self._handler is not None:
-            return httpx.Client(transport=self._handler, timeout=timeout, trust_env=False)
+        needs_tls = self._handler is None and (url.startswith("https:") or proxy.startswith("https:"))
+        trusted = self._trusted() if needs_tls else False
+        options: Dict[str, Any] = {"verify": trusted, "trust_env": False, "transport": self._handler}
+        options["timeout"] = httpx.Timeout(self._options.read_timeout, connect=self._options.connect_timeout)
         try:
-            if proxy:
-                of_proxy = {"ssl_context": self._trusted()} if proxy.startswith("https:") else {}
+            if proxy and self._handler is None:
+                of_proxy = {"ssl_context": trusted} if proxy.startswith("https:") else {}
                 options["proxy"] = httpx.Proxy(proxy, **of_proxy)
-            return httpx.Client(timeout=timeout, **options)
+            return httpx.Client(**options)
         except ImportError:
             raise MissingDependencyError("socksio", f"use the proxy {redact_url(proxy)}", extra="socks") from None
         except (ValueError, httpx.InvalidURL):
             # These messages quote the address, and with it a password.
-            raise DownloadError(
-                f"the environment names a proxy that cannot be used: {_kind_of(proxy)}", hint=_ENVIRONMENT_HINT
-            ) from None
+            scheme = proxy.partition("://")[0].lower()
+            known = ("http", "https", "socks5", "socks5h")
+            found = "its address is malformed" if scheme in known else f"found {scheme}://"
+            wanted = "wanted http://, https://, socks5:// or socks5h://"
+            message = f"the environment names a proxy that cannot be used: {wanted}, {found}"
+            raise DownloadError(message, hint=_ENVIRONMENT_HINT) from None
 
     def _trusted(self) -> ssl.SSLContext:
         if self._context is None:
@@ -165,41 +186,67 @@ class Transport:
                 raise DownloadError(message, hint=_ENVIRONMENT_HINT) from None
         return self._context
 
-    def _check(self, response: httpx.Response, url: str, first: str) -> None:
-        status = response.status_code
+    def _check(self, response: httpx.Response, url: str) -> None:
+        status, hint = response.status_code, ""
         if status in (200, 206, 416):
             return
-        failure = SourceError(
-            _describe(status),
-            hint=self._advise(status, url),
-            retry=status in RETRIED,
-            wait=_read_retry_after(response.headers.get("retry-after", "")),
-            absent=status in ABSENT,
-        )
-        raise _with_host(failure, url, first)
-
-    def _advise(self, status: int, url: str) -> str:
         if status in (403, 404, 429) and is_github(url):
-            return GITHUB_HINT
-        if status == 407:
-            return "put the user name and password of the proxy into HTTPS_PROXY"
-        if status == 401:
-            broken = "; the netrc file exists but could not be read" if self._netrc.unreadable else ""
-            return f"{host_of(url)} wants other credentials: in the URL, or in the netrc file{broken}"
-        return ""
+            hint = GITHUB_HINT
+        elif status == 407:
+            hint = "put the user name and password of the proxy into HTTPS_PROXY"
+        elif status == 401:
+            broken = "; the netrc file exists but could not be read" if self._logins is None else ""
+            hint = f"{host_of(url)} wants other credentials: in the URL, or in the netrc file{broken}"
+        wait = _read_retry_after(response.headers.get("retry-after", ""))
+        raise SourceError(_describe(status), hint=hint, retry=status in RETRIED, wait=wait, absent=status in ABSENT)
 
     def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
-        received = 0
         try:
-            for chunk in response.iter_raw():
-                received += len(chunk)
-                yield chunk
+            yield from response.iter_raw()
         except httpx.RemoteProtocolError:
-            length = _content_length(response.headers)
+            length, received = _content_length(response.headers), response.num_bytes_downloaded
             known = f"after {received} of {length} bytes" if length is not None else "before its last chunk"
             raise SourceError(f"the body ended {known}", retry=True) from None
         except httpx.HTTPError as error:
             raise _translate(error, self._options, "") from None
+
+
+def _bearer(token: str) -> Callable[[httpx.Request], httpx.Request]:
+    def _add(request: httpx.Request) -> httpx.Request:
+        request.headers["Authorization"] = f"Bearer {token}"
+        return request
+
+    return _add
+
+
+def _read_netrc() -> Optional[Dict[str, Tuple[str, str]]]:
+    """Return the logins of ``NETRC``, else ``~/.netrc``, by host; None where the file exists but cannot be parsed."""
+    try:
+        entries = netrc.netrc(str(Path(os.environ.get("NETRC") or "~/.netrc").expanduser())).hosts
+    except FileNotFoundError:
+        return {}
+    except (netrc.NetrcParseError, OSError, ValueError, RuntimeError):
+        # The parser's own message would quote the file, and with it a password.
+        return None
+    return {
+        host.lower(): (login or account or "", password or "")
+        for host, (login, account, password) in entries.items()
+        if host != "default"
+    }
+
+
+def _github_token() -> str:
+    for variable in ("GITHUB_TOKEN", "GH_TOKEN"):
+        token = os.environ.get(variable, "").strip()
+        # A token with a line break or the like would be quoted in the HTTP library's error message.
+        if token and all("!" <= character <= "~" for character in token):
+            return token
+    return ""
+
+
+def _strip_userinfo(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
 
 
 def _content_length(headers: Mapping[str, str]) -> Optional[int]:
@@ -210,24 +257,30 @@ def _content_length(headers: Mapping[str, str]) -> Optional[int]:
 
 
 def _find_validator(headers: Mapping[str, str]) -> str:
-    """Return what ``If-Range`` may hold to continue the file of this answer, or nothing.
-
-    Args:
-        headers: of a 200 answer. A weak entity tag, a date too close to the answer's, or a body that a proxy
-            encoded do not stand for certain bytes.
-    """
+    """Return what ``If-Range`` may hold to continue the file of this answer, or nothing."""
+    # A weak tag, a date too close to the answer's, or a body that was encoded do not stand for certain bytes.
     if is_encoded(headers) or headers.get("accept-ranges", "").strip().lower() == "none":
         return ""
     tag, date = headers.get("etag", "").strip(), headers.get("last-modified", "").strip()
     if re.fullmatch(r'"[^"]*"', tag) and is_plain(tag):
         return tag
-    return date if is_plain(date) and _is_older(date, headers.get("date", "")) else ""
+    age = (_read_date(headers.get("date", "")) or 0) - (_read_date(date) or float("inf"))
+    return date if is_plain(date) and age >= _SAME_SECOND else ""
 
 
-def _is_older(date: str, now: str) -> bool:
-    with contextlib.suppress(TypeError, ValueError, IndexError):
-        return (parsedate_to_datetime(now) - parsedate_to_datetime(date)).total_seconds() >= _SAME_SECOND
-    return False
+def _read_date(text: str) -> Optional[float]:
+    """Return an HTTP date in seconds since the epoch, or None where it is not one."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError, IndexError):
+        return parsedate_to_datetime(text).timestamp()
+    return None
+
+
+def _read_retry_after(value: str) -> Optional[float]:
+    """Return the seconds that a header ``Retry-After`` asks for: a number, or an HTTP date (RFC 9110, 10.2.3)."""
+    if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
+        return float(value)
+    date = _read_date(value)
+    return None if date is None else max(date - time.time(), 0.0)
 
 
 def _make_context() -> ssl.SSLContext:
@@ -259,24 +312,11 @@ def find_proxy(url: str) -> str:
 
 def _is_in_network(host: str, excepted: str) -> bool:
     """Return whether ``NO_PROXY`` names a network of this address, which ``urllib`` does not understand."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return any(address in network for network in _networks(excepted))
-
-
-def _networks(excepted: str) -> Iterator[Union[ipaddress.IPv4Network, ipaddress.IPv6Network]]:
     for entry in excepted.split(","):
         with contextlib.suppress(ValueError):
-            yield ipaddress.ip_network(entry.strip(), strict=False)
-
-
-def _kind_of(proxy: str) -> str:
-    scheme = proxy.partition("://")[0].lower()
-    known = ("http", "https", "socks5", "socks5h")
-    found = "its address is malformed" if scheme in known else f"found {scheme}://"
-    return f"wanted http://, https://, socks5:// or socks5h://, {found}"
+            if ipaddress.ip_address(host) in ipaddress.ip_network(entry.strip(), strict=False):
+                return True
+    return False
 
 
 def _translate(error: Exception, options: DownloadOptions, proxy: str) -> SourceError:
@@ -289,10 +329,9 @@ def _translate(error: Exception, options: DownloadOptions, proxy: str) -> Source
         return SourceError(f"its certificate is not trusted: {certificate}", hint=hint)
     if isinstance(error, httpx.ProxyError):
         match = re.match(r"([1-5]\d\d)\b", str(error))
-        # A refusal of the proxy (407, 403) stays one; a 502 may be gone the next time.
-        retry = not match or int(match[1]) >= 500
         reason = _describe(int(match[1])) if match else _printable(str(error))
-        return SourceError(f"the proxy {name} refuses: {reason}", retry=retry)
+        # A refusal of the proxy (407, 403) stays one; a 502 may be gone the next time.
+        return SourceError(f"the proxy {name} refuses: {reason}", retry=not match or int(match[1]) >= 500)
     if isinstance(error, httpx.ConnectTimeout):
         return SourceError(f"no connection within {options.connect_timeout:g} s{by}", retry=True)
     if isinstance(error, httpx.TimeoutException):
@@ -321,17 +360,11 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in redact_text(text))
 
 
-def _with_host(failure: SourceError, url: str, first: str) -> SourceError:
-    """Name the host of a redirect in its failure, since that is not the host that people know."""
-    if host_of(url) != host_of(first):
-        failure.reason = f"redirected to {host_of(url)}: {failure.reason}"
-    return failure
-
-
 def _redirected(url: str, location: str) -> str:
     try:
-        target = strip_userinfo(urljoin(url, location))
-        scheme, host = urlsplit(target).scheme, urlsplit(target).hostname
+        target = _strip_userinfo(urljoin(url, location))
+        parts = urlsplit(target)
+        scheme, host, _ = parts.scheme, parts.hostname, parts.port
     except ValueError:
         raise SourceError("redirected to something that is not a URL") from None
     if scheme not in ("http", "https") or not host:
@@ -343,19 +376,5 @@ def _redirected(url: str, location: str) -> str:
 
 def _describe(status: int) -> str:
     # Not the server's own phrase: anything may stand in that.
-    with contextlib.suppress(ValueError):
-        return f"{status} {HTTPStatus(status).phrase}"
-    return f"HTTP status {status}"
-
-
-def _read_retry_after(value: str) -> Optional[float]:
-    """Return the seconds that a header ``Retry-After`` asks for: a number, or an HTTP date (RFC 9110, 10.2.3)."""
-    if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
-        return float(value)
-    with contextlib.suppress(TypeError, ValueError, OverflowError, IndexError):
-        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0) if value else None
-    return None
-
-
-def _user_agent() -> str:
-    return f"provision-backend/{own_version() or 0} (Python {sys.version.split()[0]})"
+    phrase = httpx.codes.get_reason_phrase(status)
+    return f"{status} {phrase}" if phrase else f"HTTP status {status}"
