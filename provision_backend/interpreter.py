@@ -20,11 +20,7 @@ from .versions import parse_version
 __all__ = ["Interpreter", "find_interpreters", "inspect_interpreter"]
 
 _QUESTIONS = """
-import json, os, sys
-try:
-    import venv
-except ImportError:
-    venv = None
+import importlib.util, json, os, sys
 try:
     import pip
 except ImportError:
@@ -37,7 +33,7 @@ print(json.dumps({
     "freethreaded": "t" in getattr(sys, "abiflags", ""),
     "executable": os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable),
     "prefix": sys.base_prefix,
-    "has_venv": venv is not None,
+    "has_venv": importlib.util.find_spec("venv") is not None,
     "pip": getattr(pip, "__version__", ""),
 }))
 """

@@ -55,6 +55,7 @@ def paint(text: str, style: str) -> str:
     return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if style and text else text
 
 
+Clock = Callable[[], float]
 PREFIX = "provision-backend: "
 REDRAW = 0.1  # seconds between two drawings of a bar
 INTERVAL = 5.0  # seconds between two lines where there is no terminal
@@ -73,12 +74,7 @@ class Reporter:
     """
 
     def __init__(
-        self,
-        stream: Optional[TextIO] = None,
-        verbosity: int = 0,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        color: str = "auto",
+        self, stream: Optional[TextIO] = None, verbosity: int = 0, *, clock: Clock = time.monotonic, color: str = "auto"
     ) -> None:
         self._stream = stream
         self._color = color
@@ -210,9 +206,13 @@ class Progress:
         room = max(self._reporter.width() - 1, 0)
         bar = self._bar(room - len(PREFIX) - STATE_WIDTH)
         text = f"{PREFIX}{bar}{self._state()}"[:room]
+        # Blanks cover the end of a longer drawing.
         padding = " " * (self._drawn - len(text))
         self._drawn = len(text)
-        self._reporter.write("\r" + (_coloured(text, bar) if self._reporter.wants_color() else text) + padding)
+        full = "#" * bar.count("#")
+        if full and self._reporter.wants_color():
+            text = text.replace(full, paint(full, "green"), 1)
+        self._reporter.write(f"\r{text}{padding}")
 
     def _bar(self, room: int) -> str:
         cells = min(room - 3, 40)
@@ -240,11 +240,6 @@ def format_size(count: int) -> str:
             return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} GB"
-
-
-def _coloured(text: str, bar: str) -> str:
-    full = "#" * bar.count("#")
-    return text.replace(full, paint(full, "green"), 1) if full else text
 
 
 def printable(text: str) -> str:

@@ -56,13 +56,10 @@ def check_project(context: Context) -> Iterator[Finding]:
     path = context.directory / "pyproject.toml"
     project = context.project()
     if project is None:
-        if path.exists():
-            yield warning(
-                f"{path} does not build through provision_backend",
-                "'provision-backend init' wraps its backend; until then no interpreter is provisioned for it",
-            )
-        else:
-            yield ok(f"no pyproject.toml in {context.directory.resolve()}: only the machine is checked")
+        found = f"{path} does not build through provision_backend"
+        advice = "'provision-backend init' wraps its backend; until then no interpreter is provisioned for it"
+        nothing = f"no pyproject.toml in {context.directory.resolve()}: only the machine is checked"
+        yield warning(found, advice) if path.exists() else ok(nothing)
         return
     yield ok(f"wraps {project.build_backend}, requires-python '{project.requires_python}'")
     if not project.requires_python:
@@ -78,6 +75,7 @@ def _check_build_system(path: Path, *, needs_marker: bool) -> Iterator[Finding]:
     table = parse_pyproject(path.read_text(encoding="utf-8")).get("build-system", {})
     requires = [text for text in table.get("requires", []) if isinstance(text, str)]
     others = [text for text in requires if not names_us(text)]
+    # An isolated build installs this list and nothing else before it imports the backend.
     if len(others) == len(requires):
         yield problem(
             f"pyproject.toml: build-system.requires does not name {OWN_NAME}, so an isolated build does not find it",

@@ -89,9 +89,8 @@ def check_python(context: Context) -> Iterator[Finding]:
 
 def check_packages(_context: Context) -> Iterator[Finding]:
     """Check whether the packages that only provisioning needs are installed."""
-    missing = missing_extra("provision")
     # A checkout without metadata names no requirements.
-    missing = missing or ([] if importlib.util.find_spec("elftools") else ["pyelftools"])
+    missing = missing_extra("provision") or ([] if importlib.util.find_spec("elftools") else ["pyelftools"])
     if missing:
         yield warning(
             f"missing for provisioning: {', '.join(missing)}",

@@ -39,32 +39,23 @@ _SYSTEM_HINT = "set preference = only-system and install an interpreter of the s
 def check_archive_runs(platform: Platform, archive_triple: str, *, cpuinfo: Path = CPUINFO) -> None:
     """Refuse an archive that cannot run on a platform, before it is downloaded.
 
-    Args:
-        platform: the host.
-        archive_triple: target triple of the archive, perhaps with a microarchitecture level.
-        cpuinfo: the kernel's description of the processors.
-
     Raises:
         HostError: other architecture or libc; libc too old; loader missing, gcompat's or NixOS's stub; or a CPU that
             lacks what the archive needs.
         UsageError: the triple is not known.
     """
     baseline, level = split_level(archive_triple)
-    _check_same_platform(platform, archive_triple, baseline)
-    # What makes the host's own executables fail, such as a missing loader, makes those of an archive fail too.
-    if platform.problem:
-        raise HostError(f"no archive for {archive_triple} runs here: {platform.problem}", hint=platform.hint)
-    check_libc_version(platform)
-    _check_cpu(platform, archive_triple, level, cpuinfo)
-
-
-def _check_same_platform(platform: Platform, archive_triple: str, baseline: str) -> None:
     wanted = split_level(platform.triple)[0]
     if platform_from_triple(baseline).triple != wanted:
         raise HostError(
             f"an archive for {archive_triple} does not run on this host: "
             f"it needs {baseline}, and the host is {wanted} ({platform.libc_name})"
         )
+    # What makes the host's own executables fail, such as a missing loader, makes those of an archive fail too.
+    if platform.problem:
+        raise HostError(f"no archive for {archive_triple} runs here: {platform.problem}", hint=platform.hint)
+    check_libc_version(platform)
+    _check_cpu(platform, archive_triple, level, cpuinfo)
 
 
 def check_libc_version(platform: Platform) -> None:
@@ -82,29 +73,22 @@ def check_libc_version(platform: Platform) -> None:
 
 
 def _check_cpu(platform: Platform, archive_triple: str, level: int, cpuinfo: Path) -> None:
-    if platform.architecture == "armv7":
-        _check_armv7(archive_triple, platform.float_abi == "hard", cpuinfo)
-    if level == 1:
+    if level == 1 and platform.architecture != "armv7":
         return
     cpu = read_cpu(cpuinfo)
-    if cpu is None:
-        # A guess would end in SIGILL in the middle of a build.
-        raise HostError(
-            f"cannot tell whether this CPU runs {archive_triple}: '{cpuinfo}' is not readable", hint=_BASELINE_HINT
-        )
-    missing = missing_for_level(cpu, level)
-    if missing:
-        raise HostError(f"this CPU does not run {archive_triple}: it lacks {', '.join(missing)}", hint=_BASELINE_HINT)
-
-
-def _check_armv7(archive_triple: str, hard_float: bool, cpuinfo: Path) -> None:
-    cpu = read_cpu(cpuinfo)
-    # qemu-user shows the description of the real machine, which does not mention ARM.
-    if cpu is None or cpu.arm_version is None:
+    if level > 1:
+        if cpu is None:
+            # A guess would end in SIGILL in the middle of a build.
+            text = f"cannot tell whether this CPU runs {archive_triple}: '{cpuinfo}' is not readable"
+            raise HostError(text, hint=_BASELINE_HINT)
+        missing, hint = missing_for_level(cpu, level), _BASELINE_HINT
+    elif cpu is None or cpu.arm_version is None:
+        # qemu-user shows the description of the real machine, which does not mention ARM.
         return
-    missing = missing_for_armv7(cpu, hard_float=hard_float)
+    else:
+        missing, hint = missing_for_armv7(cpu, hard_float=platform.float_abi == "hard"), _SYSTEM_HINT
     if missing:
-        raise HostError(f"this CPU does not run {archive_triple}: it lacks {', '.join(missing)}", hint=_SYSTEM_HINT)
+        raise HostError(f"this CPU does not run {archive_triple}: it lacks {', '.join(missing)}", hint=hint)
 
 
 def require_reader(platform: Platform) -> None:
@@ -115,10 +99,6 @@ def require_reader(platform: Platform) -> None:
 
 def check_tree(python_executable: Path, platform: Platform) -> None:
     """Refuse an unpacked interpreter that is not for the platform, before it is started or published.
-
-    Args:
-        python_executable: the interpreter in the unpacked tree; links are followed.
-        platform: the host.
 
     Raises:
         InterpreterError: it is not an ELF executable, is for another architecture or libc, is statically linked, or

@@ -244,12 +244,5 @@ def _works(loader: LoaderFile, libc: str) -> bool:
 
 
 def _platform_of(elf: ElfFile, libc: str, loader: str) -> Platform:
-    return Platform(
-        architecture=architecture_of(elf) or "unknown",
-        libc=libc,
-        triple=triple_of(elf, libc, loader),
-        loader=loader,
-        float_abi=float_abi_of(elf, loader),
-        bits=elf.bits,
-        byte_order=elf.byte_order,
-    )
+    platform = Platform(triple_of(elf, libc, loader), architecture_of(elf) or "unknown", libc, loader=loader)
+    return platform._replace(float_abi=float_abi_of(elf, loader), bits=elf.bits, byte_order=elf.byte_order)

@@ -55,10 +55,7 @@ class ElfFile(NamedTuple):
 
 
 def read_elf(file: Union[BinaryIO, Path]) -> ElfFile:
-    """Read the headers of an ELF file.
-
-    Args:
-        file: a path, or a binary stream that can seek. The stream is not closed. At most 1 MiB is read of either.
+    """Read the headers of an ELF file, at most 1 MiB of it; a stream must support seeking, and is not closed.
 
     Raises:
         HostError: the file cannot be read, is not ELF, or contradicts itself.
@@ -271,16 +268,15 @@ class _Reader:
 
 
 @functools.lru_cache(maxsize=16)
-def _structs(byte_order: str, bits: int, machine: Union[str, int, None] = None) -> Any:
+def _structs(byte_order: str, bits: int, machine: Any = None) -> Any:
     """Make pyelftools' decoders; the kinds of segments and of dynamic entries depend on the machine."""
     require_pyelftools()
     from elftools.elf.structs import ELFStructs
 
     structs = ELFStructs(little_endian=byte_order == "little", elfclass=bits)
     structs.create_basic_structs()
-    # pyelftools calls a machine that it has no name for by its number, whatever its type hints say.
-    named: Any = machine
-    structs.create_advanced_structs(e_machine=named)
+    # An unknown machine is a number, although pyelftools' type hints allow only names.
+    structs.create_advanced_structs(e_machine=machine)
     return structs
 
 

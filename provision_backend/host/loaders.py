@@ -154,18 +154,14 @@ def _read_glibc(root: RootDirectory, path: str, like: ElfFile) -> Optional[Tuple
     try:
         with root.open(path) as file:
             elf = read_elf(file)
-            version = _highest(elf.version_definitions)
+            matches = filter(None, map(_GLIBC_SYMBOL_VERSION.fullmatch, elf.version_definitions))
+            version = max(((int(match[1]), int(match[2])) for match in matches), default=None)
             # Multilib and multiarch systems have several glibcs, and not all of one version.
             if version is None or machine_of(elf) != machine_of(like):
                 return None
             return version, next(_matches(file, _GLIBC_BANNER), None)
     except HostError:
         return None
-
-
-def _highest(definitions: Tuple[str, ...]) -> Optional[Version]:
-    matches = filter(None, map(_GLIBC_SYMBOL_VERSION.fullmatch, definitions))
-    return max(((int(match[1]), int(match[2])) for match in matches), default=None)
 
 
 def _libc_paths(loader: LoaderFile) -> Iterator[str]:

@@ -102,32 +102,23 @@ def platform_from_triple(triple: str) -> Platform:
 
     The triple may lack the vendor. The version of the libc is unknown; an unknown triple raises UsageError.
     """
-    full = _with_vendor(triple)
+    parts = triple.split("-")
+    # LLVM and Debian accept "x86_64-linux-gnu", and people copy it from "gcc -dumpmachine".
+    full = "-".join([parts[0], "unknown", *parts[1:]]) if len(parts) == 3 and parts[1] == "linux" else triple
     baseline, level = split_level(full)
+    # Only builds for Linux have microarchitecture levels.
     if baseline in OTHER_TARGETS and level == 1:
         architecture = baseline.split("-")[0]
         return Platform(baseline, architecture, "none", bits=32 if architecture == "i686" else 64)
     target = ELF_TARGETS.get(baseline)
     if target is None:
         raise UsageError(f"unknown target {triple!r}", hint=_suggest(full))
-    return Platform(
-        with_level(baseline, level),
-        target.architecture,
-        target.libc,
-        loader=target.loader,
-        float_abi=target.float_abi,
-        bits=target.bits,
-        byte_order=target.byte_order,
-    )
-
-
-def _with_vendor(triple: str) -> str:
-    # LLVM and Debian accept "x86_64-linux-gnu", and people copy it from "gcc -dumpmachine".
-    parts = triple.split("-")
-    return "-".join([parts[0], "unknown", *parts[1:]]) if len(parts) == 3 and parts[1] == "linux" else triple
+    platform = Platform(full, target.architecture, target.libc, loader=target.loader)
+    return platform._replace(float_abi=target.float_abi, bits=target.bits, byte_order=target.byte_order)
 
 
 def _suggest(triple: str) -> str:
+    # Levels are suggested only to those who use them, since they resemble the baseline of the same name.
     known = [*ELF_TARGETS, *OTHER_TARGETS]
     if "_v" in triple:
         known += [with_level(name, level) for name in LEVELED_TRIPLES for level in (2, 3, 4)]

@@ -132,7 +132,10 @@ class _Walk:
             # ".." is answered from the descriptors held, not by the kernel: a directory that is moved elsewhere
             # meanwhile would have a parent outside the root.
             if name == "..":
-                self._ascend()
+                # At the root itself, ".." stays there.
+                if self._names:
+                    self._names.pop()
+                    self._descriptors.pop()
                 continue
             # A link is never followed by the kernel, which would start an absolute one at the real root.
             status = os.stat(name, dir_fd=self._descriptors[-1], follow_symlinks=False)
@@ -142,7 +145,7 @@ class _Walk:
                     raise _UnreachableError("too many symbolic links")
                 target = os.readlink(name, dir_fd=self._descriptors[-1])
                 if target.startswith("/"):
-                    self._restart()
+                    del self._names[:], self._descriptors[1:]
                 pending += _components(target)
             elif pending:
                 self._descend(name)
@@ -159,14 +162,6 @@ class _Walk:
             raise _UnreachableError(f"more than {_MAX_DEPTH} directories deep")
         self._descriptors.append(self._keep(os.open(name, _DIRECTORY_FLAGS, dir_fd=self._descriptors[-1])))
         self._names.append(name)
-
-    def _ascend(self) -> None:
-        if self._names:
-            self._names.pop()
-            self._descriptors.pop()
-
-    def _restart(self) -> None:
-        del self._names[:], self._descriptors[1:]
 
 
 def _components(path: str) -> List[str]:
