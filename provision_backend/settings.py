@@ -17,8 +17,6 @@ __all__ = ["OPTIONS", "PREFIX", "Option", "Settings", "load_settings", "strip_se
 PREFIX = "provision-backend."
 """Namespace of our keys in ``config_settings``; some real backends refuse keys they do not know."""
 
-_VARIABLE_PREFIX = "PROVISION_BACKEND_"
-
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -44,7 +42,7 @@ class Option(NamedTuple):
     @property
     def variable(self) -> str:
         """Name of the environment variable."""
-        return _VARIABLE_PREFIX + self.attribute.upper()
+        return f"PROVISION_BACKEND_{self.attribute.upper()}"
 
 
 # A setting is a row here and a field of Settings; a test compares them, and scripts/update-docs writes the pages.
@@ -134,7 +132,12 @@ def load_settings(
     values: Dict[str, Any] = {}
     origins = []
     for option in OPTIONS:
-        found = _find(option, given, environ, project or {})
+        found = given.get(option.key)
+        if found is None:
+            of_project = (project or {}).get(option.key), f"tool.provision-backend.{option.key}"
+            # An empty variable counts as unset, as in pip and uv.
+            others = ((environ.get(option.variable), option.variable), of_project)
+            found = next((each for each in others if each[0]), None)
         if found is not None:
             raw, place = found
             values[option.attribute] = _convert(option, raw, place)
@@ -152,26 +155,15 @@ def strip_settings(config_settings: Optional[Mapping[str, Any]]) -> Optional[Dic
 def _ours(config_settings: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
     given = {}
     for key, value in (config_settings or {}).items():
+        # Other keys are those of the real backend.
         if not str(key).startswith(PREFIX):
             continue
         name = key[len(PREFIX) :]
+        # A misspelt key would otherwise be ignored, and the build would not do what the user wants.
         if name not in _BY_KEY:
             raise UsageError(f"unknown config setting {key!r}", hint=suggestion(name, _BY_KEY, prefix=PREFIX))
         given[name] = value
     return given
-
-
-def _find(
-    option: Option, given: Mapping[str, Tuple[Any, str]], environ: Mapping[str, str], project: Mapping[str, str]
-) -> Optional[Tuple[Any, str]]:
-    if option.key in given:
-        return given[option.key]
-    # An empty variable counts as unset, as in pip and uv.
-    if environ.get(option.variable):
-        return environ[option.variable], option.variable
-    if project.get(option.key):
-        return project[option.key], f"tool.provision-backend.{option.key}"
-    return None
 
 
 def _convert(option: Option, raw: Any, place: str) -> Any:
@@ -191,6 +183,7 @@ def _split(option: Option, raw: Any, place: str) -> Tuple[str, ...]:
     parts = raw if isinstance(raw, (list, tuple)) else [raw]
     if not all(isinstance(part, str) for part in parts):
         raise UsageError(f"{place} must be a string or a list of strings")
+    # A path may contain a comma, and a URL a colon.
     separator = os.pathsep if option.kind == "paths" else ","
     return tuple(item.strip() for part in parts for item in part.split(separator) if item.strip())
 
@@ -213,7 +206,7 @@ def _parse_number(option: Option, text: str, place: str) -> float:
         value = convert(text)
     except ValueError:
         value = -1
-    # The chained comparison is false for "nan" too.
+    # The chained comparison is false for "nan", too; the limit keeps time.sleep() and select() from an OverflowError.
     if not 0 <= value < 1e9:
         wanted = "a number of seconds" if option.kind == "seconds" else "a whole number"
         raise UsageError(f"{place} must be {wanted}, 0 or more, found {text!r}")

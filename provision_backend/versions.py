@@ -31,8 +31,6 @@ __all__ = [
     "satisfies_plain",
 ]
 
-ACCEPTED_FORMS = "'3.13', '3.13.2', '3.14.0rc2', '3.13t' (free-threaded) and '>=3.12,<3.14'"
-
 # The prefixes are those that uv accepts; "cpython" is the only implementation that archives exist of.
 _PREFIX = r"cpython[-@]?|python"
 # One digit before the first dot, so that "313" is refused at once instead of matching no interpreter later.
@@ -61,16 +59,10 @@ class VersionRequest(NamedTuple):
 
 
 def parse_request(text: str, *, source: str = "python") -> VersionRequest:
-    """Parse the version request that a project or a user writes.
-
-    Args:
-        text: a version (``3``, ``3.13``, ``3.13.2``, ``3.14.0rc2``) or a specifier (``>=3.12,<3.14``), either with one
-            ``t`` at its end for a free-threaded build, and with or without the prefix ``cpython``, ``cpython-``,
-            ``cpython@`` or ``python``.
-        source: the key, variable or argument that the text comes from; begins the message of the error.
+    """Parse a version request, with or without the prefix ``cpython``, ``cpython-``, ``cpython@`` or ``python``.
 
     Raises:
-        UsageError: the text has none of these forms.
+        UsageError: it has none of these forms; the message begins with *source*, a key, variable or argument.
     """
     written = text.strip()
     prefix = re.match(_PREFIX, written)
@@ -80,7 +72,7 @@ def parse_request(text: str, *, source: str = "python") -> VersionRequest:
     if specifiers is None:
         raise UsageError(
             f"{source} must be a version or a version specifier, found {text!r}",
-            hint=f"accepted forms are {ACCEPTED_FORMS}",
+            hint="accepted forms are '3.13', '3.13.2', '3.14.0rc2', '3.13t' (free-threaded) and '>=3.12,<3.14'",
         )
     return VersionRequest(written, specifiers, freethreaded, asks_for_prereleases(specifiers))
 

@@ -26,7 +26,7 @@ commands = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(
 @commands
 def test_every_place_is_there(command: Command) -> None:
     """The table names modules by text; each has the functions of its command, and the colours exist."""
-    assert callable(load(command).run)
+    assert callable(load(command)[0])
     assert command.painter in {"", *PAINTERS}
 
 
@@ -35,7 +35,7 @@ def test_every_function_of_a_command_is_in_the_table() -> None:
     reached = {function for command in COMMANDS for function in load(command)}
     found = {
         value
-        for name in {load(command).run.__module__ for command in COMMANDS}
+        for name in {load(command)[0].__module__ for command in COMMANDS}
         for word, value in vars(importlib.import_module(name)).items()
         if re.match("run|add_", word) and value.__module__ == name
     }

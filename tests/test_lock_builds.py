@@ -15,7 +15,7 @@ from support.locking import lock
 from support.projects import pure
 from support.real_interpreters import Unavailable, gnu_archive, musl_archive, standalone_archive
 
-from provision_backend.catalog.archive import parse_archive_name
+from provision_backend.catalog.archive import parse_archive
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ _EPOCH = "1700000000"
 
 
 def version_of(archive: Path) -> str:
-    name = parse_archive_name(archive.name)
+    name = parse_archive(archive.name, "")
     assert name is not None
     return name.version
 

@@ -17,7 +17,7 @@ from typing import List
 import pytest
 from support.real_interpreters import host_interpreters
 
-from provision_backend.catalog.archive import parse_archive_name
+from provision_backend.catalog.archive import parse_archive
 from provision_backend.errors import PackError, UsageError
 from provision_backend.install.unpack import unpack_archive
 from provision_backend.pack.installed import Installation, inspect_installation
@@ -129,7 +129,7 @@ class TestArchive:
 
     def test_the_name_is_that_of_a_catalog(self, packed: Packed) -> None:
         """A reader of catalogs finds version, tag and triple in it."""
-        name = parse_archive_name(packed.archive.filename)
+        name = parse_archive(packed.archive.filename, "")
 
         assert name is not None
         assert (name.version, name.tag, name.triple) == (packed.archive.version, TAG, packed.archive.triple)

@@ -113,16 +113,12 @@ def test_sysconfig_is_rewritten_whatever_its_form(tmp_path: Path) -> None:
 
 def test_the_json_of_sysconfig_is_rewritten(tmp_path: Path) -> None:
     """Python 3.14 installs the same values as JSON."""
-    values: Dict[str, Any] = {"prefix": "/opt/company/python", "N": 1, "deep": {"LIBDIR": "/opt/company/python/lib"}}
+    values: Dict[str, Any] = {"prefix": "/opt/company/python", "N": 1, "LIBDIR": "/opt/company/python/lib"}
     path = write(tmp_path, "lib/python3.13/_sysconfig_vars__linux_x86_64-linux-gnu.json", json.dumps(values))
 
     scrub_tree(COMPANY, tmp_path)
 
-    assert json.loads(path.read_text(encoding="utf-8")) == {
-        "prefix": "/install",
-        "N": 1,
-        "deep": {"LIBDIR": "/install/lib"},
-    }
+    assert json.loads(path.read_text(encoding="utf-8")) == {"prefix": "/install", "N": 1, "LIBDIR": "/install/lib"}
 
 
 def test_pkgconfig_names_the_prefix_once(tmp_path: Path) -> None:

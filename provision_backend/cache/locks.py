@@ -93,8 +93,8 @@ def _acquire(path: Path, timeout: float, reporter: Reporter, work: str) -> Optio
     try:
         lock = _attempt(path, 0)
         if lock is None:
-            # Held, or refused? The kernel is asked, and its refusal is the error.
-            with suppress(BlockingIOError):
+            # Held, or refused? The kernel is asked, and its refusal is the error; a holder may have removed the file.
+            with suppress(BlockingIOError, FileNotFoundError):
                 _probe(path, os.O_RDWR)
             reporter.info(f"waiting for {_describe_owner(path)}, which {work}")
             lock = _wait(path, timeout)

@@ -14,7 +14,7 @@ from ..versions import parse_version
 if TYPE_CHECKING:
     from packaging.version import Version
 
-__all__ = ["Archive", "ArchiveName", "format_archive_name", "parse_archive_name"]
+__all__ = ["Archive", "format_archive_name", "parse_archive"]
 
 # The only implementation that python-build-standalone builds. Another one begins its file names with its own name.
 _IMPLEMENTATION = "cpython"
@@ -36,16 +36,6 @@ _NAME = re.compile(
     """,
     re.VERBOSE | re.ASCII,
 )
-
-
-class ArchiveName(NamedTuple):
-    """What the file name of an archive says."""
-
-    version: str
-    tag: str
-    triple: str
-    flavor: str
-    freethreaded: bool
 
 
 class Archive(NamedTuple):
@@ -99,16 +89,18 @@ class Archive(NamedTuple):
 
 
 def format_archive_name(version: str, tag: str, triple: str, *, freethreaded: bool) -> str:
-    """Return the file name of an ``install_only`` archive; `parse_archive_name` takes it apart again."""
+    """Return the file name of an ``install_only`` archive; `parse_archive` takes it apart again."""
     variant = "-freethreaded" if freethreaded else ""
     return f"{_IMPLEMENTATION}-{version}+{tag}-{triple}{variant}-install_only.tar.{_FORMATS[0]}"
 
 
-def parse_archive_name(filename: str) -> ArchiveName | None:
-    """Parse a file name, whose ``+`` may be written ``%2B`` as in a URL; None if it is of no archive that we use."""
+def parse_archive(filename: str, sha256: str) -> Archive | None:
+    """Return the archive of a file name, or None if it is not that of an archive that we use."""
     # Full and debug builds, static musl builds and other files of a release are not used.
     match = _NAME.fullmatch(filename)
     if match is None:
         return None
     version, tag, triple, freethreaded, flavor = match.group("version", "tag", "triple", "freethreaded", "flavor")
-    return ArchiveName(version, tag, triple, flavor, freethreaded is not None)
+    # Lists that were made from web pages have "%2B" for "+", as URLs do.
+    name = filename.replace("%2B", "+").replace("%2b", "+")
+    return Archive(name, sha256, version, tag, triple, flavor, freethreaded is not None)

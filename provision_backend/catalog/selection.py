@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ..versions import VersionRequest
 
 __all__ = [
-    "builtin_triples", "load_builtin_catalog", "load_catalog_file", "matching_archives", "parse_catalog",
-    "select_archive",
+    "builtin_triples", "load_builtin_catalog", "load_catalog_file", "matching_archives", "newest_of_minors",
+    "parse_catalog", "select_archive",
 ]  # fmt: skip
 
 # Before this tag, musl builds are static and cannot load a native module (PBS#541; PBS docs, Former quirks).
@@ -34,20 +34,12 @@ _LAST_MINOR_WITH_WRONG_SOABI = (3, 12)
 
 
 def parse_catalog(text: str, *, source: str) -> Tuple[Archive, ...]:
-    """Parse a catalog: the archives of a ``SHA256SUMS`` in the order of their lines; other files are skipped.
-
-    Raises:
-        CatalogError: as `provision_backend.catalog.sums.parse_sums`, or there is no archive.
-    """
+    """Parse a catalog: the archives of a ``SHA256SUMS`` in the order of their lines; other files are skipped."""
     return _archives(parse_sums(text, source=source), source)
 
 
 def load_catalog_file(path: Path) -> Tuple[Archive, ...]:
-    """Load the catalog that the setting ``catalog`` names by a path: a ``SHA256SUMS``, or a directory that holds one.
-
-    Raises:
-        CatalogError: it cannot be read or is malformed, or there is no archive.
-    """
+    """Load the catalog that the setting ``catalog`` names by a path: a ``SHA256SUMS``, or a directory with one."""
     file = path / SHA256SUMS if path.is_dir() else path
     return _archives(load_sums(file), str(file))
 
@@ -96,15 +88,9 @@ def select_archive(
 ) -> Archive:
     """Select the archive to provision: the newest version that matches, in its newest build.
 
-    Musl builds that cannot load native modules are never selected, and pre-releases only where the request names one
-    or nothing else fits.
-
-    Args:
-        archives: the catalog; may hold archives of any platform.
-        requires_python: what the project demands; may be empty.
-        request: which of the satisfying interpreters is wanted; None for the newest that is not free-threaded.
-        triple: target triple of the host. It is compared as a whole, so that a build for a higher CPU level
-            (``x86_64_v3-...``) is selected only for its own triple.
+    Musl builds that cannot load native modules are never selected, and pre-releases only if the request names one or
+    nothing else matches. Without a request, free-threaded builds do not match. Triples are compared as a whole, so that
+    a build for a higher CPU level (``x86_64_v3-...``) is selected only for its own triple.
 
     Raises:
         NoMatchingArchiveError: nothing matches; the hint names the available versions or platforms.
@@ -120,6 +106,14 @@ def select_archive(
         else f"there is no CPython archive for {triple}",
         hint=_describe_archives(archives, triple, freethreaded=request is not None and request.freethreaded),
     )
+
+
+def newest_of_minors(archives: Iterable[Archive]) -> Tuple[Archive, ...]:
+    """Return the first archive of each minor version."""
+    newest: Dict[Tuple[int, ...], Archive] = {}
+    for archive in archives:
+        newest.setdefault(parse_version(archive.version).release[:2], archive)
+    return tuple(newest.values())
 
 
 def _data_directory() -> Path | zipfile.Path:
@@ -165,10 +159,9 @@ def _describe_archives(archives: Sequence[Archive], triple: str, *, freethreaded
             " or give them the suffix of glibc (tag below 20251028)"
         )
     alike = [archive for archive in usable if archive.freethreaded == freethreaded] or usable
-    newest: Dict[Tuple[int, ...], Archive] = {}
-    for archive in sorted(alike, key=lambda archive: (not archive.prerelease, archive.sort_key)):
-        newest[parse_version(archive.version).release[:2]] = archive
-    return "archives for this platform: " + ", ".join(newest[minor].label for minor in sorted(newest))
+    best_first = sorted(alike, key=lambda archive: (not archive.prerelease, archive.sort_key), reverse=True)
+    newest = sorted(newest_of_minors(best_first), key=lambda archive: archive.sort_key)
+    return "archives for this platform: " + ", ".join(archive.label for archive in newest)
 
 
 def _describe_platforms(triples: Iterable[str], triple: str) -> str:

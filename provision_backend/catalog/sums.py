@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Collection, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Collection, Dict, List, Mapping, NamedTuple, Tuple
 
 from ..errors import CatalogError
-from .archive import Archive, parse_archive_name
+from .archive import Archive, parse_archive
 
 __all__ = ["SHA256SUMS", "Sums", "change_sums", "format_line", "load_sums", "parse_sums"]
 
@@ -41,15 +41,10 @@ class Sums(NamedTuple):
 
 
 def parse_sums(text: str, *, source: str) -> Sums:
-    """Parse the text of a ``SHA256SUMS``; empty lines are skipped.
-
-    Args:
-        text: lines ``<sha256>  <path>``.
-        source: path or URL that the text comes from; begins the message of an error.
+    """Parse the text of a ``SHA256SUMS`` that comes from *source*, a path or URL; empty lines are skipped.
 
     Raises:
-        CatalogError: a line is not of this form, or a file has two different hashes. An archive is known by its file
-            name, in whichever folder it is listed: a catalog has no folders, so it could not offer both.
+        CatalogError: a line is not of this form, or a file has two different hashes.
     """
     hashes: Dict[str, str] = {}
     archives: Dict[str, Archive] = {}
@@ -66,7 +61,9 @@ def parse_sums(text: str, *, source: str) -> Sums:
             found = line if len(line) <= 80 else f"{line[:80]}..."
             raise CatalogError(f"{source}, line {number}: expected '<sha256>  <file name>', found {found!r}")
         path, sha256 = match["path"], match["sha256"].lower()
-        archive = _read_archive(path, sha256)
+        # A mirror laid out by release lists "<tag>/<file>".
+        archive = parse_archive(path.rsplit("/", 1)[-1], sha256)
+        # A catalog has no folders, so it cannot offer two archives of one name.
         known = archives.setdefault(archive.filename, archive).sha256 if archive else hashes.get(path, sha256)
         if known != sha256:
             name = archive.filename if archive else path
@@ -77,20 +74,8 @@ def parse_sums(text: str, *, source: str) -> Sums:
     return Sums(hashes, tuple(archives.values()), tuple(comments))
 
 
-def _read_archive(path: str, sha256: str) -> Optional[Archive]:
-    """Return the archive that a line lists; None for any other file."""
-    # A mirror laid out by release lists "<tag>/<file>". Lists made from web pages have "%2B" for "+", as URLs do.
-    filename = path.rsplit("/", 1)[-1]
-    name = parse_archive_name(filename)
-    return Archive(filename.replace("%2B", "+").replace("%2b", "+"), sha256, *name) if name else None
-
-
 def load_sums(file: Path, *, missing_ok: bool = False) -> Sums:
-    """Read a file in the format of ``SHA256SUMS``; with *missing_ok*, one that does not exist counts as empty.
-
-    Raises:
-        CatalogError: it cannot be read, or is malformed.
-    """
+    """Read a file in the format of ``SHA256SUMS``; with *missing_ok*, one that does not exist counts as empty."""
     try:
         # Some editors, and PowerShell's redirection, begin a file with a byte order mark.
         text = file.read_text(encoding="utf-8-sig")

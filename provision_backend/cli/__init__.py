@@ -66,7 +66,8 @@ def _run(command: Command, rest: Sequence[str], theirs: Sequence[str]) -> int:
     if getattr(arguments, "more", None):
         flags.setdefault("verbose", str(min(arguments.more, 2)))
     settings = load_settings(flags=flags)
-    answer = load(command).run(arguments, settings, Reporter(verbosity=settings.verbose, color=arguments.color))
+    run, _ = load(command)
+    answer = run(arguments, settings, Reporter(verbosity=settings.verbose, color=arguments.color))
     if command.has_json and arguments.json:
         show_lines(json.dumps(answer.data, indent=2).splitlines())
     else:

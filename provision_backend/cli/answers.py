@@ -28,18 +28,13 @@ class Answer(NamedTuple):
 
 
 def show_lines(lines: Sequence[str], *, painter: str = "", color: str = "auto") -> None:
-    """Print lines for people.
-
-    Args:
-        lines: without line ends; an empty list prints nothing.
-        painter: a name of `PAINTERS`, or empty for lines without colours.
-        color: one of `provision_backend.output.COLOR_CHOICES`.
-    """
+    """Print lines for people, in the colours of one of the `PAINTERS`; no lines print nothing."""
     if is_terminal(sys.stdout):
         # The name of an archive, a folder or a server must not control the terminal (CWE-150).
         lines = ["".join(char if char.isprintable() else "?" for char in line) for line in lines]
     if painter and wants_color(sys.stdout, color):
         lines = ["".join(paint(text, style) for text, style in paint_line(painter, line)) for line in lines]
+    # No lines are no output, rather than an empty line.
     if lines:
         _write("\n".join(lines))
 

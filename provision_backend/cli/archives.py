@@ -93,14 +93,8 @@ def _verify(folder: Path, wanted: Sequence[Archive], settings: Settings, reporte
     lines += [f"changed: {name}: {problem}" for name, problem in checked.changed]
     lines += [f"extra: {name}: it is not listed in SHA256SUMS" for name in checked.extra]
     lines.append(f"{folder}: {len(checked.intact)} intact, {len(lines)} wrong")
-    data = {
-        "path": str(folder),
-        "intact": list(checked.intact),
-        "missing": list(checked.missing),
-        "changed": dict(checked.changed),
-        "extra": list(checked.extra),
-    }
-    return Answer(data, lines, 0 if checked.is_right else 1)
+    data = {name: list(found) for name, found in checked._asdict().items()}
+    return Answer({"path": str(folder), **data, "changed": dict(checked.changed)}, lines, int(not checked.is_right))
 
 
 def _rows(archives: Sequence[Archive]) -> List[Dict[str, str]]:

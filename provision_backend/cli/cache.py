@@ -15,6 +15,7 @@ from ..output import Reporter, format_size
 from ..settings import Settings
 from .answers import Answer, as_columns
 
+# Powers of ten, as in the sizes that `format_size` prints.
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -43,6 +44,7 @@ def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
 def run_verify(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Compare interpreters with what was published; the exit code is 1 if one is damaged."""
     entries = list_entries(open_cache(settings))
+    # A misspelt key must not look like an interpreter without damage.
     unknown = set(arguments.key) - {entry.key for entry in entries}
     if unknown:
         raise UsageError(f"there is no interpreter {sorted(unknown)[0]!r} in the cache", hint="see cache list")
@@ -90,13 +92,8 @@ def _swept(swept: Swept, reporter: Reporter) -> Answer:
     lines = [f"removed {entry.path} ({format_size(entry.size)})" for entry in swept.removed]
     lines += [f"removed the leftover {name}" for name in swept.leftovers]
     lines.append(f"{format_size(freed)} freed")
-    data = {
-        "removed": [entry.as_dict() for entry in swept.removed],
-        "kept": swept.kept,
-        "leftovers": swept.leftovers,
-        "freed": freed,
-    }
-    return Answer(data, lines)
+    removed = [entry.as_dict() for entry in swept.removed]
+    return Answer({"removed": removed, "kept": swept.kept, "leftovers": swept.leftovers, "freed": freed}, lines)
 
 
 def _ago(moment: float) -> str:
@@ -119,7 +116,7 @@ def _parse_days(text: str) -> float:
         days = float(text)
     except ValueError:
         days = -1
-    # The comparison is false for "nan" too.
+    # The comparison is false for "nan", too.
     if not 0 <= days < 1e6:
         raise UsageError(f"--unused-for must be a number of days, 0 or more, found {text!r}")
     return days * 86400

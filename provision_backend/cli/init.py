@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter) 
     root = existing_folder(arguments.directory)
     if arguments.undo and (arguments.form or arguments.requires_python):
         raise UsageError("--undo cannot be combined with --form or --requires-python")
+    # A missing package is reported before any problem of the project.
     load_tomlkit("init")
     try:
         text = read_text(root)
@@ -81,6 +82,7 @@ def _undo(text: str) -> Tuple[Wrapped, str]:
 
 
 def _how_to_begin(root: Path) -> str:
+    # setuptools builds a project without a pyproject.toml, so one may be missing on purpose.
     has_file = (root / "pyproject.toml").exists()
     if has_file or not any((root / name).is_file() for name in ("setup.py", "setup.cfg")):
         return ""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Dict, Tuple
 
 from ..cache.platform import current_platform
 from ..cache.store import open_cache
-from ..catalog.archive import Archive
-from ..catalog.selection import matching_archives
+from ..catalog.selection import matching_archives, newest_of_minors
 from ..errors import InterpreterError, NoMatchingArchiveError, ProjectError
 from ..install.catalogs import load_archives
 from ..install.finalize import compile_bytecode
@@ -19,7 +17,7 @@ from ..project.pyproject import OWN_NAME, Project, parse_pyproject, read_project
 from ..project.wanted import Wanted
 from ..provision import find_any, provision
 from ..settings import Settings
-from ..versions import is_specifier, parse_request, parse_version
+from ..versions import is_specifier, parse_request
 from .answers import Answer, as_columns
 
 PROJECT = "."
@@ -43,11 +41,9 @@ def run_list(arguments: argparse.Namespace, settings: Settings, reporter: Report
     triple = current_platform(settings, cache).triple
     archives = wanted.lock.archives if wanted.lock else load_archives(settings, triple, cache, reporter)
     found = matching_archives(archives, requires_python=wanted.requires_python, request=wanted.request, triple=triple)
+    # Unless it asks for another one, a build fetches only the newest patch release of a minor version.
     if not arguments.all:
-        newest: Dict[Tuple[int, ...], Archive] = {}
-        for archive in found:
-            newest.setdefault(parse_version(archive.version).release[:2], archive)
-        found = tuple(newest.values())
+        found = newest_of_minors(found)
     rows = []
     for archive in found:
         cached = cache.lookup(archive)
@@ -94,10 +90,11 @@ def add_install_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_install(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Provision interpreters."""
-    # An interpreter of the machine would satisfy the request, and nothing would be installed.
+    # Otherwise an interpreter of the machine might satisfy the request, and nothing would be installed.
     settings = settings._replace(preference="only-managed")
     wanted = [read_request(request, settings, reporter) for request in arguments.request or [PROJECT]]
     found = [provision(each, settings, reporter, upgrade=arguments.upgrade) for each in wanted]
+    # Python stores the byte code of what it imports, but cannot do that in a cache that is read-only.
     if arguments.compile_bytecode:
         for interpreter in found:
             compile_bytecode(interpreter)

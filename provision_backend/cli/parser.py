@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import Any, NoReturn, Optional
+from typing import Any, Dict, NoReturn, Optional
 
 from ..errors import UsageError
 from ..output import COLOR_CHOICES, nearest
-from ..settings import OPTIONS, Option
+from ..settings import OPTIONS
 from .registry import COMMANDS, GROUPS, Command, load
 
 __all__ = ["PROGRAM", "add_project", "add_repeatable", "existing_folder", "make_overview", "make_parser", "synopsis"]
@@ -46,7 +46,7 @@ def make_parser(command: Command) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_epilog(command),
     )
-    add_arguments = load(command).add_arguments
+    _, add_arguments = load(command)
     if add_arguments is not None:
         add_arguments(parser)
     if command.has_json:
@@ -117,22 +117,17 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("settings", f"also environment variables, see '{PROGRAM} settings'")
     for option in OPTIONS:
         # A command may have an option of its own instead of a setting: --target of mirror may be repeated.
-        if f"--{option.key}" not in own:
-            _add_setting(group, option)
+        if f"--{option.key}" in own:
+            continue
+        # Values are checked where those of variables are, so argparse gets neither choices nor types.
+        more: Dict[str, Any] = {"metavar": "|".join(option.choices) or _METAVARS.get(option.kind, option.key.upper())}
+        if option.kind == "flag":
+            more = {"action": "store_const", "const": "1"}
+        elif option.kind in ("list", "paths"):
+            more["action"] = "append"
+        # argparse expands % in help texts.
+        group.add_argument(f"--{option.key}", help=option.help.replace("%", "%%"), **more)
     group.add_argument("-v", action="count", dest="more", help="--verbose 1; -vv is --verbose 2")
-
-
-def _add_setting(group: Any, option: Option) -> None:
-    # argparse expands % in help texts.
-    text = option.help.replace("%", "%%")
-    flag = f"--{option.key}"
-    metavar = "|".join(option.choices) or _METAVARS.get(option.kind, option.key.upper())
-    if option.kind == "flag":
-        group.add_argument(flag, action="store_const", const="1", help=text)
-    elif option.kind in ("list", "paths"):
-        group.add_argument(flag, action="append", metavar=metavar, help=text)
-    else:
-        group.add_argument(flag, metavar=metavar, help=text)
 
 
 def _sentence(text: str) -> str:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from .answers import Answer
 
     Run = Callable[[argparse.Namespace, Settings, Reporter], Answer]
+    AddArguments = Callable[[argparse.ArgumentParser], None]
 
-__all__ = ["COMMANDS", "GROUPS", "Command", "Loaded", "find_command", "load"]
+__all__ = ["COMMANDS", "GROUPS", "Command", "find_command", "load"]
 
 
 class Command(NamedTuple):
@@ -82,7 +83,7 @@ COMMANDS: Tuple[Command, ...] = (
         "run",
         "run a program with an interpreter, which is provisioned if necessary",
         ("run 3.13 -- python -m timeit 'sum(range(1000))'", "run '>=3.12' -- pip --version", "run"),
-        has_json=False,
+        has_json=False,  # Standard output belongs to the other program.
         runs_another=True,
     ),
     Command(
@@ -90,7 +91,7 @@ COMMANDS: Tuple[Command, ...] = (
         "make a standalone archive of an installed CPython",
         ("pack /usr/local/bin/python3.12 --to /srv/mirror",),
         module="archives",
-        takes_settings=False,
+        takes_settings=False,  # It needs an installed interpreter, and neither a source nor a cache.
     ),
     Command(
         "mirror",
@@ -112,7 +113,7 @@ COMMANDS: Tuple[Command, ...] = (
         ("init --check", "init", "init --undo"),
         no="--check found something to change",
         painter="diff",
-        takes_settings=False,
+        takes_settings=False,  # What a project's file says must not depend on the person who edits it.
     ),
     Command(
         "settings",
@@ -157,35 +158,28 @@ COMMANDS: Tuple[Command, ...] = (
         "completions",
         "print a shell completion script",
         ('eval "$(provision-backend completions bash)"',),
-        takes_settings=False,
+        takes_settings=False,  # The script is the same whatever a build would do.
         has_json=False,
     ),
 )
 """In the order of the help."""
 
-_BY_NAME = {command.name: command for command in COMMANDS}
 
-
-class Loaded(NamedTuple):
-    """The code of a command."""
-
-    run: Run
-    add_arguments: Optional[Callable[[argparse.ArgumentParser], None]]
-    """None for a command without arguments of its own."""
-
-
-def load(command: Command) -> Loaded:
-    """Import the module of a command; one that several commands share has ``run_prune`` instead of ``run``."""
+def load(command: Command) -> Tuple[Run, Optional[AddArguments]]:
+    """Import the module of a command, and return its functions; not every command has arguments of its own."""
+    # A module that several commands share has run_prune instead of run, and so on.
+    # Only the code of one command is imported: cache dir, for example, does not pay for what mirror needs.
     group, *words = command.name.split()
     module = import_module(f".{command.module or group}", __package__)
     word = f"_{words[0] if words else group}" if command.module or words else ""
-    return Loaded(getattr(module, f"run{word}"), getattr(module, f"add{word}_arguments", None))
+    return getattr(module, f"run{word}"), getattr(module, f"add{word}_arguments", None)
 
 
 def find_command(argv: Sequence[str]) -> Tuple[Command, List[str]]:
     """Return the command at the start of the arguments, and the remaining arguments, or raise a `UsageError`."""
+    # argparse could find it, too, but would import every module for the parsers of all commands.
     words = list(argv[:2]) if argv[0] in GROUPS else list(argv[:1])
-    command = _BY_NAME.get(" ".join(words))
+    command = next((command for command in COMMANDS if command.name == " ".join(words)), None)
     if command is not None:
         return command, list(argv[len(words) :])
     # Many programs take options there, so the message says where ours belong.
@@ -200,6 +194,7 @@ def find_command(argv: Sequence[str]) -> Tuple[Command, List[str]]:
     known = f"one of {', '.join(names)}"
     if start and len(words) == 1:
         raise UsageError(f"a command is missing after {words[0]!r}", hint=known)
+    # A command that is close is most likely a typing error; all of them would hide it.
     near = nearest(words[-1], names)
     hint = f"did you mean 'provision-backend {start}{near}'?" if near else known
     raise UsageError(f"there is no command {' '.join(words)!r}", hint=hint)

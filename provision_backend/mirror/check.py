@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from ..cache.store import open_cache
-from ..catalog.archive import Archive, parse_archive_name
+from ..catalog.archive import Archive, parse_archive
 from ..catalog.sums import SHA256SUMS, Sums, load_sums
 from ..errors import CatalogError
 from ..install.catalogs import load_archives
@@ -40,14 +40,11 @@ class Checked(NamedTuple):
 
 
 def check_folder(folder: Path, requested: Sequence[Archive], settings: Settings, reporter: Reporter) -> Checked:
-    """Compare the files in a mirror with its ``SHA256SUMS`` and with the catalog; it must have what is requested, too.
-
-    Raises:
-        CatalogError: ``SHA256SUMS`` is missing or malformed, or a file cannot be read.
-    """
+    """Compare the files in a mirror with its ``SHA256SUMS``, with the catalog and with the requested archives."""
     if not (folder / SHA256SUMS).is_file():
         raise CatalogError(f"{str(folder)!r} has no {SHA256SUMS}", hint="'provision-backend mirror DIR' writes one")
     sums = load_sums(folder / SHA256SUMS)
+    # A lock may request an archive that the catalog no longer lists.
     known = {**_known_hashes(sums, settings, reporter), **{archive.filename: archive.sha256 for archive in requested}}
     intact: List[str] = []
     missing = {archive.filename for archive in requested if archive.filename not in sums.hashes}
@@ -83,7 +80,8 @@ def _known_hashes(sums: Sums, settings: Settings, reporter: Reporter) -> Dict[st
 
 def _archives_in(folder: Path) -> Iterator[str]:
     for path, folders, files in os.walk(str(folder)):
+        # Unfinished downloads are not part of the mirror.
         folders[:] = sorted(name for name in folders if not name.startswith(INCOMING))
         for name in sorted(files):
-            if parse_archive_name(name) is not None:
+            if parse_archive(name, "") is not None:
                 yield Path(path, name).relative_to(folder).as_posix()

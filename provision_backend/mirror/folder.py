@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..cache.locks import key_lock
-from ..catalog.archive import Archive, parse_archive_name
+from ..catalog.archive import Archive, parse_archive
 from ..catalog.sums import SHA256SUMS, change_sums, load_sums
 from ..errors import CatalogError, DownloadError
 from ..files import hash_file, list_names, publish, remove_path, write_atomically
@@ -149,7 +149,7 @@ def list_files(folder: Path, hashes: Mapping[str, str], work: Path, *, finished:
 
 def _is_gone(folder: Path, name: str) -> bool:
     path = locate(folder, name)
-    return parse_archive_name(PurePosixPath(name).name) is not None and (path is None or not path.exists())
+    return parse_archive(PurePosixPath(name).name, "") is not None and (path is None or not path.exists())
 
 
 def locate(folder: Path, name: str) -> Optional[Path]:

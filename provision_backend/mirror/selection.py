@@ -7,13 +7,14 @@ the archive that its builds select, which is the locked one where it is locked.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Sequence, Tuple
 
 from ..cache.platform import current_platform
 from ..cache.store import open_cache
 from ..catalog.archive import Archive
-from ..catalog.selection import matching_archives, select_archive
+from ..catalog.selection import matching_archives, newest_of_minors, select_archive
 from ..errors import ProjectError, UsageError
 from ..install.catalogs import archives_for, load_archives
 from ..output import Reporter
@@ -21,7 +22,7 @@ from ..project.plan import make_plan
 from ..project.pyproject import read_project
 from ..project.wanted import Wanted, locked_archive
 from ..settings import Settings
-from ..versions import parse_request, parse_version
+from ..versions import parse_request
 
 __all__ = ["select_archives"]
 
@@ -44,14 +45,11 @@ def select_archives(
     if not wanted:
         wanted, newest = [_project_wants(Path.cwd(), settings, reporter)], True
     cache = open_cache(settings)
+    load = partial(load_archives, settings, cache=cache, reporter=reporter)
     found: Dict[str, Archive] = {}
-
-    def _load(triple: str) -> Tuple[Archive, ...]:
-        return load_archives(settings, triple, cache, reporter)
-
     for target in targets or [current_platform(settings, cache).triple]:
         for each in wanted:
-            best, *older = _matching(each, target, settings, _load)
+            best, *older = _matching(each, target, settings, load)
             found.update((archive.filename, archive) for archive in [best, *([] if newest else older)])
     return tuple(found.values())
 
@@ -76,17 +74,14 @@ def _project_wants(root: Path, settings: Settings, reporter: Reporter) -> Wanted
     return plan.wanted
 
 
-def _matching(wanted: Wanted, target: str, settings: Settings, load: _Load) -> List[Archive]:
+def _matching(wanted: Wanted, target: str, settings: Settings, load: _Load) -> Tuple[Archive, ...]:
     """Return what a build would select, and then the newest archive of each older minor version."""
     lock = wanted.lock
     if lock is not None:
         # A locked project is built with its locked archive, even if the catalog has a newer one by now.
-        return [locked_archive(lock, archives_for(target, settings, lambda _: lock.archives)[0])]
+        return (locked_archive(lock, archives_for(target, settings, lambda _: lock.archives)[0]),)
     triple, archives = archives_for(target, settings, load)
     terms: Dict[str, Any] = {"requires_python": wanted.requires_python, "request": wanted.request, "triple": triple}
     # It raises what a build would if nothing matches.
     select_archive(archives, **terms)
-    newest: Dict[Tuple[int, ...], Archive] = {}
-    for archive in matching_archives(archives, **terms):
-        newest.setdefault(parse_version(archive.version).release[:2], archive)
-    return list(newest.values())
+    return newest_of_minors(matching_archives(archives, **terms))

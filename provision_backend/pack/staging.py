@@ -1,8 +1,8 @@
-"""Copy an installation to a staged tree: the files that an archive of it holds, where they belong in the archive.
+"""Copy the files of an installation that belong in its archive to a staged tree.
 
 The layout is that of python-build-standalone's ``install_only`` archives: ``bin``, ``include``, ``lib`` and ``share``,
-without test suites, byte code and static libraries, and with pip alone (below 3.12 setuptools, too) in site-packages.
-What a user installed is left behind. It is `provision_backend.pack.relocate` that makes the tree relocatable.
+without test suites, byte code and static libraries, and with only pip (below 3.12 setuptools, too) in site-packages.
+Packages that a user installed are not copied.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .installed import Installation
 
 __all__ = ["copy_installation", "install_bundled", "is_test_module", "relocatable_script"]
 
-# Test suites are the larger half of a standard library, and python-build-standalone leaves them out as well.
+# Test suites are more than half of a standard library, and python-build-standalone leaves them out as well.
 _DROPPED_FOLDERS = {"__pycache__", "dist-packages", "idle_test", "site-packages", "test", "tests"}
 _TEST_MODULE = re.compile(r"_test\w*|_ctypes_test|_xxtestfuzz|xx(limited|subtype)\w*")
-# Static libraries and objects only serve to link CPython into another program. The marker of PEP 668 belongs to the
-# place of an installation, not to its files.
+# Static libraries and objects only serve to link CPython into another program. The marker of PEP 668 says who manages
+# that installation, and nobody manages the copy.
 _DROPPED_FILES = re.compile(r".*\.[ao]|EXTERNALLY-MANAGED")
-# The shell reads the second line as a command, and Python reads the two lines as one string: python-build-standalone's
-# own scripts find their interpreter beside them in this way.
+# The shell reads the second line as a command, and Python reads the two lines as one string: this is how scripts of
+# python-build-standalone find the interpreter beside them.
 _STUB = """#!/bin/sh
 '''exec' "$(dirname -- "$(realpath -- "$0")")/{program}" "$0" "$@"
 ' '''
@@ -42,27 +42,17 @@ sys.exit(runpy.run_module("pip", run_name="__main__"))
 
 
 def is_test_module(filename: str) -> bool:
-    """Whether an extension module belongs to CPython's own test suite: ``_testcapi.cpython-313-....so``."""
+    """Tell whether an extension module belongs to CPython's test suite: ``_testcapi.cpython-313-....so``."""
     return _TEST_MODULE.fullmatch(filename.split(".")[0]) is not None
 
 
 def relocatable_script(program: str, body: str) -> str:
-    """Return a script that runs with the interpreter *program*, ``python3.13``, of its own folder.
-
-    Args:
-        program: file name of the interpreter.
-        body: Python source without a ``#!`` line.
-    """
+    """Return a script, whose body is without a ``#!`` line, that runs with an interpreter of its own folder."""
     return _STUB.format(program=program) + body
 
 
 def copy_installation(installation: Installation, tree: Path) -> None:
-    """Copy the standard library, headers, programs and libpython to *tree*, which is made with its parents.
-
-    Raises:
-        PackError: a link leads out of the installation.
-        OSError: something cannot be read or written.
-    """
+    """Copy the standard library, headers, programs and libpython to *tree*, which is created."""
     prefix, paths = installation.prefix, installation.paths
     for key in ("stdlib", "platstdlib", "include"):
         if (prefix / paths[key]).is_dir() and not (tree / paths[key]).exists():
@@ -84,12 +74,8 @@ def _extras(installation: Installation) -> List[Tuple[str, str]]:
     tag = installation.program[len("python") :]
     # Tcl looks for its scripts beside its library.
     tcl = [("lib", f"{name}[0-9]*") for name in ("tcl", "tk", "itcl", "thread", "tdbc", "Tix")]
-    return [
-        ("lib/pkgconfig", f"python-{tag}.pc"),
-        ("lib/pkgconfig", f"python-{tag}-embed.pc"),
-        ("share", "terminfo"),
-        ("share/man/man1", f"python{installation.minor}.1"),
-    ] + tcl
+    pkgconfig = [("lib/pkgconfig", f"python-{tag}.pc"), ("lib/pkgconfig", f"python-{tag}-embed.pc")]
+    return [*pkgconfig, ("share", "terminfo"), ("share/man/man1", f"python{installation.minor}.1"), *tcl]
 
 
 def _copy_libraries(installation: Installation, lib: Path) -> None:
@@ -106,13 +92,8 @@ def _copy_programs(installation: Installation, folder: Path) -> None:
     _copy_file(installation.executable, folder / program)
     for name in ("python", "python3", f"python{minor}"):
         _link(folder / name, program)
-    scripts = {
-        f"{program}-config": "python3-config",
-        f"pydoc{minor}": "pydoc3",
-        f"idle{minor}": "idle3",
-        f"2to3-{minor}": "2to3",
-    }
-    for name, link in scripts.items():
+    scripts = ((f"{program}-config", "python3-config"), (f"pydoc{minor}", "pydoc3"), (f"idle{minor}", "idle3"))
+    for name, link in (*scripts, (f"2to3-{minor}", "2to3")):
         source = installation.prefix / "bin" / name
         if source.is_file():
             _copy_file(source, folder / name)
@@ -144,7 +125,7 @@ def _is_kept(name: str) -> bool:
 
 
 def _copy_file(source: Path, target: Path, *, root: Path | None = None) -> None:
-    """Copy a file; a link stays one if it leads to something in *root* (its own folder), else its content is copied."""
+    """Copy a file; a link is copied as one if it leads into *root*, by default its own folder."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(str(target)):
         return
@@ -163,15 +144,10 @@ def _copy_file(source: Path, target: Path, *, root: Path | None = None) -> None:
 def install_bundled(installation: Installation, tree: Path) -> None:
     """Install the pip that ensurepip includes, and below 3.12 its setuptools, as python-build-standalone does.
 
-    The wheels are unpacked here instead of running ensurepip, which would write the path of the staged tree into the
-    scripts and their hashes into RECORD: the same interpreter must give the same bytes every time.
-
-    Raises:
-        PackError: the standard library does not include the wheel.
-
-    Source:
-        PEP 427, Installing a wheel; PEP 376, RECORD and INSTALLER.
+    Source: PEP 427, Installing a wheel; PEP 376, RECORD and INSTALLER.
     """
+    # ensurepip would write the path of the staged tree into the scripts, and their hashes into RECORD: but the same
+    # interpreter must give the same bytes every time.
     bundled = tree / installation.paths["stdlib"] / "ensurepip" / "_bundled"
     wheels = sorted(bundled.glob(f"pip-{installation.pip}-*.whl"))
     if not wheels:
@@ -185,7 +161,7 @@ def install_bundled(installation: Installation, tree: Path) -> None:
         script.write_text(relocatable_script(installation.program, _PIP), encoding="utf-8")
         script.chmod(0o755)
     _install_wheel(wheels[-1], site, scripts)
-    # Several may be left after an update; the newest is the last one, since setuptools' versions have two digits. Its
+    # An update may leave several; the newest is the last one, since the versions of setuptools have two digits. Its
     # script easy_install is obsolete.
     for wheel in sorted(bundled.glob("setuptools-*.whl"))[-1:]:
         _install_wheel(wheel, site, [])

@@ -77,11 +77,7 @@ def load_tomlkit(command: str) -> Any:
 
 
 def parse_document(tomlkit: Any, text: str) -> Any:
-    """Parse a file so that it can be edited.
-
-    Raises:
-        ProjectError: the text is not TOML, or tomlkit would not write it as it reads it.
-    """
+    """Parse a file so that it can be edited."""
     parse_pyproject(text)
     try:
         document = tomlkit.parse(text)
@@ -146,11 +142,7 @@ def _edited_array(tomlkit: Any, array: Any, wanted: Sequence[str]) -> Any:
 
 
 def render(document: Any, before: str, wanted: Mapping[str, Any]) -> str:
-    """Return the text of an edited document, with the line breaks that the file had before.
-
-    Raises:
-        ProjectError: the text does not parse as *wanted*.
-    """
+    """Return the text of an edited document, with the line breaks that the file had before."""
     text: str = document.as_string()
     if before.count("\r\n") and before.count("\r\n") == before.count("\n"):
         text = text.replace("\r\n", "\n").replace("\n", "\r\n")
@@ -166,11 +158,7 @@ def lock_lines(lock: Lock) -> List[str]:
 
 
 def lock_text(text: str, lock: Lock) -> str:
-    """Return the ``pyproject.toml`` of a project with a new lock, whose archives may be in a file of their own.
-
-    Raises:
-        ProjectError: it cannot be edited safely.
-    """
+    """Return the ``pyproject.toml`` of a project with a new lock, whose archives may be in a file of their own."""
     tomlkit = load_tomlkit("lock")
     document = parse_document(tomlkit, text)
     wanted: Dict[str, Any] = {"always": True} if lock.always else {}

@@ -44,9 +44,6 @@ def wrap_text(text: str, *, form: str = "", requires_python: str = "") -> Wrappe
         text: its ``pyproject.toml``.
         form: ``one-list`` or ``table``; empty for the first of them that is exact.
         requires_python: written into our table if [project] does not have it.
-
-    Raises:
-        ProjectError: it cannot be wrapped safely; the message says why.
     """
     tomlkit = load_tomlkit("init")
     document, data = parse_document(tomlkit, text), parse_pyproject(text)
@@ -73,6 +70,7 @@ def wrap_text(text: str, *, form: str = "", requires_python: str = "") -> Wrappe
 def _wrapped(data: Dict[str, Any], build_system: Dict[str, Any], marker: str) -> Dict[str, Any]:
     """Return the parsed content of the wrapped file: in one list with this marker, or with a table if it is empty."""
     table: Dict[str, Any] = {key: build_system[key] for key in ("build-backend", "backend-path") if key in build_system}
+    # The marker keeps a frontend from installing what only the provisioned interpreter needs, and perhaps only it can.
     if marker:
         ours = [OWN_NAME, *(mark_requirement(text, marker) for text in build_system["requires"])]
     else:
@@ -87,9 +85,6 @@ def unwrap_text(text: str) -> str:
 
     The lines that move may have another layout than before `wrap_text`, and the defaults that it wrote stay. A marker
     that is not the one of ``requires-python`` stays, too, since a person wrote it.
-
-    Raises:
-        ProjectError: our table has keys that would be lost, or the file cannot be edited safely.
     """
     tomlkit = load_tomlkit("init")
     document, data = parse_document(tomlkit, text), parse_pyproject(text)

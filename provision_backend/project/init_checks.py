@@ -57,15 +57,9 @@ def mark_requirement(text: str, marker: str) -> str:
 
 
 def choose_form(data: Mapping[str, Any], form: str, requires_python: str) -> Tuple[str, str]:
-    """Decide where the real requirements are written.
+    """Choose the form as `provision_backend.project.init.wrap_text` takes it, and return it with a marker.
 
-    Args:
-        data: the parsed file.
-        form: ``one-list`` or ``table``; empty for the first of them that is exact.
-        requires_python: used if [project] has none; may be empty.
-
-    Returns:
-        The form, and ``requires-python`` as a marker, which is empty if no marker says the same.
+    The marker says the same as ``requires-python``, and is empty if no marker does.
 
     Raises:
         ProjectError: which Pythons the project needs is unknown, or the form would change what the build does.

@@ -20,9 +20,9 @@ from .wanted import RELOCK, Lock, Wanted
 if TYPE_CHECKING:
     from packaging.version import Version
 
-__all__ = ["LOCK_FILE", "LOCK_TABLE", "choose_archives", "kept_archives", "read_lock"]
+__all__ = ["LOCK_FILE", "choose_archives", "kept_archives", "read_lock"]
 
-LOCK_TABLE = "tool.provision-backend.lock"
+_KEY = "pyproject.toml: tool.provision-backend.lock"
 
 LOCK_FILE = "provision-backend.lock"
 """The file that ``provision-backend lock --file`` writes."""
@@ -41,24 +41,23 @@ def read_lock(root: Path, lines: Optional[Sequence[str]], file: Optional[str], *
     """
     if (file is None) == (lines is None):
         found = "both" if file is not None else "neither"
-        raise ProjectError(f"pyproject.toml: {LOCK_TABLE} must have either archives or file, found {found}")
+        raise ProjectError(f"{_KEY} must have either archives or file, found {found}")
     if file is not None:
         return Lock(_parse_file(root, file), always=always, file=file)
-    key = f"pyproject.toml: {LOCK_TABLE}.archives"
-    numbered = [(f"{key}, entry {number}", line) for number, line in enumerate(lines or (), 1)]
-    return Lock(_parse(numbered, source=key), always=always)
+    numbered = [(f"{_KEY}.archives, entry {number}", line) for number, line in enumerate(lines or (), 1)]
+    return Lock(_parse(numbered, source=f"{_KEY}.archives"), always=always)
 
 
 def _parse_file(root: Path, name: str) -> Tuple[Archive, ...]:
-    key = f"pyproject.toml: {LOCK_TABLE}.file"
     # A file outside of the project is not in its sdist, so a build of that would fail.
     if os.path.isabs(name) or ".." in Path(name).parts or "\0" in name or not name.strip():
-        raise ProjectError(f"{key} must name a file inside the project, found {name!r}")
+        raise ProjectError(f"{_KEY}.file must name a file inside the project, found {name!r}")
     try:
+        # Some editors begin a file with a byte order mark.
         text = (root / name).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ProjectError(
-            f"{key} names {name!r}, which does not exist",
+            f"{_KEY}.file names {name!r}, which does not exist",
             hint="have the real backend put it into the sdist; or remove the table and run 'provision-backend lock', "
             "which writes the archives into pyproject.toml",
         ) from None
@@ -76,6 +75,7 @@ def _parse(lines: Sequence[Tuple[str, str]], *, source: str) -> Tuple[Archive, .
     found: Dict[str, Archive] = {}
     for where, line in lines:
         archive = _parse_line(where, line)
+        # A build could not tell which of the two to use.
         if archive.triple in found:
             raise ProjectError(f"{where}: a second archive for {archive.triple}; each target has one")
         found[archive.triple] = archive
@@ -114,9 +114,6 @@ def choose_archives(
         kept: as of `kept_archives`; their targets need no catalog.
         more: as ``catalogs``, for targets that get an archive only if the build has one for them.
         upgrade: whether a newer build may replace those that are kept.
-
-    Returns:
-        One archive for each target, ordered by target triple.
 
     Raises:
         NoMatchingArchiveError: a target has no archive that is wanted, or the targets have no build in common.

@@ -66,16 +66,10 @@ class Project(NamedTuple):
 
 
 def read_project(root: Path, text: Optional[str] = None) -> Project:
-    """Read and validate ``pyproject.toml``.
-
-    Args:
-        root: the source tree.
-        text: what ``pyproject.toml`` would hold; default what it holds.
+    """Read the project in an absolute folder, or check what a new text of its ``pyproject.toml`` would say.
 
     Raises:
         ProjectError: the file is missing, unreadable or not TOML, or a key is missing, unknown or of the wrong type.
-
-    Source: PEP 517, PEP 518, PEP 621.
     """
     document = parse_pyproject(read_text(root) if text is None else text)
     table = _read(document.get("tool", {}), "tool", OWN_NAME, dict)
@@ -248,6 +242,7 @@ def _requires_python(document: Mapping[str, Any], table: Mapping[str, Any]) -> s
     own = read_string(table, TABLE, "requires-python")
     project = document.get("project", {})
     static = read_string(project, "project", "requires-python")
+    # The two could contradict each other, and frontends and indexes know only the standard one.
     if own is not None and static is not None:
         raise ProjectError(
             f"pyproject.toml: {TABLE}.requires-python is given although project.requires-python is",

@@ -64,6 +64,7 @@ class Wanted(NamedTuple):
 
 def check_lock(lock: Lock, requires_python: str, pin: Optional[VersionRequest]) -> None:
     """Raise `ProjectError` if an archive of a lock does not satisfy ``requires-python`` and the pin of its project."""
+    # The project may have changed since it was locked.
     wanted = Wanted(requires_python, pin)
     for archive in lock.archives:
         if not wanted.accepts(archive.version, freethreaded=archive.freethreaded):

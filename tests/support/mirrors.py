@@ -44,13 +44,13 @@ def run_key(*argv: str, **settings: Any) -> Answer:
 
 def _run(words: Sequence[str], argv: Sequence[str], settings: Mapping[str, Any]) -> Answer:
     parser = argparse.ArgumentParser()
-    command = load(find_command(words)[0])
-    assert command.add_arguments is not None
-    command.add_arguments(parser)
+    run, add_arguments = load(find_command(words)[0])
+    assert add_arguments is not None
+    add_arguments(parser)
     flags = {key.replace("_", "-"): value for key, value in settings.items()}
     stream = io.StringIO()
     loaded = load_settings(flags=flags)
-    answer = command.run(parser.parse_args(argv), loaded, Reporter(stream, loaded.verbose))
+    answer = run(parser.parse_args(argv), loaded, Reporter(stream, loaded.verbose))
     return Answer(answer.data, list(answer.lines), answer.code, stream.getvalue().splitlines())
 
 
