@@ -70,6 +70,7 @@ OPTIONS: Tuple[Option, ...] = (
     Option("offline", "flag", False, "never use the network to get an interpreter"),
     Option("installer", "choice", "", "the installer that fills build environments", ("pip", "uv")),
     Option("sbom", "path", "", "folder for a CycloneDX SBOM of what built each wheel, or 'beside' the wheel"),
+    # Another process may be downloading tens of megabytes over a slow line.
     Option("lock-timeout", "seconds", 600.0, "seconds to wait for another process to provision the same interpreter"),
     Option("connect-timeout", "seconds", 10.0, "seconds to wait for a connection to a source of archives"),
     Option("read-timeout", "seconds", 60.0, "seconds to wait for data during a download"),

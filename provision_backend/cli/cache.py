@@ -97,6 +97,7 @@ def _swept(swept: Swept, reporter: Reporter) -> Answer:
 
 
 def _ago(moment: float) -> str:
+    # The clock of a file server may be ahead of ours.
     seconds = max(time.time() - moment, 0)
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:

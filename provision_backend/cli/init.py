@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter) 
 
 
 def _wrap(root: Path, text: str, arguments: argparse.Namespace) -> Tuple[Wrapped, str]:
+    # Running the command twice is no error, so that a script can go through many projects.
     if is_wrapped(parse_pyproject(text)):
         project = read_project(root)
         form = "one-list" if project.one_list else "table"

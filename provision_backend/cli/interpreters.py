@@ -99,6 +99,7 @@ def run_install(arguments: argparse.Namespace, settings: Settings, reporter: Rep
         for interpreter in found:
             compile_bytecode(interpreter)
     data = [interpreter.as_dict() for interpreter in found]
+    # One request is answered as by find, with an object.
     return Answer(data[0] if len(data) == 1 else data, [interpreter.executable for interpreter in found])
 
 

@@ -42,6 +42,7 @@ def select_archives(
         newest: select for each request only what a build would select.
     """
     wanted = [Wanted("", parse_request(text, source="--python")) for text in requests]
+    # The builds of a project never use older versions than the one that they select.
     if not wanted:
         wanted, newest = [_project_wants(Path.cwd(), settings, reporter)], True
     cache = open_cache(settings)

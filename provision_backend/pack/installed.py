@@ -78,6 +78,7 @@ def inspect_installation(python: Path) -> Installation:
     if not python.is_file():
         raise PackError(f"'{python}' is not a file", hint="name the executable of an installed CPython")
     facts = _inspect(python)
+    # The executable of a virtual environment may be a copy, so the one in the prefix is packed.
     executable = Path(os.path.realpath(os.path.join(facts["prefix"], "bin", facts["program"])))
     if not executable.is_file():
         executable = Path(os.path.realpath(facts["executable"]))

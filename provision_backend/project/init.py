@@ -62,6 +62,7 @@ def wrap_text(text: str, *, form: str = "", requires_python: str = "") -> Wrappe
         table["build-backend"].comment(comment)
     update_table(tomlkit, document["build-system"], wanted["build-system"])
     append_table(tomlkit, document, document["tool"], OWN_NAME, table)
+    # The first requirement of the frontend's list is ourselves.
     requires = wanted["tool"][OWN_NAME].get("requires", wanted["build-system"]["requires"][1:])
     backend = build_system["build-backend"]
     return Wrapped(render(document, text, wanted), chosen, backend, tuple(requires), backend_notes(backend))
@@ -70,7 +71,7 @@ def wrap_text(text: str, *, form: str = "", requires_python: str = "") -> Wrappe
 def _wrapped(data: Dict[str, Any], build_system: Dict[str, Any], marker: str) -> Dict[str, Any]:
     """Return the parsed content of the wrapped file: in one list with this marker, or with a table if it is empty."""
     table: Dict[str, Any] = {key: build_system[key] for key in ("build-backend", "backend-path") if key in build_system}
-    # The marker keeps a frontend from installing what only the provisioned interpreter needs, and perhaps only it can.
+    # With the marker, a frontend on another Python does not install what only the provisioned interpreter needs.
     if marker:
         ours = [OWN_NAME, *(mark_requirement(text, marker) for text in build_system["requires"])]
     else:
@@ -100,7 +101,7 @@ def unwrap_text(text: str) -> str:
             )
     marker = translate_specifiers(requires_python) or ""
     others = [text for text in data["build-system"]["requires"] if not names_us(text)]
-    # A requirement that has a string in double quotes has got a marker with such ones.
+    # `mark_requirement` uses double quotes in a requirement that already has some.
     double = marker.replace("'", '"')
     requires = [drop_marker(text, marker) or drop_marker(text, double) or text for text in others]
     data["build-system"].update({"requires": requires, **table})

@@ -203,6 +203,7 @@ def _build_backend(table: Mapping[str, Any]) -> str:
             f"pyproject.toml: {TABLE}.build-backend is missing",
             hint='name the real backend, for example build-backend = "hatchling.build"',
         )
+    # It is checked here since importing it would fail only after an interpreter was downloaded.
     if not _BACKEND.fullmatch(backend):
         raise ProjectError(
             f"pyproject.toml: {TABLE}.build-backend must be 'module' or 'module:object', found {backend!r}"

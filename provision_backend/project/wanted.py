@@ -85,6 +85,7 @@ def locked_archive(lock: Lock, triple: str) -> Archive:
     for archive in lock.archives:
         if archive.triple == triple:
             return archive
+    # The setting python overrides a lock, so a person who only builds the project is not stuck.
     raise NoMatchingArchiveError(
         f"the project is locked to the archives in {lock.place}, and none of them is for {triple}",
         hint=f"locked: {', '.join(archive.triple for archive in lock.archives)}\n"
