@@ -21,12 +21,10 @@ HERE = MUSL if "musl" in str(sysconfig.get_config_var("EXT_SUFFIX")) else GNU
 GOOD: Dict[str, Any] = {
     "version": "3.13.5",
     "implementation": "cpython",
-    "freethreaded": False,
-    "soabi": "cpython-313-x86_64-linux-musl",
+    "threading": "with GIL",
     "ext_suffix": ".cpython-313-x86_64-linux-musl.so",
     "suffixes": [".cpython-313-x86_64-linux-musl.so", ".abi3.so", ".so"],
     "pip": "25.1",
-    "has_ctypes": True,
     "failed": {},
 }
 
@@ -54,9 +52,7 @@ def test_running_interpreter_is_what_it_is() -> None:
     freethreaded = "t" in sys.abiflags
     facts = smoke_run(running_interpreter(), version=platform.python_version(), freethreaded=freethreaded, triple=HERE)
 
-    assert (facts.version, facts.implementation) == (platform.python_version(), "cpython")
-    assert facts.ext_suffix == sysconfig.get_config_var("EXT_SUFFIX")
-    assert facts.prefix == Path(sys.base_prefix)
+    assert "module 'ssl'" not in str(facts.warnings)
 
 
 def test_every_difference_is_named() -> None:
@@ -90,21 +86,13 @@ def test_link_to_another_tree_is_refused(tmp_path: Path) -> None:
 
 def test_complete_answer_has_no_warnings(tmp_path: Path) -> None:
     """What a good interpreter answers comes back as it is."""
-    assert run_as_wanted(answering_interpreter(tmp_path)) == Facts(
-        version="3.13.5",
-        implementation="cpython",
-        freethreaded=False,
-        soabi="cpython-313-x86_64-linux-musl",
-        ext_suffix=".cpython-313-x86_64-linux-musl.so",
-        prefix=tmp_path,
-        pip="25.1",
-    )
+    assert run_as_wanted(answering_interpreter(tmp_path)) == Facts(pip="25.1")
 
 
 def test_musl_build_that_calls_itself_gnu_is_refused(tmp_path: Path) -> None:
     """Such a build imports no musllinux wheel (python-build-standalone#724)."""
     suffix = ".cpython-312-x86_64-linux-gnu.so"
-    python = answering_interpreter(tmp_path, soabi=suffix[1:-3], ext_suffix=suffix, suffixes=[suffix, ".so"])
+    python = answering_interpreter(tmp_path, ext_suffix=suffix, suffixes=[suffix, ".so"])
     with pytest.raises(InterpreterError) as caught:
         run_as_wanted(python)
 
@@ -127,9 +115,9 @@ def test_suffix_that_it_does_not_import_is_refused(tmp_path: Path) -> None:
 def test_other_systems_name_no_libc(tmp_path: Path) -> None:
     """On macOS the names of extension modules say nothing of a libc."""
     suffix = ".cpython-313-darwin.so"
-    python = answering_interpreter(tmp_path, soabi="cpython-313-darwin", ext_suffix=suffix, suffixes=[suffix])
+    python = answering_interpreter(tmp_path, ext_suffix=suffix, suffixes=[suffix])
 
-    assert smoke_run(python, version="3.13.5", freethreaded=False, triple="aarch64-apple-darwin").ext_suffix == suffix
+    assert smoke_run(python, version="3.13.5", freethreaded=False, triple="aarch64-apple-darwin") == Facts(pip="25.1")
 
 
 @pytest.mark.parametrize(
@@ -146,8 +134,8 @@ def test_other_systems_name_no_libc(tmp_path: Path) -> None:
             id="ensurepip and pip",
         ),
         pytest.param(
-            {"has_ctypes": False},
-            ("module '_ctypes' is missing, so loading of native code was tried with the standard library only",),
+            {"failed": {"_ctypes": "x"}},
+            ("module '_ctypes' is missing (x)",),
             id="ctypes",
         ),
     ],

@@ -51,7 +51,8 @@ _COMPRESSION = 6  # the default of gzip; 9 takes four times as long for one perc
 _MAGICS = (b"ustar\x0000", b"ustar  \0")  # POSIX and GNU
 FILE, LINK, SYMLINK, FOLDER = "file", "hard link", "symbolic link", "directory"
 KINDS = {b"0": FILE, b"\0": FILE, b"1": LINK, b"2": SYMLINK, b"5": FOLDER}
-_LONG_NAMES = {b"L": b"path", b"K": b"linkpath"}
+_PAX = {b"x", b"g"}
+_EXTENSIONS = {b"L", b"K", *_PAX}  # L and K are GNU's, for a long name and a long link
 _PAX_RECORD = re.compile(rb"([1-9][0-9]{0,6}) ([^=\n]+)=")
 # Keys that change nothing that is written, and those that do; any other is refused.
 _PAX_IGNORED = {b"atime", b"comment", b"ctime", b"gid", b"gname", b"uid", b"uname"}
@@ -221,61 +222,30 @@ class Plain:
         self._pieces = pieces
         self._view = memoryview(b"")
         self._position = 0
-        self._in_extension = False
-        self.header = b""
-        """The raw header that was read last."""
-        self.extensions: Set[bytes] = set()
-        """Kinds and keys of the extended headers since the last member."""
 
     def tell(self) -> int:
         """Return how many bytes were read."""
         return self._position
 
-    def seek(self, position: int) -> None:
-        """Skip bytes; ``tarfile`` does so behind the content of a member."""
-        if position < self._position:
-            raise UnpackError("a tar header is malformed: it leads backwards")
-        for _ in self.views(position - self._position):
-            pass
-
     def read(self, size: int) -> bytes:
-        """Return *size* bytes, or all there are; a raw header is checked before ``tarfile`` has it.
-
-        ``tarfile`` reads nothing else of the size of a header but the content of an extended header.
-        """
+        """Return *size* bytes, or all there are."""
         data = self.peek(size)
-        if size == _BLOCK and not self._in_extension:
-            self.header = data
-            if len(data) < _BLOCK:
-                raise _truncated()
-            if data != _ZEROS:
-                self._in_extension = _check_header(data, self)
-            elif self.extensions:
-                raise UnpackError("an extended header is followed by no member")
-        elif size:
-            self._in_extension = False
         self._skip(len(data))
         return data
 
     def peek(self, size: int) -> bytes:
         """Return the next *size* bytes, or all there are, without reading them."""
         if len(self._view) < size:
-            pieces, length = [bytes(self._view)], len(self._view)
-            while length < size:
-                piece = next(self._pieces, b"")
-                if not piece:
+            data = bytearray(self._view)
+            for piece in self._pieces:
+                data += piece
+                if len(data) >= size:
                     break
-                pieces.append(piece)
-                length += len(piece)
-            self._view = memoryview(b"".join(pieces))
+            self._view = memoryview(data)
         return bytes(self._view[:size])
 
     def views(self, size: int) -> Iterator[memoryview]:
-        """Yield the next *size* bytes, uncopied.
-
-        Raises:
-            UnpackError: there are fewer.
-        """
+        """Yield the next *size* bytes, uncopied; raise `UnpackError` where there are fewer."""
         while size:
             if not self._view:
                 self._view = memoryview(next(self._pieces, b""))
@@ -286,10 +256,11 @@ class Plain:
             size -= len(view)
             yield view
 
-    def rest(self) -> Iterator[bytes]:
-        """Yield all bytes that are left."""
-        yield bytes(self._view)
-        yield from self._pieces
+    def check_end(self) -> None:
+        """Check that only zeros follow; this also has the checksum, and the hash of a download, verified."""
+        for piece in chain([bytes(self._view)], self._pieces):
+            if piece.strip(b"\0"):
+                raise UnpackError("there is other data behind the end of the tar archive")
 
     def _skip(self, size: int) -> None:
         self._view = self._view[size:]
@@ -297,111 +268,117 @@ class Plain:
 
 
 def read_members(plain: Plain, limits: UnpackLimits) -> Iterator[tarfile.TarInfo]:
-    """Yield the members, each of which was seen to be of a kind that is written; then check the end of the archive."""
+    """Yield the members, each of which was seen to be of a kind that is written; then check the end of the archive.
+
+    Args:
+        plain: the archive. The content of each member is read from it before the next one is asked for.
+        limits: bounds on what the archive may hold.
+    """
     source: Any = plain
-    if plain.peek(_BLOCK) == _ZEROS:
-        plain.read(_BLOCK)
-        return _check_end(plain)
-    try:
-        # The encoding is that of python-build-standalone, whatever the host's locale.
-        tar = tarfile.open(fileobj=source, mode="r:", encoding="utf-8")  # noqa: SIM115 - no file is open
-        total = 0
-        for count in range(limits.members + 1):
-            member = tar.next()
-            if member is None:
-                if plain.header != _ZEROS:
-                    # Behind the first header, tarfile takes a malformed one for the end of the archive.
-                    raise UnpackError("a tar header is malformed")
-                _check_end(plain)
-                return
-            if count >= limits.members:
-                break
-            if member.isdir():
-                member.name = member.name.rstrip("/")  # Before 3.9 a GNU long name keeps its slash.
-            tar.members.clear()  # type: ignore[attr-defined]  # Otherwise it remembers every member.
-            total += member.size
-            if total > limits.total_bytes:
-                reason = f"has {member.size} bytes, with which the archive exceeds {limits.total_bytes} bytes"
-                refuse(member.name, reason)
-            yield member
-    except tarfile.TarError as exc:
-        raise UnpackError(f"a tar header is malformed: {exc}") from None
+    # In the mode "w" TarFile reads nothing by itself: it would take a malformed header for the end of the archive. The
+    # encoding is that of python-build-standalone, whatever the host's locale.
+    tar = tarfile.TarFile(fileobj=source, mode="w", encoding="utf-8")
+    total = 0
+    for count in range(limits.members + 1):
+        if plain.peek(_BLOCK) == _ZEROS:
+            _check_end(plain)
+            return
+        if count == limits.members:
+            break
+        _check_headers(plain)
+        try:
+            member = tarfile.TarInfo.fromtarfile(tar)
+        except tarfile.TarError as exc:
+            raise UnpackError(f"a tar header is malformed: {exc}") from None
+        if member.isdir():
+            member.name = member.name.rstrip("/")  # Before 3.9 a GNU long name keeps its slash.
+        total += member.size
+        if total > limits.total_bytes:
+            refuse(member.name, f"has {member.size} bytes, with which the archive exceeds {limits.total_bytes} bytes")
+        yield member
+        for _ in plain.views(-member.size % _BLOCK):
+            pass
     raise UnpackError(f"it has more than {limits.members} members")
 
 
-def _check_header(block: bytes, plain: Plain) -> bool:
-    """Refuse a header that another reader could understand differently; return whether its content is one, too."""
-    kind = block[156:157]
-    # A name that goes on behind a NUL is another one for another reader.
-    for field in (block[:100], block[157:257], block[345:500] if block[257:265] == _MAGICS[0] else b""):
-        if b"\0" in field.rstrip(b"\0"):
-            name = field.rstrip(b"\0").decode("utf-8", "surrogateescape")
-            refuse(name, f"has a backslash or a control character in a path: {quote(name)}")
-    if block[257:265] not in _MAGICS:
-        raise UnpackError(f"a tar header is neither POSIX nor GNU: its magic is {block[257:265]!r}")
-    if kind in (b"x", b"g", b"L", b"K"):
-        return _check_extension(kind, block, plain) > 0
-    # Extended headers hold for the one member behind them.
-    plain.extensions.clear()
-    if kind not in KINDS:
-        # Devices, FIFOs, sparse files and whatever a vendor has added.
-        name = block[:100].rstrip(b"\0").decode("utf-8", "surrogateescape")
-        refuse(name, f"is of the type {kind!r}; wanted a regular file, a directory or a link")
-    return False
+def _check_headers(plain: Plain) -> None:
+    """Refuse a header of the next member that another reader could understand differently than ``tarfile`` does."""
+    seen: Set[bytes] = set()
+    start = 0
+    while True:
+        block = plain.peek(start + _BLOCK)[start:]
+        kind, magic = block[156:157], block[257:265]
+        if len(block) < _BLOCK:
+            raise _truncated()
+        if block == _ZEROS:
+            raise UnpackError("an extended header is followed by no member")
+        for field in (block[:100], block[157:257], block[345:500] if magic == _MAGICS[0] else b""):
+            _check_name(field)
+        if magic not in _MAGICS:
+            raise UnpackError(f"a tar header is neither POSIX nor GNU: its magic is {magic!r}")
+        if kind in KINDS:
+            return
+        if kind not in _EXTENSIONS:
+            # Devices, FIFOs, sparse files and whatever a vendor has added.
+            name = block[:100].rstrip(b"\0").decode("utf-8", "surrogateescape")
+            refuse(name, f"is of the type {kind!r}; wanted a regular file, a directory or a link")
+        # Where two contradict each other, tarfile takes the last one. A global one stands first, and GNU's are a pair.
+        before = seen - {b"g"}
+        if kind in seen or (before and (kind in _PAX or before & _PAX)):
+            raise UnpackError(f"a second extended header, of type {kind!r}, belongs to one member")
+        seen.add(kind)
+        start = _check_extension(kind, block[124:136], plain, start + _BLOCK)
 
 
-def _check_extension(kind: bytes, block: bytes, plain: Plain) -> int:
-    """Check an extended header, of which ``tarfile`` takes the last where two contradict each other."""
-    digits = block[124:136].strip(b" \0")
-    if not re.fullmatch(rb"[0-7]+", digits):
-        raise UnpackError(f"a tar header is malformed: {block[124:136]!r} is not a number that is zero or more")
-    size = int(digits, 8)
+def _check_extension(kind: bytes, digits: bytes, plain: Plain, start: int) -> int:
+    """Check the content of an extended header, and return where the next header begins."""
+    if not re.fullmatch(rb"[0-7]+", digits.strip(b" \0")):
+        raise UnpackError(f"a tar header is malformed: {digits!r} is not a number that is zero or more")
+    size = int(digits.strip(b" \0"), 8)
     if size > _EXTENSION:
         raise UnpackError(f"an extended header has {size} bytes; at most {_EXTENSION} are allowed")
-    if kind in plain.extensions or (kind == b"g" and plain.extensions):
-        raise UnpackError(f"a second extended header of type {kind!r} belongs to one member")
-    payload = plain.peek(_BLOCK + size)[_BLOCK:]
-    keys = {_LONG_NAMES[kind]} if kind in _LONG_NAMES else _pax_keys(payload, is_global=kind == b"g")
-    for key in keys & plain.extensions & _PAX_USED:
-        raise UnpackError(f"two extended headers of one member both give its {key.decode()}")
-    if kind in _LONG_NAMES and b"\0" in payload.rstrip(b"\0"):
-        refuse(payload.decode("utf-8", "surrogateescape"), "has a control character in a path")
-    if kind != b"g":
-        plain.extensions |= keys | {kind}
-    return size
+    payload = plain.peek(start + size)[start:]
+    if kind in _PAX:
+        _check_records(payload, is_global=kind == b"g")
+    else:
+        _check_name(payload)
+    return start + size + -size % _BLOCK
 
 
-def _pax_keys(payload: bytes, *, is_global: bool) -> Set[bytes]:
-    """Return the keys of a pax extended header, none of which changes where content goes in an unusual way."""
+def _check_name(field: bytes) -> None:
+    # A name that goes on behind a NUL is another one for another reader.
+    name = field.rstrip(b"\0")
+    if b"\0" in name:
+        text = name.decode("utf-8", "surrogateescape")
+        refuse(text, f"has a backslash or a control character in a path: {quote(text)}")
+
+
+def _check_records(payload: bytes, *, is_global: bool) -> None:
+    """Check that a pax extended header changes nothing in an unusual way."""
     keys: Set[bytes] = set()
     start = 0
     while start < len(payload):
         match = _PAX_RECORD.match(payload, start)
         end = start + int(match[1]) if match else 0
         # A record holds its own length, so every round advances (CVE-2019-20907).
-        if not match or not match.end() <= end - 1 < len(payload) or payload[end - 1 : end] != b"\n":
+        if not match or not match.end() < end <= len(payload) or payload[end - 1 : end] != b"\n" or match[2] in keys:
             raise UnpackError(f"an extended header is malformed at byte {start}")
         key, start = match[2], end
-        if key in keys:
-            raise UnpackError(f"an extended header has the key {key!r} twice")
-        if key.startswith(b"GNU.sparse."):
-            raise UnpackError("an extended header announces a sparse file")
-        # A size that differs from the header's has two readers see different members (CVE-2025-62518).
-        if b"." not in key and key not in _PAX_IGNORED and (key not in _PAX_USED or is_global):
+        # A size that differs from the header's has two readers see different members (CVE-2025-62518). Keys of vendors
+        # change nothing that is written, but for those of sparse files.
+        harmless = key in _PAX_IGNORED or (b"." in key and not key.startswith(b"GNU.sparse."))
+        if not harmless and (key not in _PAX_USED or is_global):
             raise UnpackError(f"an extended header has the key {key!r}, which is not supported there")
         keys.add(key)
-    return keys
 
 
 def _check_end(plain: Plain) -> None:
-    """Check that only zeros follow; reading to the end also has the checksum, and the hash of a download, verified."""
+    plain.read(_BLOCK)
     if plain.peek(_BLOCK) != _ZEROS:
         if len(plain.peek(_BLOCK)) < _BLOCK:
             raise _truncated()
         raise UnpackError("a single block of zeros stands between two members")
-    for piece in plain.rest():
-        if piece.strip(b"\0"):
-            raise UnpackError("there is other data behind the end of the tar archive")
+    plain.check_end()
 
 
 def _truncated() -> UnpackError:

@@ -53,6 +53,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 # A link in place of a file is never followed. Windows has no such flag, and reads text where nothing is said.
+_BY_DESCRIPTOR = {os.chmod, os.utime} <= os.supports_fd
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -267,8 +268,8 @@ def _write_file(path: bytes, member: Member, plain: Plain) -> Written:
             digest.update(view)
             while view:
                 view = view[os.write(descriptor, view) :]
-        os.chmod(descriptor if os.chmod in os.supports_fd else path, 0o755 if member.mode & 0o100 else 0o644)
-        os.utime(descriptor if os.utime in os.supports_fd else path, (int(member.mtime), int(member.mtime)))
+        os.chmod(descriptor if _BY_DESCRIPTOR else path, 0o755 if member.mode & 0o100 else 0o644)
+        os.utime(descriptor if _BY_DESCRIPTOR else path, (int(member.mtime), int(member.mtime)))
         return Written(digest.hexdigest(), identify(os.fstat(descriptor)))
     finally:
         os.close(descriptor)
