@@ -19,20 +19,19 @@ import tarfile
 import zlib
 from itertools import chain
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple, NoReturn, Set, Tuple, Type
+from typing import Any, Iterator, NoReturn, Set, Tuple, Type
 
 from ..errors import MissingDependencyError, UnpackError
 
 __all__ = [
-    "DEFAULT_LIMITS",
     "FILE",
     "FOLDER",
     "KINDS",
     "LINK",
+    "MAX_MEMBERS",
     "SYMLINK",
     "Member",
     "Plain",
-    "UnpackLimits",
     "decompress",
     "quote",
     "read_members",
@@ -42,8 +41,13 @@ __all__ = [
 
 _BLOCK = tarfile.BLOCKSIZE
 _ZEROS = bytes(_BLOCK)
+
+# The largest archives known are far below each of these.
+MAX_BYTES = 4 << 30  # decompressed, headers included
+MAX_MEMBERS = 100_000  # with the folders that are only implied by a path
+MAX_RATIO = 200  # decompressed bytes per compressed byte
 _PIECE = 256 * 1024  # bytes that one step of decompression yields at most, so that a bomb costs no more memory
-_GRACE = 64 << 20  # bytes below which the ratio does not count: small archives may hold long runs of zeros
+_GRACE = 64 << 20  # decompressed bytes below which the ratio does not count, since small archives may be mostly zeros
 _EXTENSION = 64 * 1024  # bytes of an extended header; real ones hold a path and a time
 _SHOWN = 120  # characters of a path in a message
 _COMPRESSION = 6  # the default of gzip; 9 takes four times as long for one percent
@@ -59,17 +63,6 @@ _PAX_IGNORED = {b"atime", b"comment", b"ctime", b"gid", b"gname", b"uid", b"unam
 _PAX_USED = {b"path", b"linkpath", b"mtime"}
 
 
-class UnpackLimits(NamedTuple):
-    """Bounds on what one archive may hold. The largest archives known are far below each."""
-
-    total_bytes: int = 4 << 30  # decompressed, headers included
-    members: int = 100_000  # with the folders that are only implied by a path
-    path_bytes: int = 1024  # of a path, and of the target of a link, in UTF-8
-    depth: int = 32  # components of a path
-    ratio: int = 200  # decompressed bytes per compressed byte, checked from 64 MiB on
-
-
-DEFAULT_LIMITS = UnpackLimits()
 Member = tarfile.TarInfo
 """The header of one member."""
 
@@ -81,9 +74,6 @@ def write_archive(tree: Path, archive: Path, *, mtime: int) -> None:
         tree: the folder; its own name is the top of the archive.
         archive: the file, which must not exist.
         mtime: seconds since the epoch, the modification time of every member.
-
-    Raises:
-        OSError: a file cannot be read or written.
     """
     paths = sorted(tree.rglob("*"), key=lambda path: path.relative_to(tree).as_posix())
     with archive.open("xb") as raw:
@@ -135,49 +125,46 @@ class _Zstandard:
         return bytes(piece)
 
 
-def _choose_decoder(head: bytes) -> Tuple[Any, Tuple[Type[Exception], ...]]:
-    """Return what decompresses a stream that begins like this, and the exceptions of corrupt input."""
+def _choose_decoder(head: bytes) -> Tuple[Any, Type[Exception]]:
+    """Return what decompresses a stream that begins like this, and the exception of corrupt input."""
     if head.startswith(b"\x1f\x8b"):
         # ISA-L gives the same bytes in half the time. 16 + MAX_WBITS has the header, CRC and length checked too.
-        isal = _import_optional("isal.isal_zlib")
-        decoder = (isal or zlib).decompressobj(16 + zlib.MAX_WBITS)
-        return decoder, (zlib.error, isal.error) if isal else (zlib.error,)
+        library = _import_first("isal.isal_zlib", "zlib")
+        return library.decompressobj(16 + zlib.MAX_WBITS), library.error
     if not head.startswith(b"\x28\xb5\x2f\xfd"):
         found = f"it starts with {head[:8]!r}" if head else "it is empty"
         raise UnpackError(f"it is neither gzip nor Zstandard: {found}")
-    for name in ("compression.zstd", "backports.zstd"):
-        module = _import_optional(name)
-        if module:
-            return module.ZstdDecompressor(), (module.ZstdError,)
-    module = _import_optional("zstandard")
-    if module:
-        return _Zstandard(module), (module.ZstdError,)
-    raise MissingDependencyError("backports.zstd", "unpack a .tar.zst archive on Python 3.13 or older")
+    library = _import_first("compression.zstd", "backports.zstd", "zstandard")
+    if library is None:
+        raise MissingDependencyError("backports.zstd", "unpack a .tar.zst archive on Python 3.13 or older")
+    decoder = _Zstandard(library) if library.__name__ == "zstandard" else library.ZstdDecompressor()
+    return decoder, library.ZstdError
 
 
-def _import_optional(name: str) -> Any:
-    with contextlib.suppress(ImportError):
-        return importlib.import_module(name)
+def _import_first(*names: str) -> Any:
+    for name in names:
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
     return None
 
 
-def decompress(chunks: Iterator[bytes], limits: UnpackLimits) -> Iterator[bytes]:
+def decompress(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Yield what exactly one gzip member or Zstandard frame holds; its checksum was right when this ends."""
     head = b""
     for chunk in chunks:
         head += chunk
         if len(head) >= 4:
             break
-    decoder, errors = _choose_decoder(head)
+    decoder, error = _choose_decoder(head)
     consumed = produced = 0
     # Not a generator: to close it would close the chunks, which are still to be verified after an error.
     for data in chain([head], chunks):
         if decoder.eof:
             raise UnpackError(f"there is other data behind the end of the compressed stream of {produced} bytes")
         consumed += len(data)
-        for piece in _translated(decoder, data, errors):
+        for piece in _translated(decoder, data, error):
             produced += len(piece)
-            _check_ratio(consumed, produced, limits)
+            _check_ratio(consumed, produced)
             yield piece
         if decoder.eof and decoder.unused_data:
             raise UnpackError(f"there is other data behind the end of the compressed stream of {produced} bytes")
@@ -185,14 +172,14 @@ def decompress(chunks: Iterator[bytes], limits: UnpackLimits) -> Iterator[bytes]
         raise UnpackError(f"the compressed stream is truncated: it ends after {consumed} bytes")
 
 
-def _translated(decoder: Any, data: bytes, errors: Tuple[Type[Exception], ...]) -> Iterator[bytes]:
+def _translated(decoder: Any, data: bytes, error: Type[Exception]) -> Iterator[bytes]:
     """Yield the bytes that *data* decompresses to, at most `_PIECE` at a time."""
     piece = b""
     # A full piece may have left output inside the decoder although all of its input is consumed.
     while (data or len(piece) >= _PIECE) and not decoder.eof:
         try:
             piece = decoder.decompress(data, _PIECE)
-        except errors as exc:
+        except error as exc:
             raise UnpackError(f"the compressed stream is corrupt: {exc}") from exc
         except (EOFError, MemoryError, OSError, OverflowError, ValueError) as exc:
             # A header may ask for a window or a buffer that is not available.
@@ -204,12 +191,12 @@ def _translated(decoder: Any, data: bytes, errors: Tuple[Type[Exception], ...]) 
             yield piece
 
 
-def _check_ratio(consumed: int, produced: int, limits: UnpackLimits) -> None:
+def _check_ratio(consumed: int, produced: int) -> None:
     bomb = "taken for a decompression bomb"
-    if produced > limits.total_bytes:
-        raise UnpackError(f"more than {limits.total_bytes} bytes come out of {consumed}: {bomb}")
-    if produced > _GRACE and produced > consumed * limits.ratio:
-        raise UnpackError(f"{produced} bytes come out of {consumed}, more than {limits.ratio} times as many: {bomb}")
+    if produced > MAX_BYTES:
+        raise UnpackError(f"more than {MAX_BYTES} bytes come out of {consumed}: {bomb}")
+    if produced > _GRACE and produced > consumed * MAX_RATIO:
+        raise UnpackError(f"{produced} bytes come out of {consumed}, more than {MAX_RATIO} times as many: {bomb}")
 
 
 # The bytes of the tar archive to members.
@@ -267,23 +254,21 @@ class Plain:
         self._position += size
 
 
-def read_members(plain: Plain, limits: UnpackLimits) -> Iterator[tarfile.TarInfo]:
-    """Yield the members, each of which was seen to be of a kind that is written; then check the end of the archive.
+def read_members(plain: Plain) -> Iterator[tarfile.TarInfo]:
+    """Yield the members, each of which is of a kind that is written; then check the end of the archive.
 
-    Args:
-        plain: the archive. The content of each member is read from it before the next one is asked for.
-        limits: bounds on what the archive may hold.
+    The caller reads the content of each member from *plain* before it asks for the next one.
     """
     source: Any = plain
     # In the mode "w" TarFile reads nothing by itself: it would take a malformed header for the end of the archive. The
     # encoding is that of python-build-standalone, whatever the host's locale.
     tar = tarfile.TarFile(fileobj=source, mode="w", encoding="utf-8")
     total = 0
-    for count in range(limits.members + 1):
+    for count in range(MAX_MEMBERS + 1):
         if plain.peek(_BLOCK) == _ZEROS:
             _check_end(plain)
             return
-        if count == limits.members:
+        if count == MAX_MEMBERS:
             break
         _check_headers(plain)
         try:
@@ -293,12 +278,12 @@ def read_members(plain: Plain, limits: UnpackLimits) -> Iterator[tarfile.TarInfo
         if member.isdir():
             member.name = member.name.rstrip("/")  # Before 3.9 a GNU long name keeps its slash.
         total += member.size
-        if total > limits.total_bytes:
-            refuse(member.name, f"has {member.size} bytes, with which the archive exceeds {limits.total_bytes} bytes")
+        if total > MAX_BYTES:
+            refuse(member.name, f"has {member.size} bytes, with which the archive exceeds {MAX_BYTES} bytes")
         yield member
         for _ in plain.views(-member.size % _BLOCK):
             pass
-    raise UnpackError(f"it has more than {limits.members} members")
+    raise UnpackError(f"it has more than {MAX_MEMBERS} members")
 
 
 def _check_headers(plain: Plain) -> None:

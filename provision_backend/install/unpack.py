@@ -22,32 +22,33 @@ import errno
 import os
 import re
 from pathlib import Path
-from typing import IO, Dict, Iterable, Iterator, NamedTuple, NoReturn
+from typing import Dict, Iterable, NamedTuple, NoReturn
 
 from ..errors import UnpackError
 from ..files import Written, identify, new_hash
 from .archives import (
-    DEFAULT_LIMITS,
     FILE,
     FOLDER,
     KINDS,
     LINK,
+    MAX_MEMBERS,
     SYMLINK,
     Member,
     Plain,
-    UnpackLimits,
     decompress,
     quote,
     read_members,
     refuse,
 )
 
-__all__ = ["DEFAULT_LIMITS", "UnpackLimits", "Unpacked", "unpack_archive", "unpack_stream"]
+__all__ = ["Unpacked", "unpack_archive", "unpack_stream"]
 
 TOP = "python"
 """Name of the one folder at the top of every archive."""
 
 _READ = 256 * 1024  # bytes of a local archive that are read at a time
+MAX_PATH = 1024  # bytes of a path, and of the target of a link, in UTF-8
+MAX_DEPTH = 32  # components of a path; these two bounds are far above what the largest archives known hold
 _COMPONENT = 255  # bytes, NAME_MAX of every file system that matters
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -66,24 +67,16 @@ class Unpacked(NamedTuple):
     """The regular files by their path below *tree*."""
 
 
-def unpack_archive(archive: Path, destination: Path, *, limits: UnpackLimits = DEFAULT_LIMITS) -> Path:
-    """Unpack a file, and return the path of the tree, as `unpack_stream` does.
-
-    Raises:
-        UnpackError: it cannot be opened; and as `unpack_stream`.
-        MissingDependencyError: as `unpack_stream`.
-    """
+def unpack_archive(archive: Path, destination: Path) -> Path:
+    """Unpack a file as `unpack_stream` does, and return the path of the tree."""
     try:
-        file = archive.open("rb", buffering=0)
+        with archive.open("rb", buffering=0) as file:
+            return unpack_stream(iter(lambda: file.read(_READ), b""), archive.name, destination).tree
     except OSError as exc:
-        raise UnpackError(f"could not unpack {str(archive)!r}: it cannot be opened: {exc.strerror}") from exc
-    with file:
-        return unpack_stream(_blocks(file), archive.name, destination, limits=limits).tree
+        raise UnpackError(f"could not unpack {str(archive)!r}: it cannot be read: {exc.strerror}") from exc
 
 
-def unpack_stream(
-    chunks: Iterable[bytes], filename: str, destination: Path, *, limits: UnpackLimits = DEFAULT_LIMITS
-) -> Unpacked:
+def unpack_stream(chunks: Iterable[bytes], filename: str, destination: Path) -> Unpacked:
     """Unpack an archive while it arrives.
 
     Args:
@@ -92,50 +85,46 @@ def unpack_stream(
         filename: what to call the archive in messages; its ending decides nothing.
         destination: an empty folder, on the file system where the tree is to stay. The tree is its ``python``, or
             ``python/install`` of a "full" archive.
-        limits: bounds on what the archive may hold.
 
     Raises:
         UnpackError: the archive is damaged or holds what is refused, or the tree cannot be written.
         MissingDependencyError: no package that decompresses Zstandard is installed.
     """
     try:
-        tree = _Tree(destination, limits)
-        plain = Plain(decompress(iter(chunks), limits))
-        for member in read_members(plain, limits):
-            _check_member(member, limits)
+        tree = _Tree(destination)
+        plain = Plain(decompress(iter(chunks)))
+        for member in read_members(plain):
+            _check_member(member)
             tree.write(member, plain)
-        top = tree.top()
-        below = len(top) + 1
-        written = {path[below:]: file for path, file in tree.written.items() if path.startswith(f"{top}/")}
-        return Unpacked(destination / top, written)
+        return tree.finish()
     except UnpackError as exc:
         raise UnpackError(f"could not unpack {filename!r}: {exc.message}", hint=exc.hint) from exc
 
 
-def _check_member(member: Member, limits: UnpackLimits) -> None:
+def _check_member(member: Member) -> None:
     """Check everything of a member that needs no knowledge of the others."""
     name, kind = member.name, KINDS[member.type]
     if member.size < 0 or (kind != FILE and member.size):
         refuse(name, f"is a {kind} with {member.size} bytes of content")
     if not 0 <= member.mtime < 1 << 32:  # A .pyc holds the low 32 bits of its source's time. NaN fails too.
         refuse(name, "has a modification time before 1970 or after 2106")
-    _check_path(name, limits)
+    _check_path(name)
     if name == TOP and kind != FOLDER:
         refuse(name, f"is a {kind}; wanted a directory")
     if kind == LINK:
-        _check_path(member.linkname, limits)
+        _check_path(member.linkname)
     elif kind == SYMLINK:
-        _check_target(name, member.linkname, limits)
+        _check_target(name, member.linkname)
 
 
-def _check_path(path: str, limits: UnpackLimits) -> None:
-    _check_text(path, path, limits)
+def _check_path(path: str) -> None:
+    _check_text(path, path)
     parts = path.split("/")
     if parts[0] != TOP:
         wanted = f"wanted every member in the one folder {TOP!r}"
         refuse(path, "has an absolute path; " + wanted if not parts[0] else "is outside; " + wanted)
-    if len(parts) > limits.depth:
-        refuse(path, f"has {len(parts)} path components; at most {limits.depth} are allowed")
+    if len(parts) > MAX_DEPTH:
+        refuse(path, f"has {len(parts)} path components; at most {MAX_DEPTH} are allowed")
     for part in parts:
         if part in ("", ".", ".."):
             refuse(path, f"has the path component {part!r}")
@@ -143,8 +132,8 @@ def _check_path(path: str, limits: UnpackLimits) -> None:
             refuse(path, f"has a path component of more than {_COMPONENT} bytes")
 
 
-def _check_target(path: str, target: str, limits: UnpackLimits) -> None:
-    _check_text(target, path, limits)
+def _check_target(path: str, target: str) -> None:
+    _check_text(target, path)
     if not target or target.startswith("/") or _DRIVE.match(target):
         refuse(path, f"is a symbolic link to {quote(target)}; wanted a relative target")
     level = path.count("/")
@@ -163,13 +152,13 @@ def _check_target(path: str, target: str, limits: UnpackLimits) -> None:
         refuse(path, f"is a symbolic link to {quote(target)}, which is outside of {TOP!r}")
 
 
-def _check_text(text: str, owner: str, limits: UnpackLimits) -> None:
+def _check_text(text: str, owner: str) -> None:
     try:
         length = len(text.encode("utf-8"))
     except UnicodeEncodeError:  # tarfile decodes what is not UTF-8 to surrogates.
         refuse(owner, f"has a path that is not UTF-8: {quote(text)}")
-    if length > limits.path_bytes:
-        refuse(owner, f"has a path of {length} bytes; at most {limits.path_bytes} are allowed")
+    if length > MAX_PATH:
+        refuse(owner, f"has a path of {length} bytes; at most {MAX_PATH} are allowed")
     if "\\" in text or _CONTROL.search(text):
         refuse(owner, f"has a backslash or a control character in a path: {quote(text)}")
 
@@ -177,10 +166,9 @@ def _check_text(text: str, owner: str, limits: UnpackLimits) -> None:
 class _Tree:
     """Writes members below one folder, and remembers what it wrote: nothing else is in it."""
 
-    def __init__(self, destination: Path, limits: UnpackLimits) -> None:
-        self.written: Dict[str, Written] = {}
+    def __init__(self, destination: Path) -> None:
+        self._written: Dict[str, Written] = {}
         self._kinds: Dict[str, str] = {}
-        self._limits = limits
         self._destination = destination
         # Paths are passed as bytes, since the host's locale need not be able to encode them.
         self._root = os.fsencode(destination) + b"/"
@@ -191,12 +179,15 @@ class _Tree:
         except OSError as exc:
             raise UnpackError(f"the directory {str(destination)!r} cannot be used: {exc.strerror}") from exc
 
-    def top(self) -> str:
-        """Return the folder that holds ``bin`` and ``lib``."""
+    def finish(self) -> Unpacked:
+        """Return the folder that holds ``bin`` and ``lib``, and its files."""
         if TOP not in self._kinds:
             raise UnpackError(f"it holds no folder {TOP!r}")
         full = f"{TOP}/install"
-        return full if self._kinds.get(full) == FOLDER and f"{TOP}/bin" not in self._kinds else TOP
+        top = full if self._kinds.get(full) == FOLDER and f"{TOP}/bin" not in self._kinds else TOP
+        below = len(top) + 1
+        written = {path[below:]: file for path, file in self._written.items() if path.startswith(f"{top}/")}
+        return Unpacked(self._destination / top, written)
 
     def write(self, member: Member, plain: Plain) -> None:
         """Write one member; the content of a file is read from *plain*."""
@@ -217,7 +208,7 @@ class _Tree:
         self._record(name, SYMLINK if kind == SYMLINK else FILE)
         path, target = self._root + name.encode(), member.linkname.encode()
         if kind == FILE:
-            self.written[name] = _write_file(path, member, plain)
+            self._written[name] = _write_file(path, member, plain)
         elif kind == SYMLINK:
             os.symlink(target, path)
         else:
@@ -242,8 +233,8 @@ class _Tree:
     def _record(self, path: str, kind: str) -> None:
         if path in self._kinds:
             raise UnpackError(f"member {path!r} is there twice, first as a {self._kinds[path]}")
-        if len(self._kinds) >= self._limits.members:
-            raise UnpackError(f"it has more than {self._limits.members} members, implied directories included")
+        if len(self._kinds) >= MAX_MEMBERS:
+            raise UnpackError(f"it has more than {MAX_MEMBERS} members, implied directories included")
         self._kinds[path] = kind
 
     def _fail(self, member: Member, exc: OSError) -> NoReturn:
@@ -273,14 +264,3 @@ def _write_file(path: bytes, member: Member, plain: Plain) -> Written:
         return Written(digest.hexdigest(), identify(os.fstat(descriptor)))
     finally:
         os.close(descriptor)
-
-
-def _blocks(file: IO[bytes]) -> Iterator[bytes]:
-    while True:
-        try:
-            block = file.read(_READ)
-        except OSError as exc:
-            raise UnpackError(f"the archive cannot be read: {exc}") from exc
-        if not block:
-            return
-        yield block
