@@ -24,7 +24,6 @@ from .errors import (
     ProvisionError,
     UsageError,
 )
-from .host.compatibility import check_archive_runs
 from .host.platforms import Platform
 from .install.catalogs import archives_for, load_archives, needs_fetching
 from .interpreter import Interpreter, find_interpreters, inspect_interpreter
@@ -146,6 +145,8 @@ class Explanation:
             self._check_installable(self.choice)
 
     def _check_installable(self, choice: Choice) -> None:
+        from .host.compatibility import check_archive_runs  # A warm cache has no use for it and for pyelftools.
+
         check_archive_runs(choice.platform, choice.archive.triple)
         local = any("://" not in mirror or mirror.startswith("file://") for mirror in self.settings.mirror)
         if self.interpreter is None and self.settings.offline and not local:
@@ -296,7 +297,7 @@ def _same_minor(interpreter: Interpreter, archive: Archive) -> bool:
     found, selected = parse_version(interpreter.version), parse_version(archive.version)
     # A pre-release is not a patch release: it serves only where nothing else was selected.
     return (
-        found.release[:2] == selected.release[:2]
+        found[:2] == selected[:2]
         and interpreter.freethreaded == archive.freethreaded
         and (selected.is_prerelease or not found.is_prerelease)
     )

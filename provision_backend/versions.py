@@ -11,25 +11,17 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from operator import eq, ge, gt, le, lt, ne
-from typing import TYPE_CHECKING, NamedTuple, Optional, Tuple, Type
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from .errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
-    from packaging.version import Version
 
 __all__ = [
-    "VersionRequest",
-    "asks_for_prereleases",
-    "is_specifier",
-    "normalised_name",
-    "own_version",
-    "parse_request",
-    "parse_version",
-    "satisfies",
-    "satisfies_plain",
-]
+    "PythonVersion", "VersionRequest", "asks_for_prereleases", "is_specifier", "leading_name", "normalised_name",
+    "own_version", "parse_request", "parse_version", "plain_name", "satisfies", "satisfies_plain",
+]  # fmt: skip
 
 # The prefixes are those that uv accepts; "cpython" is the only implementation that archives exist of.
 _PREFIX = r"cpython[-@]?|python"
@@ -38,7 +30,25 @@ _VERSION = r"[0-9](?:\.[0-9]+){0,2}"
 _PRERELEASE = r"[0-9]\.[0-9]+(?:\.[0-9]+)?(?:a|b|rc)[0-9]+"
 _RANGE = r"[<>=!~][<>=!~0-9a-z.*, ]*"
 _PLAIN_CLAUSE = r"\s*(>=|<=|==|!=|~=|<|>)\s*([0-9]+(?:\.[0-9]+)*)(\.\*)?\s*"
+_PLAIN_REQUIREMENT = r"[ \t]*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)[ \t]*([<>=!~][<>=!~0-9.*, \t]*)?"
+_PYTHON_VERSION = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)(?:(a|b|rc)([0-9]+))?")
 _COMPARISONS = {"==": eq, "!=": ne, ">=": ge, "<=": le, ">": gt, "<": lt}
+
+
+class PythonVersion(NamedTuple):
+    """A version of CPython; those of two interpreters compare as PEP 440 has it."""
+
+    major: int
+    minor: int
+    micro: int
+    stage: str
+    """``a``, ``b``, ``rc`` or ``release``, which sort in this order."""
+    serial: int
+
+    @property
+    def is_prerelease(self) -> bool:
+        """Whether it is an alpha, beta or release candidate."""
+        return self.stage != "release"
 
 
 class VersionRequest(NamedTuple):
@@ -149,8 +159,10 @@ def asks_for_prereleases(specifiers: str) -> bool:
     """
     if not re.search("[A-Za-z]", specifiers):
         return False
+    from packaging.version import Version
+
     return any(
-        parse_version(clause.version[:-2] if clause.version.endswith(".*") else clause.version).is_prerelease
+        Version(clause.version[:-2] if clause.version.endswith(".*") else clause.version).is_prerelease
         for clause in _parse_specifiers(specifiers)
         if clause.operator not in ("!=", "<")
     )
@@ -158,25 +170,46 @@ def asks_for_prereleases(specifiers: str) -> bool:
 
 # One selection compares the same few hundred versions many times.
 @lru_cache(maxsize=None)
-def parse_version(text: str) -> Version:
-    """Parse a PEP 440 version; the ``+`` that a Python built from a checkout appends to its own is ignored."""
-    _, parse = _packaging(f"understand the version {text!r}")
-    return parse(text.rstrip("+"))
+def parse_version(text: str) -> PythonVersion:
+    """Parse the full version of an interpreter; the ``+`` that a Python built from a checkout appends is ignored.
+
+    Python itself and python-build-standalone write no other forms, so ``packaging``, whose import takes a tenth of a
+    build with a warm cache, is not needed for them. A test compares the order with that of ``packaging``.
+
+    Raises:
+        ValueError: it is no version of CPython.
+    """
+    match = _PYTHON_VERSION.fullmatch(text.rstrip("+"))
+    if match is None:
+        raise ValueError(f"not a version of CPython: {text!r}")
+    major, minor, micro, stage, serial = match.groups()
+    return PythonVersion(int(major), int(minor), int(micro), stage or "release", int(serial or 0))
 
 
 @lru_cache(maxsize=None)
 def _parse_specifiers(text: str) -> SpecifierSet:
-    parse, _ = _packaging(f"understand the version specifiers {text!r}")
-    return parse(text)
-
-
-def _packaging(purpose: str) -> Tuple[Type[SpecifierSet], Type[Version]]:
-    # A pass-through build with plain specifiers needs neither.
+    # A build that names final releases only does not need it.
     try:
-        from packaging import specifiers, version
+        from packaging import specifiers
     except ImportError:
-        raise MissingDependencyError("packaging", purpose) from None
-    return specifiers.SpecifierSet, version.Version
+        raise MissingDependencyError("packaging", f"understand the version specifiers {text!r}") from None
+    return specifiers.SpecifierSet(text)
+
+
+def plain_name(requirement: str) -> Optional[str]:
+    """Return the name of a requirement that consists of a name and, perhaps, plain clauses.
+
+    Returns:
+        None for any other form, which only ``packaging`` can judge.
+    """
+    match = re.fullmatch(_PLAIN_REQUIREMENT, requirement)
+    return match[1] if match and satisfies_plain(match[2] or "", "3") is not None else None
+
+
+def leading_name(requirement: str) -> str:
+    """Return the normalised name that a requirement begins with; whether it is valid is not checked."""
+    match = re.match(r"\s*([A-Za-z0-9._-]+)", requirement)
+    return normalised_name(match[1]) if match else ""
 
 
 def normalised_name(name: str) -> str:

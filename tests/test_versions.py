@@ -9,6 +9,7 @@ import sys
 from typing import List, Optional
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
@@ -20,6 +21,7 @@ from provision_backend.versions import (
     normalised_name,
     parse_request,
     parse_version,
+    plain_name,
     satisfies,
     satisfies_plain,
 )
@@ -170,10 +172,26 @@ def test_specifiers_ask_for_prereleases_by_naming_a_wanted_one(specifiers: str, 
     assert asks_for_prereleases(specifiers) is expected
 
 
-def test_a_version_is_parsed_once() -> None:
-    """The same text gives the same object."""
-    assert parse_version("3.13.5") is parse_version("3.13.5")
-    assert parse_version("3.14.0a1+") == Version("3.14.0a1")
+def test_versions_of_cpython_have_the_order_of_packaging() -> None:
+    """Final releases, and what comes before them."""
+    stages = ("", "a1", "a10", "b2", "rc1", "rc12", "+", "b2+")
+    texts = [f"{minor}.{micro}{stage}" for minor in ("3.8", "3.13", "4.0") for micro in (0, 2, 11) for stage in stages]
+
+    def _by_packaging(text: str) -> Version:
+        return Version(text.rstrip("+"))
+
+    assert sorted(texts, key=parse_version) == sorted(texts, key=_by_packaging)
+    assert [parse_version(text).is_prerelease for text in texts] == [
+        _by_packaging(text).is_prerelease for text in texts
+    ]
+    assert {parse_version(text)[:3] for text in texts} == {_by_packaging(text).release for text in texts}
+
+
+@pytest.mark.parametrize("text", ["", "3.13", "3.13.1.2", "3.14.0.dev1", "3.13.1c1", "x"])
+def test_another_text_is_no_version_of_cpython(text: str) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(ValueError, match="not a version of CPython"):
+        parse_version(text)
 
 
 OPERATORS = (">=", "<=", "==", "!=", "~=", "<", ">")
@@ -189,6 +207,26 @@ VERSIONS = [
 ]
 SINGLE = [f"{operator}{number}{star}" for operator, number, star in itertools.product(OPERATORS, NUMBERS, ("", ".*"))]
 FORMS = ("", " ", ">=3.13.0rc1", "===3.12.1", ">=1!3", "==3.12.post1", "<3.13.dev0", ">=v3.12", ">=3.12,", ",")
+
+
+def test_plain_requirements_are_those_of_packaging() -> None:
+    """What is taken without packaging is valid, has the same name, and neither marker, extras nor URL."""
+    names = ("a", "a-b", "A.b_c", "a-", "-a", "a b", "", "a[x]", "a@b", "é")
+    texts = [f"{name}{space}{clause}" for name in names for space in ("", " ") for clause in (*SINGLE, *FORMS)]
+    texts += [
+        "a; python_version > '3'",
+        "a @ https://example.org/a.whl",
+        "a>=1 ; extra == 'x'",
+        "a>=1,<2",
+        " a ",
+        "a\n",
+    ]
+    taken = {text: name for text in texts for name in [plain_name(text)] if name is not None}
+
+    assert {"a", "a>=3.12", "A.b_c ==3.12.*", "a>=1,<2"} <= set(taken)
+    for text, name in taken.items():
+        requirement = Requirement(text)
+        assert (requirement.name, requirement.marker, requirement.extras, requirement.url) == (name, None, set(), None)
 
 
 def _by_packaging(text: str) -> Optional[List[bool]]:

@@ -7,12 +7,9 @@ The names are those of python-build-standalone (PBS), as its documentation gives
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, NamedTuple, Tuple
+from typing import Dict, NamedTuple, Tuple
 
-from ..versions import parse_version
-
-if TYPE_CHECKING:
-    from packaging.version import Version
+from ..versions import PythonVersion, parse_version
 
 __all__ = ["Archive", "format_archive_name", "parse_archive"]
 
@@ -83,7 +80,7 @@ class Archive(NamedTuple):
         return parse_version(self.version).is_prerelease
 
     @property
-    def sort_key(self) -> Tuple[Version, str, bool]:
+    def sort_key(self) -> Tuple[PythonVersion, str, bool]:
         """Order of preference, best last: newest version, its newest tag, stripped rather than not."""
         return parse_version(self.version), self.tag, self.flavor == "install_only_stripped"
 

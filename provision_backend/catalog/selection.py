@@ -72,14 +72,12 @@ def matching_archives(
     archives: Iterable[Archive], *, requires_python: str, request: VersionRequest | None, triple: str
 ) -> Tuple[Archive, ...]:
     """Return the archives that match, newest version first, then newest tag, then stripped; see `select_archive`."""
-    fitting = [
-        archive
-        for archive in archives
-        if archive.triple == triple and _is_usable(archive) and _fits(archive, requires_python, request)
-    ]
-    # A project wrote ">=3.15.0a1" when there was no final release, and is best built by 3.15.2 today.
-    if request is None or not request.prereleases:
-        fitting = [archive for archive in fitting if not archive.prerelease] or fitting
+    here = [archive for archive in archives if archive.triple == triple and _is_usable(archive)]
+    # A project that says ">=3.15.0a1" said so when there was nothing else, and is best built by 3.15.2 today.
+    finals = [] if request is not None and request.prereleases else [each for each in here if not each.prerelease]
+    fitting = [each for each in finals if _fits(each, requires_python, request)]
+    # Whether a pre-release satisfies is asked only where it counts: that imports packaging.
+    fitting = fitting or [each for each in here if _fits(each, requires_python, request)]
     return tuple(sorted(fitting, key=lambda archive: archive.sort_key, reverse=True))
 
 
@@ -112,7 +110,7 @@ def newest_of_minors(archives: Iterable[Archive]) -> Tuple[Archive, ...]:
     """Return the first archive of each minor version."""
     newest: Dict[Tuple[int, ...], Archive] = {}
     for archive in archives:
-        newest.setdefault(parse_version(archive.version).release[:2], archive)
+        newest.setdefault(parse_version(archive.version)[:2], archive)
     return tuple(newest.values())
 
 
@@ -132,7 +130,7 @@ def _is_usable(archive: Archive) -> bool:
     """Tell whether native modules can be built for an archive and loaded by it; all but early musl builds are."""
     if "-linux-musl" not in archive.triple:
         return True
-    if parse_version(archive.version).release[:2] <= _LAST_MINOR_WITH_WRONG_SOABI:
+    if parse_version(archive.version)[:2] <= _LAST_MINOR_WITH_WRONG_SOABI:
         return archive.tag >= _FIRST_MUSL_SOABI_TAG
     return archive.tag >= _FIRST_DYNAMIC_MUSL_TAG
 

@@ -15,17 +15,15 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..errors import ProvisionError
+from ..output import Reporter
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project, read_project
 from ..settings import Settings, load_settings, strip_settings
 from . import in_process
 from .frontend import UnsupportedOperation, disposable_folder, guard_recursion
-
-if TYPE_CHECKING:
-    from ..output import Reporter
 
 __all__ = ["Build", "build", "find_hook", "get_requires", "open_build", "serves", "unsupported_operation"]
 
@@ -49,16 +47,7 @@ class Build:
         self.settings = settings
         self.plan = plan
         self.config_settings = config_settings
-        self._reporter: Optional[Reporter] = None
-
-    @property
-    def reporter(self) -> Reporter:
-        """What reports to people; imported when there is something to report."""
-        if self._reporter is None:
-            from ..output import Reporter
-
-            self._reporter = Reporter(verbosity=self.settings.verbose)
-        return self._reporter
+        self.reporter = Reporter(verbosity=settings.verbose)
 
 
 def open_build(config_settings: Optional[Mapping[str, Any]] = None) -> Build:
@@ -75,9 +64,8 @@ def open_build(config_settings: Optional[Mapping[str, Any]] = None) -> Build:
     settings = load_settings(config_settings, project={"installer": project.installer})
     plan = make_plan(project, settings)
     build = Build(project, settings, plan, strip_settings(config_settings))
-    if settings.verbose:
-        build.reporter.detail(f"{'provisioning' if plan.provision else 'passing through'}: {plan.reason}")
-        build.reporter.took("read the project and decide", perf_counter() - began)
+    build.reporter.detail(f"{'provisioning' if plan.provision else 'passing through'}: {plan.reason}")
+    build.reporter.took("read the project and decide", perf_counter() - began)
     return build
 
 
@@ -94,7 +82,7 @@ def get_requires(hook: str, config_settings: _Settings) -> List[str]:
                 return _provisioning_requires(opened)
             # In the one-list form the frontend has installed the static ones already, exactly as without us.
             static = [] if opened.project.one_list else in_process.unmet(opened.project.requires)
-            with _step(opened, f"{hook} of {opened.project.build_backend}"):
+            with opened.reporter.step(f"{hook} of {opened.project.build_backend}"):
                 # While a static one is missing, the real backend may not be importable, and cannot be asked.
                 return static or in_process.get_requires(opened.project, hook, opened.config_settings)
 
@@ -146,7 +134,7 @@ def serves(project: Project, hook: str, config_settings: Optional[Mapping[str, A
 
 
 def _build_here(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
-    with _step(opened, f"{hook} of {opened.project.build_backend}"):
+    with opened.reporter.step(f"{hook} of {opened.project.build_backend}"):
         made = in_process.call_hook(opened.project, hook, *arguments)
     # An editable wheel is not distributed, and what an sdist was made with is not in it.
     if hook == "build_wheel" and opened.settings.sbom:
@@ -172,7 +160,7 @@ def _build_elsewhere(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> An
 def _provisioning_requires(opened: Build) -> List[str]:
     from ..provision import find
 
-    with _step(opened, "look for an interpreter"):
+    with opened.reporter.step("look for an interpreter"):
         found = find(opened.plan.wanted, opened.settings, opened.reporter)
     if found is not None:
         return []
@@ -180,16 +168,6 @@ def _provisioning_requires(opened: Build) -> List[str]:
     from .requirements import missing_extra
 
     return missing_extra("provision")
-
-
-@contextmanager
-def _step(opened: Build, name: str) -> Iterator[None]:
-    # The reporter is not imported for nothing.
-    if opened.settings.verbose < 2:
-        yield
-        return
-    with opened.reporter.step(name):
-        yield
 
 
 @contextmanager

@@ -7,14 +7,10 @@ frontend could not install.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Tuple
 
-from packaging.tags import sys_tags
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-
-from ..errors import BackendError, BuildEnvironmentError, MissingDependencyError, ProvisionError
+from ..errors import BuildEnvironmentError, MissingDependencyError, ProvisionError
 from ..interpreter import Interpreter, inspect_interpreter
 from ..processes import follow_frontend
 from ..project.plan import running_interpreter
@@ -53,8 +49,11 @@ def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
         interpreter = _another_interpreter(build, interpreter)
         environment, result = _call_under(build, interpreter, hook, arguments)
     wheel, editable = _made_wheel(hook, Path(arguments[0]), result), hook.endswith("_editable")
-    if wheel and build.plan.provision:
-        _check_wheel(build, interpreter, wheel, editable=editable)
+    # Most wheels are pure, and listing our own tags takes packaging and a look at the host's libc.
+    if wheel and build.plan.provision and not wheel.name.endswith("-py3-none-any.whl"):
+        from .tags import check_wheel
+
+        check_wheel(wheel, interpreter, build.reporter, editable=editable)
     if wheel and not editable and build.settings.sbom:
         from .sbom import record_wheel
 
@@ -117,30 +116,3 @@ def _interpreter(build: Build) -> Interpreter:
         with build.reporter.step("provide an interpreter"):
             return provision(build.plan.wanted, build.settings, build.reporter)
     return inspect_interpreter(Path(running_interpreter().executable))
-
-
-def _check_wheel(build: Build, interpreter: Interpreter, wheel: Path, *, editable: bool) -> None:
-    """Announce a wheel that the running interpreter cannot install, and refuse an editable one.
-
-    pip does not look at the tag of a wheel that it has just built. An editable wheel is imported by the interpreter
-    that it is installed for, so one that is tied to another ABI could never work.
-    """
-    # Most wheels are pure, and listing our own tags takes a look at the host's libc.
-    if wheel.name.endswith("-py3-none-any.whl"):
-        return
-    try:
-        tags = parse_wheel_filename(wheel.name)[3]
-    except InvalidWheelFilename:
-        return  # The frontend will say what is wrong with it.
-    if not tags.isdisjoint(sys_tags()):
-        return
-    tag = "-".join(wheel.stem.split("-")[-3:])
-    here = running_interpreter().version
-    if editable:
-        os.unlink(str(wheel))
-        raise BackendError(
-            f"the editable wheel has the tag {tag}: it was built by CPython {interpreter.version}, "
-            f"and Python {here} cannot import it",
-            hint=f"make the editable install with CPython {interpreter.version}: {interpreter.executable}",
-        )
-    build.reporter.info(f"{wheel.name} was built by {interpreter.executable}; Python {here} cannot install it")

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives, parse_catalog, select_archive
 from ..errors import CatalogError, NoMatchingArchiveError, ProjectError
-from ..versions import parse_version
+from ..versions import PythonVersion, parse_version
 from .wanted import RELOCK, Lock, Wanted
-
-if TYPE_CHECKING:
-    from packaging.version import Version
 
 __all__ = ["LOCK_FILE", "choose_archives", "kept_archives", "read_lock"]
 
@@ -29,7 +26,7 @@ LOCK_FILE = "provision-backend.lock"
 
 Catalogs = Mapping[str, Sequence[Archive]]
 # Version, tag and label: builds are compared in this order.
-_Build = Tuple["Version", str, str]
+_Build = Tuple[PythonVersion, str, str]
 
 
 def read_lock(root: Path, lines: Optional[Sequence[str]], file: Optional[str], *, always: bool) -> Lock:

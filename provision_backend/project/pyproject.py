@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional
 
 from ..errors import ProjectError, UsageError
 from ..output import suggestion
-from ..versions import VersionRequest, is_specifier, normalised_name, parse_request
+from ..versions import VersionRequest, is_specifier, leading_name, parse_request, plain_name
 from .wanted import Lock
 
 if sys.version_info >= (3, 11):
@@ -86,7 +86,9 @@ def read_project(root: Path, text: Optional[str] = None) -> Project:
     else:
         requires = tuple(read_strings(table, TABLE, "requires"))
         for text in requires:
-            parse_requirement(text, f"{TABLE}.requires")
+            # Most requirements are a name, with a version or two: packaging is imported for the others only.
+            if plain_name(text) is None:
+                parse_requirement(text, f"{TABLE}.requires")
     return Project(
         root=root,
         build_backend=_build_backend(table),
@@ -134,8 +136,7 @@ def parse_pyproject(text: str) -> Dict[str, Any]:
 def names_us(requirement: str) -> bool:
     """Tell whether a requirement names provision-backend."""
     # Only the name is read, without packaging: a frontend has parsed the list before it calls a hook.
-    match = re.match(r"\s*([A-Za-z0-9._-]+)", requirement)
-    return match is not None and normalised_name(match[1]) == OWN_NAME
+    return leading_name(requirement) == OWN_NAME
 
 
 def is_wrapped(data: Mapping[str, Any]) -> bool:
