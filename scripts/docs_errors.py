@@ -32,8 +32,7 @@ from provision_backend.host.detection import detect_platform  # noqa: E402
 from provision_backend.host.platforms import platform_from_triple  # noqa: E402
 from provision_backend.install.catalogs import fetch_catalog  # noqa: E402
 from provision_backend.install.download import download_archive  # noqa: E402
-from provision_backend.install.finalize import finalize_tree  # noqa: E402
-from provision_backend.install.install import tree_maker  # noqa: E402
+from provision_backend.install.install import finalize_tree, tree_maker  # noqa: E402
 from provision_backend.install.sources import DownloadOptions  # noqa: E402
 from provision_backend.install.unpack import unpack_archive  # noqa: E402
 from provision_backend.interpreter import inspect_interpreter  # noqa: E402

@@ -118,7 +118,7 @@ PLACES = {
     "some files are unpacked": "provision_backend.install.unpack:os.open:300",
     "all bytes are there": "provision_backend.install.archives:_check_end:before",
     "all files are unpacked": "provision_backend.install.unpack:unpack_stream:after",
-    "half of it is finalized": "provision_backend.install.finalize:_rewrite:2",
+    "half of it is finalized": "provision_backend.install.install:_rewrite:2",
     "it is finalized": "provision_backend.install.install:finalize_tree:after",
     "it has been started": "provision_backend.install.install:smoke_run:after",
     "it is listed": "provision_backend.cache.manifest:write_manifest:after",

@@ -10,7 +10,7 @@ from ..cache.store import open_cache
 from ..catalog.selection import matching_archives, newest_of_minors
 from ..errors import InterpreterError, NoMatchingArchiveError, ProjectError
 from ..install.catalogs import load_archives
-from ..install.finalize import compile_bytecode
+from ..install.smoke import compile_bytecode
 from ..output import Reporter
 from ..project.plan import make_plan
 from ..project.pyproject import OWN_NAME, Project, parse_pyproject, read_project, read_text

@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import Callable, Optional, Tuple
+from typing import Callable, Tuple
 
 from ..cache.folders import make_folders, write_note
 from ..cache.store import Cache
@@ -46,13 +46,7 @@ def load_archives(settings: Settings, triple: str, cache: Cache, reporter: Repor
 def archives_for(
     triple: str, settings: Settings, load: Callable[[str], Tuple[Archive, ...]]
 ) -> Tuple[str, Tuple[Archive, ...]]:
-    """Return the triple to select archives for, with the microarchitecture level of the settings, and the catalog.
-
-    Args:
-        triple: of the platform.
-        settings: their ``cpu-level`` counts.
-        load: loads the catalog for a triple.
-    """
+    """Return the triple to select archives for, with the ``cpu-level`` of the settings, and its loaded catalog."""
     *leveled, last = runnable_triples(triple, settings.cpu_level)
     for candidate in leveled:
         archives = load(candidate)
@@ -71,8 +65,10 @@ def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
     """
     if settings.catalog.startswith("file://"):
         return _fetch(settings)
-    copy = _copy(settings, cache)
-    kept = _read(copy) if cache.trust(cache.root).accepts(copy) else None
+    copy, kept = _copy(settings, cache), None
+    if cache.trust(cache.root).accepts(copy):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            kept = copy.read_text(encoding="utf-8")
     if kept is not None and (settings.offline or _age(copy) < FRESH):
         return kept
     if settings.offline:
@@ -84,7 +80,10 @@ def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
             raise
         reporter.info(f"{exc.message}; using the copy of it in the cache")
         return kept
-    _keep(copy, text, cache)
+    # In a read-only cache nothing is kept, and the catalog is fetched each time.
+    with contextlib.suppress(CacheError):
+        make_folders(cache.root, copy.parent.name, "staging")
+        write_note(cache.root, copy, text, durable=True)
     return text
 
 
@@ -104,23 +103,9 @@ def _fetch(settings: Settings) -> str:
     return fetch_text(settings.catalog, options=download_options(settings))
 
 
-def _read(path: Path) -> Optional[str]:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
 def _age(path: Path) -> float:
     try:
         # A clock that was set back must not keep a copy fresh for years.
         return abs(time.time() - path.stat().st_mtime)
     except OSError:
         return float("inf")
-
-
-def _keep(path: Path, text: str, cache: Cache) -> None:
-    # In a read-only cache nothing is kept, and the catalog is fetched each time.
-    with contextlib.suppress(CacheError):
-        make_folders(cache.root, path.parent.name, "staging")
-        write_note(cache.root, path, text, durable=True)

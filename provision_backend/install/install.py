@@ -1,42 +1,57 @@
 """Make the tree of an interpreter from an archive: downloaded, verified, unpacked, checked, finalized, started once.
 
-Only the process that really makes one imports this module, and with it all that downloading and unpacking need.
+To finalize it is to correct what it recorded of its build, and to set its markers and links. This happens in staging,
+and every absolute path that is written is one of the place where the tree will be published, so no published tree is
+ever incomplete (uv#19329). Only regular files below real folders are replaced, never written to: a link in an archive
+cannot lead a write out of the tree, nor to another of its files.
+
+Only the process that really makes a tree imports this module, and with it all that downloading and unpacking need.
+
+Source: python-build-standalone, Running distributions; PEP 668.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator
 
 from ..catalog.archive import Archive
-from ..errors import DownloadError, ProvisionError, UnpackError
+from ..errors import DownloadError, InstallError, ProvisionError, UnpackError
 from ..files import remove_path
 from ..host.compatibility import check_tree, require_reader
 from ..host.platforms import Platform
 from ..output import Reporter
 from ..settings import Settings
 from .download import stream_archive
-from .finalize import finalize_tree, find_executable
 from .partial import Partial
 from .smoke import smoke_run
 from .sources import download_options
+from .sysconfig_data import patch_config_script, patch_json, patch_makefile, patch_module, patch_pkgconfig
 from .unpack import Unpacked, unpack_stream
 
-__all__ = ["tree_maker"]
+__all__ = ["finalize_tree", "find_executable", "tree_maker"]
+
+_EXTERNALLY_MANAGED = """\
+[externally-managed]
+Error=This Python is managed by provision-backend and shared by all builds on this
+ machine; what is installed into it would change every one of them.
+
+ Make a virtual environment of it and install there:
+
+     {python} -m venv path/to/environment
+     path/to/environment/bin/python -m pip install ...
+"""
 
 
 def tree_maker(
     archive: Archive, platform: Platform, settings: Settings, reporter: Reporter
 ) -> Callable[[Path, Path, Path], Dict[str, Any]]:
     """Return the function that makes a tree of an archive, for `provision_backend.cache.store.Cache.provide`.
-
-    Args:
-        archive: what it is made of.
-        platform: what it must run on.
-        settings: where the archive comes from.
-        reporter: receives the progress of the download.
 
     Returns:
         A function of a staging folder, the path to download to, and the path at which the tree will be published. It
@@ -100,3 +115,100 @@ def _forget(download: Path) -> None:
         Partial(download).discard()
         # The folder may not exist, since nothing of a local mirror is kept.
         download.parent.rmdir()
+
+
+def finalize_tree(tree: Path, *, final_path: Path) -> None:
+    """Make an unpacked tree usable at the absolute path where it will be published; the second time no byte changes.
+
+    Raises:
+        UnpackError: the tree has no interpreter, no standard library, or a build record that is not of CPython's form.
+        InstallError: a file could not be read or written.
+    """
+    try:
+        executable = find_executable(tree)
+        stdlib = _standard_library(tree, executable)
+        # Links of the final path are not resolved: tools compare it with what they are given.
+        _patch_build_record(tree, stdlib, os.path.abspath(str(final_path)))
+        for path in _own_files(tree, "lib/pkgconfig/*.pc"):
+            _rewrite(path, patch_pkgconfig)
+        marker = _EXTERNALLY_MANAGED.format(python=executable.name)
+        _write(stdlib / "EXTERNALLY-MANAGED", marker.encode(), mode=0o644)
+        _link_executable(executable)
+    except OSError as exc:
+        raise InstallError(f"could not finalize {tree}: {exc.strerror or exc}: {exc.filename!r}") from exc
+
+
+def find_executable(tree: Path) -> Path:
+    """Return ``bin/python3.X`` or ``bin/python3.Xt``: a real file, never a link (python-build-standalone#380).
+
+    Raises:
+        UnpackError: there is none.
+    """
+    names = [path for path in _own_files(tree, "bin/python3.*") if re.fullmatch(r"python3\.\d+t?d?", path.name)]
+    # A free-threaded build installs its program under both names; the longer one is what it calls itself.
+    names.sort(key=lambda path: (-len(path.name), path.name))
+    # The layout of Windows.
+    names.extend(_own_files(tree, "python.exe"))
+    if not names:
+        raise UnpackError(f"{tree} holds no interpreter: wanted the file bin/python3.X")
+    return names[0]
+
+
+def _standard_library(tree: Path, executable: Path) -> Path:
+    stdlib = tree / "lib" / executable.name.rstrip("d")
+    if not stdlib.is_dir() or _leads_elsewhere(tree, stdlib):
+        raise UnpackError(f"{tree} holds no standard library: wanted the folder lib/{stdlib.name}")
+    return stdlib
+
+
+def _patch_build_record(tree: Path, stdlib: Path, prefix: str) -> None:
+    modules = list(_own_files(stdlib, "_sysconfigdata*.py"))
+    if not modules:
+        raise UnpackError(f"{tree} does not say how it was built: wanted the file lib/{stdlib.name}/_sysconfigdata*.py")
+    for path in modules:
+        tail = "/" + path.relative_to(tree).as_posix()
+        _rewrite(path, functools.partial(patch_module, prefix=prefix, tail=tail))
+        # CPython trusts a compiled module by size and time of its source, and both may stay the same.
+        for stale in _own_files(stdlib, f"__pycache__/{path.stem}.*.pyc"):
+            stale.unlink()
+    for path in _own_files(stdlib, "_sysconfig_vars_*.json"):
+        _rewrite(path, functools.partial(patch_json, prefix=prefix, name=path.name))
+    for path in _own_files(stdlib, "config-*/Makefile"):
+        _rewrite(path, functools.partial(patch_makefile, prefix=prefix))
+    for path in _own_files(tree, "bin/python*-config"):
+        _rewrite(path, functools.partial(patch_config_script, prefix=prefix))
+
+
+def _link_executable(executable: Path) -> None:
+    # Archives up to tag 20240107 have no bin/python.
+    for name in ("python", "python3"):
+        link = executable.with_name(name)
+        if executable.suffix != ".exe" and not os.path.lexists(str(link)):
+            link.symlink_to(executable.name)
+
+
+def _own_files(root: Path, pattern: str) -> Iterator[Path]:
+    """Find the regular files of a tree that no link leads to."""
+    for path in sorted(root.glob(pattern)):
+        if path.is_file() and not _leads_elsewhere(root, path):
+            yield path
+
+
+def _leads_elsewhere(root: Path, path: Path) -> bool:
+    return any(part.is_symlink() for part in [path, *path.parents] if root in part.parents)
+
+
+def _rewrite(path: Path, patch: Callable[[str], str]) -> None:
+    old = path.read_bytes()
+    new = patch(old.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+    if new != old:
+        _write(path, new, mode=stat.S_IMODE(path.stat().st_mode))
+
+
+def _write(path: Path, content: bytes, *, mode: int) -> None:
+    # What another name links to stays as it is, since the file is made anew.
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    with path.open("xb") as file:
+        file.write(content)
+    path.chmod(mode)

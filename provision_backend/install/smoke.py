@@ -6,14 +6,18 @@ here the interpreter reports its version, the names of its extension modules, an
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 from ..errors import InterpreterError
-from ..processes import run_interpreter_json
+from ..interpreter import Interpreter
+from ..processes import clean_environment, run_interpreter_json, run_quiet
 
-__all__ = ["Facts", "smoke_run"]
+__all__ = ["Facts", "compile_bytecode", "smoke_run"]
+
+_COMPILE_TIMEOUT = 600.0  # seconds; it takes ten on one core
 
 # Nothing of the standard library that has a source is imported, unless asked: an archive brings no .pyc files, and to
 # compile what json, sysconfig and ssl import took longer than everything else of a provisioning together.
@@ -160,3 +164,13 @@ def _unusable(failed: Dict[str, str]) -> Iterator[str]:
             yield f"it cannot load native code ({why})"
         elif name not in _WANTED_MODULES:
             yield f"its module {name!r} is missing ({why})"
+
+
+def compile_bytecode(interpreter: Interpreter) -> None:
+    """Compile the standard library of a published interpreter, pip included; its manifest leaves the result out."""
+    executable = Path(interpreter.executable)
+    library = executable.parent.parent / "lib" / executable.name
+    command = [str(executable), "-I", "-m", "compileall", "-q", "-j", "0", str(library)]
+    # A failure costs the builds some time and is no error; some tests are of broken syntax.
+    with contextlib.suppress(InterpreterError):
+        run_quiet(command, env=clean_environment(), timeout=_COMPILE_TIMEOUT)

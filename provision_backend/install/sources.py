@@ -53,7 +53,7 @@ class SourceError(Exception):
         reason: what happened, without any credential.
         hint: what to do about it.
         retry: whether the same request may succeed later.
-        wait: seconds that the server asks us to wait; None where it says nothing.
+        wait: seconds that the server asks us to wait; None where it names none.
         absent: whether the source just does not have it at this location.
     """
 
@@ -109,8 +109,9 @@ class Source(NamedTuple):
 
     def locations(self, tag: str, filename: str) -> Tuple[str, ...]:
         """Return where the archive may lie, by release first, then flat; URLs or paths."""
-        layouts = [(tag, filename), (filename,)] if self.flat and tag else [(tag, filename) if tag else (filename,)]
-        return tuple(_join(self.base, names) for names in layouts)
+        by_release = [(tag, filename)] if tag else []
+        flat = [(filename,)] if self.flat or not tag else []
+        return tuple(_join(self.base, names) for names in [*by_release, *flat])
 
 
 def download_options(settings: Settings) -> DownloadOptions:
@@ -125,27 +126,20 @@ def download_options(settings: Settings) -> DownloadOptions:
 
 
 def list_sources(options: DownloadOptions) -> Tuple[Source, ...]:
-    """Return the sources in the order in which they are tried.
-
-    Args:
-        options: mirrors that are set replace the default sources, and get no fallback to them.
+    """Return the sources in the order in which they are tried: the mirrors, or where none is set, the default ones.
 
     Raises:
         UsageError: a mirror is neither ``https://``, ``http://``, ``file://`` nor a path.
     """
-    if not options.mirrors:
-        # Upstream has one layout, and a second request that must fail would count against GitHub's rate limit.
-        return tuple(Source(base, flat=False) for base in DEFAULT_SOURCES)
     for mirror in options.mirrors:
         local_path(mirror)
-    return tuple(Source(mirror) for mirror in options.mirrors)
+    # Upstream has one layout, and a second request that must fail would count against GitHub's rate limit.
+    default = [Source(base, flat=False) for base in DEFAULT_SOURCES]
+    return tuple([Source(mirror) for mirror in options.mirrors] or default)
 
 
 def local_path(location: str) -> Optional[Path]:
-    """Return the path that *location* means on this machine, or None when it is an ``http(s)`` URL.
-
-    Args:
-        location: a path (``~`` is the home directory) or a URL.
+    """Return the path that a location means on this machine, or None when it is an ``http(s)`` URL.
 
     Raises:
         UsageError: the URL has another scheme, or is a ``file://`` URL of another machine.

@@ -116,12 +116,7 @@ def replace_prefix(values: "dict[str, Any]", old: str, new: str) -> "dict[str, A
 
 
 def clean_value(name: str, value: str) -> str:
-    """Return a build variable with tools that exist here and without flags that only the build machine understands.
-
-    Args:
-        name: the variable; those that name a compiler or archiver get ``cc``, ``c++`` or ``ar``.
-        value: its text; runs of spaces are kept.
-    """
+    """Return a build variable without flags of the build machine, and with ``cc``, ``c++`` or ``ar``."""
     cleaned = _BUILD_TOOL.sub("", _UNUSABLE_FLAGS.sub("", value))
     if cleaned != value and value == value.rstrip():
         cleaned = cleaned.rstrip()
@@ -142,9 +137,6 @@ def patch_module(text: str, *, prefix: str, tail: str) -> str:
         text: the module, as CPython or as python-build-standalone writes it, or as this function has written it.
         prefix: absolute path of the tree.
         tail: the module's path below the tree, with a leading ``/``.
-
-    Raises:
-        UnpackError: the module does not assign a literal dictionary to ``build_time_vars``.
     """
     values = _patch_values(read_module(text, tail), prefix)
     function = inspect.getsource(replace_prefix).replace("  # noqa: UP037", "")
@@ -152,11 +144,7 @@ def patch_module(text: str, *, prefix: str, tail: str) -> str:
 
 
 def patch_json(text: str, *, prefix: str, name: str) -> str:
-    """Return ``_sysconfig_vars_*.json`` with the same replacements; JSON has no trailer.
-
-    Raises:
-        UnpackError: *text*, the content of the file *name*, is not a JSON object.
-    """
+    """Return ``_sysconfig_vars_*.json``, called *name* in an error, with the same replacements and no trailer."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
@@ -232,11 +220,7 @@ def _moved(text: str, prefix: str) -> str:
 
 
 def read_module(text: str, path: str) -> Dict[str, Any]:
-    """Return the dictionary of a ``_sysconfigdata`` module, without running its code.
-
-    Args:
-        text: the module.
-        path: what to call it in an error.
+    """Return the dictionary of a ``_sysconfigdata`` module, called *path* in an error, without running its code.
 
     Raises:
         UnpackError: the module does not assign a literal dictionary to ``build_time_vars``.

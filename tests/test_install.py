@@ -15,7 +15,7 @@ from typing import Dict, List
 import pytest
 
 from provision_backend.errors import InstallError, UnpackError
-from provision_backend.install.finalize import finalize_tree, find_executable
+from provision_backend.install.install import finalize_tree, find_executable
 from provision_backend.processes import clean_environment, run_interpreter_json
 
 DATA = Path(__file__).parent / "data" / "sysconfig"
