@@ -40,7 +40,7 @@ print(json.dumps({
 
 
 class Interpreter(NamedTuple):
-    """A Python executable and its answers about itself."""
+    """A Python executable and the facts that it reports."""
 
     executable: str
     """Absolute path, links resolved: a virtual environment must not be made from a link to a standalone CPython,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, cast
 
 from .cache.platform import current_platform, remember_platform
 from .cache.store import Cache, open_cache
@@ -232,10 +232,9 @@ def provision(wanted: Wanted, settings: Settings, reporter: Reporter, *, upgrade
     if explanation.error is not None:
         raise explanation.error
     found, choice = explanation.interpreter, explanation.choice
-    if found is None and choice is not None:
-        found = _install(choice, explanation, reporter)
     if found is None:
-        raise InterpreterError(f"no interpreter of this machine satisfies {wanted.describe()}")
+        # Without an error, and if the catalog may be fetched, there is either an interpreter or a choice.
+        found = _install(cast("Choice", choice), explanation, reporter)
     if explanation.reason is not None:
         reporter.info(
             f"{explanation.reason.message}; using {found.executable} (CPython {found.version}) of this machine"
@@ -295,7 +294,7 @@ def _install(choice: Choice, explanation: Explanation, reporter: Reporter) -> In
 
 def _same_minor(interpreter: Interpreter, archive: Archive) -> bool:
     found, selected = parse_version(interpreter.version), parse_version(archive.version)
-    # A pre-release is not a patch release: it serves only where nothing else was selected.
+    # A pre-release is not a patch release: it is used only if the selected archive is one too.
     return (
         found[:2] == selected[:2]
         and interpreter.freethreaded == archive.freethreaded

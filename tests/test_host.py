@@ -150,9 +150,9 @@ def test_a_static_userland_without_loaders_tells_nothing(tmp_path: Path) -> None
         detect_platform(root=root)
 
     assert caught.value.hint.splitlines() == [
-        "'/bin/sh' is a static executable for x86_64, which tells no libc",
-        "'/bin/ls' is a script, which is no answer",
-        "'/bin/busybox' is a static executable for x86_64, which tells no libc",
+        "'/bin/sh' is a static executable for x86_64, which does not show the libc",
+        "'/bin/ls' is a script, which does not show the libc",
+        "'/bin/busybox' is a static executable for x86_64, which does not show the libc",
         "'/etc/os-release' says that this is buildroot or some or 31mthing",
         "set target, for example to x86_64-unknown-linux-musl",
     ]
@@ -175,7 +175,7 @@ def test_a_broken_executable_is_passed_over(tmp_path: Path) -> None:
 
     assert platform.triple == "x86_64-unknown-linux-gnu"
     assert platform.evidence[0].finding == (
-        "is no answer: cannot read '/bin/sh' as an ELF file: the identification ends after 6 of 16 bytes"
+        "cannot be used: cannot read '/bin/sh' as an ELF file: the identification ends after 6 of 16 bytes"
     )
 
 
@@ -209,7 +209,7 @@ def test_the_root_of_the_running_system_is_asked_by_its_interpreter() -> None:
 @pytest.mark.parametrize(
     ("offset", "replacement", "finding"),
     [
-        (18, (0x1234).to_bytes(2, "little"), "is for machine 4660, which has no name here"),
+        (18, (0x1234).to_bytes(2, "little"), "is for the unknown machine 4660"),
         (None, b"/libexec/ld-elf.so.1\0", "is for x86_64 and names the unknown loader '/libexec/ld-elf.so.1'"),
     ],
     ids=["a machine of the future", "FreeBSD (uv#3824)"],

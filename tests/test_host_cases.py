@@ -393,5 +393,5 @@ def test_a_fifo_in_place_of_the_shell_does_not_hang(tmp_path: Path) -> None:
     assert platform.triple == "x86_64-unknown-linux-gnu"
     assert (platform.evidence[0].path, platform.evidence[0].finding) == (
         "/bin/sh",
-        "is no answer: cannot read '/bin/sh': it is a FIFO, not a regular file",
+        "cannot be used: cannot read '/bin/sh': it is a FIFO, not a regular file",
     )

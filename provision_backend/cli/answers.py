@@ -11,7 +11,7 @@ import sys
 from typing import Any, Dict, List, NamedTuple, Sequence, TextIO, Tuple
 
 from ..errors import ProvisionError
-from ..output import is_terminal, paint, wants_color
+from ..output import is_terminal, paint, printable, wants_color
 
 __all__ = ["PAINTERS", "Answer", "as_columns", "paint_line", "show_lines"]
 
@@ -31,7 +31,7 @@ def show_lines(lines: Sequence[str], *, painter: str = "", color: str = "auto") 
     """Print lines for people, in the colours of one of the `PAINTERS`; no lines print nothing."""
     if is_terminal(sys.stdout):
         # The name of an archive, a folder or a server must not control the terminal (CWE-150).
-        lines = ["".join(char if char.isprintable() else "?" for char in line) for line in lines]
+        lines = [printable(line) for line in lines]
     if painter and wants_color(sys.stdout, color):
         lines = ["".join(paint(text, style) for text, style in paint_line(painter, line)) for line in lines]
     # No lines are no output, rather than an empty line.

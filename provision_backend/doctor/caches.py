@@ -204,7 +204,7 @@ def try_writing(folder: Union[str, Path]) -> Optional[OSError]:
 
 
 def is_noexec(folder: Union[str, Path]) -> bool:
-    """Tell whether a folder's file system is mounted noexec, as hardened systems do it with /tmp and /home."""
+    """Tell whether a folder's file system is mounted noexec, as /tmp and /home are on hardened systems."""
     status = _status(folder)
     return status is not None and bool(status.f_flag & getattr(os, "ST_NOEXEC", 0))
 

@@ -90,7 +90,7 @@ def check_network(context: Context) -> Iterator[Finding]:
     sources = list_sources(context.download_options())
     asked = [source for source in sources if source.is_local or not context.settings.offline]
     answers = _ask_all(asked, explanation.choice.archive, context)
-    # A source that fails is no problem where another one serves.
+    # A source that fails is no problem if another one has the archive.
     refused = warning if any(answer.good for answer in answers) else context.if_fetching
     for source, answer in zip(asked, answers):
         yield (ok if answer.good else refused)(f"{source.name} {answer.text}", answer.advice)

@@ -59,10 +59,10 @@ def check_archive_runs(platform: Platform, archive_triple: str, *, cpuinfo: Path
 
 
 def check_libc_version(platform: Platform) -> None:
-    """Raise HostError where the libc of a platform is older than archives need."""
+    """Raise HostError if the libc of a platform is older than archives need."""
     glibc = _GLIBC_FLOORS.get(platform.architecture, _GLIBC_FLOOR)
     floor = {"gnu": glibc, "musl": _MUSL_FLOOR}.get(platform.libc)
-    # An unknown version is no reason to refuse; the smoke run of the unpacked interpreter will tell.
+    # An unknown version is no reason to refuse; the smoke run of the unpacked interpreter decides.
     if floor and platform.libc_version and platform.libc_version < floor:
         needed = platform._replace(libc_version=floor).libc_name
         raise HostError(
@@ -92,7 +92,7 @@ def _check_cpu(platform: Platform, archive_triple: str, level: int, cpuinfo: Pat
 
 
 def require_reader(platform: Platform) -> None:
-    """Raise MissingDependencyError now, before a download, where `check_tree` would raise it afterwards."""
+    """Raise MissingDependencyError now, before a download, if `check_tree` would raise it afterwards."""
     if platform.libc != "none":
         require_pyelftools()
 

@@ -47,7 +47,7 @@ def read_cpu(path: Path = CPUINFO) -> Optional[Cpu]:
             text = file.read(_MAX_BYTES).decode("ascii", "replace")
     except (HostError, OSError):
         return None
-    # Not all processors of a machine need be alike (early hybrid CPUs had AVX-512 on half of them).
+    # The processors of a machine may differ (early hybrid CPUs had AVX-512 on half of them).
     flags: List[Set[str]] = [set(line.split()) for line in _values(text, "flags|Features")]
     return Cpu(frozenset(set.intersection(*flags)) if flags else frozenset(), _arm_version(text))
 

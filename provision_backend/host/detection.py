@@ -39,7 +39,7 @@ _EXECUTABLES = (
 )  # fmt: skip
 
 # The names in os-release of the systems whose libc is musl. They decide if no executable does, since with gcompat,
-# Alpine has glibc's loader too. Void has editions with either libc and does not tell which.
+# Alpine has glibc's loader too. Void has editions with either libc and does not state which.
 _MUSL_SYSTEMS = frozenset({"alpine", "postmarketos", "chimera", "adelie", "openwrt", "kiss"})
 
 # The kind of file that the loader of a libc should be.
@@ -102,7 +102,7 @@ class _Detection:
         return platform._replace(evidence=tuple(self._evidence))
 
     def _ask(self, path: str) -> Optional[Platform]:
-        """Return the platform that an executable is for; None if it does not tell."""
+        """Return the platform that an executable is for; None if that is unclear."""
         located = self._root.locate(path)
         if located is None:
             return None
@@ -119,17 +119,17 @@ class _Detection:
             with self._root.open(path) as file:
                 # "The magic number is wrong" would read like a fault of the host.
                 if file.read(2) == b"#!":
-                    return None, None, "is a script, which is no answer"
+                    return None, None, "is a script, which does not show the libc"
                 elf = read_elf(file)
         except HostError as exc:
-            return None, None, f"is no answer: {exc.message}"
+            return None, None, f"cannot be used: {exc.message}"
         architecture = architecture_of(elf)
         if architecture is None:
-            return None, None, f"is for machine {elf.machine}, which has no name here"
+            return None, None, f"is for the unknown machine {elf.machine}"
         if elf.loader is None:
-            # The busybox of minimal images is static; it tells the machine, though not the libc.
+            # The busybox of minimal images is static; it shows the machine, though not the libc.
             self._static = self._static or elf
-            return elf, None, f"is a static executable for {architecture}, which tells no libc"
+            return elf, None, f"is a static executable for {architecture}, which does not show the libc"
         unknown = "" if libc_of_loader(elf.loader) else "unknown "
         return elf, elf.loader, f"is for {architecture} and names the {unknown}loader {elf.loader!r}"
 
@@ -239,7 +239,7 @@ def _with_problem(platform: Platform, loader: LoaderFile) -> Platform:
 
 
 def _works(loader: LoaderFile, libc: str) -> bool:
-    # "other" is not refused: it may be a loader that we do not know, and the smoke run will tell.
+    # "other" is not refused: it may be a loader that we do not know, and the smoke run decides.
     return loader.kind in (_KINDS[libc], "nix-ld", "other")
 
 

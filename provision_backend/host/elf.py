@@ -47,7 +47,7 @@ class ElfFile(NamedTuple):
     needed: Tuple[str, ...]
     """``DT_NEEDED``, in the order of the file."""
     runpath: Tuple[str, ...]
-    """The directories of ``DT_RUNPATH``, or of ``DT_RPATH`` where there is no ``DT_RUNPATH``."""
+    """The directories of ``DT_RUNPATH``, or of ``DT_RPATH`` if there is no ``DT_RUNPATH``."""
     version_needs: Tuple[Tuple[str, Tuple[str, ...]], ...]
     """Libraries, each with the symbol versions that the file needs of it, in the order of the file."""
     version_definitions: Tuple[str, ...]
@@ -80,7 +80,7 @@ def machine_of(elf: ElfFile) -> Tuple[int, int, str]:
 
 
 def require_pyelftools() -> None:
-    """Raise MissingDependencyError now where `read_elf` would raise it later."""
+    """Raise MissingDependencyError now if `read_elf` would raise it later."""
     try:
         import elftools  # noqa: F401
     except ImportError as exc:
@@ -238,7 +238,7 @@ class _Reader:
         return _decode(text.partition(b"\0")[0])
 
     def _file_offset(self, address: int, what: str) -> int:
-        # The dynamic section holds addresses in memory; the segments say where in the file these come from.
+        # The dynamic section holds addresses in memory; the segments map them to offsets in the file.
         for segment in self._segments:
             if segment.type == "PT_LOAD" and segment.address <= address < segment.address + segment.size:
                 return segment.offset + address - segment.address
@@ -261,7 +261,7 @@ class _Reader:
             raise _MalformedError(f"more than {_MAX_BYTES} bytes of headers")
         self._file.seek(offset)
         data = self._file.read(size)
-        # The file may have been cut off since its size was asked for.
+        # The file may have been cut off since its size was determined.
         if not data or len(data) != size:
             raise _MalformedError(f"{what} could not be read to its end")
         return data

@@ -46,7 +46,7 @@ _GLIBC_FILE_NAME = re.compile(r"(?:ld|libc)-(\d+)\.(\d+)(?:\.\d+)?\.so")
 _MUSL_MARK = re.compile(rb"musl libc \(")
 _GCOMPAT_MARK = re.compile(rb"libgcompat|/lib/ld-musl-[a-z]")
 _STUB_MARK = re.compile(rb"NixOS cannot run dynamically linked")
-# The string stands alone between other data. "LINUX_2.6.39" is no version of musl but the name of a vDSO's symbols.
+# The string stands alone between other data. "LINUX_2.6.39" is not a version of musl but the name of a vDSO's symbols.
 _MUSL_VERSION = re.compile(rb"(?<![0-9._])([01])\.(\d{1,2})\.(\d{1,3})(?:-git-\d+-g[0-9a-f]+)?\0")
 
 
@@ -104,7 +104,7 @@ def _identify(root: RootDirectory, path: str) -> Tuple[str, str, Optional[Versio
             elf = read_elf(file)
             if any(name.startswith("GLIBC_") for name in elf.version_definitions):
                 return "glibc", "is glibc's loader", _version_in_name(path)
-            # musl exports no symbol versions, so only its text tells it from another loader.
+            # musl exports no symbol versions, so only its text distinguishes it from other loaders.
             if any(_matches(file, _MUSL_MARK)):
                 version = musl_version(file)
                 text = format_version(version)

@@ -137,7 +137,7 @@ def platform_without_elf() -> Optional[Platform]:
         return None
     name = sysconfig.get_platform()
     machine = name.rpartition("-")[2].lower()
-    # A universal binary holds code for both; the kernel says which half runs.
+    # A universal binary holds code for both; the kernel decides which half runs.
     if machine == "universal2":
         machine = os.uname().machine
     architecture = {"amd64": "x86_64", "win32": "i686", "arm64": "aarch64"}.get(machine, machine)

@@ -38,7 +38,7 @@ _FILE_FLAGS = _flags("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BIN
 
 
 class FileIdentity(NamedTuple):
-    """The facts that tell one state of a file from another without reading it."""
+    """The facts that distinguish one state of a file from another without reading it."""
 
     size: int
     """Bytes."""
@@ -76,7 +76,7 @@ class RootDirectory:
 
     @property
     def is_running_system(self) -> bool:
-        """Whether this is the root of the process itself, so that what is found here also runs here."""
+        """Tell whether this is the root of the process itself, so that its executables run here."""
         try:
             return self.path.samefile("/")
         except OSError:

@@ -35,6 +35,7 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ..errors import DownloadError, MissingDependencyError
+from ..output import printable
 from ..versions import own_version
 from .partial import Stream, is_encoded, is_plain
 from .sources import DownloadOptions, SourceError, host_of, is_github, is_loopback, redact_text, redact_url
@@ -357,7 +358,7 @@ def _certificate_error(error: Optional[BaseException]) -> str:
 
 def _printable(text: str) -> str:
     # A server may have put anything into it.
-    return "".join(character if character.isprintable() else "?" for character in redact_text(text))
+    return printable(redact_text(text))
 
 
 def _redirected(url: str, location: str) -> str:
