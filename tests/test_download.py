@@ -757,8 +757,8 @@ def test_two_writers_without_a_lock_do_not_publish_for_each_other(tmp_path: Path
     with first.append(0) as file:
         file.write(b"good")
         second.begin("https://m.example", validator="", total=4)
-        with pytest.raises(DownloadError) as caught:
-            first.publish()
+    with pytest.raises(DownloadError) as caught:
+        first.publish()
 
     assert str(caught.value) == "another process downloads archive at the same time"
     assert not (tmp_path / "archive").exists()

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Callable, Iterable, Iterator, List, Mappin
 from ..errors import DownloadError, IntegrityError, MissingDependencyError, OfflineError, ProvisionError
 from ..files import new_hash
 from ..output import Reporter, format_size
-from .partial import Partial, Resume, Stream
+from .partial import Partial, Stream
 from .sources import DownloadOptions, Source, SourceError, host_of, list_sources, local_path, redact_url
 
 if TYPE_CHECKING:
@@ -72,25 +72,18 @@ def stream_archive(
     options: DownloadOptions,
     reporter: Reporter,
 ) -> Result:
-    """Download *archive* as `download_archive` does, and give its bytes to a function while they arrive.
+    """Download *archive* as `download_archive` does, give its bytes to a function while they arrive; return its result.
 
     What comes over the network is kept in ``<part_of>.part``, so that a download that is cut off can go on; it is left
-    there, whole, for the caller to remove. What a local mirror has is not copied.
+    there, whole, for the caller to remove, and used by the next process. What a local mirror has is not copied.
 
     Args:
         archive: what is requested.
-        part_of: path beside which the bytes are kept. If the whole part of a process that was ended is the archive,
-            it is used, and no source is asked.
+        part_of: path beside which the bytes are kept.
         use: called with the bytes, once for each source whose bytes turn out to be wrong and once for the right ones.
-            Nothing is verified before it has taken the last one.
+            Nothing is verified before it has taken the last one; what it raises is passed on if the bytes were right.
         options: mirrors, time-outs, retries.
         reporter: receives the progress.
-
-    Returns:
-        The result of *use* for bytes that were right.
-
-    Raises:
-        ProvisionError: as `download_archive`; and what *use* raises, if the bytes were right.
     """
     return _Delivery(archive, Partial(part_of), options, reporter).run(use)
 
@@ -113,7 +106,7 @@ def fetch_text(url: str, *, options: DownloadOptions, limit: int = MAX_TEXT) -> 
     tries = _Tries(options.retries)
     while True:
         try:
-            with _open_source(url, options, secure=True) as stream:
+            with _open_source(url, options, {}, secure=True) as stream:
                 data = b"".join(_bounded(stream.chunks, limit))
             return data.decode("utf-8")
         except UnicodeDecodeError:
@@ -134,12 +127,7 @@ class _Tries:
         self._in_a_row = 0
 
     def next_wait(self, failure: SourceError, *, progress: bool = False) -> Optional[float]:
-        """Return the seconds to wait before the next try, longer each time; None where there is to be none.
-
-        Args:
-            failure: why the last one failed.
-            progress: whether it received something, so that the next one starts further on.
-        """
+        """Return the seconds to wait before the next try, longer each time without progress; None to give up."""
         self._in_a_row = 0 if progress else self._in_a_row + 1
         if not failure.retry or self._in_a_row > self._retries or not self._left:
             return None
@@ -152,12 +140,7 @@ class _Tries:
 class _Delivery:
     """One archive on its way from several sources to one user of its bytes.
 
-    Args:
-        archive: what is requested.
-        part: where its bytes are kept.
-        options: mirrors, time-outs, retries.
-        reporter: receives the progress.
-        copies: whether what a local mirror has is kept too.
+    With *copies* what a local mirror has is kept in the part too.
     """
 
     def __init__(
@@ -236,7 +219,7 @@ class _Delivery:
             try:
                 yield from self._request(location)
             except SourceError as failure:
-                progress = self._given > before and self._part.find_resume(location) is not None
+                progress = self._given > before and bool(self._part.resume_headers(location))
                 if self._given > before and not failure.retry:
                     self._part.discard()  # More than an archive may have: nothing would go on with it.
                 wait = tries.next_wait(failure, progress=progress)
@@ -253,27 +236,28 @@ class _Delivery:
 
     def _request(self, location: str) -> Iterator[bytes]:
         keeps = self._copies or local_path(location) is None
-        resume = self._part.find_resume(location) if keeps else None
-        with _open_source(location, self._options, resume=resume) as stream:
-            total = resume.find_total(stream.headers) if resume and stream.status == 206 else None
-            if resume and total is not None:
+        rest = self._part.resume_headers(location) if keeps else {}
+        with _open_source(location, self._options, rest) as stream:
+            total = self._part.find_total(stream.headers) if rest and stream.status == 206 else None
+            resumed, kept = total is not None, self._part.size()
+            if resumed:
                 if not self._given:
                     # An earlier process has received them.
-                    for block in self._part.blocks(resume.offset):
+                    for block in self._part.blocks(kept):
                         yield self._note(block)
-                if self._given != resume.offset:
+                if self._given != kept:
                     # The file is shorter than its size was a moment ago, so another process writes to it.
                     raise _StaleError
             elif stream.status != 200 or self._given:
                 raise _StaleError
             else:
-                resume, total = None, stream.length
+                total = stream.length
             if total is not None and total > MAX_ARCHIVE:
                 raise SourceError(f"announces {format_size(total)}, more than an archive may have")
-            if keeps and resume is None:
+            if keeps and not resumed:
                 self._part.begin(location, validator=stream.validator, total=total)
             yield from self._receive(stream, total, location, keeps=keeps)
-            self._verify(stream.headers, resumed=resume is not None)
+            self._verify(stream.headers, resumed=resumed)
 
     def _receive(self, stream: Stream, total: Optional[int], location: str, *, keeps: bool) -> Iterator[bytes]:
         """Yield what comes, keep it, and report how far it is."""
@@ -329,12 +313,7 @@ def _exhaust(chunks: Iterable[bytes]) -> None:
 
 
 def make_transport(options: DownloadOptions) -> Transport:
-    """Return what sends requests to servers.
-
-    Raises:
-        MissingDependencyError: httpx is not installed.
-        DownloadError: this Python has no module ``ssl``.
-    """
+    """Return what sends requests to servers, or raise `ProvisionError` where httpx or the module ``ssl`` is missing."""
     try:
         from .transport import Transport
     except ImportError as exc:
@@ -350,13 +329,13 @@ def make_transport(options: DownloadOptions) -> Transport:
 
 @contextlib.contextmanager
 def _open_source(
-    location: str, options: DownloadOptions, *, resume: Optional[Resume] = None, secure: bool = False
+    location: str, options: DownloadOptions, headers: Mapping[str, str], *, secure: bool = False
 ) -> Iterator[Stream]:
     """Open a URL or a local file as a stream of bytes, about which nothing is verified; they raise `SourceError`."""
     path = local_path(location)
     if path is None:
-        with make_transport(options).open(location, resume.headers if resume else None, secure=secure) as stream:
-            if stream.status != 200 and resume is None:
+        with make_transport(options).open(location, headers, secure=secure) as stream:
+            if stream.status != 200 and not headers:
                 raise SourceError(f"answered {stream.status} to a request for the whole file")
             yield stream
         return

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import IO, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import DownloadError
-from ..files import publish
+from ..files import identify, publish
 from ..output import format_size
 from .sources import redact_url
 
-__all__ = ["Partial", "Resume", "Stream", "is_encoded", "is_plain"]
+__all__ = ["Partial", "Stream", "is_encoded", "is_plain"]
 
 _BLOCK = 1 << 20
 # Python refuses to parse thousands of digits.
@@ -50,34 +50,6 @@ class Stream(NamedTuple):
     """The body as it came over the wire, not decoded; raises `SourceError`."""
 
 
-class Resume(NamedTuple):
-    """The beginning of a file, and how to ask for its end."""
-
-    offset: int
-    """Bytes that have arrived; at least 1."""
-    total: Optional[int]
-    """Bytes of the whole file; None where the server did not say."""
-    validator: str
-    """A strong entity tag or a date, as the server wrote it."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The request header fields that ask for the rest, if the file is still the same."""
-        return {"Range": f"bytes={self.offset}-", "If-Range": self.validator}
-
-    def find_total(self, headers: Mapping[str, str]) -> Optional[int]:
-        """Return the size of the whole file if a 206 answer continues exactly here, else None."""
-        match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
-        if not match or is_encoded(headers):
-            return None
-        first, last, total = (int(group) for group in match.groups())
-        if first != self.offset or last != total - 1 or self.total not in (None, total):
-            return None
-        # Some servers ignore If-Range.
-        field = "etag" if self.validator.startswith('"') else "last-modified"
-        return total if headers.get(field, self.validator) == self.validator else None
-
-
 class Partial:
     """The unfinished copy of the file *final*; its methods raise `DownloadError` where the disk fails."""
 
@@ -85,22 +57,35 @@ class Partial:
         self.final = final
         self.path = final.with_name(final.name + ".part")
         self.notes = final.with_name(final.name + ".part.json")
-        self._identity = (0, 0)
+        self._identity: Tuple[int, ...] = ()
 
-    def find_resume(self, url: str) -> Optional[Resume]:
-        """Return how to continue the part from this URL, or None where the download must start anew."""
-        # A validator means nothing at another URL.
+    def resume_headers(self, url: str) -> Mapping[str, str]:
+        """Return the header fields that ask this URL for the rest; none where the download must start anew."""
         notes = self._read_notes()
         offset, total, validator = self.size(), notes.get("total"), notes.get("validator")
+        # A validator means nothing at another URL.
         if notes.get("url") != redact_url(url) or not isinstance(validator, str) or not is_plain(validator):
+            return {}
+        if not offset or not (total is None or (isinstance(total, int) and offset < total)) or not self._is_usable():
+            return {}
+        return {"Range": f"bytes={offset}-", "If-Range": validator}
+
+    def find_total(self, headers: Mapping[str, str]) -> Optional[int]:
+        """Return the size of the whole file if a 206 answer continues exactly where the part ends, else None."""
+        match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
+        if not match or is_encoded(headers):
             return None
-        if not offset or not (total is None or (isinstance(total, int) and offset < total)):
+        notes, (first, last, total) = self._read_notes(), map(int, match.groups())
+        if first != self.size() or last != total - 1 or notes.get("total") not in (None, total):
             return None
-        return Resume(offset, total, validator) if os.access(self.path, os.R_OK | os.W_OK) else None
+        # Some servers ignore If-Range.
+        validator = str(notes.get("validator"))
+        field = "etag" if validator.startswith('"') else "last-modified"
+        return total if headers.get(field, validator) == validator else None
 
     def is_whole(self) -> bool:
         """Return whether the file is complete, as after a crash just before the rename."""
-        return 0 < self.size() == self._read_notes().get("total") and os.access(self.path, os.R_OK | os.W_OK)
+        return 0 < self.size() == self._read_notes().get("total") and self._is_usable()
 
     def size(self) -> int:
         """Return how many bytes have arrived."""
@@ -111,7 +96,7 @@ class Partial:
     def blocks(self, size: int) -> Iterator[bytes]:
         """Yield the first *size* bytes, or as many as there are."""
         with self._disk(), self.path.open("rb") as file:
-            self._identity = _identify(file)
+            self._identity = identify(os.fstat(file.fileno()))
             while size > 0:
                 block = file.read(min(_BLOCK, size))
                 if not block:
@@ -145,17 +130,18 @@ class Partial:
     def append(self, offset: int) -> Iterator[IO[bytes]]:
         """Open the file to write from *offset* on."""
         with self._disk(), self.path.open("r+b") as file:
-            self._identity = _identify(file)
             file.truncate(offset)
             file.seek(offset)
             yield file
+            file.flush()
+            self._identity = identify(os.fstat(file.fileno()))
 
     def publish(self) -> None:
         """Flush the file that was written or read last to the disk, and give it its final name."""
         with self._disk(), self.path.open("r+b") as file:
             os.fsync(file.fileno())
             # Where locks do not work another process may have begun anew, and this name be its file.
-            if _identify(file) != self._identity:
+            if identify(os.fstat(file.fileno())) != self._identity:
                 raise DownloadError(f"another process downloads {self.final.name} at the same time")
             publish(self.path, self.final)
         with contextlib.suppress(OSError):
@@ -166,6 +152,9 @@ class Partial:
         for path in (self.notes, self.path):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
+
+    def _is_usable(self) -> bool:
+        return os.access(self.path, os.R_OK | os.W_OK)
 
     def _read_notes(self) -> Mapping[str, object]:
         with contextlib.suppress(OSError, ValueError):
@@ -197,11 +186,6 @@ class Partial:
             # File systems that do not count report nothing at all.
             return usage.free if usage.total else None
         return None
-
-
-def _identify(file: IO[bytes]) -> Tuple[int, int]:
-    status = os.fstat(file.fileno())
-    return status.st_dev, status.st_ino
 
 
 def is_encoded(headers: Mapping[str, str]) -> bool:

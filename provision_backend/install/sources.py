@@ -52,8 +52,8 @@ class SourceError(Exception):
     Args:
         reason: what happened, without any credential.
         hint: what to do about it.
-        retry: whether the same request may succeed later.
-        wait: seconds that the server asks us to wait; None where it names none.
+        retry: whether the same request may succeed later, after *wait* seconds if the server names them.
+        wait: seconds.
         absent: whether the source just does not have it at this location.
     """
 

@@ -78,11 +78,11 @@ class Transport:
 
     @contextlib.contextmanager
     def open(self, url: str, headers: Optional[Mapping[str, str]] = None, *, secure: bool = False) -> Iterator[Stream]:
-        """Request *url* and give the answer; the connection is closed at the end of the ``with`` statement.
+        """Request *url*, and give the answer; the connection is closed at the end of the ``with`` statement.
 
         Args:
             url: an ``http(s)`` URL, with user name and password where it needs them.
-            headers: further request headers.
+            headers: further fields of the request.
             secure: refuse plain HTTP, except from this machine.
 
         Raises:

@@ -22,7 +22,7 @@ import errno
 import os
 import re
 from pathlib import Path
-from typing import Dict, Iterable, NamedTuple, NoReturn
+from typing import Dict, Iterable, Iterator, NamedTuple, NoReturn
 
 from ..errors import UnpackError
 from ..files import Written, identify, new_hash
@@ -69,11 +69,15 @@ class Unpacked(NamedTuple):
 
 def unpack_archive(archive: Path, destination: Path) -> Path:
     """Unpack a file as `unpack_stream` does, and return the path of the tree."""
-    try:
-        with archive.open("rb", buffering=0) as file:
-            return unpack_stream(iter(lambda: file.read(_READ), b""), archive.name, destination).tree
-    except OSError as exc:
-        raise UnpackError(f"could not unpack {str(archive)!r}: it cannot be read: {exc.strerror}") from exc
+
+    def _blocks() -> Iterator[bytes]:
+        try:
+            with archive.open("rb", buffering=0) as file:
+                yield from iter(lambda: file.read(_READ), b"")
+        except OSError as exc:
+            raise UnpackError(f"it cannot be read: {exc.strerror}") from exc
+
+    return unpack_stream(_blocks(), archive.name, destination).tree
 
 
 def unpack_stream(chunks: Iterable[bytes], filename: str, destination: Path) -> Unpacked:
