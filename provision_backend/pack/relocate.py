@@ -19,7 +19,6 @@ from typing import Dict, Iterator, List, Set
 from ..errors import MissingDependencyError, PackError
 from ..host.elf import ElfFile, read_elf
 from ..processes import run_quiet
-from ..versions import parse_version
 from .installed import Installation
 
 __all__ = ["Needs", "relocate_libraries"]
@@ -176,7 +175,11 @@ class _Relocation:
                 match = re.fullmatch(r"GLIBC_(\d+(\.\d+)*)", version)
                 if match:
                     # As text, 2.4 would be newer than 2.17.
-                    self.needs.glibc = max(self.needs.glibc or "0", match[1], key=parse_version)
+                    self.needs.glibc = max(self.needs.glibc or "0", match[1], key=_numbers)
+
+
+def _numbers(version: str) -> List[int]:
+    return [int(part) for part in version.split(".")]
 
 
 def _elf_files(tree: Path) -> Iterator[Path]:
