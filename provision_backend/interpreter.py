@@ -13,8 +13,9 @@ import re
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from .errors import InterpreterError
+from .errors import CacheError, InterpreterError
 from .processes import run_interpreter_json
+from .trust import check_program
 from .versions import parse_version
 
 __all__ = ["Interpreter", "find_interpreters", "inspect_interpreter"]
@@ -105,7 +106,8 @@ def find_interpreters(
     """Find the CPythons of the machine that a request accepts, newest first.
 
     The search covers ``PATH``, pyenv's versions and uv's managed interpreters. An executable whose name or folder shows
-    its version is started only if that version may be accepted. Those whose paths show no version come last.
+    its version is started only if that version may be accepted. Those whose paths show no version come last. None is
+    started that another user could exchange: below ``HOME``, and anywhere as root, whose ``PATH`` may be another's.
 
     Args:
         accepts: called with a full version and whether it is free-threaded.
@@ -140,14 +142,22 @@ def _inspect_new(pythons: Iterable[Path], seen: Set[str], skipped: List[Tuple[st
             continue
         seen.add(identity)
         try:
+            if _must_be_trusted(python):
+                check_program(python)
             found = inspect_interpreter(python)
-        except InterpreterError as exc:
+        except (CacheError, InterpreterError) as exc:
             # pyenv's shims and Debian's Python without venv are passed over rather than reported as errors.
             skipped.append((str(python), exc.message))
             continue
         if found.executable not in seen - {identity}:
             seen.add(found.executable)
             yield found
+
+
+def _must_be_trusted(python: Path) -> bool:
+    # What another user's PATH or PYENV_ROOT names is that user's choice, but not what merely lies in a home directory.
+    home = os.path.expanduser("~")
+    return (hasattr(os, "geteuid") and os.geteuid() == 0) or home in map(str, python.parents)
 
 
 def _may_be_accepted(version: Tuple[int, ...], accepts: Callable[[str, bool], bool]) -> bool:

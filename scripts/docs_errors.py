@@ -23,7 +23,6 @@ sys.path.insert(0, str(ROOT))
 from provision_backend import errors  # noqa: E402
 from provision_backend.cache.locks import key_lock  # noqa: E402
 from provision_backend.cache.store import Cache  # noqa: E402
-from provision_backend.cache.trust import trust_cache  # noqa: E402
 from provision_backend.catalog.selection import parse_catalog, select_archive  # noqa: E402
 from provision_backend.hooks import in_process  # noqa: E402
 from provision_backend.hooks.forwarded import CurrentEnvironment, call_hook  # noqa: E402
@@ -40,6 +39,7 @@ from provision_backend.output import Reporter  # noqa: E402
 from provision_backend.pack.packing import pack_interpreter  # noqa: E402
 from provision_backend.project.pyproject import read_project  # noqa: E402
 from provision_backend.settings import Settings, load_settings  # noqa: E402
+from provision_backend.trust import trust_cache  # noqa: E402
 
 __all__ = ["ENTRIES", "Entry", "error_classes", "message_of", "page"]
 

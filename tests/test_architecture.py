@@ -26,6 +26,7 @@ ORDER: Tuple[str, ...] = (
     "versions",
     "catalog",
     "host",
+    "trust",
     "interpreter",
     "cache",
     "install",

@@ -165,7 +165,7 @@ def test_a_cache_that_everybody_can_write(stage: Stage) -> None:
     found = stage.look(PROVISION_BACKEND_SHARED_CACHES=str(stage.cache))
     expected = (
         f"problem: {stage.cache} is not trusted: everybody can write there (mode 777)\n"
-        f"look at what is in it, then chmod o-w {stage.cache}"
+        f"look at what is in it, then chmod go-w {stage.cache}"
     )
 
     assert found.problems == ["cache", "shared caches"]

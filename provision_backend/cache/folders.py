@@ -21,6 +21,7 @@ from typing import Iterator, List
 
 from ..errors import CacheError, MissingDependencyError
 from ..files import hash_bytes, list_names, remove_path, write_atomically
+from ..trust import make_root
 
 __all__ = [
     "FOLDERS",
@@ -76,24 +77,14 @@ def make_folders(root: Path, *names: str) -> None:
     """
     try:
         if not root.exists():
-            _make_root(root)
+            make_root(root)
+            root.chmod(0o755)
+            (root / "CACHEDIR.TAG").write_text(_CACHEDIR_TAG, encoding="ascii")
         mode = stat.S_IMODE(root.stat().st_mode)
         for name in names or FOLDERS:
             _make_folder(root / name, mode)
     except OSError as exc:
         raise unwritable(root, exc) from None
-
-
-def _make_root(root: Path) -> None:
-    missing = [root]
-    while not missing[-1].parent.exists():
-        missing.append(missing[-1].parent)
-    for folder in reversed(missing):
-        # A umask of 0, which some CI systems have, must not make a folder above the cache everybody's.
-        with contextlib.suppress(FileExistsError):  # Another process makes the same cache now.
-            folder.mkdir(mode=0o755)
-    root.chmod(0o755)
-    (root / "CACHEDIR.TAG").write_text(_CACHEDIR_TAG, encoding="ascii")
 
 
 def _make_folder(folder: Path, mode: int) -> None:

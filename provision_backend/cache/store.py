@@ -47,11 +47,11 @@ from ..files import flush_tree, list_names, publish, remove_path
 from ..interpreter import Interpreter
 from ..output import Reporter
 from ..settings import Settings
+from ..trust import Trust, trust_cache
 from . import entries
 from .folders import default_cache_dir, make_folders, open_staging, sweep_staging, unwritable
 from .locks import key_lock
 from .manifest import verify_entry, write_manifest
-from .trust import Trust, trust_cache
 
 __all__ = ["Cache", "open_cache"]
 

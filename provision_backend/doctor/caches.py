@@ -17,11 +17,11 @@ from typing import Iterator, Optional, Union
 from ..cache.folders import FOLDERS, find_leftovers, is_alive
 from ..cache.locks import is_locked, read_owner, try_locking
 from ..cache.manifest import verify_entry
-from ..cache.trust import user_name
 from ..cache.upkeep import list_entries
 from ..errors import CacheError
 from ..files import list_names
 from ..output import format_size
+from ..trust import user_name
 from .context import Context
 from .findings import Finding, ok, problem, warning
 

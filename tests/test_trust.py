@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import grp
 import os
 import pwd
 import shutil
 import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
-from typing import Iterator, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 import pytest
 from support.as_user import run_as
@@ -16,11 +20,12 @@ from support.real_interpreters import Unavailable
 from support.small_archives import catalog_of, shared_small_archives
 
 from provision_backend.cache.manifest import verify_entry
-from provision_backend.cache.trust import Trust, trust_cache
 from provision_backend.errors import CacheError
+from provision_backend.trust import Trust, check_program, make_root, trust_cache
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 ALICE, BOB, TEAM = 64001, 64002, 64100
+ADVICE = "set HOME to your home, as sudo -H does, or PROVISION_BACKEND_CACHE_DIR to a cache whose owner you trust"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what belongs to others")
 
 
@@ -63,6 +68,11 @@ def make_entry(root: Path, *, owner: int = -1, group: int = -1, mode: int = 0o75
     return entry
 
 
+def plant_link(path: Path, target: Path) -> None:
+    path.symlink_to(target)
+    os.lchown(path, ALICE, ALICE)
+
+
 def refused(root: Path, name: str = "") -> str:
     with pytest.raises(CacheError) as caught:
         trust_cache(root, name=name)
@@ -71,7 +81,7 @@ def refused(root: Path, name: str = "") -> str:
 
 def test_ones_own_cache_is_believed(tmp_path: Path) -> None:
     """What belongs to the user, and what is not there yet, is fine; so is an interpreter in it."""
-    assert trust_cache(tmp_path / "none") == Trust(frozenset({os.geteuid(), 0}))
+    assert trust_cache(tmp_path / "none") == Trust(frozenset())
     root = make(tmp_path / "cache")
     trust = trust_cache(root)
     assert trust == Trust(frozenset({os.geteuid(), 0}))
@@ -96,7 +106,8 @@ def test_a_cache_that_everybody_can_write_is_refused(tmp_path: Path, folder: str
     wrong.chmod(0o777)
 
     assert refused(root, name and str(root)) == (
-        f"{wrong} is not trusted: everybody can write there (mode 777)\n  look at what is in it, then chmod o-w {wrong}"
+        f"{wrong} is not trusted: everybody can write there (mode 777)\n"
+        f"  look at what is in it, then chmod go-w {wrong}"
     )
 
 
@@ -108,12 +119,12 @@ def test_who_cannot_change_the_mode_is_told_what_else_helps(public: Path, monkey
 
     assert refused(public, str(public)) == (
         f"{public} is not trusted: everybody can write there (mode 1777)\n"
-        f"  set PROVISION_BACKEND_CACHE_DIR to a folder in it that does not exist yet, such as {public}/cache"
+        "  set PROVISION_BACKEND_CACHE_DIR to a folder in which, and above which, only you or root can write"
     )
 
 
 def test_the_sticky_bit_does_not_help(tmp_path: Path) -> None:
-    """Whoever comes first owns the folders in such a cache, and may exchange what others put there."""
+    """The first one in such a cache owns its folders, and may exchange what others put there."""
     root = make(tmp_path / "cache", mode=0o1777)
 
     assert refused(root, str(root)).startswith(f"{root} is not trusted: everybody can write there (mode 1777)\n")
@@ -127,17 +138,37 @@ def test_an_interpreter_that_everybody_can_write_is_not_accepted(tmp_path: Path)
     assert not trust_cache(root).accepts(entry)
 
 
-def test_a_group_is_trusted_where_the_cache_was_named(tmp_path: Path) -> None:
-    """Who names a cache that his group can write means the group; the default one is the user's alone."""
-    root = make(tmp_path / "cache", mode=0o2775)
-    group = os.stat(root).st_gid
-    import grp
+@as_root
+def test_a_group_is_trusted_where_the_cache_was_named_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who names a cache that was made for a group means the group; the default one is the user's alone."""
+    monkeypatch.setattr(os, "getgroups", lambda: [TEAM])
+    root = make(tmp_path / "cache", group=TEAM, mode=0o2775)
 
     assert trust_cache(root, name=str(root)).group
-    assert refused(root) == (
-        f"{root} is not trusted: the group {grp.getgrgid(group).gr_name} can write there\n"
-        f"  chmod g-w {root}, or set PROVISION_BACKEND_CACHE_DIR to the cache to say that this group is trusted"
+    message = f"{root} is not trusted: the group {TEAM} can write there"
+    assert refused(root) == f"{message} (mode 2775)\n  look at what is in it, then chmod go-w {root}"
+    root.chmod(0o775)
+    assert refused(root, str(root)) == (
+        f"{message} (mode 775)\n"
+        f"  chmod g+s {root} says that it is a cache for this group; chmod g-w {root} that it is not"
     )
+
+
+def test_a_group_of_ones_own_is_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where each user has a group of that name, a umask of 002 is usual; another member makes it a group."""
+    members: List[str] = []
+    entry = grp.struct_group((ME, "x", os.getegid(), members))
+    monkeypatch.setattr(grp, "getgrgid", lambda _number: entry)
+    (tmp_path / "above").mkdir()
+    (tmp_path / "above").chmod(0o775)
+    root = make(tmp_path / "above" / "cache", mode=0o775)
+
+    assert trust_cache(root) == trust_cache(root, name=str(root)) == Trust(frozenset({os.geteuid(), 0}))
+    assert trust_cache(root).accepts(make_entry(root, mode=0o775))
+    members.append("bob")
+    assert refused(root).startswith(f"{root} is not trusted: the group {ME} can write to {root.parent}\n")
 
 
 @as_root
@@ -146,11 +177,9 @@ def test_the_default_cache_of_another_user_is_refused(private: Path) -> None:
     root = make(private / "cache", owner=ALICE)
     message = f"{root} is not trusted: it belongs to user {ALICE}, not to {ME}"
 
-    assert refused(root) == (
-        f"{message}\n  with sudo use -H, or set PROVISION_BACKEND_CACHE_DIR to a cache whose owner you trust"
-    )
+    assert refused(root) == f"{message}\n  {ADVICE}"
     os.chown(root, 0, 0)
-    assert refused(root).startswith(f"{root}/interpreters is not trusted: it belongs to user {ALICE}")
+    assert refused(root).startswith(f"{root} is not trusted: {root}/interpreters belongs to user {ALICE}")
 
 
 @as_root
@@ -163,7 +192,7 @@ def test_who_names_a_cache_trusts_its_owner(private: Path) -> None:
     assert trust.accepts(entry)
     os.chown(entry, BOB, -1)
     assert not trust.accepts(entry)
-    os.chown(entry, 0, -1)
+    os.chown(entry, 0, TEAM)
     assert trust.accepts(entry)
     entry.chmod(0o775)
     assert not trust.accepts(entry)
@@ -179,20 +208,23 @@ def test_what_anybody_could_have_planted_is_refused(private: Path, public: Path,
     else:
         root = make(private / "cache", owner=ALICE)
         name = public / "cache"
-        name.symlink_to(root)
+        plant_link(name, root)
     if way == "link to a link":
         (private / "link").symlink_to("../" * 9 + str(name).lstrip("/"))
         name = private / "link"
     if way == "link below":
-        (public / "folder").symlink_to(private)
+        name.unlink()
+        plant_link(public / "folder", private)
         name = public / "folder" / "cache"
 
+    what = {"folder": "it", "link below": f"{public}/folder"}.get(way, f"{public}/cache")
     assert refused(root, str(name)) == (
-        f"{root} is not trusted: it belongs to user {ALICE}, not to {ME}\n"
-        "  everybody can write to a folder above it, so anybody could have made it"
+        f"{name} is not trusted: {'it' if what == str(name) else what} belongs to user {ALICE}, not to {ME}\n"
+        f"  everybody can write to {public}, so anybody could have made it"
     )
-    os.chown(root, 0, 0)
-    os.chown(root / "interpreters", 0, 0)
+    for path in (root, root / "interpreters", public / "cache", public / "folder"):
+        if os.path.lexists(path):
+            os.lchown(path, 0, 0)
     assert trust_cache(root, name=str(name)) == Trust(frozenset({0}))
 
 
@@ -202,7 +234,146 @@ def test_a_link_that_leads_to_itself_ends(public: Path) -> None:
     (public / "a").symlink_to("b")
     (public / "b").symlink_to("a")
 
-    assert trust_cache(public / "a", name=str(public / "a")) == Trust(frozenset({0}))
+    assert trust_cache(public / "a", name=str(public / "a")) == Trust(frozenset())
+
+
+@as_root
+def test_a_link_that_leads_elsewhere_by_now_is_refused(private: Path) -> None:
+    """The cache was resolved when the command began."""
+    (private / "cache").symlink_to(make(private / "new"))
+    old = make(private / "old", owner=ALICE)
+
+    assert refused(old, str(private / "cache")).startswith(
+        f"{old} is not trusted: {private}/cache leads to {private}/new now"
+    )
+
+
+@as_root
+def test_interpreters_elsewhere_are_refused(private: Path) -> None:
+    """A link says nothing about the way to where it leads."""
+    root = make(private / "cache")
+    (root / "interpreters").rmdir()
+    (root / "interpreters").symlink_to(make(private / "other") / "interpreters")
+
+    assert refused(root) == f"{root}/interpreters is not trusted: it is a link"
+
+
+WAYS: Dict[str, Tuple[int, int, int, str]] = {
+    "another user's": (ALICE, 0, 0o755, "{folder} belongs to user 64001, not to {me}"),
+    "another user's, sticky": (ALICE, 0, 0o1777, "{folder} belongs to user 64001, not to {me}"),
+    "writable for a group": (0, TEAM, 0o2775, "the group 64100 can write to {folder}"),
+    "writable for everybody": (0, 0, 0o777, "everybody can write to {folder}"),
+}
+
+
+@as_root
+@pytest.mark.parametrize(("owner", "group", "mode", "reason"), WAYS.values(), ids=WAYS.keys())
+@pytest.mark.parametrize("named", [False, True])
+def test_a_folder_in_which_others_may_rename_is_refused(
+    private: Path, owner: int, group: int, mode: int, reason: str, *, named: bool
+) -> None:
+    """Neither is a cache below it used, whoever made that, nor is one made there, nor a program of it run."""
+    folder = private / "folder"
+    root = make(folder / "deeper" / "cache")
+    os.chown(folder, owner, group)
+    folder.chmod(mode)
+    program = root / "python"
+    program.touch()
+    expected = "{} is not trusted: " + reason.format(folder=folder, me=ME)
+
+    assert refused(root, str(root) if named else "").splitlines()[0] == expected.format(root)
+    for path, act in ((folder / "new" / "cache", make_root), (folder / "new", make_root), (program, check_program)):
+        with pytest.raises(CacheError) as caught:
+            act(path)
+        assert caught.value.message == expected.format(path)
+    assert not (folder / "new").exists()
+
+
+@as_root
+def test_a_sticky_folder_serves_what_lies_in_it(public: Path) -> None:
+    """Nobody but its owner can rename it there; a group's folder of that mode is no other."""
+    for mode, group in ((0o1777, 0), (0o1775, TEAM)):
+        os.chown(public, 0, group)
+        public.chmod(mode)
+        make_root(public / str(group) / "cache")
+
+        assert trust_cache(public / str(group) / "cache") == Trust(frozenset({0}))
+
+
+@as_root
+def test_folders_of_the_owner_of_a_named_cache_serve(private: Path) -> None:
+    """A home directory is on the way to a cache in it; one of a third user is not."""
+    home = private / "alice"
+    root = make(home / "cache", owner=ALICE)
+    os.chown(home, ALICE, ALICE)
+
+    assert trust_cache(root, name=str(root)) == Trust(frozenset({0, ALICE}))
+    assert refused(root).startswith(f"{root} is not trusted: {home} belongs to user {ALICE}")
+    os.chown(home, BOB, BOB)
+    assert refused(root, str(root)) == f"{root} is not trusted: {home} belongs to user {BOB}, not to {ME}\n  {ADVICE}"
+
+
+@as_root
+@pytest.mark.parametrize("mode", [0o755, 0o4755])
+def test_a_program_that_others_can_write_is_refused(private: Path, mode: int) -> None:
+    """A link to it is judged by where it leads."""
+    program = private / "python"
+    program.touch()
+    program.chmod(mode)
+    (private / "link").symlink_to("python")
+
+    check_program(private / "link")
+    program.chmod(mode | 0o002)
+    with pytest.raises(CacheError, match=f"link is not trusted: everybody can write to {program}"):
+        check_program(private / "link")
+    program.chmod(mode)
+    os.chown(program, ALICE, 0)
+    with pytest.raises(CacheError, match=f"link is not trusted: {program} belongs to user {ALICE}"):
+        check_program(private / "link")
+
+
+_ATTACKER = """
+import os, sys
+target, evil = sys.argv[1:]
+os.setgid(64001); os.setuid(64001)
+print("ready", flush=True)
+while True:
+    for make in (os.mkdir, lambda path: os.symlink(evil, path)):
+        try:
+            make(target)
+            os.rename(target, target + ".old")
+            (os.unlink if os.path.islink(target + ".old") else os.rmdir)(target + ".old")
+        except OSError:
+            pass
+"""
+
+
+@as_root
+@pytest.mark.slow
+def test_nothing_is_made_where_an_attacker_renames(public: Path, private: Path) -> None:
+    """In 200 races a cache is refused, or each folder of it is ours and stays where it was made."""
+    evil = private / "evil"
+    evil.mkdir()
+    os.chown(evil, ALICE, ALICE)
+    target = public / "folder"
+    command = [sys.executable, "-c", _ATTACKER, str(target), str(evil)]
+    made = 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd="/") as attacker:
+        try:
+            assert attacker.stdout is not None
+            attacker.stdout.readline()
+            for _ in range(200):
+                # The attacker's folder or link was there, or was removed when it was looked at again.
+                with contextlib.suppress(CacheError, FileNotFoundError):
+                    make_root(target / "cache")
+                    assert (os.lstat(target / "cache").st_uid, os.lstat(target).st_uid) == (0, 0)
+                    assert trust_cache(target / "cache", name=str(target / "cache")) == Trust(frozenset({0}))
+                    made += 1
+                    shutil.rmtree(target)
+        finally:
+            attacker.kill()
+    assert os.listdir(evil) == []
+    assert made
 
 
 @as_root
@@ -223,8 +394,8 @@ def test_a_group_that_one_is_not_in_is_refused(private: Path) -> None:
     root = make(private / "cache", group=TEAM, mode=0o2775)
 
     assert refused(root, str(root)) == (
-        f"{root} is not trusted: the group {TEAM} can write there, and {ME} is not in it\n"
-        "  join that group, or use another cache"
+        f"{root} is not trusted: the group {TEAM} can write there (mode 2775)\n"
+        f"  {ME} is not in it: join that group, or use another cache"
     )
 
 
@@ -332,10 +503,51 @@ def test_a_planted_interpreter_is_not_run(private: Path, offered: Tuple[Path, Pa
     said = in_home(0)
 
     assert said == (
-        f"provision-backend: {home}/.cache/provision-backend is not trusted: it belongs to user {ALICE}, not to {ME}\n"
-        "  with sudo use -H, or set PROVISION_BACKEND_CACHE_DIR to a cache whose owner you trust\n"
+        f"provision-backend: {home}/.cache/provision-backend is not trusted: "
+        f"{home} belongs to user {ALICE}, not to {ME}\n  {ADVICE}\n"
     )
     assert not trap.exists()
+
+
+@as_root
+@pytest.mark.slow
+@pytest.mark.parametrize(("user", "owner", "mode"), [(0, ALICE, 0o755), (BOB, ALICE, 0o1777), (BOB, BOB, 0o2775)])
+def test_nothing_is_made_in_the_home_of_another_user(
+    private: Path, offered: Tuple[Path, Path], user: int, owner: int, mode: int
+) -> None:
+    """Nor in one that a group can write: who could rename the cache meanwhile could have his programs run."""
+    home = private / "home"
+    home.mkdir()
+    os.chown(home, owner, TEAM)
+    home.chmod(mode)
+    said = installs(user, Path(), offered, HOME=str(home), PROVISION_BACKEND_CACHE_DIR="", XDG_CACHE_HOME="")
+
+    assert said.startswith(f"provision-backend: {home}/.cache/provision-backend is not trusted: ")
+    assert os.listdir(home) == []
+
+
+@as_root
+@pytest.mark.slow
+@pytest.mark.parametrize("user", [0, BOB])
+def test_interpreters_in_the_home_of_another_user_are_not_run(private: Path, user: int) -> None:
+    """Neither those of its pyenv and uv nor, as root, those of its PATH."""
+    home, trap = private / "alice", private / "trap"
+    trap.mkdir()
+    trap.chmod(0o777)
+    for folder in (".pyenv/versions/3.13.1/bin/python", ".local/share/uv/python/cpython-3.13.2/bin/python3"):
+        program = home / folder
+        program.parent.mkdir(parents=True)
+        program.write_text(f"#!/bin/sh\ntouch {trap}/$(id -u)\nexit 1\n")
+        program.chmod(0o755)
+    for path in (home, *home.rglob("*")):
+        os.chown(path, ALICE, ALICE)
+    search = os.environ["PATH"] if user else f"{home}/.pyenv/versions/3.13.1/bin:/usr/bin:/bin"
+    names = ("XDG_DATA_HOME", "PYENV_ROOT", "UV_PYTHON_INSTALL_DIR")
+    env = {"HOME": str(home), "PATH": search, "PROVISION_BACKEND_CACHE_DIR": "/none", **dict.fromkeys(names, "")}
+    done = run_as(user, "find", "3.13", "--preference", "only-system", env=env)
+
+    assert os.listdir(trap) == []
+    assert "Traceback" not in done.stderr
 
 
 @as_root
