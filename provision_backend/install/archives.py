@@ -281,8 +281,7 @@ def read_members(plain: Plain) -> Iterator[tarfile.TarInfo]:
         if total > MAX_BYTES:
             refuse(member.name, f"has {member.size} bytes, with which the archive exceeds {MAX_BYTES} bytes")
         yield member
-        for _ in plain.views(-member.size % _BLOCK):
-            pass
+        plain.read(-member.size % _BLOCK)
     raise UnpackError(f"it has more than {MAX_MEMBERS} members")
 
 
