@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import List
 
 import pytest
+from support.as_user import run_as
 from support.command_line import Done, bare_machine, ours
 
 from provision_backend.errors import ProvisionError, UsageError
@@ -349,6 +350,20 @@ def test_only_usage_errors_are_wrong_use(monkeypatch: pytest.MonkeyPatch, capsys
 
         assert cli.main(["cache", "dir"]) == code
         assert capsys.readouterr() == ("", "provision-backend: a\n  b\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize(
+    "command", ["detect --root {}", "mirror {} --verify", "init {}", "lock {}", "doctor {}", "list 3.13 --catalog {}"]
+)
+def test_a_folder_that_may_not_be_entered_is_one_line(tmp_path: Path, command: str) -> None:
+    """Before Python 3.14 pathlib's exists() raises an error below such a folder."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    done = run_as(64001, *command.format(closed / "x").split(), env={"HOME": "/"})
+
+    assert done.returncode
+    assert "Traceback" not in done.stderr
 
 
 def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

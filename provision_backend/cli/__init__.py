@@ -30,6 +30,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except ProvisionError as exc:
         _complain(str(exc), words)
         return 2 if isinstance(exc, UsageError) else 1
+    except PermissionError as exc:
+        # Before Python 3.14 pathlib's questions, such as exists(), raise it below a folder that may not be entered.
+        _complain(f"{exc.filename}: {exc.strerror}", words)
+        return 1
     except KeyboardInterrupt:
         _complain("interrupted", words)
         return 130
