@@ -89,11 +89,22 @@ class TestGetRequires:
     """``get_requires_for_build_*``."""
 
     def test_static_ones_come_first(self, host: Host, tmp_path: Path) -> None:
-        """Until they are there, the real backend cannot be asked; met ones are left out."""
+        """Until they are there, the real backend cannot be asked; the frontend knows which are met, or do not apply."""
         table = 'requires = ["toy_absent>=1", "pytest", "toy_never; python_version < \'3\'"]'
         project = project_of(tmp_path, "1 / 0", table=table)
 
-        assert host.hook(project, "get_requires_for_build_wheel", None) == ["toy_absent>=1"]
+        assert host.hook(project, "get_requires_for_build_wheel", None) == [
+            "toy_absent>=1",
+            "pytest",
+            "toy_never; python_version < '3'",
+        ]
+
+    def test_met_static_ones_are_named_again(self, host: Host, tmp_path: Path) -> None:
+        """``pip-compile --build-deps-for`` asks a second time, and writes down that answer."""
+        source = "from minimal import *\ndef get_requires_for_build_wheel(settings): return ['toy_dynamic']"
+        project = project_of(tmp_path, source, table='requires = ["pytest"]')
+
+        assert host.hook(project, "get_requires_for_build_wheel", None) == ["pytest", "toy_dynamic"]
 
     @pytest.mark.parametrize("kind", ["wheel", "sdist", "editable"])
     def test_then_the_dynamic_ones(self, host: Host, tmp_path: Path, kind: str) -> None:
@@ -167,6 +178,34 @@ class TestFailures:
         assert failure(host, project, "build_wheel", "/out", **way) == "on Sundays never\n"
         assert host.returncode == 1
 
+    @pytest.mark.parametrize(
+        ("result", "said"),
+        [
+            ("None", "must return a name, found NoneType"),
+            ("'absent.whl'", "has returned 'absent.whl', which it has not"),
+        ],
+    )
+    def test_a_result_that_is_none(
+        self, host: Host, tmp_path: Path, way: Dict[str, str], result: str, said: str
+    ) -> None:
+        """Frontends end in a traceback of their own then, which does not name the real backend."""
+        source = f"from minimal import *\ndef build_wheel(directory, settings=None, metadata=None): return {result}"
+        stderr = failure(host, project_of(tmp_path / "toy", source), "build_wheel", str(tmp_path), **way)
+
+        assert f"provision-backend: build_wheel of the real backend 'toy_backend' {said}" in stderr
+        assert "Traceback" not in stderr
+
+    def test_our_own_failures_end_with_a_number(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Tox expects one, and shows a text four times."""
+        monkeypatch.chdir(project_of(tmp_path, "", table='requires = "x"'))
+        with pytest.raises(SystemExit) as caught:
+            calls.build("build_wheel", "out", None)
+
+        assert caught.value.code == 1
+        assert capsys.readouterr().err.count("requires must be an array of strings") == 1
+
     def test_an_exception_is_shown_once(self, host: Host, tmp_path: Path, way: Dict[str, str]) -> None:
         """The traceback is that of the real backend, and there is no second one."""
         project = project_of(tmp_path, "def build_wheel(*arguments): raise ValueError('why')")
@@ -229,7 +268,7 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
         done = subprocess.run([os.environ["HOST"], "-c", code], cwd=inner, env=environ)
         if done.returncode:
             sys.exit(done.returncode)
-    return "toy.whl"
+    return "toy"
 """
 
 

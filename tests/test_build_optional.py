@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -65,19 +66,40 @@ def test_passing_through_they_are_exactly_the_real_backends(
     ("source", "expected"),
     [
         pytest.param("from minimal import *", OPTIONAL, id="all"),
-        pytest.param("from minimal import build_wheel, build_sdist", [], id="none"),
+        pytest.param(
+            "from minimal import build_wheel, build_sdist",
+            ["prepare_metadata_for_build_editable"],
+            id="none but the one that ends in a sentence, which pip was promised",
+        ),
         pytest.param(
             "from minimal import build_editable",
             ["build_editable", "get_requires_for_build_editable"],
             id="what belongs to editables is there with them",
         ),
-        pytest.param("from minimal import get_requires_for_build_editable", [], id="and not without"),
-        pytest.param("class UnsupportedOperation(Exception): pass", ["UnsupportedOperation"], id="PEP 517's exception"),
+        pytest.param(
+            "from minimal import get_requires_for_build_editable",
+            ["prepare_metadata_for_build_editable"],
+            id="and not without",
+        ),
+        pytest.param(
+            "from minimal import build_editable\nclass UnsupportedOperation(Exception): pass",
+            ["build_editable", "get_requires_for_build_editable", "UnsupportedOperation"],
+            id="PEP 517's exception",
+        ),
     ],
 )
 def test_toy_backends_are_mirrored(host: Host, tmp_path: Path, source: str, expected: List[str]) -> None:
     """Presence alone changes what frontends do, so it is the real backend's (frontends 2.3)."""
     assert ask(host, project_of(tmp_path / "toy", source)) == expected
+
+
+def test_a_promised_editable_hook_that_is_missing_is_one_sentence(host: Host, tmp_path: Path) -> None:
+    """Pip asked before the requirements of our table were installed, and calls this hook next."""
+    project = project_of(tmp_path / "toy", "from minimal import build_wheel, build_sdist")
+    with pytest.raises(subprocess.CalledProcessError):
+        host.hook(project, "prepare_metadata_for_build_editable", str(tmp_path), None)
+
+    assert host.stderr == "provision-backend: the real backend 'toy_backend' has no hook 'build_editable'\n"
 
 
 @pytest.mark.parametrize(
@@ -159,21 +181,17 @@ class TestProvisioned:
 def test_the_functions_forward_their_arguments(host: Host, tmp_path: Path) -> None:
     """Each optional hook calls that of the real backend, with what the frontend gave."""
     source = "from minimal import build_wheel\n" + "".join(
-        f"def {name}(*arguments): return [{name!r}, *arguments]\n" for name in OPTIONAL
+        f"def {name}(*arguments): return repr([{name!r}, *arguments])\n" for name in OPTIONAL
     )
     source = source.replace(
-        "return ['get_requires_for_build_editable', *arguments]",
+        "return repr(['get_requires_for_build_editable', *arguments])",
         "return ['packaging'] if arguments == ({'a': '1'},) else None",
     )
     project = project_of(tmp_path / "toy", source)
     config: Any = {"a": "1", "provision-backend.verbose": "0"}
 
-    assert host.hook(project, OPTIONAL[0], "/out", config, "/metadata") == [
-        OPTIONAL[0],
-        "/out",
-        {"a": "1"},
-        "/metadata",
-    ]
+    made = host.hook(project, OPTIONAL[0], "/out", config, "/metadata")
+    assert made == repr([OPTIONAL[0], "/out", {"a": "1"}, "/metadata"])
     assert host.hook(project, OPTIONAL[1], config) == ["packaging"]
-    assert host.hook(project, OPTIONAL[2], "/out", config) == [OPTIONAL[2], "/out", {"a": "1"}]
-    assert host.hook(project, OPTIONAL[3], "/out", config) == [OPTIONAL[3], "/out", {"a": "1"}]
+    assert host.hook(project, OPTIONAL[2], "/out", config) == repr([OPTIONAL[2], "/out", {"a": "1"}])
+    assert host.hook(project, OPTIONAL[3], "/out", config) == repr([OPTIONAL[3], "/out", {"a": "1"}])

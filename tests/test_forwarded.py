@@ -213,7 +213,7 @@ class TestThroughAFrontend:
         self, tmp_path: Path, host: Host, forwarded: Dict[str, str]
     ) -> None:
         """In one pipe what we say stands before what the real backend says; its streams stay apart (frontends 1.1)."""
-        source = failing("print('to out', flush=True); print('to err', file=sys.stderr); return 'x.whl'")
+        source = failing("print('to out', flush=True); print('to err', file=sys.stderr); return 'x'")
         mine = project_of(tmp_path / "toy", source)
         env = {**forwarded, "PROVISION_BACKEND_VERBOSE": "1"}
         host.hook(mine, "build_wheel", str(tmp_path), None, env=env)

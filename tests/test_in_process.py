@@ -384,7 +384,7 @@ class TestUnmetDynamicRequirements:
         asked = host.hook(mine, "get_requires_for_build_editable", None)
         name = host.hook(mine, "build_editable", str(tmp_path), None, None)
 
-        assert [item.partition("~")[0] for item in asked] == ["editables"]
+        assert [item.partition("~")[0] for item in asked] == ["hatchling", "editables"]
         assert name.startswith("toy-1.0-py")
         assert (tmp_path / "build-env-y" / ".provision-backend").exists()
 

@@ -129,7 +129,6 @@ class TestPip:
             "PIP_IMPLEMENTATION=pp",
             "PIP_PYTHON_VERSION=3.6",
             "PIP_REPORT={}/elsewhere",
-            "PIP_CONSTRAINT={}/missing",
             "PIP_REQUIRE_VIRTUALENV=1",
             "PIP_IGNORE_INSTALLED=1",
         ],
@@ -157,7 +156,6 @@ class TestPip:
             "dry-run = true",
             "require-hashes = true",
             "no-deps = true",
-            "constraint = {}/missing",
             "requirement = {}/missing",
             "python = {}/missing",
         ],
@@ -201,6 +199,25 @@ class TestPip:
         (pip.folder / "old").write_text("toy_one<2\n")
 
         assert pip.install("toy_one") == ["toy_one-1.0"]
+
+    @pytest.mark.parametrize(("frontend", "expected"), [("", "toy_one-1.0"), ("pip", "toy_one-2.0")])
+    def test_constraints_hold_where_the_frontend_would_obey_them(
+        self,
+        pip: Place,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+        frontend: str,
+        expected: str,
+    ) -> None:
+        """With build they do, which runs pip's command line; pip keeps them from what it makes, and we say so."""
+        monkeypatch.setattr(installers, "frontend_name", lambda: frontend)
+        configuration = "[install]\nconstraint = {}/missing\n" if frontend else ""
+        pip.configure({"PIP_CONSTRAINT": "{}/old"}, configuration, "PIP_CONFIG_FILE")
+        (pip.folder / "old").write_text("toy_one<2\n")
+
+        assert expected in pip.install("toy_one")
+        said = "PIP_CONSTRAINT is not used in a build environment; PIP_BUILD_CONSTRAINT is"
+        assert (said in capfd.readouterr().err) == (frontend == "pip")
 
     def test_an_index_of_the_user_is_asked(self, pip: Place) -> None:
         """Indexes reach it by variable and by configuration; the requests come to a server on loopback."""
@@ -251,12 +268,11 @@ class TestUv:
 
     @pytest.fixture(autouse=True)
     def _uv_is_the_frontend(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("UV", real_uv())
+        monkeypatch.setattr(installers, "_uv_of_frontend", real_uv)
 
     @pytest.mark.parametrize(
         "variable",
         [
-            "UV_CONSTRAINT={}/missing",
             "UV_OVERRIDE={}/missing",
             "UV_EXCLUDE={}/missing",
             "UV_REQUIRE_HASHES=1",
@@ -318,6 +334,17 @@ class TestUv:
 
         assert uv.install("toy_one") == ["toy_one-1.0"]
 
+    @pytest.mark.parametrize(("frontend", "expected"), [("", "toy_one-1.0"), ("uv", "toy_one-2.0")])
+    def test_constraints_hold_where_the_frontend_would_obey_them(
+        self, uv: Place, monkeypatch: pytest.MonkeyPatch, frontend: str, expected: str
+    ) -> None:
+        """``build --installer=uv`` runs uv's command line; uv build keeps them from its environments."""
+        monkeypatch.setattr(installers, "frontend_name", lambda: frontend)
+        uv.configure({"UV_CONSTRAINT": "{}/old"}, "", "")
+        (uv.folder / "old").write_text("toy_one<2\n")
+
+        assert expected in uv.install("toy_one")
+
     def test_a_failure_names_uv(self, uv: Place) -> None:
         """The message says which installer it was."""
         with pytest.raises(BuildEnvironmentError, match=r"CPython .*: uv ended with exit status 1\n"):
@@ -341,13 +368,21 @@ class TestFindUv:
         assert find_uv(Settings()) == ""
         assert find_uv(Settings(installer="uv")) == str(tmp_path / "uv")
 
-    def test_that_of_the_frontend_comes_first(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        """Uv tells its children where it is."""
-        program(tmp_path / "uv")
-        monkeypatch.setenv("PATH", str(tmp_path))
+    @pytest.mark.parametrize(("recorded", "expected"), [("uv", "/frontend/uv"), ("pip", ""), ("", "")])
+    def test_what_filled_the_frontends_environment_decides(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recorded: str, expected: str
+    ) -> None:
+        """Uv tells its children where it is, those of ``uv run`` too, which may be a build with pip and its indexes."""
+        if recorded:
+            folder = tmp_path / "provision_backend-1.0.dist-info"
+            folder.mkdir()
+            (folder / "INSTALLER").write_text(f"{recorded}\n")
+        monkeypatch.setattr(installers, "INSTALLED", tmp_path)
         monkeypatch.setenv("UV", "/frontend/uv")
+        installers._uv_of_frontend.cache_clear()
 
-        assert [find_uv(Settings(installer=name)) for name in ("", "uv", "pip")] == ["/frontend/uv", "/frontend/uv", ""]
+        assert [find_uv(Settings(installer=name)) for name in ("", "uv", "pip")] == [expected, "/frontend/uv", ""]
+        installers._uv_of_frontend.cache_clear()
 
     def test_that_beside_the_running_interpreter_is_the_last(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -387,10 +422,24 @@ def test_no_variable_is_both_set_and_dropped_but_what_overrides_a_file() -> None
         "PIP_DRY_RUN",
         "PIP_REQUIRE_HASHES",
         "PIP_NO_DEPS",
-        "PIP_CONSTRAINT",
         "PIP_REQUIREMENT",
     }
-    assert os.path.exists(installers._PIP_SET["PIP_CONSTRAINT"])
+    assert os.path.exists(installers._PIP_SET["PIP_REQUIREMENT"])
+
+
+@pytest.mark.parametrize(("uv", "name"), [("", "PIP_KEYRING_PROVIDER"), ("/bin/uv", "UV_KEYRING_PROVIDER")])
+def test_the_command_of_keyring_is_asked_where_there_is_one(
+    interpreter: Interpreter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, uv: str, name: str
+) -> None:
+    """The frontend's pip may import keyring, and the provisioned interpreter does not have it; a setting stands."""
+    monkeypatch.setattr(installers, "find_uv", lambda _: uv)
+    installer = Installer(interpreter, "/env/bin/python", [], Settings(), Reporter())
+    environ = {"PATH": str(tmp_path)}
+    assert name not in installer._command(environ)[2]
+    program(tmp_path / "keyring")
+
+    assert installer._command(environ)[2][name] == "subprocess"
+    assert installer._command({**environ, name: "disabled"})[2][name] == "disabled"
 
 
 @pytest.mark.parametrize(("pip", "inside"), [("24.0", False), ("22.2", True), ("", True)])

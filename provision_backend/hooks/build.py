@@ -1,7 +1,8 @@
 """What each hook does: read the project, decide, and run the real backend here or elsewhere.
 
-Beside the command line this is the only place that turns our errors into an exit: `SystemExit` with the message, which
-every frontend shows without a traceback. Exceptions of a real backend that runs in this process pass as they are.
+Beside the command line this is the only place that turns our errors into an exit: the message on standard error, which
+every frontend shows, and `SystemExit` with a number. Exceptions of a real backend that runs in this process pass as
+they are.
 
 The optional hooks are those of the real backend, as soon as it can be imported. A frontend looks with ``hasattr``,
 which must never download or install. Until then, and where the real backend runs elsewhere, the answer is yes: a
@@ -72,8 +73,8 @@ def open_build(config_settings: Optional[Mapping[str, Any]] = None) -> Build:
 def get_requires(hook: str, config_settings: _Settings) -> List[str]:
     """Answer a ``get_requires_for_build_*``: what the frontend must install first, and nothing else.
 
-    Passing through, those are the real backend's requirements that are not met, and once it can be imported, its
-    dynamic ones. Where an interpreter must be provisioned they are our own for that, and none with a warm cache.
+    Passing through, those are the real backend's static requirements, and once they are met, its dynamic ones. Where
+    an interpreter must be provisioned they are our own for that, and none with a warm cache.
     """
     with _user_errors():
         opened = open_build(config_settings)
@@ -81,10 +82,13 @@ def get_requires(hook: str, config_settings: _Settings) -> List[str]:
             if opened.plan.provision:
                 return _provisioning_requires(opened)
             # In the one-list form the frontend has installed the static ones already, exactly as without us.
-            static = [] if opened.project.one_list else in_process.unmet(opened.project.requires)
+            static = [] if opened.project.one_list else list(opened.project.requires)
             with opened.reporter.step(f"{hook} of {opened.project.build_backend}"):
                 # While a static one is missing, the real backend may not be importable, and cannot be asked.
-                return static or in_process.get_requires(opened.project, hook, opened.config_settings)
+                if in_process.unmet(static):
+                    return static
+                # Those that are met are returned too, for pip-compile --build-deps-for, which asks again.
+                return static + in_process.get_requires(opened.project, hook, opened.config_settings)
 
 
 def build(hook: str, directory: str, config_settings: _Settings, *metadata: Optional[str]) -> Any:
@@ -122,6 +126,8 @@ def serves(project: Project, hook: str, config_settings: Optional[Mapping[str, A
     backend = in_process.load_backend(project)
     isolated = disposable_folder() is not None
     if not hasattr(backend, hook):
+        if hook.endswith("_editable") and not hasattr(backend, "build_editable"):
+            raise in_process.missing_hook(project, "build_editable")
         # Metadata can still be taken from a wheel, in a build environment; anything else ends in an error here.
         return not (isolated and hook.startswith("prepare_metadata"))
     asking = in_process.requires_hook(hook)
@@ -136,6 +142,7 @@ def serves(project: Project, hook: str, config_settings: Optional[Mapping[str, A
 def _build_here(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
     with opened.reporter.step(f"{hook} of {opened.project.build_backend}"):
         made = in_process.call_hook(opened.project, hook, *arguments)
+    in_process.check_result(opened.project, hook, arguments[0], made)
     # An editable wheel is not distributed, and what an sdist was made with is not in it.
     if hook == "build_wheel" and opened.settings.sbom:
         from .sbom import record_own_wheel
@@ -181,7 +188,9 @@ def _user_errors() -> Iterator[None]:
 def _as_exit(exc: ProvisionError) -> SystemExit:
     returncode: Optional[int] = getattr(exc, "returncode", None)
     if returncode is None:
-        return SystemExit(f"provision-backend: {exc}")
+        # A text in SystemExit would be printed too, but tox expects a number there and shows the text four times.
+        sys.stderr.write(f"provision-backend: {exc}\n")
+        return SystemExit(1)
     if returncode > 0:
         return SystemExit(returncode)  # The real backend's own traceback stands above.
     # A process that was killed has said nothing itself, and a shell shows such an end as 128 and the signal's number.
@@ -199,8 +208,8 @@ def find_hook(name: str) -> Callable[..., Any]:
     """
     # What a frontend may ask for before it builds an editable exists exactly when the real backend can build one.
     real = "build_editable" if name == "get_requires_for_build_editable" else name
-    backend = _backend_here()
-    if backend is not None and not hasattr(backend, real):
+    project, backend = _backend_here()
+    if backend is not None and not hasattr(backend, real) and not _was_promised(project, backend, name):
         raise AttributeError(f"the real backend has no hook {name!r}")
     return _OPTIONAL[name]
 
@@ -213,20 +222,27 @@ def unsupported_operation() -> type:
 
     Source: PEP 517, build_sdist.
     """
-    backend = _backend_here()
+    _, backend = _backend_here()
     found: type = UnsupportedOperation if backend is None else backend.UnsupportedOperation
     return found
 
 
-def _backend_here() -> Optional[Any]:
-    """Return the real backend where it runs in this process and can be imported; None otherwise."""
+def _was_promised(project: Project, backend: Any, name: str) -> bool:
+    # Before the requirements of our table were installed, pip was told that there is a build_editable. Where that turns
+    # out to be wrong, pip ends in a traceback unless the first hook that makes something ends in a sentence.
+    promised = name == "prepare_metadata_for_build_editable" and not hasattr(backend, "build_editable")
+    return promised and not project.one_list and disposable_folder() is not None
+
+
+def _backend_here() -> Tuple[Any, Any]:
+    """Return the project, and the real backend where it runs in this process and can be imported; else None."""
     try:
         opened = open_build()
-        return None if opened.plan.provision else in_process.load_backend(opened.project)
+        return opened.project, None if opened.plan.provision else in_process.load_backend(opened.project)
     except Exception:
         # A real backend may fail in any way when it is imported. An AttributeError would read as "no such hook", and
         # anything else would be a traceback out of hasattr(). The hook itself meets the same trouble and reports it.
-        return None
+        return None, None
 
 
 def _build_editable(

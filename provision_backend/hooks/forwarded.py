@@ -17,7 +17,7 @@ from ..errors import BackendError, HookFailedError
 from ..processes import FRONTEND_VARIABLES, drop_variables, follow_frontend, run_visible, signal_name
 from ..project.pyproject import Project
 from .frontend import UnsupportedOperation
-from .in_process import import_advice
+from .in_process import import_advice, missing_hook
 
 __all__ = ["CurrentEnvironment", "HookEnvironment", "call_hook", "get_requires"]
 
@@ -117,7 +117,7 @@ def _translated(project: Project, environment: HookEnvironment) -> Iterator[None
     except pyproject_hooks.BackendUnavailable as exc:
         raise _not_imported(project, environment.version, exc) from None
     except pyproject_hooks.HookMissing as exc:
-        raise BackendError(f"the real backend {project.build_backend!r} has no hook {exc.hook_name!r}") from None
+        raise missing_hook(project, exc.hook_name) from None
     except pyproject_hooks.UnsupportedOperation as exc:
         raise UnsupportedOperation(exc.traceback) from None
 

@@ -20,6 +20,7 @@ __all__ = [
     "UnsupportedOperation",
     "disposable_folder",
     "frontend_folder",
+    "frontend_name",
     "frontend_run",
     "guard_recursion",
 ]
@@ -42,6 +43,13 @@ def frontend_run() -> str:
     """Return what tells one run of a frontend from the next: all its hook processes have the same parent."""
     # No frontend names its run in a variable.
     return str(os.getppid())
+
+
+def frontend_name() -> str:
+    """Return ``pip`` or ``uv`` where they build; empty for build and tox, which run one of the two as an installer."""
+    if "PIP_BUILD_TRACKER" in os.environ:
+        return "pip"
+    return "uv" if "UV_INTERNAL__BUILD_DIR" in os.environ or "builds-v0" in Path(sys.prefix).parts else ""
 
 
 def frontend_folder(source: Path) -> str:

@@ -17,9 +17,11 @@ from ..project.pyproject import Project
 
 __all__ = [
     "call_hook",
+    "check_result",
     "get_requires",
     "import_advice",
     "load_backend",
+    "missing_hook",
     "requires_hook",
     "unmet",
 ]
@@ -88,8 +90,30 @@ def call_hook(project: Project, hook: str, *args: Any) -> Any:
     """
     function = getattr(load_backend(project), hook, None)
     if function is None:
-        raise BackendError(f"the real backend {project.build_backend!r} has no hook {hook!r}")
+        raise missing_hook(project, hook)
     return function(*args)
+
+
+def missing_hook(project: Project, hook: str) -> BackendError:
+    """Return the error for a hook that the real backend lacks."""
+    return BackendError(f"the real backend {project.build_backend!r} has no hook {hook!r}")
+
+
+def check_result(project: Project, hook: str, directory: str, result: Any) -> None:
+    """Raise `BackendError` where a hook has not made what it names; frontends end in a traceback then.
+
+    Args:
+        project: names the real backend.
+        hook: name of the hook.
+        directory: where it was to put its result.
+        result: what it has returned.
+    """
+    called = f"{hook} of the real backend {project.build_backend!r}"
+    if not isinstance(result, str):
+        raise BackendError(f"{called} must return a name, found {type(result).__name__}")
+    # Another name is no wheel, which frontends say.
+    if result.endswith((".whl", ".tar.gz")) and not os.path.lexists(os.path.join(directory, result)):
+        raise BackendError(f"{called} has returned {result!r}, which it has not made in {directory}")
 
 
 def get_requires(project: Project, hook: str, config_settings: Optional[Mapping[str, Any]]) -> List[str]:

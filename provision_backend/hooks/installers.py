@@ -20,7 +20,7 @@ from ..output import Reporter
 from ..processes import clean_environment, drop_variables, run_quiet, run_visible
 from ..settings import Settings
 from ..versions import leading_name
-from .frontend import INSTALLED, disposable_folder
+from .frontend import INSTALLED, frontend_name
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
@@ -43,8 +43,6 @@ PIP_DROPPED = (
     "PIP_GROUP", "PIP_REQUIREMENTS_FROM_SCRIPT", "PIP_REQUIRE_HASHES", "PIP_NO_DEPS", "PIP_PYTHON", "PIP_ABI",
     "PIP_PLATFORM", "PIP_IMPLEMENTATION", "PIP_PYTHON_VERSION", "PIP_REPORT", "PIP_UPGRADE", "PIP_FORCE_REINSTALL",
     "PIP_IGNORE_INSTALLED",
-    # Since pip 26.2 run-time constraints do not reach build environments (pypa/pip#13300); the build ones do.
-    "PIP_CONSTRAINT",
 )  # fmt: skip
 
 # An environment variable overrides a configuration file, where the same may stand. An empty one does not.
@@ -52,7 +50,6 @@ _PIP_SET = {
     "PIP_DRY_RUN": "0",
     "PIP_REQUIRE_HASHES": "0",
     "PIP_NO_DEPS": "0",
-    "PIP_CONSTRAINT": os.devnull,
     "PIP_REQUIREMENT": os.devnull,
     "PIP_NO_INPUT": "1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -60,7 +57,7 @@ _PIP_SET = {
 }
 
 UV_DROPPED = (
-    "UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_PROJECT", "UV_WORKING_DIR", "UV_WORKING_DIRECTORY",
+    "UV_OVERRIDE", "UV_EXCLUDE", "UV_PROJECT", "UV_WORKING_DIR", "UV_WORKING_DIRECTORY",
     "UV_REQUIRE_HASHES", "UV_TARGET", "UV_PREFIX", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_PROJECT_ENVIRONMENT",
     "UV_RESOLUTION", "UV_NO_DEPS", "UV_VENV_SEED",
 )  # fmt: skip
@@ -140,7 +137,7 @@ class Installer(NamedTuple):
         if uv:
             command = [uv, "pip", "install", "--python", self.python, "--quiet", *_UV_OPTIONS]
             command += _constraints(environ.get("UV_BUILD_CONSTRAINT"))
-            return "uv", command, drop_variables(environ, UV_DROPPED)
+            return "uv", command, self._adapted(drop_variables(environ, UV_DROPPED), "UV")
         # Before 22.3 pip installs only into the environment that it is started in, and so has been put there.
         command = [self.python, "-I", "-m", "pip"]
         if supports_python_option(self.interpreter.pip):
@@ -149,7 +146,22 @@ class Installer(NamedTuple):
         # What a hook imports is compiled then; compiling all of setuptools takes longer than installing it.
         command += ["install", "--quiet", "--no-user", "--no-compile", "--target", ""]
         command += _constraints(environ.get("PIP_BUILD_CONSTRAINT"))
-        return "pip", command, {**drop_variables(environ, PIP_DROPPED), **_PIP_SET}
+        return "pip", command, self._adapted({**drop_variables(environ, PIP_DROPPED), **_PIP_SET}, "PIP")
+
+    def _adapted(self, variables: Dict[str, str], prefix: str) -> Dict[str, str]:
+        """Change variables so that an installer does what the frontend's own does in a build environment."""
+        constraint, keyring = f"{prefix}_CONSTRAINT", f"{prefix}_KEYRING_PROVIDER"
+        # build and tox run pip or uv by its command line, which obeys it. uv, and since 26.2 pip (pypa/pip#13300), keep
+        # run-time constraints from the environments that they make.
+        if frontend_name():
+            if variables.pop(constraint, "") and frontend_name() == "pip":
+                self.reporter.info(f"{constraint} is not used in a build environment; {prefix}_BUILD_CONSTRAINT is")
+            if prefix == "PIP":
+                variables[constraint] = os.devnull  # A configuration file may hold one, too.
+        # The frontend's installer may import keyring, which the interpreter does not have; the command serves any.
+        if not variables.get(keyring) and shutil.which("keyring", path=variables.get("PATH")):
+            variables[keyring] = "subprocess"
+        return variables
 
 
 def supports_python_option(pip_version: str) -> bool:
@@ -171,22 +183,23 @@ def find_uv(settings: Settings) -> str:
         if not found:
             raise BuildEnvironmentError("the installer uv was asked for, and no uv is on PATH")
         return found
-    return os.environ.get("UV") or _uv_of_frontend()
+    return _uv_of_frontend()
 
 
 @functools.lru_cache(maxsize=None)  # Each step asks, and the answer does not change meanwhile.
 def _uv_of_frontend() -> str:
     """Return uv where the frontend fills its isolated environments with it, as ``build --installer=uv`` does.
 
-    No variable says so; the record of what has installed us does.
+    The record of what has installed us says so. No variable does: ``uv run`` sets UV for all that it starts, a build
+    with pip and its indexes among them.
 
     Source: "Recording installed projects", the INSTALLER file.
     """
-    if disposable_folder() is None:
-        return ""
-    records = INSTALLED.glob("provision_backend-*.dist-info/INSTALLER")
+    records = list(INSTALLED.glob("provision_backend-*.dist-info/INSTALLER"))
     if not any(record.read_text(encoding="utf-8").strip() == "uv" for record in records):
         return ""
+    if os.environ.get("UV"):
+        return os.environ["UV"]
     try:
         program = Path(f"/proc/{os.getppid()}/cmdline").read_bytes().split(b"\0")[0]
     except OSError:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Optional, Sequence, Tuple
 
 from ..errors import BuildEnvironmentError, MissingDependencyError, ProvisionError
 from ..interpreter import Interpreter, inspect_interpreter
 from ..processes import follow_frontend
 from ..project.plan import running_interpreter
+from ..project.pyproject import Project
 from ..provision import provision, set_aside_damaged
+from ..versions import leading_name
 from . import forwarded
 from .environment import BuildEnvironment, open_environment
-from .frontend import frontend_run
-from .in_process import requires_hook
+from .frontend import frontend_name, frontend_run
+from .in_process import check_result, requires_hook
 
 if TYPE_CHECKING:
     from .build import Build
@@ -48,6 +50,7 @@ def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
             raise
         interpreter = _another_interpreter(build, interpreter)
         environment, result = _call_under(build, interpreter, hook, arguments)
+    check_result(build.project, hook, arguments[0], result)
     wheel, editable = _made_wheel(hook, Path(arguments[0]), result), hook.endswith("_editable")
     # Most wheels are pure, and listing our own tags takes packaging and a look at the host's libc.
     if wheel and build.plan.provision and not wheel.name.endswith("-py3-none-any.whl"):
@@ -78,6 +81,7 @@ def _call_under(
 ) -> Tuple[BuildEnvironment, Any]:
     """Make the environment, ask for the dynamic requirements where that was not done yet, and call the hook."""
     project, asking = build.project, requires_hook(hook)
+    _refuse_sources(project, project.requires)
     environment = open_environment(
         interpreter, project.requires, settings=build.settings, reporter=build.reporter, source=project.root
     )
@@ -86,11 +90,23 @@ def _call_under(
     if question not in environment.asked:
         with build.reporter.step(f"{asking} of {project.build_backend}"):
             dynamic = forwarded.get_requires(project, environment, asking, build.config_settings)
+        _refuse_sources(project, dynamic)
         environment.install(dynamic, what="what the real backend asks for")
         environment.asked += (question,)
         environment.save()
     with build.reporter.step(f"{hook} of {project.build_backend}"):
         return environment, forwarded.call_hook(project, environment, hook, *arguments)
+
+
+def _refuse_sources(project: Project, requirements: Sequence[str]) -> None:
+    # Only the uv that builds heeds the table, and it does not do so for a list of requirements. The index that is asked
+    # instead may have a package of that name by anybody.
+    named = [text for text in requirements if leading_name(text) in project.uv_sources]
+    if named and frontend_name() == "uv":
+        raise BuildEnvironmentError(
+            f"tool.uv.sources has an entry for {named[0]!r}, which an environment of our own cannot be filled from",
+            hint="build with a Python that satisfies requires-python: 'uv build --python', or without the entry",
+        )
 
 
 def _question(build: Build, asking: str) -> str:
