@@ -20,6 +20,16 @@ from ..settings import Settings
 from .answers import Answer
 from .parser import add_repeatable, existing_folder
 
+__all__ = [
+    "add_key_arguments",
+    "add_mirror_arguments",
+    "add_pack_arguments",
+    "cache_key",
+    "run_key",
+    "run_mirror",
+    "run_pack",
+]
+
 
 def add_pack_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``pack``."""

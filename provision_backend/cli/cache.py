@@ -15,6 +15,17 @@ from ..output import Reporter, format_size
 from ..settings import Settings
 from .answers import Answer, as_columns
 
+__all__ = [
+    "add_clean_arguments",
+    "add_prune_arguments",
+    "add_verify_arguments",
+    "run_clean",
+    "run_dir",
+    "run_list",
+    "run_prune",
+    "run_verify",
+]
+
 # Powers of ten, as in the sizes that `format_size` prints.
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 

@@ -13,6 +13,8 @@ from ..output import Reporter
 from ..settings import Settings
 from .answers import Answer
 
+__all__ = ["add_arguments", "run"]
+
 SHELLS = ("bash", "zsh", "fish")
 
 

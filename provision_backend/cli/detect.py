@@ -10,6 +10,8 @@ from ..settings import Settings
 from .answers import Answer
 from .parser import existing_folder
 
+__all__ = ["add_arguments", "run"]
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``detect``."""

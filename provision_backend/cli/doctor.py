@@ -12,6 +12,8 @@ from ..settings import Settings
 from .answers import Answer
 from .parser import add_project, existing_folder
 
+__all__ = ["add_arguments", "run"]
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``doctor``."""

@@ -20,6 +20,16 @@ from ..settings import Settings
 from ..versions import is_specifier, parse_request
 from .answers import Answer, as_columns
 
+__all__ = [
+    "add_find_arguments",
+    "add_install_arguments",
+    "add_list_arguments",
+    "read_request",
+    "run_find",
+    "run_install",
+    "run_list",
+]
+
 PROJECT = "."
 """The REQUEST for what the project in the current folder wants."""
 

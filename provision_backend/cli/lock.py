@@ -23,6 +23,8 @@ from ..versions import parse_request
 from .answers import Answer
 from .parser import add_project, add_repeatable, existing_folder
 
+__all__ = ["add_arguments", "run"]
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``lock``."""

@@ -21,6 +21,8 @@ from ..settings import Settings
 from .answers import Answer
 from .interpreters import add_find_arguments, read_request
 
+__all__ = ["add_arguments", "command_for", "run", "variables_for"]
+
 # The exit codes of a shell and of env(1) for a program that does not exist, and for one that cannot be started.
 _NOT_FOUND = 127
 _NOT_STARTED = 126

@@ -10,6 +10,8 @@ from ..output import Reporter
 from ..settings import OPTIONS, Settings
 from .answers import Answer
 
+__all__ = ["run"]
+
 
 def run(_arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> Answer:
     """Show every setting, addresses without their passwords."""

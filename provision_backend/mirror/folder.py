@@ -23,7 +23,17 @@ from ..install.download import download_archive
 from ..install.sources import DownloadOptions
 from ..output import Reporter, format_size
 
-__all__ = ["INCOMING", "fill_folder", "hash_if_exists", "inspect_folder", "list_files", "locate", "work_folder"]
+__all__ = [
+    "INCOMING",
+    "Contents",
+    "Filled",
+    "fill_folder",
+    "hash_if_exists",
+    "inspect_folder",
+    "list_files",
+    "locate",
+    "work_folder",
+]
 
 INCOMING = ".incoming"
 """Folder of unfinished downloads; the names of all other temporary files begin with it, too."""
