@@ -27,17 +27,9 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 from .errors import InterpreterError
 
 __all__ = [
-    "DROPPED_VARIABLES",
-    "FRONTEND_VARIABLES",
-    "CompletedOutput",
-    "clean_environment",
-    "drop_variables",
-    "follow_frontend",
-    "run_interpreter_json",
-    "run_quiet",
-    "run_visible",
-    "signal_name",
-]
+    "DROPPED_VARIABLES", "FRONTEND_VARIABLES", "CompletedOutput", "clean_environment", "drop_variables",
+    "follow_frontend", "run_interpreter_json", "run_quiet", "run_visible", "signal_name",
+]  # fmt: skip
 
 DROPPED_VARIABLES: Dict[str, str] = {
     "PYTHONHOME": "another Python's standard library; start-up ends in a fatal error",

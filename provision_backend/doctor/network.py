@@ -22,7 +22,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
 from ..catalog.archive import Archive
 from ..errors import ProvisionError
 from ..files import hash_file
-from ..hooks.installers import DROPPED, pip_files, uv_files
+from ..hooks.installers import DROPPED
 from ..install.download import make_transport
 from ..install.sources import Source, SourceError, list_sources, local_path, redact_url
 from ..project.pyproject import load_toml
@@ -233,7 +233,7 @@ def _check_uv_target(context: Context) -> Iterator[Finding]:
     environ = context.environ
     if context.settings.installer != "uv" and not environ.get("UV"):
         return
-    for path in map(Path, uv_files(environ, str(context.directory))):
+    for path in map(Path, _uv_files(environ, str(context.directory))):
         try:
             data = load_toml(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -280,7 +280,7 @@ def _check_files(environ: Mapping[str, str]) -> Iterator[Finding]:
 def _read_pip_files(environ: Mapping[str, str]) -> Dict[str, Tuple[str, str]]:
     """Return the value and the file of each key in pip's configuration files; the last file counts."""
     found: Dict[str, Tuple[str, str]] = {}
-    for path in pip_files(environ, sys.prefix):
+    for path in _pip_files(environ, sys.prefix):
         parser = configparser.RawConfigParser()
         # A file that does not exist is normal, and pip will report what is wrong with one that does.
         with suppress(OSError, UnicodeDecodeError, configparser.Error):
@@ -289,3 +289,49 @@ def _read_pip_files(environ: Mapping[str, str]) -> Dict[str, Tuple[str, str]]:
         for section in filter(parser.has_section, ("global", "install")):
             found.update({key.replace("_", "-"): (value, str(path)) for key, value in parser.items(section)})
     return found
+
+
+def _pip_files(environ: Mapping[str, str], prefix: str) -> Iterator[str]:
+    """Yield the configuration files that pip reads, existing or not; a later one wins.
+
+    Source: pip documentation, Configuration.
+    """
+    given = environ.get("PIP_CONFIG_FILE", "")
+    if given == os.devnull:
+        return
+    home = os.path.expanduser("~")
+    for base in reversed(_system_folders(environ)):
+        yield os.path.join(base, "pip", "pip.conf")
+    yield "/etc/pip.conf"
+    yield os.path.join(home, ".pip", "pip.conf")
+    yield os.path.join(_user_folder(environ), "pip", "pip.conf")
+    yield os.path.join(home, "Library", "Application Support", "pip", "pip.conf")
+    yield os.path.join(prefix, "pip.conf")
+    if given:
+        yield given
+
+
+def _uv_files(environ: Mapping[str, str], folder: str) -> Iterator[str]:
+    """Yield the configuration files that uv reads or may read, existing or not, the nearest first.
+
+    Source: uv documentation, Configuration files.
+    """
+    given = environ.get("UV_CONFIG_FILE")
+    if given:
+        yield given
+        return
+    if environ.get("UV_NO_CONFIG", "").lower() in ("1", "true", "yes", "on"):
+        return
+    for parent in (Path(folder), *Path(folder).parents):
+        yield str(parent / "uv.toml")
+        yield str(parent / "pyproject.toml")
+    for base in (_user_folder(environ), *_system_folders(environ)):
+        yield os.path.join(base, "uv", "uv.toml")
+
+
+def _user_folder(environ: Mapping[str, str]) -> str:
+    return environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+
+
+def _system_folders(environ: Mapping[str, str]) -> Tuple[str, ...]:
+    return (*environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(os.pathsep), "/etc")

@@ -16,14 +16,9 @@ from typing import Iterator, List, Optional
 from ..errors import ProjectError
 
 __all__ = [
-    "INSTALLED",
-    "UnsupportedOperation",
-    "disposable_folder",
-    "frontend_folder",
-    "frontend_name",
-    "frontend_run",
+    "INSTALLED", "UnsupportedOperation", "disposable_folder", "frontend_folder", "frontend_name", "frontend_run",
     "guard_recursion",
-]
+]  # fmt: skip
 
 INSTALLED = Path(os.path.abspath(__file__)).parent.parent.parent
 """The folder in which the frontend has installed our package."""

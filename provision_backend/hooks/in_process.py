@@ -16,15 +16,9 @@ from ..errors import BackendError
 from ..project.pyproject import Project
 
 __all__ = [
-    "call_hook",
-    "check_result",
-    "get_requires",
-    "import_advice",
-    "load_backend",
-    "missing_hook",
-    "requires_hook",
+    "call_hook", "check_result", "get_requires", "import_advice", "load_backend", "missing_hook", "requires_hook",
     "unmet",
-]
+]  # fmt: skip
 
 
 def load_backend(project: Project) -> Any:

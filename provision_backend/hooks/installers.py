@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import BuildEnvironmentError
 from ..files import list_names
@@ -26,16 +26,8 @@ if TYPE_CHECKING:
     from ..interpreter import Interpreter
 
 __all__ = [
-    "DROPPED",
-    "UV_DROPPED",
-    "Installer",
-    "find_uv",
-    "interpreter_environment",
-    "last_lines",
-    "pip_files",
-    "supports_python_option",
-    "uv_files",
-]
+    "DROPPED", "UV_DROPPED", "Installer", "find_uv", "interpreter_environment", "last_lines", "supports_python_option",
+]  # fmt: skip
 
 # Each of these misdirects or empties the installation into a build environment; all were tried.
 PIP_DROPPED = (
@@ -264,57 +256,3 @@ def _library_path(interpreter: Interpreter, environ: Mapping[str, str]) -> Dict[
         return {}
     kept = [folder for folder in before.split(os.pathsep) if not f"{folder}/".startswith(f"{own}/")]
     return {"LD_LIBRARY_PATH": os.pathsep.join(kept)}
-
-
-def pip_files(environ: Mapping[str, str], prefix: str) -> Iterator[str]:
-    """Yield the configuration files that pip reads, existing or not; a later one wins.
-
-    Args:
-        environ: the variables of pip.
-        prefix: of the interpreter that runs it.
-
-    Source: pip documentation, Configuration.
-    """
-    given = environ.get("PIP_CONFIG_FILE", "")
-    if given == os.devnull:
-        return
-    home = os.path.expanduser("~")
-    for base in reversed(_system_folders(environ)):
-        yield os.path.join(base, "pip", "pip.conf")
-    yield "/etc/pip.conf"
-    yield os.path.join(home, ".pip", "pip.conf")
-    yield os.path.join(_user_folder(environ), "pip", "pip.conf")
-    yield os.path.join(home, "Library", "Application Support", "pip", "pip.conf")
-    yield os.path.join(prefix, "pip.conf")
-    if given:
-        yield given
-
-
-def uv_files(environ: Mapping[str, str], folder: str) -> Iterator[str]:
-    """Yield the configuration files that uv reads or may read, existing or not, the nearest first.
-
-    Args:
-        environ: the variables of uv.
-        folder: where it is run.
-
-    Source: uv documentation, Configuration files.
-    """
-    given = environ.get("UV_CONFIG_FILE")
-    if given:
-        yield given
-        return
-    if environ.get("UV_NO_CONFIG", "").lower() in ("1", "true", "yes", "on"):
-        return
-    for parent in (Path(folder), *Path(folder).parents):
-        yield str(parent / "uv.toml")
-        yield str(parent / "pyproject.toml")
-    for base in (_user_folder(environ), *_system_folders(environ)):
-        yield os.path.join(base, "uv", "uv.toml")
-
-
-def _user_folder(environ: Mapping[str, str]) -> str:
-    return environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-
-
-def _system_folders(environ: Mapping[str, str]) -> Tuple[str, ...]:
-    return (*environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(os.pathsep), "/etc")

@@ -54,7 +54,7 @@ def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
     wheel, editable = _made_wheel(hook, Path(arguments[0]), result), hook.endswith("_editable")
     # Most wheels are pure, and listing our own tags takes packaging and a look at the host's libc.
     if wheel and build.plan.provision and not wheel.name.endswith("-py3-none-any.whl"):
-        from .tags import check_wheel
+        from .requirements import check_wheel
 
         check_wheel(wheel, interpreter, build.reporter, editable=editable)
     if wheel and not editable and build.settings.sbom:

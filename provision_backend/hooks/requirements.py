@@ -1,28 +1,31 @@
-"""Which requirements apply, and which are met, in the environment of the running interpreter.
+"""What packaging and importlib.metadata are asked: requirements that apply or are met, and tags of wheels.
 
-Requirements are PEP 508 strings, which ``packaging`` reads; an environment is what ``importlib.metadata`` finds.
-Importing both takes 85 ms, so a build that passes through in the one-list form never imports this module.
+Importing both takes 85 ms, so most builds never import this module.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from packaging.tags import sys_tags
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from ..errors import ProjectError
+from ..errors import BackendError, ProjectError
+from ..output import Reporter
+from ..project.plan import running_interpreter
 from ..project.pyproject import OWN_NAME
 
+if TYPE_CHECKING:
+    from ..interpreter import Interpreter
+
 __all__ = [
-    "extra_requirements",
-    "find_distributions",
-    "missing_extra",
-    "names_for",
-    "unmet_requirements",
-]
+    "check_wheel", "extra_requirements", "find_distributions", "missing_extra", "names_for", "unmet_requirements",
+]  # fmt: skip
 
 
 def unmet_requirements(requirements: Iterable[str]) -> List[str]:
@@ -133,3 +136,30 @@ def _fits(requirement: Requirement, distribution: importlib.metadata.Distributio
     except InvalidVersion:
         return False
     return requirement.specifier.contains(version, prereleases=True)
+
+
+def check_wheel(wheel: Path, interpreter: Interpreter, reporter: Reporter, *, editable: bool) -> None:
+    """Announce a wheel that the running interpreter cannot install, and refuse an editable one.
+
+    pip does not look at the tag of a wheel that it has just built. An editable wheel is imported by the interpreter
+    that it is installed for, so one that is tied to another ABI could never work.
+
+    Raises:
+        BackendError: it is editable and cannot be imported here; it has been removed.
+    """
+    try:
+        tags = parse_wheel_filename(wheel.name)[3]
+    except InvalidWheelFilename:
+        return  # The frontend will say what is wrong with it.
+    if not tags.isdisjoint(sys_tags()):
+        return
+    tag = "-".join(wheel.stem.split("-")[-3:])
+    here = running_interpreter().version
+    if editable:
+        os.unlink(str(wheel))
+        raise BackendError(
+            f"the editable wheel has the tag {tag}: it was built by CPython {interpreter.version}, "
+            f"and Python {here} cannot import it",
+            hint=f"make the editable install with CPython {interpreter.version}: {interpreter.executable}",
+        )
+    reporter.info(f"{wheel.name} was built by {interpreter.executable}; Python {here} cannot install it")
