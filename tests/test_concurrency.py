@@ -127,10 +127,19 @@ def test_a_slow_download_delays_no_other_key(tmp_path: Path, archives: List[Path
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 @pytest.mark.parametrize("moment", ["download", "start"])
 def test_a_signal_leaves_nothing_half_published(
-    tmp_path: Path, archives: List[Path], server: ArchiveServer, number: signal.Signals, moment: str
+    tmp_path: Path,
+    archives: List[Path],
+    server: ArchiveServer,
+    number: signal.Signals,
+    moment: str,
+    request: pytest.FixtureRequest,
 ) -> None:
     """The process ends at once, nothing is visible, no child of it goes on, and the next one succeeds."""
     cache = tmp_path / "cache"
+    if signal.getsignal(number) == signal.SIG_IGN:
+        # Under nohup a child would inherit that; of a handler it inherits the default.
+        request.addfinalizer(lambda: signal.signal(number, signal.SIG_IGN))
+        signal.signal(number, lambda *_: None)
     if moment == "download":
         server.script = [Reply(status=404), Reply(stall=1000)]
         process = start(ours(cache=cache, archive=archives[0], mirror=server.url))
