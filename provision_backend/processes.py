@@ -22,13 +22,13 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import InterpreterError
 
 __all__ = [
     "DROPPED_VARIABLES", "FRONTEND_VARIABLES", "CompletedOutput", "clean_environment", "drop_variables",
-    "follow_frontend", "run_interpreter_json", "run_quiet", "run_visible", "signal_name",
+    "follow_frontend", "last_lines", "run_interpreter_json", "run_quiet", "run_visible", "signal_name",
 ]  # fmt: skip
 
 DROPPED_VARIABLES: Dict[str, str] = {
@@ -89,9 +89,9 @@ def run_quiet(
 
     Args:
         command: the program and its arguments.
-        env: all environment variables of the child; None: those of this process.
-        cwd: working directory of the child; None: this one.
-        timeout: seconds after which the program is killed.
+        env: all its environment variables; None: those of this process.
+        cwd: its working directory; None: this one.
+        timeout: seconds after which it is killed.
 
     Raises:
         InterpreterError: it could not be started, or did not end in time. Any exit status is a result, not an error.
@@ -118,9 +118,9 @@ def run_visible(
     Standard output stays ours: a command line with ``--json`` promises what stands there.
 
     Args:
-        command: the program and its arguments.
-        env: all environment variables of the child; None: those of this process.
-        cwd: working directory of the child; None: this one.
+        command: as for `run_quiet`, and so are the next two.
+        env: all its environment variables.
+        cwd: its working directory.
         stdout: file descriptor for what it prints; None: our standard output, for what stands in for this process.
 
     Raises:
@@ -150,12 +150,7 @@ def clean_environment(base: Optional[Mapping[str, str]] = None) -> Dict[str, str
 
 
 def drop_variables(environ: Mapping[str, str], names: Sequence[str]) -> Dict[str, str]:
-    """Return a copy of an environment without some variables.
-
-    Args:
-        environ: names and values.
-        names: those to leave out; one that ends in ``*`` stands for all that begin so.
-    """
+    """Return a copy of an environment without the variables of some names; ``A_*`` stands for all that begin so."""
     exact = {name for name in names if not name.endswith("*")}
     beginnings = tuple(name[:-1] for name in names if name.endswith("*"))
     return {name: value for name, value in environ.items() if name not in exact and not name.startswith(beginnings)}
@@ -291,18 +286,18 @@ def _not_started(program: str, exc: OSError) -> InterpreterError:
 def _ended_badly(program: str, done: CompletedOutput) -> InterpreterError:
     if done.returncode < 0:
         name = signal_name(-done.returncode)
-        hint = "it was built for a newer CPU than this one" if name == "SIGILL" else _last_lines(done.stderr)
+        hint = "it was built for a newer CPU than this one" if name == "SIGILL" else last_lines(done.stderr, 3)
         return InterpreterError(f"{program!r} was ended by the signal {name}", hint=hint)
     message = f"{program!r} ended with exit status {done.returncode}"
     if done.returncode == 127:
         # musl's and glibc's loaders end so when a library or a symbol is missing: a libc that is too old (uv#16341).
         message = f"{program!r} could not be loaded: a library or a symbol that it needs is missing"
-    return InterpreterError(message, hint=_last_lines(done.stderr))
+    return InterpreterError(message, hint=last_lines(done.stderr, 3))
 
 
-def _last_lines(text: str, count: int = 3) -> str:
-    lines: List[str] = [line for line in text.splitlines() if line.strip()]
-    return "\n".join(lines[-count:])
+def last_lines(text: str, count: int = 15) -> str:
+    """Return the end of what a program printed, without empty lines, as the hint of a message."""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-count:])
 
 
 _POLL = 0.5
@@ -347,12 +342,7 @@ def _child_options() -> Dict[str, Any]:
 
 
 def _communicate(child: subprocess.Popen[bytes], timeout: Optional[float]) -> Tuple[bytes, bytes]:
-    """Wait for a program, and end it when there is no frontend any more that waits for us.
-
-    Args:
-        child: the program.
-        timeout: seconds after which ``subprocess.TimeoutExpired`` is raised.
-    """
+    """Wait as ``child.communicate`` does, and end a program when its frontend has ended."""
     if not _is_following():
         return child.communicate(timeout=timeout)
     end = None if timeout is None else time.monotonic() + timeout

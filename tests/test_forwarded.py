@@ -82,11 +82,6 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
 
         assert name == "toy-1.0.dist-info"
         assert (tmp_path / name / "METADATA").exists()
-        with pytest.raises(BackendError) as caught:
-            forward.call_hook(
-                mine, CurrentEnvironment(), "prepare_metadata_for_build_wheel", place, None, fallback=False
-            )
-        assert str(caught.value) == "the real backend 'toy_backend' has no hook 'prepare_metadata_for_build_wheel'"
 
     @pytest.mark.parametrize(
         ("statement", "returncode", "message"),

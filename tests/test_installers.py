@@ -19,7 +19,7 @@ from support.toys import another_interpreter, toy_wheel
 
 from provision_backend.errors import BuildEnvironmentError
 from provision_backend.hooks import installers
-from provision_backend.hooks.installers import Installer, find_uv, last_lines, supports_python_option
+from provision_backend.hooks.installers import Installer, find_uv, supports_python_option
 from provision_backend.interpreter import Interpreter, inspect_interpreter
 from provision_backend.output import Reporter
 from provision_backend.processes import clean_environment
@@ -409,11 +409,6 @@ def program(path: Path) -> None:
 def test_supports_python_option(version: str, expected: bool) -> None:
     """``--python`` is there since pip 22.3."""
     assert supports_python_option(version) is expected
-
-
-def test_last_lines_are_the_end_without_gaps() -> None:
-    """Of a long output the end says why."""
-    assert last_lines("\n\n".join(map(str, range(30)))) == "\n".join(map(str, range(15, 30)))
 
 
 def test_no_variable_is_both_set_and_dropped_but_what_overrides_a_file() -> None:

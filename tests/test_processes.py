@@ -15,6 +15,7 @@ from provision_backend.processes import (
     DROPPED_VARIABLES,
     CompletedOutput,
     clean_environment,
+    last_lines,
     run_interpreter_json,
     run_quiet,
     run_visible,
@@ -231,3 +232,8 @@ class TestRunInterpreterJson:
             run_interpreter_json(program, "")
 
         assert str(caught.value) == f"{str(program)!r} was ended by the signal 40"
+
+
+def test_last_lines_are_the_end_without_gaps() -> None:
+    """Of a long output the end says why."""
+    assert last_lines("\n\n".join(map(str, range(30)))) == "\n".join(map(str, range(15, 30)))

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Dict, List, Sequence, Tuple
 from ..errors import BuildEnvironmentError
 from ..files import hash_bytes, remove_path, write_atomically
 from ..output import Reporter
-from ..processes import clean_environment, drop_variables, run_quiet
+from ..processes import clean_environment, drop_variables, last_lines, run_quiet
 from ..settings import Settings
 from .frontend import disposable_folder, frontend_folder
-from .installers import UV_DROPPED, Installer, find_uv, interpreter_environment, last_lines, supports_python_option
+from .installers import UV_DROPPED, Installer, find_uv, interpreter_environment, supports_python_option
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter

@@ -52,41 +52,29 @@ class CurrentEnvironment:
         return drop_variables(os.environ, FRONTEND_VARIABLES)
 
 
-def call_hook(project: Project, environment: HookEnvironment, hook: str, *args: Any, fallback: bool = True) -> Any:
+def call_hook(project: Project, environment: HookEnvironment, hook: str, *args: Any) -> Any:
     """Call a hook of the real backend in a build environment.
 
     Args:
         project: names the real backend.
         environment: where it is installed.
         hook: name of the hook.
-        args: the hook's arguments, in the order of the PEPs.
-        fallback: let a missing ``prepare_metadata_for_build_*`` be answered from a wheel, as frontends do; the wheel
-            then serves ``build_wheel`` too.
+        args: its arguments, in the order of the PEPs. A missing ``prepare_metadata_for_build_*`` is answered from
+            a wheel, as frontends do; the wheel then serves ``build_wheel`` too.
 
     Raises:
         HookFailedError: the hook raised; its traceback is on standard error already.
         BackendError: the real backend cannot be imported, or lacks the hook.
         UnsupportedOperation: as the real backend's own.
     """
-    options = {} if fallback or not hook.startswith("prepare_") else {"_allow_fallback": False}
     with _translated(project, environment):
-        return getattr(_caller(project, environment, hook), hook)(*args, **options)
+        return getattr(_caller(project, environment, hook), hook)(*args)
 
 
 def get_requires(
     project: Project, environment: HookEnvironment, hook: str, config_settings: Optional[Mapping[str, Any]]
 ) -> List[str]:
-    """Ask the real backend in a build environment for its dynamic requirements.
-
-    Args:
-        project: names the real backend.
-        environment: where it is installed.
-        hook: name of the ``get_requires_for_build_*``.
-        config_settings: all but our own keys.
-
-    Raises:
-        HookFailedError, BackendError: as `call_hook`.
-    """
+    """Ask the real backend in a build environment for its dynamic requirements; the errors are those of `call_hook`."""
     with _translated(project, environment):
         return list(getattr(_caller(project, environment, hook), hook)(config_settings))
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Optional, Seq
 from ..errors import BuildEnvironmentError
 from ..files import list_names
 from ..output import Reporter
-from ..processes import clean_environment, drop_variables, run_quiet, run_visible
+from ..processes import clean_environment, drop_variables, last_lines, run_quiet, run_visible
 from ..settings import Settings
 from ..versions import leading_name
 from .frontend import INSTALLED, frontend_name
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..interpreter import Interpreter
 
 __all__ = [
-    "DROPPED", "UV_DROPPED", "Installer", "find_uv", "interpreter_environment", "last_lines", "supports_python_option",
+    "DROPPED", "UV_DROPPED", "Installer", "find_uv", "interpreter_environment", "supports_python_option",
 ]  # fmt: skip
 
 # Each of these misdirects or empties the installation into a build environment; all were tried.
@@ -204,12 +204,6 @@ def _uv_of_frontend() -> str:
 def _own_uv() -> str:
     beside = Path(sys.executable).with_name("uv.exe" if os.name == "nt" else "uv")
     return str(beside) if beside.exists() else ""
-
-
-def last_lines(output: str) -> str:
-    """Return the end of what a program printed, as the hint of a message."""
-    lines = [line for line in output.splitlines() if line.strip()]
-    return "\n".join(lines[-15:])
 
 
 def _constraints(files: Optional[str]) -> List[str]:
