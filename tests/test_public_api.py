@@ -272,6 +272,8 @@ def test_pass_through_imports_nothing_that_only_provisioning_needs(tmp_path: Pat
     provisioning = {"cache", "catalog", "download", "finalize", "host", "pack", "unpack", "provision", "interpreter"}
     provisioning |= {"hooks.environment", "hooks.forward", "hooks.provisioned"}
     assert sorted((heavy & loaded) - allowed) == []
+    # The toy's table has no requirements, either.
+    assert sorted(ours & {"hooks.requirements"}) == sorted(loaded & {"packaging", "importlib.metadata"}) == []
     assert sorted((provisioning & ours) - allowed) == []
     assert not (tmp_path / "cache").exists()
 

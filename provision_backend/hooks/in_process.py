@@ -10,7 +10,7 @@ import functools
 import importlib
 import os
 import sys
-from typing import Any, Iterable, List, Mapping, Optional
+from typing import Any, List, Mapping, Optional, Sequence
 
 from ..errors import BackendError
 from ..project.pyproject import Project
@@ -63,12 +63,13 @@ def _check_origin(project: Project, folders: List[str]) -> None:
         )
 
 
-def unmet(requirements: Iterable[str]) -> List[str]:
+def unmet(requirements: Sequence[str]) -> List[str]:
     """Return those of the requirements that apply here and are not met."""
-    # The one-list form never comes here, so such a build does not import packaging.
+    if not requirements:
+        return []  # The one-list form has none, and then a build does not import packaging.
     from .requirements import unmet_requirements
 
-    return unmet_requirements(requirements) if requirements else []
+    return unmet_requirements(requirements)
 
 
 def requires_hook(hook: str) -> str:
