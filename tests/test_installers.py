@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -211,6 +212,7 @@ class TestPip:
     ) -> None:
         """With build they do, which runs pip's command line; pip keeps them from what it makes, and we say so."""
         monkeypatch.setattr(installers, "frontend_name", lambda: frontend)
+        monkeypatch.setattr(installers, "_frontends_pip_obeys_constraints", lambda: False)
         configuration = "[install]\nconstraint = {}/missing\n" if frontend else ""
         pip.configure({"PIP_CONSTRAINT": "{}/old"}, configuration, "PIP_CONFIG_FILE")
         (pip.folder / "old").write_text("toy_one<2\n")
@@ -420,6 +422,21 @@ def test_no_variable_is_both_set_and_dropped_but_what_overrides_a_file() -> None
         "PIP_REQUIREMENT",
     }
     assert os.path.exists(installers._PIP_SET["PIP_REQUIREMENT"])
+
+
+@pytest.mark.parametrize(
+    ("installed", "frontend", "expected"),
+    [("pip-26.1.1", "pip", True), ("pip-26.2", "pip", False), ("pip-26.1", "uv", False), ("pipx-1.0", "pip", False)],
+)
+def test_a_pip_below_26_2_obeys_constraints(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installed: str, frontend: str, expected: bool
+) -> None:
+    """Its own interpreter runs the hooks, so it is found where that has its packages (pypa/pip#13300)."""
+    (tmp_path / f"{installed}.dist-info").mkdir()
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr(installers, "frontend_name", lambda: frontend)
+
+    assert installers._frontends_pip_obeys_constraints() is expected
 
 
 @pytest.mark.parametrize(("uv", "name"), [("", "PIP_KEYRING_PROVIDER"), ("/bin/uv", "UV_KEYRING_PROVIDER")])

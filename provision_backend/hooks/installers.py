@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -145,7 +147,7 @@ class Installer(NamedTuple):
         constraint, keyring = f"{prefix}_CONSTRAINT", f"{prefix}_KEYRING_PROVIDER"
         # build and tox run pip or uv by its command line, which obeys it. uv, and since 26.2 pip (pypa/pip#13300), keep
         # run-time constraints from the environments that they make.
-        if frontend_name():
+        if frontend_name() and not (prefix == "PIP" and _frontends_pip_obeys_constraints()):
             if variables.pop(constraint, "") and frontend_name() == "pip":
                 self.reporter.info(f"{constraint} is not used in a build environment; {prefix}_BUILD_CONSTRAINT is")
             if prefix == "PIP":
@@ -154,6 +156,13 @@ class Installer(NamedTuple):
         if not variables.get(keyring) and shutil.which("keyring", path=variables.get("PATH")):
             variables[keyring] = "subprocess"
         return variables
+
+
+def _frontends_pip_obeys_constraints() -> bool:
+    # pip hides itself from hooks, and runs them by its own interpreter; where it is elsewhere, it counts as a new one.
+    names = [name for name in list_names(Path(sysconfig.get_path("purelib"))) if re.match(r"pip-\d.*\.dist-info", name)]
+    numbers = [int(number) for number in re.findall(r"\d+", names[0])[:2]] if names else []
+    return frontend_name() == "pip" and bool(numbers) and numbers < [26, 2]
 
 
 def supports_python_option(pip_version: str) -> bool:
