@@ -81,14 +81,18 @@ def get_requires(hook: str, config_settings: _Settings) -> List[str]:
         with guard_recursion(opened.project.root, opened.project.build_backend):
             if opened.plan.provision:
                 return _provisioning_requires(opened)
-            # In the one-list form the frontend has installed the static ones already, exactly as without us.
-            static = [] if opened.project.one_list else list(opened.project.requires)
             with opened.reporter.step(f"{hook} of {opened.project.build_backend}"):
-                # While a static one is missing, the real backend may not be importable, and cannot be asked.
-                if in_process.unmet(static):
-                    return static
-                # Those that are met are returned too, for pip-compile --build-deps-for, which asks again.
-                return static + in_process.get_requires(opened.project, hook, opened.config_settings)
+                return _backend_requires(opened, hook)
+
+
+def _backend_requires(opened: Build, hook: str) -> List[str]:
+    # In the one-list form the frontend has installed the static ones already, exactly as without us.
+    static = [] if opened.project.one_list else list(opened.project.requires)
+    # While a static one is missing, the real backend may not be importable, and cannot be asked.
+    if in_process.unmet(static):
+        return static
+    # Those that are met are returned too, for pip-compile --build-deps-for, which asks again.
+    return static + in_process.get_requires(opened.project, hook, opened.config_settings)
 
 
 def build(hook: str, directory: str, config_settings: _Settings, *metadata: Optional[str]) -> Any:
