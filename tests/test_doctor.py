@@ -15,11 +15,10 @@ from support.doctors import archive_name, environment, make_mirror, make_project
 from support.roots import GLIBC_AMD64, Content, make_root
 
 from provision_backend.cli.doctor import run
-from provision_backend.doctor import checks
+from provision_backend.doctor import Finding, checks, ok, problem, warning
 from provision_backend.doctor.building import check_plan, check_project
 from provision_backend.doctor.checks import CHECKS, Check, run_check
 from provision_backend.doctor.context import Context
-from provision_backend.doctor.findings import Finding, ok, problem, warning
 from provision_backend.doctor.machine import check_clock, check_host
 from provision_backend.errors import CacheError, MissingDependencyError, UsageError
 from provision_backend.output import Reporter

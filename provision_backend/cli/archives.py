@@ -11,8 +11,7 @@ from ..catalog.archive import Archive
 from ..errors import OfflineError
 from ..files import hash_bytes
 from ..install.sources import download_options
-from ..mirror.check import check_folder
-from ..mirror.folder import fill_folder, inspect_folder
+from ..mirror.folder import check_folder, fill_folder, inspect_folder
 from ..mirror.selection import select_archives
 from ..output import Reporter
 from ..pack.packing import pack_interpreter

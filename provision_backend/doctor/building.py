@@ -13,8 +13,8 @@ from ..install.sources import redact_url
 from ..output import nearest
 from ..project.pyproject import OWN_NAME, TABLE, names_us, parse_pyproject
 from ..settings import OPTIONS
+from . import Finding, ok, problem, warning
 from .context import Context
-from .findings import Finding, ok, problem, warning
 
 __all__ = ["check_catalog", "check_interpreter", "check_plan", "check_project", "check_settings"]
 

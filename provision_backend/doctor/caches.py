@@ -22,8 +22,8 @@ from ..errors import CacheError
 from ..files import list_names
 from ..output import format_size
 from ..trust import user_name
+from . import Finding, ok, problem, warning
 from .context import Context
-from .findings import Finding, ok, problem, warning
 
 __all__ = [
     "check_cache", "check_entries", "check_lock", "check_shared_caches", "describe", "free_bytes", "is_noexec",

@@ -12,9 +12,8 @@ from typing import Callable, Iterator, List, NamedTuple, Tuple
 
 from ..errors import MissingDependencyError, ProvisionError
 from ..install.sources import redact_text
-from . import building, caches, machine, network
+from . import Finding, building, caches, machine, network, problem, warning
 from .context import Context
-from .findings import Finding, problem, warning
 
 __all__ = ["CHECKS", "Check", "examine", "run_check"]
 

@@ -31,7 +31,7 @@ from ..project.wanted import Wanted
 from ..provision import Explanation, Lookups, explain
 from ..settings import Settings
 from ..versions import parse_request
-from .findings import Finding, problem, warning
+from . import Finding, problem, warning
 
 __all__ = ["MAX_WAIT", "Context"]
 

@@ -26,8 +26,8 @@ from ..hooks.installers import DROPPED
 from ..install.download import make_transport
 from ..install.sources import Source, SourceError, list_sources, local_path, redact_url
 from ..project.pyproject import load_toml
+from . import Finding, ok, problem, warning
 from .context import MAX_WAIT, Context
-from .findings import Finding, ok, problem, warning
 
 __all__ = ["check_index", "check_network", "check_proxy"]
 

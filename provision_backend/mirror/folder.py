@@ -1,41 +1,48 @@
-"""Fill a folder with archives: read what exists, fetch what is missing, verify it and list it.
+"""A mirror: fill a folder with archives, list them, and check what it holds.
 
 A file has its name in the folder only when it is complete and its sha256 is that of the catalog, and is listed in
 ``SHA256SUMS`` only after that. Unfinished downloads are in ``.incoming``, where the next run resumes what a killed
 process left. One process at a time adds an archive, ``pack`` included; on a file system without locks each process has
 a work folder of its own, and the last rename wins.
+
+A check reads every file that is listed, and neither writes nor fetches anything. A file is compared with the folder's
+own ``SHA256SUMS``, which anybody who can write to the folder can change together with the file, and with the catalog,
+which they cannot change.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 from pathlib import Path, PurePosixPath
-from typing import Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..cache.locks import key_lock
+from ..cache.store import open_cache
 from ..catalog.archive import Archive, parse_archive
-from ..catalog.sums import SHA256SUMS, change_sums, load_sums
+from ..catalog.sums import SHA256SUMS, Sums, change_sums, load_sums
 from ..errors import CatalogError, DownloadError
 from ..files import hash_file, list_names, publish, remove_path, write_atomically
+from ..install.catalogs import load_archives
 from ..install.download import download_archive
 from ..install.sources import DownloadOptions
 from ..output import Reporter, format_size
+from ..settings import Settings
 
 __all__ = [
-    "INCOMING",
+    "Checked",
     "Contents",
     "Filled",
+    "check_folder",
     "fill_folder",
-    "hash_if_exists",
     "inspect_folder",
     "list_files",
-    "locate",
     "work_folder",
 ]
 
-INCOMING = ".incoming"
+_INCOMING = ".incoming"
 """Folder of unfinished downloads; the names of all other temporary files begin with it, too."""
 
 
@@ -67,7 +74,7 @@ def inspect_folder(folder: Path, archives: Sequence[Archive]) -> Contents:
     missing: List[Archive] = []
     damaged: List[str] = []
     for archive in archives:
-        found = hash_if_exists(folder / archive.filename)
+        found = _hash_if_exists(folder / archive.filename)
         (present if found == archive.sha256 else missing).append(archive)
         if found not in (None, archive.sha256):
             # What is listed is not damage but another archive, such as one that pack made.
@@ -81,7 +88,7 @@ def inspect_folder(folder: Path, archives: Sequence[Archive]) -> Contents:
     return Contents(tuple(present), tuple(missing), tuple(damaged))
 
 
-def hash_if_exists(path: Path) -> Optional[str]:
+def _hash_if_exists(path: Path) -> Optional[str]:
     """Return the sha256 of a file, None if it does not exist; raise `CatalogError` if it cannot be read."""
     try:
         return hash_file(path)
@@ -158,11 +165,11 @@ def list_files(folder: Path, hashes: Mapping[str, str], work: Path, *, finished:
 
 
 def _is_gone(folder: Path, name: str) -> bool:
-    path = locate(folder, name)
+    path = _locate(folder, name)
     return parse_archive(PurePosixPath(name).name, "") is not None and (path is None or not path.exists())
 
 
-def locate(folder: Path, name: str) -> Optional[Path]:
+def _locate(folder: Path, name: str) -> Optional[Path]:
     """Return the path of a file that is listed; None if the name leads out of the folder."""
     # A list that was fetched from elsewhere must not make us read other files.
     parts = PurePosixPath(name).parts
@@ -172,7 +179,7 @@ def locate(folder: Path, name: str) -> Optional[Path]:
 @contextlib.contextmanager
 def work_folder(folder: Path, timeout: float, reporter: Reporter) -> Iterator[Path]:
     """Hold the lock of a mirror, which is created if necessary, and yield a folder in it for unfinished files."""
-    incoming = folder / INCOMING
+    incoming = folder / _INCOMING
     with _writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
@@ -180,10 +187,10 @@ def work_folder(folder: Path, timeout: float, reporter: Reporter) -> Iterator[Pa
             # A web server that runs as another user reads it, whatever the umask.
             folder.chmod(0o755)
     waited_for = "adds an archive to the same folder"
-    with key_lock(folder, INCOMING, timeout=timeout, reporter=reporter, work=waited_for) as locked:
+    with key_lock(folder, _INCOMING, timeout=timeout, reporter=reporter, work=waited_for) as locked:
         with _writing(folder):
             incoming.mkdir(exist_ok=True)
-            work = incoming if locked else Path(tempfile.mkdtemp(dir=str(folder), prefix=f"{INCOMING}-"))
+            work = incoming if locked else Path(tempfile.mkdtemp(dir=str(folder), prefix=f"{_INCOMING}-"))
         try:
             yield work
         finally:
@@ -194,8 +201,8 @@ def work_folder(folder: Path, timeout: float, reporter: Reporter) -> Iterator[Pa
                 incoming.rmdir()
             if locked:
                 # A mirror is served as it is, so no lock file is left in it. A process that waits for it notices.
-                remove_path(folder / f"{INCOMING}.owner")
-                remove_path(folder / f"{INCOMING}.lock")
+                remove_path(folder / f"{_INCOMING}.owner")
+                remove_path(folder / f"{_INCOMING}.lock")
 
 
 @contextlib.contextmanager
@@ -208,3 +215,68 @@ def _writing(folder: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             hint += f"; {format_size(shutil.disk_usage(str(folder)).free)} are free in this one"
         raise DownloadError(f"could not write into {str(folder)!r}: {exc.strerror or exc}", hint=hint) from None
+
+
+class Checked(NamedTuple):
+    """What a check found, as sorted names below the folder."""
+
+    intact: Tuple[str, ...]
+    missing: Tuple[str, ...]
+    """Listed or requested, and not in the folder."""
+    changed: Tuple[Tuple[str, str], ...]
+    """Name and what is wrong with it."""
+    extra: Tuple[str, ...]
+    """Archives in the folder that are not listed."""
+
+    @property
+    def is_right(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.missing or self.changed or self.extra)
+
+
+def check_folder(folder: Path, requested: Sequence[Archive], settings: Settings, reporter: Reporter) -> Checked:
+    """Compare the files in a mirror with its ``SHA256SUMS``, with the catalog and with the requested archives."""
+    if not (folder / SHA256SUMS).is_file():
+        raise CatalogError(f"{str(folder)!r} has no {SHA256SUMS}", hint="'provision-backend mirror DIR' writes one")
+    sums = load_sums(folder / SHA256SUMS)
+    # A lock may request an archive that the catalog no longer lists.
+    known = {**_known_hashes(sums, settings, reporter), **{archive.filename: archive.sha256 for archive in requested}}
+    intact: List[str] = []
+    missing = {archive.filename for archive in requested if archive.filename not in sums.hashes}
+    changed: List[Tuple[str, str]] = []
+    for name, listed in sorted(sums.hashes.items()):
+        reporter.detail(f"reading {name}")
+        path = _locate(folder, name)
+        found = None if path is None else _hash_if_exists(path)
+        # A mirror by release lists "<tag>/<file>", and a catalog knows only the file.
+        expected = known.get(PurePosixPath(name).name, listed)
+        if found is None:
+            missing.add(name)
+        elif found == listed == expected:
+            intact.append(name)
+        elif found == listed:
+            changed.append((name, f"its sha256 is {found}, as {SHA256SUMS} has it, and the catalog has {expected}"))
+        else:
+            changed.append((name, f"its sha256 is {found}, and {SHA256SUMS} has {listed}"))
+    extra = tuple(name for name in _archives_in(folder) if name not in sums.hashes)
+    return Checked(tuple(intact), tuple(sorted(missing - set(extra))), tuple(changed), extra)
+
+
+def _known_hashes(sums: Sums, settings: Settings, reporter: Reporter) -> Dict[str, str]:
+    """Return the sha256 that the catalog has for the archives that are listed."""
+    # A check fetches nothing, so a catalog that is given by URL is not read.
+    if "://" in settings.catalog:
+        return {}
+    cache = open_cache(settings)
+    triples = sorted({archive.triple for archive in sums.archives})
+    archives = (archive for triple in triples for archive in load_archives(settings, triple, cache, reporter))
+    return {archive.filename: archive.sha256 for archive in archives}
+
+
+def _archives_in(folder: Path) -> Iterator[str]:
+    for path, folders, files in os.walk(str(folder)):
+        # Unfinished downloads are not part of the mirror.
+        folders[:] = sorted(name for name in folders if not name.startswith(_INCOMING))
+        for name in sorted(files):
+            if parse_archive(name, "") is not None:
+                yield Path(path, name).relative_to(folder).as_posix()
