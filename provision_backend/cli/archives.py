@@ -11,8 +11,8 @@ from ..catalog.archive import Archive
 from ..errors import OfflineError
 from ..files import hash_bytes
 from ..install.sources import download_options
+from ..mirror import select_archives
 from ..mirror.folder import check_folder, fill_folder, inspect_folder
-from ..mirror.selection import select_archives
 from ..output import Reporter
 from ..pack.packing import pack_interpreter
 from ..settings import Settings
