@@ -134,9 +134,14 @@ def test_a_pure_editable_wheel_passes(host: Host, project: Path, tmp_path: Path)
     assert host.hook(project, "build_editable", str(tmp_path), None, None) == "toy-1.0-py3-none-any.whl"
 
 
-def test_a_name_that_is_no_wheels_is_the_frontends_affair(host: Host, project: Path, tmp_path: Path) -> None:
-    """It has words of its own for that."""
-    assert host.hook(project, "build_wheel", str(tmp_path), {"name": "toy.whl"}, None) == "toy.whl"
+def test_a_wheel_that_was_not_made_is_one_message(host: Host, project: Path, tmp_path: Path) -> None:
+    """The frontend would end in a traceback when it opens the file."""
+    (tmp_path / "out").mkdir()
+    with pytest.raises(subprocess.CalledProcessError):
+        host.hook(project, "build_wheel", str(tmp_path / "out"), {"name": "toy.whl"}, None)
+
+    assert "has returned 'toy.whl', which it has not made in" in host.stderr
+    assert "Traceback" not in host.stderr
 
 
 def test_changed_requirements_have_a_new_environment(host: Host, project: Path, tmp_path: Path) -> None:
