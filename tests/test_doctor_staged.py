@@ -568,12 +568,6 @@ def test_a_project_that_frontends_cannot_load(stage: Stage) -> None:
             id="no constraints",
         ),
         pytest.param(
-            {"PIP_CONSTRAINT": "constraints.txt"},
-            "warning: PIP_CONSTRAINT is set, and it is not passed on: it is about what runs, not about build "
-            "environments\nfor build environments set PIP_BUILD_CONSTRAINT",
-            id="constraints of what runs",
-        ),
-        pytest.param(
             {"PIP_TARGET": "/none"},
             "ok: PIP_TARGET is set, and it is not passed on, since it would misdirect a build environment",
             id="target",

@@ -37,7 +37,7 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -199,7 +199,13 @@ class Cache(NamedTuple):
         if not locked or not self.trust(self.root).accepts(folder) or not os.access(folder, os.W_OK):
             yield staging / archive.filename
             return
-        yield folder / archive.filename
+        try:
+            yield folder / archive.filename
+        except BaseException:
+            # Only what the next process can resume stays.
+            with suppress(OSError):
+                folder.rmdir()
+            raise
         remove_path(folder)
 
 
