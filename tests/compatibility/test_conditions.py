@@ -250,7 +250,6 @@ def test_what_misdirects_uv_does_not_misdirect_our_installation(workshop: Worksh
         "UV_PREFIX": str(elsewhere),
         "UV_PYTHON": "3.8",
         "UV_SYSTEM_PYTHON": "1",
-        "UV_CONSTRAINT": str(tmp_path / "absent.txt"),
         "UV_OVERRIDE": str(tmp_path / "absent.txt"),
         "UV_REQUIRE_HASHES": "1",
         "UV_RESOLUTION": "lowest",
