@@ -155,8 +155,6 @@ def host_environment(prefix: Path, *, paths: Sequence[Path] = (ROOT,), bare: boo
     """
     environ = clean_environ()
     environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    # Each test has environments of its own; those of reuse say otherwise.
-    environ["PROVISION_BACKEND_ENVIRONMENT_FRESHNESS"] = "0"
     subprocess.run([sys.executable, "-I", "-m", "venv", "--without-pip", str(prefix)], check=True, env=environ)
     site = next(prefix.glob("lib/python*/site-packages"))
     lines = [*map(str, paths), *([] if bare else _packages())]
