@@ -42,6 +42,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if arguments.quick:
         results = docs = Path(tempfile.mkdtemp(prefix="provision-backend-quick-"))
     results.mkdir(parents=True, exist_ok=True)
+    # pyperf hands it on to what it measures, which would import this checkout whatever it has installed.
+    os.environ.pop("PYTHONPATH", None)
     checkouts = {"with us": ROOT, **({"before": arguments.before.resolve()} if arguments.before else {})}
     if not arguments.render:
         with Workbench(checkouts, _say) as bench:
