@@ -89,7 +89,8 @@ class IntegrityError(InstallError):
     """The sha256 of an archive differs from the catalog."""
 
     def __init__(self, archive: str, expected: str, actual: str, *, hint: str = "") -> None:
-        super().__init__(f"sha256 of {archive} differs from the catalog: expected {expected}, got {actual}", hint=hint)
+        # What was found is in the hint, beside the source that it came from, so that no hash stands there twice.
+        super().__init__(f"sha256 of {archive} differs from the catalog: expected {expected}", hint=hint)
         self.expected = expected
         self.actual = actual
 
@@ -114,9 +115,11 @@ class MissingDependencyError(ProvisionError):
     """A package that only some commands and builds need is not installed."""
 
     def __init__(self, package: str, purpose: str, *, extra: str = "provision") -> None:
+        # An isolated build asks for what provisioning needs; other extras have to be installed.
+        isolated = " where the build runs, or build with isolation" if extra == "provision" else ""
         super().__init__(
             f"the package {package!r} is needed to {purpose} and is not installed",
-            hint=f"install provision-backend[{extra}] where the build runs, or build with isolation",
+            hint=f"pip install 'provision-backend[{extra}]'{isolated}",
         )
         self.package = package
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, List, NamedTuple, Optional, Tuple, Union
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -24,6 +24,7 @@ __all__ = [
     "hash_bytes",
     "hash_file",
     "identify",
+    "is_noexec",
     "list_names",
     "new_hash",
     "publish",
@@ -188,6 +189,14 @@ def remove_path(path: Path) -> None:
     else:
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def is_noexec(folder: Union[str, Path]) -> bool:
+    """Tell whether a folder's file system is mounted noexec, as /tmp and /home are on hardened systems."""
+    try:
+        return bool(os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0))
+    except (OSError, AttributeError):
+        return False  # It does not exist, or this is Windows.
 
 
 def list_names(folder: Path) -> List[str]:

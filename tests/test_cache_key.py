@@ -214,7 +214,7 @@ def test_without_project_or_request_it_is_wrong_use(
     """Something has to say what is wanted."""
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(UsageError, match=r"there is no pyproject\.toml in this folder, and no --python"):
+    with pytest.raises(UsageError, match=r"there is no pyproject\.toml in '.*'\n  request one: --python '>=3\.12'"):
         run_key(**settings)
 
 

@@ -232,7 +232,9 @@ def test_cache_dir_is_printed(tmp_path: Path) -> None:
             "there is no command 'cache clear'\n  did you mean 'provision-backend cache clean'?",
             id="near in a group",
         ),
-        pytest.param(["xyz"], "there is no command 'xyz'\n  one of detect, list, find, install, run, ", id="unknown"),
+        pytest.param(
+            ["xyz"], "there is no command 'xyz'\n  one of detect, list, find, install, uninstall, ", id="unknown"
+        ),
         pytest.param(
             ["cache"],
             "a command is missing after 'cache'\n  one of dir, list, verify, prune, clean, key",
@@ -364,6 +366,23 @@ def test_a_folder_that_may_not_be_entered_is_one_line(tmp_path: Path, command: s
 
     assert done.returncode
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["find"], ["install"], ["run"], ["list", "."], ["mirror", "mirror"], ["cache", "key"], ["lock"], ["init"],
+        ["init", "--undo"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_folder_without_a_project_is_wrong_use(words: List[str], tmp_path: Path) -> None:
+    """Every command that needs a project has one message for that, and the exit code of wrong use."""
+    done = ours(*words, cwd=tmp_path)
+
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines()[0] == f"provision-backend: there is no pyproject.toml in {str(tmp_path)!r}"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -210,11 +210,11 @@ def test_wrong_use_is_refused(project: Path, arguments: List[str], message: str)
 
 def test_a_folder_without_the_file_is_refused(tmp_path: Path) -> None:
     """Where there is a setup.py, the message says how to begin."""
-    message = f"provision-backend: pyproject.toml is missing in {str(tmp_path)!r}\n"
-    assert _init(tmp_path) == Done(1, "", message)
+    message = f"provision-backend: there is no pyproject.toml in {str(tmp_path)!r}\n"
+    assert _init(tmp_path) == Done(2, "", message)
     (tmp_path / "setup.py").touch()
     assert _init(tmp_path) == Done(
-        1, "", message + "  create an empty one and run this again with --requires-python '>=3.X'\n"
+        2, "", message + "  create an empty one and run this again with --requires-python '>=3.X'\n"
     )
     (tmp_path / "pyproject.toml").touch()
     assert _init(tmp_path, "--requires-python", ">=3.12").code == 0

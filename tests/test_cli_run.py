@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Dict, List
 
 import pytest
 from support.command_line import Done, bare_machine, ours, ours_on_terminal, variables
@@ -222,7 +222,6 @@ def test_the_project_of_this_folder_is_a_request(tmp_path: Path, request_words: 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param(None, "pyproject.toml is missing in '{folder}'", id="none"),
         pytest.param("[", "pyproject.toml is not valid TOML: ", id="no TOML"),
         pytest.param(
             PROJECT.format(requires='requires-python = "3.x"'),
@@ -236,12 +235,11 @@ def test_the_project_of_this_folder_is_a_request(tmp_path: Path, request_words: 
         ),
     ],
 )
-def test_a_folder_without_a_usable_project_is_a_no(tmp_path: Path, text: Any, message: str) -> None:
+def test_a_folder_without_a_usable_project_is_a_no(tmp_path: Path, text: str, message: str) -> None:
     """The message names what is wrong, and what to do in place of it."""
     folder = tmp_path / "project"
     folder.mkdir()
-    if text is not None:
-        _project(folder, text)
+    _project(folder, text)
     for arguments in (["find"], ["install", "."], ["run"], ["list", "."]):
         done = ours(*arguments, cwd=folder)
 

@@ -119,7 +119,7 @@ def _broken(error: Exception) -> Callable[[Context], Iterator[Finding]]:
             MissingDependencyError("httpx", "look"),
             warning(
                 "not checked: the package 'httpx' is needed to look and is not installed",
-                "install provision-backend[provision] where the build runs, or build with isolation",
+                "pip install 'provision-backend[provision]' where the build runs, or build with isolation",
             ),
             id="a missing package",
         ),

@@ -343,7 +343,7 @@ def test_a_source_that_fails_beside_one_that_does_not(stage: Stage, server: Arch
 
     assert found.problems == []
     assert [line.splitlines()[0] for line in found.of("network")] == [
-        f"warning: {stage.home / 'none'} does not give {archive_name()}: no such file, laid out by release and flat",
+        f"warning: {stage.home / 'none'} does not give {archive_name()}: there is no such folder",
         f"ok: {server.url} has {archive_name()}",
     ]
 

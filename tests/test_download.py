@@ -546,8 +546,9 @@ def test_a_wrong_hash_is_an_error_and_leaves_nothing(server: ArchiveServer, down
         download(server.url)
 
     assert str(caught.value) == (
-        f"sha256 of {FILE} differs from the catalog: expected {HASH}, got {wrong}\n"
-        f"  {server.url}: its sha256 is {wrong}"
+        f"sha256 of {FILE} differs from the catalog: expected {HASH}\n"
+        f"  {server.url}: found {wrong}\n"
+        "  what was found must not be trusted: compare it with the hash that its publisher names"
     )
     assert download.left == []
     assert len(server.requests) == 1
@@ -637,10 +638,10 @@ def test_every_source_has_its_reason(server: ArchiveServer, download: Download, 
 
     assert str(caught.value) == (
         f"could not download {FILE}\n"
-        f"  {tmp_path / 'nowhere'}: no such file, laid out by release and flat\n"
+        f"  {tmp_path / 'nowhere'}: there is no such folder\n"
         f"  {CLOSED}: [Errno 111] Connection refused\n"
         f"  {server.url}: 404 Not Found, laid out by release and flat\n"
-        f"  {ADVICE}"
+        "  correct PROVISION_BACKEND_MIRROR, which names it"
     )
     assert download.left == []
 
@@ -651,7 +652,7 @@ def test_a_long_list_of_sources_is_bounded(download: Download, tmp_path: Path) -
         download(*[str(tmp_path / f"m{number}") for number in range(20)])
 
     assert len(hint_of(caught.value)) == 10
-    assert hint_of(caught.value)[-2:] == ["and 12 more", ADVICE]
+    assert hint_of(caught.value)[-2:] == ["and 12 more", "correct PROVISION_BACKEND_MIRROR, which names it"]
 
 
 def test_offline_makes_no_request(server: ArchiveServer, download: Download) -> None:

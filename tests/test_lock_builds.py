@@ -156,7 +156,8 @@ def test_other_bytes_are_refused(
     assert outcome.returncode != 0
     assert_said(
         outcome,
-        f"sha256 of {archives[0].name} differs from the catalog: expected {expected}, got {digest}",
+        f"sha256 of {archives[0].name} differs from the catalog: expected {expected}",
+        f"  {mirror}: found {digest}",
         "the project is locked to this archive, with this sha256, in pyproject.toml",
     )
 

@@ -240,7 +240,7 @@ class TestTheProject:
             run_mirror(str(to), **settings)
 
         assert str(caught.value) == (
-            "there is no pyproject.toml in this folder, and no --python\n  add --python '>=3.12'"
+            f"there is no pyproject.toml in {str(tmp_path)!r}\n  request one: --python '>=3.12'"
         )
 
     def test_a_project_that_is_not_wrapped_needs_a_request(

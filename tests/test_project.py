@@ -12,7 +12,7 @@ from typing import List, Set, Tuple
 import pytest
 from packaging.requirements import InvalidRequirement, Requirement
 
-from provision_backend.errors import ProjectError
+from provision_backend.errors import ProjectError, UsageError
 from provision_backend.project.pyproject import Project, read_project
 from provision_backend.versions import parse_request
 
@@ -53,7 +53,7 @@ MESSAGES = {
         "pyproject.toml: tool.provision-backend.build-backend is missing\n"
         '  name the real backend, for example build-backend = "hatchling.build"'
     ),
-    "no-pyproject": "pyproject.toml is missing in {root!r}",
+    "no-pyproject": "there is no pyproject.toml in {root!r}",
     "no-table": (
         "pyproject.toml: [tool.provision-backend] is missing\n"
         "  name the real backend there: build-backend and requires, as in [build-system]"
@@ -116,7 +116,7 @@ def _write(root: Path, text: str) -> Path:
 
 
 def _refusal(root: Path) -> str:
-    with pytest.raises(ProjectError) as caught:
+    with pytest.raises((ProjectError, UsageError)) as caught:
         read_project(root)
     return str(caught.value)
 

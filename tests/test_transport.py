@@ -215,7 +215,7 @@ def test_a_socks_proxy_without_its_package_is_explained(monkeypatch: pytest.Monk
 
     assert str(caught.value) == (
         "the package 'socksio' is needed to use the proxy socks5://10.0.0.1:1 and is not installed\n"
-        "  install provision-backend[socks] where the build runs, or build with isolation"
+        "  pip install 'provision-backend[socks]'"
     )
 
 

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter) 
     load_tomlkit("init")
     try:
         text = read_text(root)
-    except ProjectError as exc:
+    except UsageError as exc:
         exc.hint = _how_to_begin(root)
         raise
     result, summary = _undo(text) if arguments.undo else _wrap(root, text, arguments)
@@ -86,7 +86,6 @@ def _undo(text: str) -> Tuple[Wrapped, str]:
 
 def _how_to_begin(root: Path) -> str:
     # setuptools builds a project without a pyproject.toml, so one may be missing on purpose.
-    has_file = (root / "pyproject.toml").exists()
-    if has_file or not any((root / name).is_file() for name in ("setup.py", "setup.cfg")):
+    if not any((root / name).is_file() for name in ("setup.py", "setup.cfg")):
         return ""
     return "create an empty one and run this again with --requires-python '>=3.X'"

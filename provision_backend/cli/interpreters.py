@@ -8,7 +8,7 @@ from pathlib import Path
 from ..cache.platform import current_platform
 from ..cache.store import open_cache
 from ..catalog.selection import matching_archives, newest_of_minors
-from ..errors import InterpreterError, NoMatchingArchiveError, ProjectError
+from ..errors import InterpreterError, NoMatchingArchiveError, ProjectError, UsageError
 from ..install.catalogs import load_archives
 from ..install.smoke import compile_bytecode
 from ..output import Reporter
@@ -119,7 +119,7 @@ def read_request(text: str, settings: Settings, reporter: Reporter) -> Wanted:
         return Wanted("", parse_request(text, source="REQUEST"))
     try:
         project = _read_any_project(Path.cwd())
-    except ProjectError as exc:
+    except (ProjectError, UsageError) as exc:
         exc.hint = exc.hint or "name a version such as 3.13, or go to the folder of a project"
         raise
     plan = make_plan(project, settings)

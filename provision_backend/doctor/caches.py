@@ -19,14 +19,14 @@ from ..cache.locks import is_locked, read_owner, try_locking
 from ..cache.manifest import verify_entry
 from ..cache.upkeep import list_entries
 from ..errors import CacheError
-from ..files import list_names
+from ..files import is_noexec, list_names
 from ..output import format_size
 from ..trust import user_name
 from . import Finding, ok, problem, warning
 from .context import Context
 
 __all__ = [
-    "check_cache", "check_entries", "check_lock", "check_shared_caches", "describe", "free_bytes", "is_noexec",
+    "check_cache", "check_entries", "check_lock", "check_shared_caches", "describe", "free_bytes",
     "try_writing",
 ]  # fmt: skip
 
@@ -201,12 +201,6 @@ def try_writing(folder: Union[str, Path]) -> Optional[OSError]:
     except OSError as exc:
         return exc
     return None
-
-
-def is_noexec(folder: Union[str, Path]) -> bool:
-    """Tell whether a folder's file system is mounted noexec, as /tmp and /home are on hardened systems."""
-    status = _status(folder)
-    return status is not None and bool(status.f_flag & getattr(os, "ST_NOEXEC", 0))
 
 
 def free_bytes(folder: Union[str, Path]) -> Optional[int]:

@@ -125,6 +125,7 @@ def _ask(source: Source, archive: Archive, context: Context) -> _Answer:
     reasons: List[str] = []
     for location in source.locations(archive.tag, archive.filename):
         try:
+            source.check_folder()
             path = local_path(location)
             return _request(location, archive, context) if path is None else _compare(path, archive)
         except SourceError as failure:

@@ -77,6 +77,9 @@ def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
         text = _fetch(settings)
     except DownloadError as exc:
         if kept is None:
+            exc.hint = (
+                exc.hint or "run 'provision-backend doctor' for more, or name another catalog"
+            )
             raise
         reporter.info(f"{exc.message}; using the copy of it in the cache")
         return kept

@@ -182,6 +182,7 @@ class _Delivery:
 
     def _take(self, source: Source, use: Callable[[Iterator[bytes]], Result]) -> Result:
         """Try the locations of one source."""
+        source.check_folder()
         absent: List[SourceError] = []
         for location in source.locations(self._archive.tag, self._archive.filename):
             tries = _Tries(self._options.retries)
@@ -298,6 +299,7 @@ class _Delivery:
         last = failures[-1][1] if failures else None
         name = self._archive.filename
         if isinstance(last, IntegrityError):
+            hints.append("what was found must not be trusted: compare it with the hash that its publisher names")
             return IntegrityError(name, last.expected, last.actual, hint="\n".join(lines + hints))
         if self._options.offline:
             hints.append("put the file into a folder and set PROVISION_BACKEND_MIRROR to it, or build once online")
@@ -383,5 +385,5 @@ def _explain_mismatch(head: bytes, headers: Mapping[str, str]) -> str:
 
 def _shorten(failure: Failure) -> str:
     if isinstance(failure, IntegrityError):
-        return f"its sha256 is {failure.actual}"
+        return f"found {failure.actual}"
     return failure.reason if len(failure.reason) <= MAX_REASON else failure.reason[:MAX_REASON] + "…"

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator
 
 from ..catalog.archive import Archive
-from ..errors import DownloadError, InstallError, ProvisionError, UnpackError
-from ..files import remove_path
+from ..errors import DownloadError, InstallError, InterpreterError, ProvisionError, UnpackError
+from ..files import is_noexec, remove_path
 from ..host.compatibility import check_tree, require_reader
 from ..host.platforms import Platform
 from ..output import Reporter
@@ -97,7 +97,16 @@ def _finish(archive: Archive, platform: Platform, unpacked: Unpacked, final: Pat
     # It is read before it is started: what is not for this host must not run at all.
     check_tree(python, platform)
     finalize_tree(tree, final_path=final)
-    facts = smoke_run(python, version=archive.version, freethreaded=archive.freethreaded, triple=archive.triple)
+    try:
+        facts = smoke_run(python, version=archive.version, freethreaded=archive.freethreaded, triple=archive.triple)
+    except InterpreterError:
+        if not is_noexec(tree):
+            raise
+        # It is the cache that has to be changed, and not the archive.
+        raise InterpreterError(
+            f"the cache {final.parent.parent} is mounted noexec, so no interpreter in it can be started",
+            hint="set PROVISION_BACKEND_CACHE_DIR to a folder on another file system, or mount this one without noexec",
+        ) from None
     executable = str(python.relative_to(tree))
     return {"tree": tree, "written": unpacked.written, "executable": executable, "pip": facts.pip}
 

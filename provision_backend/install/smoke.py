@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 from ..errors import InterpreterError
 from ..interpreter import Interpreter
@@ -158,12 +158,15 @@ def _wrong_names(suffix: str, suffixes: List[str], triple: str) -> Iterator[str]
         yield f"wanted extension modules named as it imports them ({', '.join(suffixes)}), found {suffix!r}"
 
 
-def _unusable(failed: Dict[str, str]) -> Iterator[str]:
+def _unusable(failed: Dict[str, str]) -> Iterable[str]:
+    reasons: Dict[str, str] = {}
     for name, why in failed.items():
+        # A library that is missing fails all modules that need it, and is reported once.
         if name == "dlopen" or name.startswith("native "):
-            yield f"it cannot load native code ({why})"
+            reasons.setdefault(why, f"it cannot load native code ({why})")
         elif name not in _WANTED_MODULES:
-            yield f"its module {name!r} is missing ({why})"
+            reasons.setdefault(why, f"its module {name!r} is missing ({why})")
+    return reasons.values()
 
 
 def compile_bytecode(interpreter: Interpreter) -> None:

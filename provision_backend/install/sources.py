@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Optional, Tuple
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -40,6 +41,8 @@ DEFAULT_SOURCES = (
     "https://github.com/astral-sh/python-build-standalone/releases/download",
 )
 """The sources where no mirror is set: Astral's mirror, then the GitHub release."""
+
+_CORRECT_FOLDER = "correct PROVISION_BACKEND_MIRROR, which names it"
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://\S*")
 # A name that a resolver takes for this machine today may be another one tomorrow, so only these count.
@@ -112,6 +115,17 @@ class Source(NamedTuple):
         by_release = [(tag, filename)] if tag else []
         flat = [(filename,)] if self.flat or not tag else []
         return tuple(_join(self.base, names) for names in [*by_release, *flat])
+
+    def check_folder(self) -> None:
+        """Raise `SourceError` if it is a folder of this machine that does not exist or may not be entered."""
+        path = local_path(self.base)
+        try:
+            if path is not None and not stat.S_ISDIR(path.stat().st_mode):
+                raise SourceError("it is not a folder", hint=_CORRECT_FOLDER)
+        except (FileNotFoundError, NotADirectoryError):
+            raise SourceError("there is no such folder", hint=_CORRECT_FOLDER) from None
+        except OSError as error:
+            raise SourceError(error.strerror or str(error)) from None
 
 
 def download_options(settings: Settings) -> DownloadOptions:

@@ -58,13 +58,11 @@ def select_archives(
 
 
 def _project_wants(root: Path, settings: Settings, reporter: Reporter) -> Wanted:
-    if not (root / "pyproject.toml").is_file():
-        raise UsageError("there is no pyproject.toml in this folder, and no --python", hint="add --python '>=3.12'")
     try:
         plan = make_plan(read_project(root), settings)
-    except ProjectError as exc:
+    except (ProjectError, UsageError) as exc:
         # A build would fail in the same way, but this command does not need the project.
-        exc.hint += "\nor request one: --python '>=3.12'"
+        exc.hint = f"{exc.hint}\nor request one: --python '>=3.12'" if exc.hint else "request one: --python '>=3.12'"
         raise
     if plan.wanted.path:
         source = settings.origin("python")

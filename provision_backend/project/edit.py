@@ -70,9 +70,7 @@ def load_tomlkit(command: str) -> Any:
     try:
         import tomlkit
     except ImportError:
-        error = MissingDependencyError("tomlkit", f"run 'provision-backend {command}'", extra="init")
-        error.hint = "pip install 'provision-backend[init]'"
-        raise error from None
+        raise MissingDependencyError("tomlkit", f"run 'provision-backend {command}'", extra="init") from None
     return tomlkit
 
 

@@ -71,7 +71,8 @@ def read_project(root: Path, text: Optional[str] = None) -> Project:
     """Read the project in an absolute folder, or check what a new text of its ``pyproject.toml`` would say.
 
     Raises:
-        ProjectError: the file is missing, unreadable or not TOML, or a key is missing, unknown or of the wrong type.
+        UsageError: the file is missing.
+        ProjectError: it is unreadable or not TOML, or a key is missing, unknown or of the wrong type.
     """
     document = parse_pyproject(read_text(root) if text is None else text)
     table = _read(document.get("tool", {}), "tool", OWN_NAME, dict)
@@ -113,11 +114,16 @@ def load_toml(text: str) -> Dict[str, Any]:
 
 
 def read_text(root: Path) -> str:
-    """Return the text of a project's ``pyproject.toml`` with its own line breaks, or raise `ProjectError`."""
+    """Return the text of a project's ``pyproject.toml`` with its own line breaks.
+
+    Raises:
+        UsageError: there is no such file: the command was started in another folder. A frontend has looked for it.
+        ProjectError: it cannot be read.
+    """
     try:
         return (root / "pyproject.toml").read_bytes().decode("utf-8")
     except FileNotFoundError:
-        raise ProjectError(f"pyproject.toml is missing in {str(root)!r}") from None
+        raise UsageError(f"there is no pyproject.toml in {os.path.abspath(root)!r}") from None
     except UnicodeDecodeError as exc:
         raise ProjectError(f"pyproject.toml is not UTF-8: byte {exc.start}") from None
     except OSError as exc:
