@@ -23,7 +23,7 @@ from provision_backend.cache.entries import note_use
 from provision_backend.cache.locks import key_lock
 from provision_backend.cache.manifest import MANIFEST, verify_entry
 from provision_backend.cache.store import Cache
-from provision_backend.cache.upkeep import clean_cache, list_entries, prune_cache
+from provision_backend.cache.upkeep import clean_cache, list_entries, prune_cache, remove_entries
 from provision_backend.output import Reporter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -254,6 +254,17 @@ def test_what_a_process_uses_stays(cache: Cache, how: str) -> None:
             assert [entry.key for entry in clean_cache(cache, force=True).removed] == [KEY]
             return
     assert [entry.key for entry in prune_cache(cache, unused_for=DAY).removed] == [KEY]
+
+
+def test_uninstall_removes_what_was_used_lately_and_not_what_runs(cache: Cache) -> None:
+    """Whoever names an interpreter means it, so only a process that uses it keeps it, unless it is forced."""
+    with process_in(cache, "working directory") as number:
+        assert remove_entries(cache, list_entries(cache)).kept == {KEY: f"process {number} uses it"}
+        assert [entry.key for entry in remove_entries(cache, list_entries(cache), force=True).removed] == [KEY]
+    provide(cache, rich)
+    other = add(cache, "e")
+    assert [entry.key for entry in remove_entries(cache, list_entries(cache)[:1]).removed] == [KEY]
+    assert names(cache, "interpreters") == [other]
 
 
 def test_what_is_being_provisioned_stays(cache: Cache) -> None:

@@ -133,6 +133,42 @@ def test_cache_commands(filled: Path) -> None:
     assert ours("cache", "prune").out == "0 B freed\n"
 
 
+def test_uninstall(filled: Path) -> None:
+    """What was removed, by a version, a specifier, a key or a path; no match, and what is shared, is a "no"."""
+    key, none = ARCHIVE.key, "provision-backend: no interpreter in the cache {} matches {!r}\n"
+    nothing = {"removed": [], "kept": {}, "leftovers": [], "freed": 0}
+    for request in ("3.12", "<3.13", "3.13t"):
+        done = ours("uninstall", request, "--json")
+        assert (done.code, done.json, done.err) == (1, nothing, none.format(filled, request))
+        assert ours("uninstall", request).out == ""
+    assert ours("uninstall", "cpython").err.startswith("provision-backend: REQUEST must be a version or")
+    done = ours("uninstall", "3.13", "--cache-dir", str(filled.parent / "own"), "--shared-caches", str(filled))
+    assert (done.code, done.err.splitlines()[1].split(": ")[1]) == (
+        1, f"{filled}/interpreters/{key} does, and a shared cache is never changed"
+    )  # fmt: skip
+    for request in ("3.13", "3.13.5", ">=3.12", key, f"{filled}/interpreters/{key}"):
+        done = ours("uninstall", request, "--json")
+        assert [row["key"] for row in _check("cache prune", done)["removed"]] == [key]
+        assert ours("cache", "list", "--json").json == []
+        provide(Cache(filled))
+
+
+def test_uninstall_of_several_asks_which(filled: Path) -> None:
+    """A request that several interpreters match removes none, unless all are meant; a key is always one."""
+    other = ARCHIVE._replace(sha256="d" * 64)
+    provide(Cache(filled), archive=other)
+    keys = sorted((ARCHIVE.key, other.key))
+
+    message = "provision-backend: '3.13' matches 2 interpreters; name one, or add --all\n"
+    assert ours("uninstall", "3.13") == Done(2, "", message + "".join(f"  {key}\n" for key in keys))
+    assert [row["key"] for row in ours("cache", "list", "--json").json] == keys
+    assert ours("uninstall", keys[0]).code == 0
+    assert [row["key"] for row in ours("cache", "list", "--json").json] == keys[1:]
+    provide(Cache(filled), archive=other)
+    provide(Cache(filled))
+    assert len(ours("uninstall", "3.13", "--all", "--json").json["removed"]) == 2
+
+
 def test_cache_key(catalog: Path) -> None:
     """A key, and the archives that it stands for."""
     arguments = ("cache", "key", "--python", "3.13", "--target", TRIPLE, "--catalog", str(catalog))

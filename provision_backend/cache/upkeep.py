@@ -15,7 +15,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, Iterable, List, Optional
 
 from ..errors import CacheError, LockTimeoutError
 from ..files import list_names, remove_path, rename
@@ -26,7 +26,7 @@ from .locks import is_locked, key_lock
 from .manifest import tree_size
 from .store import Cache
 
-__all__ = ["Entry", "Swept", "clean_cache", "list_entries", "prune_cache"]
+__all__ = ["Entry", "Swept", "clean_cache", "list_entries", "prune_cache", "remove_entries"]
 
 _RECENT = 7200.0
 """Seconds after its last use for which an interpreter counts as in use: between two hooks of one build no process
@@ -133,6 +133,14 @@ def clean_cache(cache: Cache, *, force: bool = False) -> Swept:
         for name in list_names(cache.root / folder):
             if folder != "used" or not os.path.lexists(cache.root / "interpreters" / name):
                 remove_path(cache.root / folder / name)
+    return removal.swept
+
+
+def remove_entries(cache: Cache, entries: Iterable[Entry], *, force: bool = False) -> Swept:
+    """Remove these interpreters, except those that processes use, and leftovers; *force* as for `clean_cache`."""
+    removal = _Removal(cache, recent=0, force=force)
+    for entry in entries:
+        removal.remove(entry)
     return removal.swept
 
 

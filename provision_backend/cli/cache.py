@@ -1,4 +1,4 @@
-"""The commands of ``provision-backend cache`` that show and change a cache."""
+"""The command ``uninstall``, and those of ``provision-backend cache`` that show and change a cache."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from typing import List
 
 from ..cache.manifest import verify_entry
 from ..cache.store import open_cache
-from ..cache.upkeep import Swept, clean_cache, list_entries, prune_cache
+from ..cache.upkeep import Entry, Swept, clean_cache, list_entries, prune_cache, remove_entries
 from ..errors import UsageError
 from ..output import Reporter, format_size
+from ..project.wanted import Wanted
 from ..settings import Settings
+from ..versions import parse_request
 from .answers import Answer, as_columns
 
 __all__ = [
     "add_clean_arguments",
     "add_prune_arguments",
+    "add_uninstall_arguments",
     "add_verify_arguments",
     "run_clean",
     "run_dir",
     "run_list",
     "run_prune",
+    "run_uninstall",
     "run_verify",
 ]
 
@@ -94,6 +98,44 @@ def run_clean(arguments: argparse.Namespace, settings: Settings, reporter: Repor
     """Remove everything that is not in use; the exit code is 1 if something was kept."""
     swept = clean_cache(open_cache(settings), force=arguments.force)
     return _swept(swept, reporter)._replace(code=int(bool(swept.kept)))
+
+
+def add_uninstall_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``uninstall``."""
+    text = "3.13, 3.13.2, 3.13t or '<3.12', or the name of a folder that 'cache list' shows"
+    parser.add_argument("request", metavar="REQUEST", help=text)
+    parser.add_argument("--all", action="store_true", help="every interpreter that matches, if there are several")
+    parser.add_argument("--force", action="store_true", help="also what is in use")
+
+
+def run_uninstall(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
+    """Remove an interpreter; the exit code is 1 if there is none that matches, or if it is in use."""
+    cache, request = open_cache(settings), arguments.request
+    found = _matching(list_entries(cache), request)
+    own = [entry for entry in found if not entry.shared]
+    if not own:
+        reporter.info(f"no interpreter in the cache {cache.root} matches {request!r}")
+        for entry in found:
+            reporter.info(f"{entry.path} does, and a shared cache is never changed")
+        return Answer(_swept(Swept([], {}, []), reporter).data, code=1)
+    if len(own) > 1 and not arguments.all:
+        names = "\n".join(entry.key for entry in own)
+        raise UsageError(f"{request!r} matches {len(own)} interpreters; name one, or add --all", hint=names)
+    swept = remove_entries(cache, own, force=arguments.force)
+    return _swept(swept, reporter)._replace(code=int(bool(swept.kept)))
+
+
+def _matching(entries: List[Entry], request: str) -> List[Entry]:
+    # What is damaged may have no version left, and a path is what 'cache list' prints.
+    named = [entry for entry in entries if request in (entry.key, str(entry.path))]
+    if named:
+        return named
+    wanted = Wanted("", parse_request(request, source="REQUEST"))
+    return [
+        entry
+        for entry in entries
+        if entry.version and wanted.accepts(entry.version.rstrip("t"), freethreaded=entry.version.endswith("t"))
+    ]
 
 
 def _swept(swept: Swept, reporter: Reporter) -> Answer:

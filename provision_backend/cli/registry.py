@@ -80,6 +80,13 @@ COMMANDS: Tuple[Command, ...] = (
         module="interpreters",
     ),
     Command(
+        "uninstall",
+        "remove an interpreter from the cache",
+        ("uninstall 3.13.2", "uninstall '<3.12' --all"),
+        module="cache",
+        no="no interpreter matches, or it is in use",
+    ),
+    Command(
         "run",
         "run a program with an interpreter, which is provisioned if necessary",
         ("run 3.13 -- python -m timeit 'sum(range(1000))'", "run '>=3.12' -- pip --version", "run"),

@@ -7,7 +7,7 @@ _provision_backend() {
     [[ $cur == "=" ]] && cur=""
     [[ $prev == "=" ]] && prev=${COMP_WORDS[COMP_CWORD-2]}
     case $command in
-        '') words="detect list find install run pack mirror lock init settings doctor completions cache help --help --version" ;;
+        '') words="detect list find install uninstall run pack mirror lock init settings doctor completions cache help --help --version" ;;
         'cache') words="dir list verify prune clean key" ;;
         'detect') case $prev in
             --root) kind=folders ;;
@@ -85,6 +85,25 @@ _provision_backend() {
             --retries) kind=other ;;
             --verbose) kind=other ;;
             *) if [[ $cur == -* ]]; then words="--upgrade --compile-bytecode --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
+        esac ;;
+        'uninstall') case $prev in
+            --color) words="auto always never" ;;
+            --python) kind=files ;;
+            --cache-dir) kind=folders ;;
+            --shared-caches) kind=folders ;;
+            --mirror) kind=files ;;
+            --catalog) kind=files ;;
+            --target) kind=other ;;
+            --cpu-level) words="baseline v2 v3 v4 auto" ;;
+            --preference) words="managed only-managed system only-system" ;;
+            --installer) words="pip uv" ;;
+            --sbom) kind=folders ;;
+            --lock-timeout) kind=other ;;
+            --connect-timeout) kind=other ;;
+            --read-timeout) kind=other ;;
+            --retries) kind=other ;;
+            --verbose) kind=other ;;
+            *) if [[ $cur == -* ]]; then words="--all --force --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
         esac ;;
         'run') case $prev in
             --color) words="auto always never" ;;
