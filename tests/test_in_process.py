@@ -26,6 +26,7 @@ VERSION = sys.version.split()[0]
 def _process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give every test the modules and the path that it found."""
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
@@ -66,10 +67,25 @@ class TestLoadBackend:
             passthrough.load_backend(project(tmp_path, name="toy_elsewhere"))
 
         assert str(caught.value) == (
-            f"the real backend 'toy_elsewhere' was imported from {tmp_path}/elsewhere/toy_elsewhere.py, "
-            "which is not in its backend-path\n"
+            f"the real backend 'toy_elsewhere' could not be imported under Python {VERSION}: "
+            f"Cannot find module 'toy_elsewhere' in ['{tmp_path}/toy/backends']\n"
             "  tool.provision-backend.backend-path must lead to it, found backends"
         )
+
+    def test_another_finder_does_not_come_first(self, tmp_path: Path) -> None:
+        """An editable install of a package of the same name does not get in between."""
+
+        class Finder:
+            @staticmethod
+            def find_spec(name: str, _path: Any = None, _target: Any = None) -> None:
+                assert name != "toy_backend"
+
+        sys.meta_path.insert(0, Finder)
+        mine = project(tmp_path)
+
+        assert passthrough.load_backend(mine).__file__ == str(mine.root / "backends" / "toy_backend.py")
+        passthrough.load_backend(mine)
+        assert sys.meta_path[1] is Finder
 
     def test_an_object_of_a_module(self, tmp_path: Path) -> None:
         """``module:object.attribute`` is looked up, as for setuptools' ``__legacy__``."""
@@ -104,7 +120,7 @@ class TestLoadBackend:
 
         assert str(caught.value) == (
             f"the real backend 'toy_nowhere' could not be imported under Python {VERSION}: "
-            f"No module named 'toy_nowhere'\n  {hint}"
+            f"Cannot find module 'toy_nowhere' in ['{tmp_path}/toy/backends']\n  {hint}"
         )
 
     def test_another_exception_passes(self, tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def serves(project: Project, hook: str, config_settings: Optional[Mapping[str, A
 def _build_here(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
     with opened.reporter.step(f"{hook} of {opened.project.build_backend}"):
         made = in_process.call_hook(opened.project, hook, *arguments)
-    in_process.check_result(opened.project, hook, arguments[0], made)
+    made = in_process.check_result(opened.project, hook, arguments[0], made)
     # An editable wheel is not distributed, and what an sdist was made with is not in it.
     if hook == "build_wheel" and opened.settings.sbom:
         from .sbom import record_own_wheel

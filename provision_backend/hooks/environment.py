@@ -123,7 +123,13 @@ class BuildEnvironment:
 
 
 def open_environment(
-    interpreter: Interpreter, requires: Sequence[str], *, settings: Settings, reporter: Reporter, source: Path
+    interpreter: Interpreter,
+    requires: Sequence[str],
+    *,
+    settings: Settings,
+    reporter: Reporter,
+    source: Path,
+    notice: str = "",
 ) -> BuildEnvironment:
     """Make the build environment, or open the one that an earlier hook of the same build made.
 
@@ -133,6 +139,7 @@ def open_environment(
         settings: of this build.
         reporter: told what is done.
         source: the source tree.
+        notice: what is reported before a new environment is made, at every verbosity.
 
     Raises:
         BuildEnvironmentError: the environment could not be made or filled.
@@ -145,6 +152,7 @@ def open_environment(
         if environment.load():
             return environment
         if _claim(path):
+            reporter.info(notice)
             with reporter.step("make a build environment"):
                 _make(environment, requires)
             return environment

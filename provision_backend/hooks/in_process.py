@@ -10,7 +10,8 @@ import functools
 import importlib
 import os
 import sys
-from typing import Any, List, Mapping, Optional, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..errors import BackendError
 from ..project.pyproject import Project
@@ -25,7 +26,7 @@ def load_backend(project: Project) -> Any:
     """Import the real backend, in-tree ones from their ``backend-path``.
 
     Raises:
-        BackendError: it cannot be imported, has no such object, or is not the one of ``backend-path``.
+        BackendError: it cannot be imported, from its ``backend-path`` if it has one, or has no such object.
 
     Source: PEP 517, "Source trees" and "In-tree build backends".
     """
@@ -33,6 +34,9 @@ def load_backend(project: Project) -> Any:
     folders = [os.path.realpath(os.path.join(str(project.root), folder)) for folder in project.backend_path]
     # tox runs many hooks in one process, so each folder is added once.
     sys.path[:0] = [folder for folder in folders if folder not in sys.path]
+    finder = _BackendPathFinder(folders, module_name)
+    if folders and finder not in sys.meta_path:
+        sys.meta_path.insert(0, finder)
     try:
         backend = importlib.import_module(module_name)
     except ImportError as exc:
@@ -43,24 +47,29 @@ def load_backend(project: Project) -> Any:
             f"{sys.version.split()[0]}: {exc}",
             hint="not installed: " + ", ".join(absent) if absent else import_advice(project),
         ) from None
-    # PEP 517: the code must be loaded from one of these folders, and sys.path has others behind them.
-    if folders:
-        _check_origin(project, folders)
     try:
         return functools.reduce(getattr, filter(None, object_path.split(".")), backend)
     except AttributeError as exc:
         raise BackendError(f"the real backend {project.build_backend!r} does not exist: {exc}") from None
 
 
-def _check_origin(project: Project, folders: List[str]) -> None:
-    """Refuse a module of the same name from elsewhere, as PEP 517 demands of in-tree build backends."""
-    package = sys.modules[project.build_backend.partition(":")[0].partition(".")[0]]
-    found = os.path.realpath(getattr(package, "__file__", None) or next(iter(package.__path__)))
-    if not any(found.startswith(folder + os.sep) for folder in folders):
-        raise BackendError(
-            f"the real backend {project.build_backend!r} was imported from {found}, which is not in its backend-path",
-            hint=import_advice(project),
-        )
+class _BackendPathFinder(NamedTuple):
+    """Finds the modules of ``backend-path`` before all others, and the real backend nowhere else, as pyproject_hooks.
+
+    Being first on ``sys.path`` is not enough: an editable install puts a finder before it.
+    """
+
+    folders: List[str]
+    backend: str
+    """The module of the real backend."""
+
+    def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> Optional[ModuleSpec]:
+        """Find a module by its full name (`importlib.abc.MetaPathFinder`); raise ImportError for the backend."""
+        # What is inside a package is found by the package's own path.
+        spec = None if "." in name else PathFinder.find_spec(name, self.folders)
+        if spec is None and name == self.backend.partition(".")[0]:
+            raise ModuleNotFoundError(f"Cannot find module {self.backend!r} in {self.folders!r}", name=name)
+        return spec
 
 
 def unmet(requirements: Sequence[str]) -> List[str]:
@@ -94,8 +103,8 @@ def missing_hook(project: Project, hook: str) -> BackendError:
     return BackendError(f"the real backend {project.build_backend!r} has no hook {hook!r}")
 
 
-def check_result(project: Project, hook: str, directory: str, result: Any) -> None:
-    """Raise `BackendError` where a hook has not made what it names; frontends end in a traceback then.
+def check_result(project: Project, hook: str, directory: str, result: Any) -> str:
+    """Return the name of what a hook has made, or raise `BackendError`; frontends end in a traceback then.
 
     Args:
         project: names the real backend.
@@ -104,11 +113,16 @@ def check_result(project: Project, hook: str, directory: str, result: Any) -> No
         result: what it has returned.
     """
     called = f"{hook} of the real backend {project.build_backend!r}"
+    if result is None and hook.startswith("prepare_metadata"):
+        # Some backends forget to return the name of the one folder that they have made.
+        made = [name for name in os.listdir(directory) if name.endswith(".dist-info")]
+        result = made[0] if len(made) == 1 else None
     if not isinstance(result, str):
         raise BackendError(f"{called} must return a name, found {type(result).__name__}")
     # Another name is no wheel, which frontends say.
     if result.endswith((".whl", ".tar.gz")) and not os.path.lexists(os.path.join(directory, result)):
         raise BackendError(f"{called} has returned {result!r}, which it has not made in {directory}")
+    return result
 
 
 def get_requires(project: Project, hook: str, config_settings: Optional[Mapping[str, Any]]) -> List[str]:

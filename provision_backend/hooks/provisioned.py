@@ -50,7 +50,7 @@ def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
             raise
         interpreter = _another_interpreter(build, interpreter)
         environment, result = _call_under(build, interpreter, hook, arguments)
-    check_result(build.project, hook, arguments[0], result)
+    result = check_result(build.project, hook, arguments[0], result)
     wheel, editable = _made_wheel(hook, Path(arguments[0]), result), hook.endswith("_editable")
     # Most wheels are pure, and listing our own tags takes packaging and a look at the host's libc.
     if wheel and build.plan.provision and not wheel.name.endswith("-py3-none-any.whl"):
@@ -82,12 +82,20 @@ def _call_under(
     """Make the environment, ask for the dynamic requirements where that was not done yet, and call the hook."""
     project, asking = build.project, requires_hook(hook)
     _refuse_sources(project, project.requires)
+    notice = _notice(build, interpreter) if build.plan.provision else ""
     environment = open_environment(
-        interpreter, project.requires, settings=build.settings, reporter=build.reporter, source=project.root
+        interpreter,
+        project.requires,
+        settings=build.settings,
+        reporter=build.reporter,
+        source=project.root,
+        notice=notice,
     )
     build.reporter.detail(f"{hook} of {project.build_backend} under {interpreter.executable}")
     question = _question(build, asking)
     if question not in environment.asked:
+        if environment.asked:
+            build.reporter.info(notice)  # It was made for another build, as in tox, which keeps it.
         with build.reporter.step(f"{asking} of {project.build_backend}"):
             dynamic = forwarded.get_requires(project, environment, asking, build.config_settings)
         _refuse_sources(project, dynamic)
@@ -96,6 +104,13 @@ def _call_under(
         environment.save()
     with build.reporter.step(f"{hook} of {project.build_backend}"):
         return environment, forwarded.call_hook(project, environment, hook, *arguments)
+
+
+def _notice(build: Build, interpreter: Interpreter) -> str:
+    """Return the line that says which interpreter a build uses and where it comes from."""
+    origins = {"managed": "the cache", "system": "this machine", "given": build.settings.origin("python")}
+    version = interpreter.version + ("t" if interpreter.freethreaded else "")
+    return f"building with CPython {version} from {origins[interpreter.source]}: {interpreter.executable}"
 
 
 def _refuse_sources(project: Project, requirements: Sequence[str]) -> None:
