@@ -18,6 +18,8 @@ from support.hosts import Frontend, make_frontend
 from support.pages import Block, Page, matches, read_page, run_commands
 from support.real_interpreters import Unavailable, newest_host, oldest_host
 
+from provision_backend import errors
+
 ROOT = Path(__file__).resolve().parent.parent
 PREPARED = Path(__file__).parent / "data" / "docs"
 PACKAGE = ROOT / "provision_backend"
@@ -211,13 +213,33 @@ def test_links_lead_to_files(page: Page) -> None:
     assert [target for target in relative if not (page.path.parent / target).exists()] == []
 
 
+def sources_of(module: str) -> List[str]:
+    """Return the source of a module of tests, in whichever folder; none where there is no such module."""
+    return [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob(f"{module}.py")]
+
+
+def test_every_report_is_held_by_a_test() -> None:
+    """Each row names a test, or is a case of the test that its section names; and each report has an address."""
+    hosts, *sections = re.split("^## ", (ROOT / "docs/reports.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    rows = [row for section in sections for row in re.findall(r"^\| \[.*", section, re.MULTILINE)]
+    cases = re.findall(r"^\| \[.*", hosts, re.MULTILINE)
+    reports = {report for row in [*rows, *cases] for report in re.findall(r"\[(\S+#\d+)\]", row)}
+
+    assert len(reports) >= 60
+    assert [row for row in rows if not re.search(r"`test_\w+::test_\w+` \|$", row)] == []
+    (source,) = sources_of("test_host_cases")
+    named = [re.findall(r"\[(\S+#\d+)\]", row) for row in cases if "`test_" not in row]
+    assert [report for each in named for report in each if report.split("/")[-1] not in source] == []
+    text = sections[-1]
+    assert sorted(re.findall(r"^\[(\S+#\d+)\]: https://github", text, re.MULTILINE)) == sorted(reports)
+
+
 def test_tests_that_are_named_exist() -> None:
     """A test that a page names as its evidence is there."""
     missing: List[str] = []
     for page in PAGES:
         for module, test in re.findall(r"`(test_\w+)(?:\.py)?::(test_\w+)`", page.path.read_text(encoding="utf-8")):
-            path = ROOT / "tests" / f"{module}.py"
-            if not path.exists() or f"def {test}(" not in path.read_text(encoding="utf-8"):
+            if not any(f"def {test}(" in text for text in sources_of(module)):
                 missing.append(f"{name(page)}: {module}::{test}")
     assert missing == []
 
@@ -237,15 +259,84 @@ def strings_of_the_package() -> List[str]:
     return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
 
 
+def explained_messages() -> List[str]:
+    """Return the messages that troubleshooting has, in headings and first columns; an ellipsis stands for anything."""
+    text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE)
+    return re.findall(r"^### `(.+)`$", text, re.MULTILINE) + re.findall(r"`([^`]+)`", "\n".join(cells))
+
+
 def test_messages_of_troubleshooting_are_ours() -> None:
     """Each message that the page explains is in the code, apart from what stands for something."""
-    headings = re.findall(r"^### `(.+)`$", (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
     known = strings_of_the_package()
+    explained = explained_messages()
 
-    assert len(headings) >= 15
-    for heading in headings:
-        parts = [part.strip(" '") for part in heading.split("…")]
-        assert [part for part in parts if not any(part in text for text in known)] == [], heading
+    assert len(explained) >= 100
+    for message in explained:
+        parts = [part.strip(" '") for part in message.split("…")]
+        assert [part for part in parts if not any(part in text for text in known)] == [], message
+
+
+NOT_OF_A_BUILD = ("cli/", "doctor/", "mirror/", "pack/", "project/edit.py", "project/init.py", "project/init_checks.py")
+"""Modules that no build imports."""
+
+HOLE = "\0"
+"""What stands for a value in the text of a message."""
+
+
+def texts_of(node: ast.expr, variables: Dict[str, List[str]]) -> List[str]:
+    """Return the texts that an expression may have, with holes for values; none where it has no literal text."""
+    if isinstance(node, ast.Name):
+        return variables.get(node.id, [])
+    if isinstance(node, ast.IfExp):
+        return texts_of(node.body, variables) + texts_of(node.orelse, variables)
+    if isinstance(node, ast.Constant):
+        return [node.value] if isinstance(node.value, str) else []
+    if not isinstance(node, ast.JoinedStr):
+        return []
+    texts = [""]
+    for part in node.values:
+        value = part.value if isinstance(part, ast.FormattedValue) else part
+        texts = [text + more for text in texts for more in texts_of(value, variables) or [HOLE]]
+    return texts
+
+
+def raised_messages() -> Iterator[Tuple[str, str]]:
+    """Yield the first line of each error that a build can end with, and where it is made."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        if name.startswith(NOT_OF_A_BUILD):
+            continue
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        variables: Dict[str, List[str]] = {}
+        for node in nodes:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                variables.setdefault(node.targets[0].id, []).extend(texts_of(node.value, {}))
+        for node in nodes:
+            if isinstance(node, ast.Call) and node.args and is_error(node.func):
+                yield from ((text, f"{name}:{node.lineno}") for text in texts_of(node.args[0], variables))
+
+
+def is_error(function: ast.expr) -> bool:
+    """Tell whether a call makes one of our public errors, or the reason of one source among several."""
+    if isinstance(function, ast.Attribute):
+        return function.attr == "__init__" and isinstance(function.value, ast.Call)
+    # What such a class is given is only a part of its message, which `errors` makes.
+    parts = ("IntegrityError", "HookFailedError", "MissingDependencyError")
+    name = function.id if isinstance(function, ast.Name) else ""
+    return name == "SourceError" or (name not in parts and name in errors.__all__)
+
+
+def test_every_message_of_a_build_is_in_troubleshooting() -> None:
+    """Whoever searches the page for a part of a message finds what to do."""
+    patterns = [".*".join(map(re.escape, message.split("…"))) for message in explained_messages() if len(message) > 9]
+    # Some errors pass on the message of another one.
+    passed_on = re.compile(f"(pyproject.toml: )?{HOLE}*")
+    raised = {text: place for text, place in raised_messages() if not passed_on.fullmatch(text)}
+
+    missing = [f"{place}: {text}" for text, place in raised.items() if not any(re.search(p, text) for p in patterns)]
+    assert len(raised) > 150
+    assert missing == [], "add what to do to docs/troubleshooting.md"
 
 
 def load_script(script: str) -> Any:

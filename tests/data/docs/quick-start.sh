@@ -1,3 +1,7 @@
+# A checkout where the page has it; its wheel needs flit_core, and what the page installs comes from an index.
+ln -s "$(dirname "$SAMPLE")" ~/provision-backend
+unset PIP_NO_INDEX
+
 # A project as its maintainer has it, before we come.
 cat > pyproject.toml <<'TOML'
 [build-system]
