@@ -148,9 +148,23 @@ class TestCleanValue:
             pytest.param("LDFLAGS", " -Wl,-x -LModules/_hacl", " -Wl,-x", id="folder of the build tree"),
             pytest.param("LIBS", "-lssl -l:libatomic.a -lz", "-lssl -lz", id="libatomic"),
             pytest.param("CFLAGS", "-isysroot /Xcode/SDK -O2", "-O2", id="SDK"),
+            pytest.param(
+                "CFLAGS",
+                "-isystem /tools/deps/linux-uapi/usr/include/x86_64 -isystem /tools/deps/linux-uapi/usr/include -O3",
+                "-O3",
+                id="kernel headers",
+            ),
+            pytest.param("CFLAGS", "-isystem /usr/local/x -O3", "-isystem /usr/local/x -O3", id="other headers"),
             pytest.param("CFLAGS", "-O3 -march=x86-64-v3 -Wall", "-O3 -Wall", id="microarchitecture level"),
             pytest.param("CFLAGS", "-march=armv7-a", "-march=armv7-a", id="the architecture itself"),
             pytest.param("LDFLAGS", "--rtlib=compiler-rt -Wl,-x", "-Wl,-x", id="run-time library of clang"),
+            pytest.param("LDFLAGS", "-Wl,-z,now -Wl,--exclude-libs,ALL", "-Wl,-z,now", id="for its own libraries"),
+            pytest.param(
+                "CFLAGS",
+                "-fstack-protector -fstack-clash-protection -U_FORTIFY_SOURCE",
+                "-fstack-protector -U_FORTIFY_SOURCE",
+                id="hardening that an old gcc refuses",
+            ),
             pytest.param("X", "-L/tools/deps2 -LModules/_hacl2", "-L/tools/deps2 -LModules/_hacl2", id="longer names"),
             pytest.param("X", "'CFLAGS=-O2 -I/tools/deps/a' 'B'", "'CFLAGS=-O2 ' 'B'", id="quotes stay balanced"),
         ],
@@ -182,7 +196,7 @@ class TestPatchModule:
         """The flags with which extensions are built are those that every compiler knows."""
         values = patch_fixture("gnu-3.10")
 
-        assert values["LDSHARED"] == "cc -pthread -shared -Wl,--exclude-libs,ALL"
+        assert values["LDSHARED"] == "cc -pthread -shared"
         assert values["CFLAGS"] == "-Wno-unused-result -Wsign-compare -DNDEBUG -g -fwrapv -O3 -Wall  -fPIC"
         assert f"'--prefix={FINAL}'" in values["CONFIG_ARGS"]
 
@@ -281,7 +295,7 @@ class TestPatchJson:
         values, module = json.loads(text), patch_fixture("gnu-3.14")
 
         assert values["CFLAGS"] == "-fno-strict-overflow -O3  -fPIC"
-        assert values["BLDSHARED"] == "cc -pthread -shared -Wl,--exclude-libs,ALL"
+        assert values["BLDSHARED"] == "cc -pthread -shared"
         assert (values["base"], values["projectbase"], values["userbase"]) == (FINAL, f"{FINAL}/bin", "/build/.local")
         differing = {name for name in module if module[name] != values[name]}
         assert differing == {"CFLAGS", "BLDSHARED"}

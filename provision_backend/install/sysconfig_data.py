@@ -45,11 +45,14 @@ _COMPILER = re.compile(
 _UNUSABLE_FLAGS = re.compile(
     r"""(?<![^\s"'=])
     (?: -isysroot[ \t]+[^\s"']+             # An SDK of the machine that built.
+      | -isystem[ \t]+/tools/deps[^\s"']*   # Its kernel headers (python-build-standalone#1163).
       | -[IL]/tools/deps(?:/[^\s"']*)?      # Its libraries.
       | -fdebug-default-version=\d+         # gcc refuses it (python-build-standalone#194).
       | -LModules/_hacl                     # A folder of the build tree (python-build-standalone#1011).
       | -l:libatomic\.a                     # Not everywhere (python-build-standalone#616).
       | --rtlib=compiler-rt                 # Only clang knows it; aarch64 musl has it (zlmdb#126).
+      | -fstack-clash-protection            # gcc before version 8 refuses it (python-build-standalone#1166).
+      | -Wl,--exclude-libs,ALL              # For its static libraries only; the linker of zig refuses it.
       | -march=x86-64-v\d                   # The wheel's tag does not say that it needs such a CPU.
     )(?![^\s"'])[ \t]?""",
     re.VERBOSE,
