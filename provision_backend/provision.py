@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, cast
 
+from .cache.entries import entry_of
+from .cache.manifest import verify_entry
 from .cache.platform import current_platform, remember_platform
 from .cache.store import Cache, open_cache
 from .catalog.archive import Archive
@@ -26,13 +28,16 @@ from .errors import (
 )
 from .host.platforms import Platform
 from .install.catalogs import archives_for, load_archives, needs_fetching
+from .install.smoke import smoke_run
 from .interpreter import Interpreter, find_interpreters, inspect_interpreter
 from .output import Reporter
 from .project.wanted import Wanted, locked_archive
 from .settings import Settings
 from .versions import parse_version, satisfies
 
-__all__ = ["Choice", "Explanation", "Lookups", "explain", "find", "find_any", "provision", "set_aside_damaged"]
+__all__ = [
+    "Choice", "Explanation", "Lookups", "explain", "find", "find_any", "is_broken", "provision", "set_aside_damaged",
+]  # fmt: skip
 
 
 class Lookups(NamedTuple):
@@ -242,6 +247,24 @@ def provision(wanted: Wanted, settings: Settings, reporter: Reporter, *, upgrade
     elif choice is not None:
         choice.cache.note_use(found)
     return found
+
+
+def is_broken(interpreter: Interpreter) -> bool:
+    """Return whether an interpreter of a cache lacks files without which no environment can be made of it."""
+    entry = entry_of(interpreter)
+    # A tree that somebody has made smaller, as in an image, may do all the same.
+    if entry is None or not verify_entry(entry, contents=False):
+        return False
+    facts: Dict[str, Any] = {
+        "version": interpreter.version,
+        "freethreaded": interpreter.freethreaded,
+        "triple": interpreter.triple,
+    }
+    try:
+        smoke_run(Path(interpreter.executable), thorough=True, **facts)
+    except InterpreterError:
+        return True
+    return False
 
 
 def set_aside_damaged(interpreter: Interpreter, settings: Settings, reporter: Reporter) -> bool:

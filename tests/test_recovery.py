@@ -77,9 +77,11 @@ def environment(cache: Path, mirror: Path) -> Dict[str, str]:
     }
 
 
-def build(project: Path, environ: Dict[str, str], *, before: str = "pass") -> subprocess.CompletedProcess[str]:
-    """Run the hook, as a frontend without isolation does."""
-    code = f"{before}; import provision_backend; print(provision_backend.build_wheel('.'))"
+def build(
+    project: Path, environ: Dict[str, str], *, before: str = "pass", call: str = "build_wheel('.')"
+) -> subprocess.CompletedProcess[str]:
+    """Run a hook, as a frontend without isolation does."""
+    code = f"{before}; import provision_backend; print(provision_backend.{call})"
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=str(project),
@@ -146,6 +148,25 @@ def test_a_build_without_our_packages_says_to_build_again(project: Path, publish
         "  build again, and a new one is provisioned; this build has no package 'pyelftools' for that\n"
     ), done.stderr
     assert build(project, environment(cache, mirror)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("lost", "broken"), [("encodings/utf_8.py", True), ("venv/__init__.py", True), ("this.py", False)]
+)
+def test_damage_is_found_before_the_frontend_installs(
+    project: Path, published: Path, mirror: Path, lost: str, broken: bool
+) -> None:
+    """An isolated build gets our packages in time; a tree that was made smaller is used as long as it does."""
+    cache = project.parent / "cache"
+    shutil.copytree(str(published), str(cache), symlinks=True)
+    entry = next((cache / "interpreters").iterdir())
+    next(entry.glob(f"lib/python3.*/{lost}")).unlink()
+    call = "get_requires_for_build_wheel()"
+    first, second = (build(project, environment(cache, mirror), call=call) for _ in range(2))
+
+    assert (first.returncode, second.returncode) == (0, 0)
+    said = f"provision-backend: {program(entry)} is damaged (missing: lib/"
+    assert (said in first.stderr, bool(second.stderr)) == (broken, False)
 
 
 def test_an_interpreter_that_is_what_it_was_is_not_replaced(project: Path, published: Path, mirror: Path) -> None:

@@ -47,8 +47,13 @@ def write_manifest(tree: Path, written: Optional[Mapping[str, Written]] = None) 
     return {"manifest": hash_bytes(data), "size": tree_size(tree)}
 
 
-def verify_entry(entry: Path) -> List[str]:
+def verify_entry(entry: Path, *, contents: bool = True) -> List[str]:
     """Compare an interpreter with what was published.
+
+    Args:
+        entry: its folder.
+        contents: whether to compare everything. Without that only files that are missing or have another size are
+            found, which takes 20 ms and not seconds: a copy with other modes still works.
 
     Returns:
         A sentence for each difference, in the order of paths; empty where there is none.
@@ -62,7 +67,18 @@ def verify_entry(entry: Path) -> List[str]:
         return [f"missing: {MANIFEST}"]
     if hash_bytes(data) != facts.get("manifest"):
         return [f"damaged: {MANIFEST}"]
-    return list(_differences(entry, json.loads(data)))
+    return list((_differences if contents else _missing)(entry, json.loads(data)))
+
+
+def _missing(entry: Path, expected: Dict[str, List[Any]]) -> Iterator[str]:
+    for path, (kind, *facts) in expected.items():
+        try:
+            size = os.lstat(f"{entry}/{path}").st_size
+        except OSError:
+            yield f"missing: {path}"
+        else:
+            if kind == "file" and size != facts[1]:
+                yield f"changed: {path} (wanted {facts[1]} bytes, found {size})"
 
 
 def _differences(entry: Path, expected: Dict[str, List[Any]]) -> Iterator[str]:
