@@ -13,8 +13,10 @@ import sys
 import time
 from typing import Callable, Iterable, Iterator, Mapping, Optional, TextIO, Type
 
+from .errors import ProvisionError
+
 __all__ = [
-    "COLOR_CHOICES", "Progress", "Reporter", "format_size", "is_terminal", "nearest", "paint", "printable",
+    "COLOR_CHOICES", "Progress", "Reporter", "explained", "format_size", "is_terminal", "nearest", "paint", "printable",
     "suggestion", "wants_color",
 ]  # fmt: skip
 
@@ -240,6 +242,23 @@ def format_size(count: int) -> str:
             return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} GB"
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Turn what only some hosts do to our own code into a `ProvisionError`: a refused path, a module that is missing.
+
+    Nothing of a real backend may run inside, since its exceptions are its own.
+    """
+    try:
+        yield
+    except ImportError as exc:
+        name = (exc.name or str(exc)).lstrip("_")
+        hint = "it was built without it, or its package is not installed; use another Python"
+        raise ProvisionError(f"this Python has no module {name!r}", hint=hint) from None
+    except OSError as exc:
+        # A folder that may not be entered, or a current folder that was removed.
+        raise ProvisionError(f"{exc.filename or 'the current folder'}: {exc.strerror or exc}") from None
 
 
 def printable(text: str) -> str:

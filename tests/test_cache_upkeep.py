@@ -333,7 +333,7 @@ def test_clean_leaves_an_empty_cache(cache: Cache) -> None:
     clean_cache(cache)
 
     left = sorted(str(path.relative_to(cache.root)) for path in cache.root.rglob("*") if not path.is_dir())
-    assert left == ["CACHEDIR.TAG", f"locks/{KEY}.lock", f"locks/{KEY}.owner"]
+    assert left == [".gitignore", "CACHEDIR.TAG", f"locks/{KEY}.lock", f"locks/{KEY}.owner"]
     assert provide(cache)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 import zipfile
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, List
 
 import pytest
 from support.toys import ROOT, Host, backend_packages, host_environment, in_process, project_of, toy_wheel
@@ -403,6 +405,88 @@ class TestUnmetDynamicRequirements:
         assert [item.partition("~")[0] for item in asked] == ["hatchling", "editables"]
         assert name.startswith("toy-1.0-py")
         assert (tmp_path / "build-env-y" / ".provision-backend").exists()
+
+
+_OURS = '[build-system]\nbuild-backend = "provision_backend"\n'
+
+
+def sdist(folder: Path, name: str, **files: str) -> Path:
+    """Make an sdist; in the names of files, ``__`` stands for a slash."""
+    with tarfile.open(str(folder / name), "w:gz") as tar:
+        for path, text in files.items():
+            member = tarfile.TarInfo(f"{name[:-7]}/{path.replace('__', '/')}")
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text.encode()))
+    return folder / name
+
+
+class TestSurprises:
+    """`surprises`."""
+
+    @pytest.mark.parametrize(
+        ("name", "version", "made", "expected"),
+        [
+            ("my.Toy", "1.0", "my_toy-1.0-py3-none-any.whl", []),
+            ("my.Toy", "1.0-RC.1", "my_toy-1rc1-cp313-cp313-linux_x86_64.whl", []),
+            ("toy", "1.0", "toy-1.0.dev3+g1234-py3-none-any.whl", []),
+            ("toy", "", "toy-0.0.1.tar.gz", []),
+            ("toy", "0.0.0", "toy-0.0.0-py3-none-any.whl", []),
+            ("", "", "UNKNOWN-0.0.0.tar.gz", []),
+            ("toy", "1.0", "toy-1.0.dist-info", []),
+            (
+                "toy",
+                "1.0",
+                "UNKNOWN-1.0-py3-none-any.whl",
+                ["UNKNOWN-1.0-py3-none-any.whl has the name 'UNKNOWN', and pyproject.toml has 'toy'"],
+            ),
+            ("toy", "1.0", "toy-2.0.tar.gz", ["toy-2.0.tar.gz has the version '2.0', and pyproject.toml has '1.0'"]),
+            (
+                "toy",
+                "",
+                "toy-0.0.0-py3-none-any.whl",
+                [
+                    "toy-0.0.0-py3-none-any.whl has the version 0.0.0, which stands for none: "
+                    "does toy_backend look for its name?"
+                ],
+            ),
+        ],
+    )
+    def test_names_and_versions_are_those_of_the_project(
+        self, tmp_path: Path, name: str, version: str, made: str, expected: List[str]
+    ) -> None:
+        """What was made has the name and the version that ``[project]`` promises, in whatever spelling."""
+        mine = project(tmp_path)._replace(name=name, version=version)
+
+        assert list(passthrough.surprises(mine, tmp_path / made, "")) == expected
+
+    def test_an_sdist_that_names_another_backend(self, tmp_path: Path) -> None:
+        """Whey writes itself into it, and then nothing is provisioned for its wheels."""
+        mine = project(tmp_path)._replace(name="toy", version="1")
+        theirs = _OURS.replace("provision_backend", "whey")
+        changed = sdist(tmp_path, "toy-1.tar.gz", **{"pyproject.toml": theirs})
+
+        assert list(passthrough.surprises(mine, changed, "")) == [
+            "toy-1.tar.gz names 'whey' as its build backend: toy_backend has changed [build-system], so no interpreter "
+            "is provisioned for wheels that are built from it"
+        ]
+
+    def test_an_sdist_that_holds_the_cache(self, tmp_path: Path) -> None:
+        """Hatchling packs whatever .gitignore does not name."""
+        mine = project(tmp_path)._replace(name="toy", version="1")
+        full = sdist(tmp_path, "toy-1.tar.gz", **{"pyproject.toml": _OURS, ".cache__a": "", ".cache__b__c": ""})
+
+        assert list(passthrough.surprises(mine, full, ".cache")) == [
+            "toy-1.tar.gz holds 2 files of the cache .cache, which lies in the source tree: "
+            "add /.cache/ to .gitignore, or set PROVISION_BACKEND_CACHE_DIR to a folder elsewhere"
+        ]
+        assert list(passthrough.surprises(mine, full, "")) == list(passthrough.surprises(mine, full, ".other")) == []
+
+    def test_an_sdist_that_cannot_be_read_is_the_frontends(self, tmp_path: Path) -> None:
+        """What is wrong with it is reported there."""
+        mine = project(tmp_path)._replace(name="toy", version="1")
+        (tmp_path / "toy-1.tar.gz").write_bytes(b"\x1f\x8bgarbage")
+
+        assert list(passthrough.surprises(mine, tmp_path / "toy-1.tar.gz", ".cache")) == []
 
 
 _SLOW = """

@@ -251,6 +251,41 @@ def test_a_backend_that_will_complain_is_announced() -> None:
     )
 
 
+def test_a_program_beside_the_backend_that_will_refuse_is_announced() -> None:
+    """`hatch version 1.3` wants hatchling in [build-system]; with a static version it needs nothing of it."""
+    dynamic = HATCHLING.replace('version = "1"', 'dynamic = ["version"]')
+
+    assert wrap_text(HATCHLING).notes == ()
+    assert wrap_text(dynamic).notes == (
+        "'hatch version' sets no version where [build-system] does not name hatchling; "
+        "'hatchling version 1.3' does, and so does the file that has it",
+    )
+
+
+@pytest.mark.parametrize("backend", ["whey", "coherent.build"])
+def test_a_backend_that_rewrites_its_sdists_is_refused(backend: str) -> None:
+    """Wheels are mostly built from an sdist, and those would be built by the old Python without a word."""
+    with pytest.raises(ProjectError, match=rf"^pyproject.toml: {backend} writes a \[build-system\] of its own"):
+        wrap_text(HATCHLING.replace("hatchling.build", backend))
+
+
+PBR = '[build-system]\nrequires = ["pbr>=7"]\nbuild-backend = "pbr.build"\n' + PROJECT
+
+
+def test_pbr_needs_a_setup_py() -> None:
+    """It finds a version in `[project] dynamic` only where [build-system] names it, or where setup.py does."""
+    dynamic = PBR.replace('version = "1"', 'dynamic = ["version", "dependencies"]')
+    with pytest.raises(ProjectError) as caught:
+        wrap_text(dynamic, setup_py="import setuptools\nsetuptools.setup()\n")
+
+    assert caught.value.message == (
+        "pyproject.toml: pbr would leave out the version and the dependencies: "
+        "without a setup.py that asks for it, it works only where [build-system] names it"
+    )
+    assert wrap_text(dynamic, setup_py="import setuptools\nsetuptools.setup(pbr=True)\n").build_backend == "pbr.build"
+    assert wrap_text(PBR).build_backend == "pbr.build"
+
+
 def test_an_empty_file_can_be_wrapped() -> None:
     """A project with a setup.py alone needs no more than this."""
     wrapped = wrap_text("", requires_python=">=3.12")

@@ -76,10 +76,12 @@ def make_folders(root: Path, *names: str) -> None:
         CacheError: they cannot be made.
     """
     try:
-        if not root.exists():
+        if not os.path.exists(root):
             make_root(root)
             root.chmod(0o755)
             (root / "CACHEDIR.TAG").write_text(_CACHEDIR_TAG, encoding="ascii")
+            # In a source tree, git and the backends that ask git leave the cache out.
+            (root / ".gitignore").write_text("*\n", encoding="ascii")
         mode = stat.S_IMODE(root.stat().st_mode)
         for name in names or FOLDERS:
             _make_folder(root / name, mode)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 from pathlib import Path
 from typing import Tuple
 
@@ -65,7 +67,11 @@ def _wrap(root: Path, text: str, arguments: argparse.Namespace) -> Tuple[Wrapped
         form = "one-list" if project.one_list else "table"
         summary = f"nothing to do: pyproject.toml is wrapped already, its real backend is {project.build_backend}"
         return Wrapped(text, form, project.build_backend, project.requires), summary
-    wrapped = wrap_text(text, form=arguments.form or "", requires_python=arguments.requires_python or "")
+    setup_py = ""
+    with contextlib.suppress(OSError):
+        setup_py = (root / "setup.py").read_text(encoding="utf-8", errors="replace")
+    options = {"form": arguments.form or "", "requires_python": arguments.requires_python or ""}
+    wrapped = wrap_text(text, setup_py=setup_py, **options)
     # The result is read as a build would read it before it replaces the file.
     project = read_project(root, wrapped.text)
     if (project.build_backend, project.requires) != (wrapped.build_backend, wrapped.requires):
@@ -86,6 +92,6 @@ def _undo(text: str) -> Tuple[Wrapped, str]:
 
 def _how_to_begin(root: Path) -> str:
     # setuptools builds a project without a pyproject.toml, so one may be missing on purpose.
-    if not any((root / name).is_file() for name in ("setup.py", "setup.cfg")):
+    if not any(os.path.isfile(root / name) for name in ("setup.py", "setup.cfg")):
         return ""
     return "create an empty one and run this again with --requires-python '>=3.X'"

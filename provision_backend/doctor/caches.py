@@ -5,6 +5,7 @@ Nothing is left behind: writing to a folder is tried with a file that has no nam
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import platform
@@ -45,6 +46,7 @@ def check_cache(context: Context) -> Iterator[Finding]:
     # A build stops at a cache that is not trusted; doctor also reports what else is wrong with it.
     yield from _check_trust(context, root)
     yield from _check_writing(context, root, folder)
+    yield from _check_tree(context, root)
     if is_noexec(folder):
         found = f"{folder} is mounted noexec: no interpreter in it can be started"
         yield context.if_needed(found, f"{_ELSEWHERE}, on a file system where programs may run")
@@ -58,13 +60,27 @@ def _check_trust(context: Context, root: Path) -> Iterator[Finding]:
         yield context.if_needed(exc.message, exc.hint)
 
 
+def _check_tree(context: Context, root: Path) -> Iterator[Finding]:
+    tree = context.directory.resolve()
+    if tree not in root.parents or not os.path.exists(tree / "pyproject.toml"):
+        return
+    entry = f"/{root.relative_to(tree)}/"
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if entry.strip("/") in [line.strip().strip("/") for line in (tree / ".gitignore").read_text().splitlines()]:
+            return
+    yield warning(
+        f"{root} lies in the source tree, and some backends pack all that .gitignore does not name into an sdist",
+        f"add {entry} to .gitignore, or {_ELSEWHERE}",
+    )
+
+
 def _check_writing(context: Context, root: Path, folder: Path) -> Iterator[Finding]:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         found = f"{root} cannot be a folder: {folder} is a file, or a link that leads nowhere"
         yield context.if_needed(found, _ELSEWHERE)
         return
     # Each folder of the cache belongs to the user who was the first to need it.
-    folders = [folder] if folder != root else [root, *(root / name for name in FOLDERS if (root / name).is_dir())]
+    folders = [folder] if folder != root else [root, *(root / name for name in FOLDERS if os.path.isdir(root / name))]
     for each in folders:
         error = try_writing(each)
         if error is not None and error.errno not in _NO_ROOM:
@@ -86,7 +102,7 @@ def _name_owner(folder: Path) -> str:
 def _check_room(context: Context, folder: Path) -> Iterator[Finding]:
     status = _status(folder)
     room, files = free_bytes(folder), status.f_favail if status is not None and status.f_files else None
-    error = try_writing(folder) if folder.is_dir() else None
+    error = try_writing(folder) if os.path.isdir(folder) else None
     if error is not None and error.errno in _NO_ROOM and room is not None and room >= _ROOM:
         room = 0  # The file system has room, so a quota is full.
     advice = f"make room ('provision-backend cache prune --unused-for 30'), or {_ELSEWHERE}"
@@ -107,7 +123,7 @@ def check_shared_caches(context: Context) -> Iterator[Finding]:
         distrust = list(_check_trust(context, root))
         if distrust:
             yield from distrust
-        elif not root.is_dir():
+        elif not os.path.isdir(root):
             yield context.if_fetching(f"{root} does not exist", "is the volume mounted?")
         # A folder that may be entered and not listed looks empty to a build.
         elif not os.access(root / "interpreters", os.R_OK | os.X_OK):

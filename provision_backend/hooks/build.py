@@ -12,6 +12,7 @@ a clear error.
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from time import perf_counter
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..errors import ProvisionError
-from ..output import Reporter
+from ..output import Reporter, explained
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project, read_project
 from ..settings import Settings, load_settings, strip_settings
@@ -61,9 +62,10 @@ def open_build(config_settings: Optional[Mapping[str, Any]] = None) -> Build:
     Source: PEP 517 has frontends call every hook in the root of the source tree.
     """
     began = perf_counter()
-    project = read_project(Path.cwd())
-    settings = load_settings(config_settings, project={"installer": project.installer})
-    plan = make_plan(project, settings)
+    with explained():
+        project = read_project(Path.cwd())
+        settings = load_settings(config_settings, project={"installer": project.installer})
+        plan = make_plan(project, settings)
     build = Build(project, settings, plan, strip_settings(config_settings))
     build.reporter.detail(f"{'provisioning' if plan.provision else 'passing through'}: {plan.reason}")
     build.reporter.took("read the project and decide", perf_counter() - began)
@@ -111,9 +113,11 @@ def build(hook: str, directory: str, config_settings: _Settings, *metadata: Opti
             opened.reporter.info(opened.plan.note)
         project, arguments = opened.project, (directory, opened.config_settings, *metadata)
         with guard_recursion(project.root, project.build_backend):
-            if not opened.plan.provision and serves(project, hook, opened.config_settings):
-                return _build_here(opened, hook, arguments)
-            return _build_elsewhere(opened, hook, arguments)
+            here = not opened.plan.provision and serves(project, hook, opened.config_settings)
+            made = (_build_here if here else _build_elsewhere)(opened, hook, arguments)
+        for line in in_process.surprises(project, Path(directory, made), _cache_in_tree(opened, hook)):
+            opened.reporter.info(line)
+        return made
 
 
 def serves(project: Project, hook: str, config_settings: Optional[Mapping[str, Any]]) -> bool:
@@ -143,6 +147,17 @@ def serves(project: Project, hook: str, config_settings: Optional[Mapping[str, A
     return not in_process.unmet(dynamic)
 
 
+def _cache_in_tree(opened: Build, hook: str) -> str:
+    """Return the path of the cache below the source tree; empty where it lies elsewhere, or no sdist is made."""
+    root = os.path.realpath(str(opened.project.root))
+    base = opened.settings.cache_dir or os.environ.get("XDG_CACHE_HOME") or "~"
+    if hook != "build_sdist" or not os.path.realpath(os.path.expanduser(base)).startswith(root + os.sep):
+        return ""
+    from ..cache.store import open_cache
+
+    return os.path.relpath(str(open_cache(opened.settings).root), root)
+
+
 def _build_here(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
     with opened.reporter.step(f"{hook} of {opened.project.build_backend}"):
         made = in_process.call_hook(opened.project, hook, *arguments)
@@ -159,7 +174,8 @@ def _build_elsewhere(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> An
     from . import provisioned
 
     try:
-        return provisioned.call_hook(opened, hook, arguments)
+        with explained():
+            return provisioned.call_hook(opened, hook, arguments)
     except UnsupportedOperation as exc:
         if opened.plan.provision:
             raise
@@ -169,10 +185,13 @@ def _build_elsewhere(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> An
 
 
 def _provisioning_requires(opened: Build) -> List[str]:
-    from ..provision import find
+    from ..provision import find, is_broken, set_aside_damaged
 
-    with opened.reporter.step("look for an interpreter"):
+    with opened.reporter.step("look for an interpreter"), explained():
         found = find(opened.plan.wanted, opened.settings, opened.reporter)
+        # The hook that builds could not make another one without the packages that only this one can ask for.
+        if found is not None and is_broken(found) and set_aside_damaged(found, opened.settings, opened.reporter):
+            found = None
     if found is not None:
         return []
     # A warm cache does not pay for it.

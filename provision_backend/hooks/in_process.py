@@ -11,14 +11,16 @@ import importlib
 import os
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
-from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
+from pathlib import Path
+from typing import Any, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..errors import BackendError
-from ..project.pyproject import Project
+from ..project.pyproject import Project, load_toml
+from ..versions import normalised_name
 
 __all__ = [
     "call_hook", "check_result", "get_requires", "import_advice", "load_backend", "missing_hook", "requires_hook",
-    "unmet",
+    "surprises", "unmet",
 ]  # fmt: skip
 
 
@@ -123,6 +125,64 @@ def check_result(project: Project, hook: str, directory: str, result: Any) -> st
     if result.endswith((".whl", ".tar.gz")) and not os.path.lexists(os.path.join(directory, result)):
         raise BackendError(f"{called} has returned {result!r}, which it has not made in {directory}")
     return result
+
+
+def surprises(project: Project, made: Path, cache: str) -> Iterator[str]:
+    """Yield a line for each thing about a wheel or an sdist that is not as ``pyproject.toml`` promises.
+
+    Args:
+        project: what it promises; a project without ``[project]`` promises no name and no version.
+        made: the file; nothing is said of a folder.
+        cache: path of the cache below the source tree; empty where it lies elsewhere.
+    """
+    is_sdist, called = made.name.endswith(".tar.gz"), made.name
+    if not is_sdist and made.suffix != ".whl":
+        return
+    name, _, rest = called[: -len(".tar.gz")].rpartition("-") if is_sdist else called.partition("-")
+    version = rest.partition("-")[0]
+    if project.name and normalised_name(name) != normalised_name(project.name):
+        yield f"{called} has the name {name!r}, and pyproject.toml has {project.name!r}"
+    if project.name and not project.version and version == "0.0.0":
+        # It is what setuptools writes, and pbr.build where it is not the one that [build-system] names.
+        yield f"{called} has the version 0.0.0, which stands for none: does {project.build_backend} look for its name?"
+    elif project.name and project.version and not _is_same(version, project.version):
+        yield f"{called} has the version {version!r}, and pyproject.toml has {project.version!r}"
+    if is_sdist:
+        yield from _surprises_inside(project, made, cache)
+
+
+def _is_same(version: str, promised: str) -> bool:
+    if version == promised:
+        return True
+    from .requirements import same_release
+
+    return same_release(version, promised)
+
+
+def _surprises_inside(project: Project, sdist: Path, cache: str) -> Iterator[str]:
+    from ..install.archives import read_sdist
+
+    cached = 0
+    for path, content in read_sdist(sdist, "pyproject.toml", read_all=bool(cache)):
+        cached += bool(cache) and path.startswith(f"{cache}/")
+        backend = _named_backend(content) if path == "pyproject.toml" else "provision_backend"
+        if backend != "provision_backend":
+            yield (
+                f"{sdist.name} names {backend!r} as its build backend: {project.build_backend} has changed "
+                "[build-system], so no interpreter is provisioned for wheels that are built from it"
+            )
+    if cached:
+        yield (
+            f"{sdist.name} holds {cached} files of the cache {cache}, which lies in the source tree: add /{cache}/ to "
+            ".gitignore, or set PROVISION_BACKEND_CACHE_DIR to a folder elsewhere"
+        )
+
+
+def _named_backend(content: bytes) -> str:
+    try:
+        return str(load_toml(content.decode("utf-8"))["build-system"]["build-backend"])
+    except (ValueError, KeyError, TypeError):
+        return "none"
 
 
 def get_requires(project: Project, hook: str, config_settings: Optional[Mapping[str, Any]]) -> List[str]:

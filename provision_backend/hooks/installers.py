@@ -212,7 +212,7 @@ def _uv_of_frontend() -> str:
 
 def _own_uv() -> str:
     beside = Path(sys.executable).with_name("uv.exe" if os.name == "nt" else "uv")
-    return str(beside) if beside.exists() else ""
+    return str(beside) if os.path.exists(beside) else ""
 
 
 def _constraints(files: Optional[str]) -> List[str]:

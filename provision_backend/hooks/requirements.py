@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ..interpreter import Interpreter
 
 __all__ = [
-    "check_wheel", "extra_requirements", "find_distributions", "missing_extra", "names_for", "unmet_requirements",
+    "check_wheel", "extra_requirements", "find_distributions", "missing_extra", "names_for", "same_release",
+    "unmet_requirements",
 ]  # fmt: skip
 
 
@@ -38,6 +39,14 @@ def unmet_requirements(requirements: Iterable[str]) -> List[str]:
         ProjectError: one of them is not a requirement; frontends that skip their dependency check let that pass.
     """
     return [text for text in requirements if not _is_met(text)]
+
+
+def same_release(first: str, second: str) -> bool:
+    """Return whether two versions are of one release, whatever a build has added (``1.0``, ``1.0.0.dev3+local``)."""
+    try:
+        return Version(Version(first).base_version) == Version(Version(second).base_version)
+    except InvalidVersion:
+        return True  # The frontend will say what is wrong with it.
 
 
 def names_for(requirements: Iterable[str], version: str) -> List[str]:

@@ -35,6 +35,7 @@ __all__ = [
     "decompress",
     "quote",
     "read_members",
+    "read_sdist",
     "refuse",
     "write_archive",
 ]
@@ -90,10 +91,10 @@ def write_archive(tree: Path, archive: Path, *, mtime: int) -> None:
 def _add_member(tar: tarfile.TarFile, path: Path, name: str, mtime: int) -> None:
     member = tarfile.TarInfo(name)
     member.mtime = mtime
-    if path.is_symlink():
+    if os.path.islink(path):
         member.type, member.linkname, member.mode = tarfile.SYMTYPE, os.readlink(str(path)), 0o777
         tar.addfile(member)
-    elif path.is_dir():
+    elif os.path.isdir(path):
         member.type, member.mode = tarfile.DIRTYPE, 0o755
         tar.addfile(member)
     else:
@@ -101,6 +102,23 @@ def _add_member(tar: tarfile.TarFile, path: Path, name: str, mtime: int) -> None
         member.size, member.mode = status.st_size, 0o755 if status.st_mode & 0o100 else 0o644
         with path.open("rb") as content:
             tar.addfile(member, content)
+
+
+def read_sdist(sdist: Path, wanted: str, *, read_all: bool) -> Iterator[Tuple[str, bytes]]:
+    """Yield the path of each file of an sdist, without its top folder, and the content of the one that is wanted.
+
+    Args:
+        sdist: the file; nothing follows a place where it is damaged.
+        wanted: the path whose content matters, after which the rest is read only if *read_all* is true.
+        read_all: whether the other paths matter.
+    """
+    with contextlib.suppress(OSError, EOFError, zlib.error, tarfile.TarError), tarfile.open(str(sdist)) as tar:
+        for member in tar:
+            path = member.name.partition("/")[2]
+            file = tar.extractfile(member) if path == wanted else None
+            yield path, file.read() if file else b""
+            if file and not read_all:
+                return
 
 
 # Compressed bytes to the bytes of the tar archive.

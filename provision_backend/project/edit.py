@@ -31,7 +31,7 @@ __all__ = [
 def _write_text(path: Path, text: str) -> None:
     target = Path(os.path.realpath(str(path)))
     try:
-        status = target.stat() if target.exists() else None
+        status = target.stat() if os.path.exists(target) else None
         write_atomically(target, text.encode("utf-8"), mode=stat.S_IMODE(status.st_mode) if status else 0o644)
     except OSError as exc:
         raise ProjectError(f"{path.name} cannot be written: {exc.strerror}") from None

@@ -37,17 +37,18 @@ class Wrapped:
     """Advice for the user."""
 
 
-def wrap_text(text: str, *, form: str = "", requires_python: str = "") -> Wrapped:
+def wrap_text(text: str, *, form: str = "", requires_python: str = "", setup_py: str = "") -> Wrapped:
     """Wrap a project that is not wrapped yet.
 
     Args:
         text: its ``pyproject.toml``.
         form: ``one-list`` or ``table``; empty for the first of them that is exact.
         requires_python: written into our table if [project] does not have it.
+        setup_py: the text of its ``setup.py``, if it has one.
     """
     tomlkit = load_tomlkit("init")
     document, data = parse_document(tomlkit, text), parse_pyproject(text)
-    refuse_unsafe(data)
+    refuse_unsafe(data, setup_py)
     comment = _NO_BACKEND if "build-system" in data else _NO_TABLE
     build_system = {"requires": list(_REQUIRES), "build-backend": _BACKEND, **data.get("build-system", {})}
     chosen, marker = choose_form({**data, "build-system": build_system}, form, requires_python)
@@ -65,7 +66,7 @@ def wrap_text(text: str, *, form: str = "", requires_python: str = "") -> Wrappe
     # The first requirement of the frontend's list is ourselves.
     requires = wanted["tool"][OWN_NAME].get("requires", wanted["build-system"]["requires"][1:])
     backend = build_system["build-backend"]
-    return Wrapped(render(document, text, wanted), chosen, backend, tuple(requires), backend_notes(backend))
+    return Wrapped(render(document, text, wanted), chosen, backend, tuple(requires), backend_notes(backend, data))
 
 
 def _wrapped(data: Dict[str, Any], build_system: Dict[str, Any], marker: str) -> Dict[str, Any]:

@@ -20,11 +20,18 @@ _CLAUSE = re.compile(r"\s*(~=|==|!=|<=|>=|<|>)\s*([0-9][^\s,=]*)\s*")
 # In a requirement by URL the semicolon stands behind a space, since a URL may contain one itself.
 _BY_URL = re.compile(r"(?P<body>[^;@]*@\s*\S+)(?:(?P<gap>\s+;\s*)(?P<marker>.*))?", re.DOTALL)
 _BY_NAME = re.compile(r"(?P<body>[^;]*)(?:(?P<gap>;\s*)(?P<marker>.*))?", re.DOTALL)
+# These put a [build-system] of their own into their sdists.
+_REWRITERS = ("whey", "coherent")
 _MINOR_ONLY = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
-def refuse_unsafe(data: Mapping[str, Any]) -> None:
-    """Raise `ProjectError` for a project that would not build, or build differently, once it is wrapped."""
+def refuse_unsafe(data: Mapping[str, Any], setup_py: str) -> None:
+    """Raise `ProjectError` for a project that would not build, or build differently, once it is wrapped.
+
+    Args:
+        data: its ``pyproject.toml``.
+        setup_py: the text of its ``setup.py``, or empty.
+    """
     build_system = data.get("build-system", {})
     if "build-system" in data and "requires" not in build_system:
         raise ProjectError(
@@ -40,9 +47,30 @@ def refuse_unsafe(data: Mapping[str, Any]) -> None:
                 f"pyproject.toml: build-system.requires names {text!r} already, but the build-backend is another one",
                 hint="remove it and run this again",
             )
+    _refuse_backend(build_system.get("build-backend", ""), data.get("project", {}), setup_py)
     # To build ourselves, a frontend would first have to install us, and so on.
     if normalised_name(str(data.get("project", {}).get("name", ""))) == OWN_NAME:
         raise ProjectError("pyproject.toml: provision-backend cannot be built by itself")
+
+
+def _refuse_backend(backend: str, project: Mapping[str, Any], setup_py: str) -> None:
+    """Refuse a backend that looks for its own name in ``[build-system]``, or writes it there."""
+    module = re.split(r"[.:]", backend)[0]
+    if module in _REWRITERS:
+        raise ProjectError(
+            f"pyproject.toml: {backend} writes a [build-system] of its own into each sdist, "
+            "so no interpreter would be provisioned for the wheels that are built from it",
+            hint="another backend that reads [project], such as flit_core or hatchling, leaves the file as it is",
+        )
+    # pbr/pyprojecttoml.py takes other projects for ones that only need pbr at run time (pbr 7).
+    lost = [name for name in ("version", "dependencies") if name in read_strings(project, "project", "dynamic")]
+    if module == "pbr" and lost and not re.search(r"\bpbr\s*=", setup_py):
+        raise ProjectError(
+            f"pyproject.toml: pbr would leave out the {' and the '.join(lost)}: without a setup.py that asks for it, "
+            "it works only where [build-system] names it",
+            hint="write a setup.py with 'import setuptools; setuptools.setup(pbr=True)' and a setup.cfg with the name "
+            "below [metadata], and run this again",
+        )
 
 
 def mark_requirement(text: str, marker: str) -> str:
@@ -112,18 +140,28 @@ def _reader_of_requires(data: Mapping[str, Any]) -> Optional[str]:
         return "tool.scikit-build.minimum-version reads them there"
     for text in data.get("build-system", {}).get("requires", ()):
         requirement = parse_requirement(text, _REQUIRES)
-        simple = normalised_name(requirement.name) == "setuptools-scm" and "simple" in requirement.extras
-        if simple and "setuptools_scm" not in tool:
+        # Versions 9.0 and 9.1 wanted only the name there; later ones want the extra "simple" too.
+        dynamic = "version" in read_strings(data.get("project", {}), "project", "dynamic")
+        switches = normalised_name(requirement.name) == "setuptools-scm" and (dynamic or "simple" in requirement.extras)
+        if switches and not {"setuptools_scm", "vcs-versioning"} & set(tool):
             return f"{text!r} there is what switches setuptools-scm on"
     return None
 
 
-def backend_notes(build_backend: str) -> Tuple[str, ...]:
-    """Return advice for users who wrap this backend."""
-    if re.split(r"[.:]", build_backend)[0] != "maturin":
-        return ()
-    variable = "MATURIN_NO_MISSING_BUILD_BACKEND_WARNING"
-    return (f"maturin warns that [build-system] does not name it and builds all the same; {variable}=1 silences it",)
+def backend_notes(build_backend: str, data: Mapping[str, Any]) -> Tuple[str, ...]:
+    """Return advice for users who wrap this backend in this project."""
+    module, notes = re.split(r"[.:]", build_backend)[0], []
+    if module == "maturin":
+        notes.append(
+            "maturin warns that [build-system] does not name it and builds all the same; "
+            "MATURIN_NO_MISSING_BUILD_BACKEND_WARNING=1 silences it"
+        )
+    if module == "hatchling" and "version" in data.get("project", {}).get("dynamic", ()):
+        notes.append(
+            "'hatch version' sets no version where [build-system] does not name hatchling; "
+            "'hatchling version 1.3' does, and so does the file that has it"
+        )
+    return tuple(notes)
 
 
 def translate_specifiers(text: str) -> Optional[str]:

@@ -65,6 +65,10 @@ class Project(NamedTuple):
     """Normalised names that ``[tool.uv.sources]`` has an entry for."""
     lock: Optional[Lock] = None
     """The archives that the project is built with, or None if it is not locked."""
+    name: str = ""
+    """``project.name``; empty where there is no ``[project]``."""
+    version: str = ""
+    """``project.version``; empty where the real backend says it."""
 
 
 def read_project(root: Path, text: Optional[str] = None) -> Project:
@@ -103,6 +107,8 @@ def read_project(root: Path, text: Optional[str] = None) -> Project:
         installer=_installer(table),
         uv_sources=_uv_sources(document),
         lock=_lock(table, root),
+        name=str(document.get("project", {}).get("name", "")),
+        version=str(document.get("project", {}).get("version", "")),
     )
 
 
