@@ -184,7 +184,7 @@ def _flush_folder(folder: Path) -> None:
 
 def remove_path(path: Path) -> None:
     """Remove a file or a folder with all that is in it, as far as that is possible."""
-    if path.is_dir() and not path.is_symlink():
+    if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(str(path), ignore_errors=True)
     else:
         with contextlib.suppress(OSError):

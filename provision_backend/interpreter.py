@@ -182,6 +182,8 @@ def _candidates() -> List[Tuple[Tuple[int, ...], Path]]:
     for folder, pattern in _version_folders():
         # HOME may be a folder of another user, as after sudo -u; up to 3.12, glob raises an error for that.
         with contextlib.suppress(PermissionError):
+            if not os.path.isabs(folder):
+                continue  # There is no HOME, and this user has no entry in passwd.
             found += [(_version_in(each.parent.parent.name), each) for each in sorted(Path(folder).glob(pattern))]
     return found
 

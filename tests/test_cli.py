@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import List
 
 import pytest
-from support.as_user import run_as
+from support.as_user import ROOT, run_as
 from support.command_line import Done, bare_machine, ours
 
 from provision_backend.errors import ProvisionError, UsageError
@@ -356,16 +356,67 @@ def test_only_usage_errors_are_wrong_use(monkeypatch: pytest.MonkeyPatch, capsys
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize(
-    "command", ["detect --root {}", "mirror {} --verify", "init {}", "lock {}", "doctor {}", "list 3.13 --catalog {}"]
+    ("command", "found"),
+    [
+        ("detect --root {}/x", "--root must name a folder, found '{}/x': Permission denied"),
+        ("init {}/x", "DIR must name a folder, found '{}/x': Permission denied"),
+        ("lock {}/x", "DIR must name a folder, found '{}/x': Permission denied"),
+        ("doctor {}/x", "DIR must name a folder, found '{}/x': Permission denied"),
+        ("mirror {}/x --verify", "DIR must name a folder, found '{}/x': Permission denied"),
+        ("mirror {}/x --python 3.13 --dry-run", "catalog '{}/x/SHA256SUMS' cannot be read: Permission denied"),
+        ("list 3.13 --catalog {}/x", "catalog '{}/x' cannot be read: Permission denied"),
+        ("list 3.13 --catalog {}/x/SHA256SUMS", "catalog '{}/x/SHA256SUMS' cannot be read: Permission denied"),
+        ("find 3.13 --python {}/python3", "no installed interpreter matches '3.13'"),
+    ],
 )
-def test_a_folder_that_may_not_be_entered_is_one_line(tmp_path: Path, command: str) -> None:
+def test_a_folder_that_may_not_be_entered_is_one_line(tmp_path: Path, command: str, found: str) -> None:
     """Before Python 3.14 pathlib's exists() raises an error below such a folder."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    done = run_as(64001, *command.format(closed / "x").split(), env={"HOME": "/"})
+    done = run_as(64001, *command.format(closed).split(), env={"HOME": "/", "PATH": "/nowhere"})
+
+    assert done.returncode
+    assert found.format(closed) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["list 3.13 --cache-dir c", "find", "mirror x --python 3.13"])
+def test_a_current_folder_that_was_removed_is_one_line(tmp_path: Path, command: str) -> None:
+    """A job may have cleaned up the folder in which it stands."""
+    (tmp_path / "gone").mkdir()
+    # A script, since with -c CPython 3.13.0 itself fails there.
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys; os.rmdir(os.getcwd()); from provision_backend.cli import main; "
+        f"sys.exit(main({command.split()}))"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=str(tmp_path / "gone"), env=environ, capture_output=True, text=True
+    )
 
     assert done.returncode
     assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("provision-backend: ")
+
+
+def test_a_module_that_this_python_lacks_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its builder may have left one out of the standard library."""
+    from provision_backend import cli
+    from provision_backend.cli import cache
+
+    def fail(_settings: object) -> None:
+        raise ModuleNotFoundError("No module named '_lzma'", name="_lzma")
+
+    monkeypatch.setattr(cache, "open_cache", fail)
+
+    assert cli.main(["cache", "dir"]) == 1
+    assert capsys.readouterr().err == (
+        "provision-backend: this Python has no module 'lzma'\n"
+        "  it was built without it, or its package is not installed; use another Python\n"
+    )
 
 
 @pytest.mark.parametrize(

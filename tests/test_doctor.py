@@ -17,9 +17,11 @@ from support.roots import GLIBC_AMD64, Content, make_root
 from provision_backend.cli.doctor import run
 from provision_backend.doctor import Finding, checks, ok, problem, warning
 from provision_backend.doctor.building import check_plan, check_project
+from provision_backend.doctor.caches import check_cache
 from provision_backend.doctor.checks import CHECKS, Check, run_check
 from provision_backend.doctor.context import Context
 from provision_backend.doctor.machine import check_clock, check_host
+from provision_backend.doctor.network import check_network
 from provision_backend.errors import CacheError, MissingDependencyError, UsageError
 from provision_backend.output import Reporter
 from provision_backend.settings import Settings, load_settings
@@ -169,6 +171,19 @@ def test_a_machine_without_threads_is_checked_too(tmp_path: Path, monkeypatch: p
     assert [item.found for item in found] == ["before"]
 
 
+def test_sources_are_asked_one_after_the_other_without_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they answer is reported all the same."""
+
+    def start(_thread: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    mirror = make_mirror(tmp_path / "mirror")
+    monkeypatch.setattr("threading.Thread.start", start)
+    looked = context(tmp_path, mirror=str(mirror), catalog=str(mirror), **{"cache-dir": str(tmp_path / "c")})
+
+    assert [finding.found for finding in check_network(looked)] == [f"{mirror} has {archive_name()}"]
+
+
 def test_no_address_shows_a_password(tmp_path: Path) -> None:
     """Wherever one may stand: settings, proxies, indexes, and whatever a check finds."""
     mirror, project = make_mirror(tmp_path / "mirror"), make_project(tmp_path / "project")
@@ -275,3 +290,25 @@ def test_nobody_waits_a_second_time(tmp_path: Path) -> None:
     assert [item.found for item in first] == ["no answer within 0.3 s: a file system, a name server or a program hangs"]
     assert seconds < 5
     assert [(item.check, item.status) for item in findings] == [("plan", "warning")]
+
+
+def test_a_cache_in_the_source_tree(tmp_path: Path) -> None:
+    """An sdist may hold it, unless .gitignore names it; without a project there is no sdist."""
+    there = [f"{tmp_path / 'c'} lies in the source tree" in finding.found for finding in _cache_findings(tmp_path)]
+    assert not any(there)
+    (tmp_path / "pyproject.toml").touch()
+    found = [finding for finding in _cache_findings(tmp_path) if "source tree" in finding.found]
+    assert [(finding.status, finding.found, finding.advice) for finding in found] == [
+        (
+            "warning",
+            f"{tmp_path / 'c'} lies in the source tree, "
+            "and some backends pack all that .gitignore does not name into an sdist",
+            "add /c/ to .gitignore, or set PROVISION_BACKEND_CACHE_DIR to another folder",
+        )
+    ]
+    (tmp_path / ".gitignore").write_text("*.pyc\nc/\n")
+    assert not any("source tree" in finding.found for finding in _cache_findings(tmp_path))
+
+
+def _cache_findings(tmp_path: Path) -> List[Finding]:
+    return list(check_cache(context(tmp_path, **{"cache-dir": str(tmp_path / "c")})))

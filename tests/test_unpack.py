@@ -6,6 +6,7 @@ for the same mistake made there.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -850,6 +851,23 @@ def test_case_collision_is_refused_where_case_is_not_told_apart(
 
     assert "which does not tell upper from lower case, or Unicode forms apart" in error.message
     assert error.hint == "let the setting cache-dir name a directory on a file system that does"
+
+
+@pytest.mark.parametrize("name", ["symlink", "chmod"])
+def test_a_file_system_without_links_or_modes_is_named(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """ExFAT and FAT refuse both with EPERM, which reads as if rights were missing."""
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, name, refuse)
+    error = sandbox.refuse(gzipped(tar(member("python/x", b"x"), member("python/link", kind="2", link="x"))))
+
+    assert error.hint == (
+        "exFAT and the like have no links and no modes; let the setting cache-dir name a directory elsewhere"
+    )
 
 
 _IN_NAMESPACE = """

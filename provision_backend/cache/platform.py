@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-import zlib
 from typing import Optional
 
+from ..files import hash_bytes
 from ..host.platforms import Evidence, Platform, platform_from_triple
 from ..settings import Settings
 from .folders import write_note
@@ -45,7 +45,7 @@ def _file_name() -> str:
     # The executable that runs us is the first evidence, so what was found depends on it.
     path = os.path.realpath(sys.executable)
     readable = "".join(each if each.isalnum() else "-" for each in path if each.isascii())[-80:].strip("-")
-    return f"{readable}-{zlib.crc32(os.fsencode(path)):08x}.json"
+    return f"{readable}-{hash_bytes(os.fsencode(path))[:8]}.json"
 
 
 def _recall(cache: Cache) -> Optional[Platform]:

@@ -178,7 +178,7 @@ class _Removal:
         """Remove an interpreter, or say why it stays."""
         locks = self._root / "locks"
         # A removal makes no folders: without this one the cache is read-only, or not a cache of ours.
-        if not locks.is_dir():
+        if not os.path.isdir(locks):
             raise CacheError(f"the cache {self._root} cannot be written: it has no folder 'locks'")
         silent = Reporter(io.StringIO())
         try:

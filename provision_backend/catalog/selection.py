@@ -6,6 +6,7 @@ of a release of python-build-standalone (PBS) and that of a private mirror are r
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterable, Sequence, Tuple
 
@@ -40,7 +41,7 @@ def parse_catalog(text: str, *, source: str) -> Tuple[Archive, ...]:
 
 def load_catalog_file(path: Path) -> Tuple[Archive, ...]:
     """Load the catalog that the setting ``catalog`` names by a path: a ``SHA256SUMS``, or a directory with one."""
-    file = path / SHA256SUMS if path.is_dir() else path
+    file = path / SHA256SUMS if os.path.isdir(path) else path
     return _archives(load_sums(file), str(file))
 
 
@@ -118,7 +119,7 @@ def _data_directory() -> Path | zipfile.Path:
     """Return the directory of the built-in data, in the file system or inside the zip file that holds the package."""
     directory = Path(__file__).with_name("data")
     for parent in directory.parents:
-        if parent.is_file():
+        if os.path.isfile(parent):
             # importlib.resources finds no subdirectory of a package on 3.8.
             import zipfile
 

@@ -12,7 +12,7 @@ import sys
 from typing import List, Optional, Sequence
 
 from ..errors import ProvisionError, UsageError
-from ..output import COLOR_CHOICES, Reporter, paint, wants_color
+from ..output import COLOR_CHOICES, Reporter, explained, paint, wants_color
 from ..settings import OPTIONS, load_settings
 from ..versions import own_version
 from .answers import show_lines
@@ -26,14 +26,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command line, by default with the arguments of the process, and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _answer(words)
+        with explained():
+            return _answer(words)
     except ProvisionError as exc:
         _complain(str(exc), words)
         return 2 if isinstance(exc, UsageError) else 1
-    except PermissionError as exc:
-        # Before Python 3.14 pathlib's questions, such as exists(), raise it below a folder that may not be entered.
-        _complain(f"{exc.filename}: {exc.strerror}", words)
-        return 1
     except KeyboardInterrupt:
         _complain("interrupted", words)
         return 130

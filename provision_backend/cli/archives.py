@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
@@ -61,7 +62,7 @@ def add_mirror_arguments(parser: argparse.ArgumentParser) -> None:
 def run_mirror(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Fill a folder with archives, list what that would fetch, or check the folder."""
     folder = Path(arguments.directory)
-    if arguments.verify or folder.exists():
+    if arguments.verify or os.path.exists(folder):
         existing_folder(arguments.directory)
     if arguments.verify:
         # The project in the current folder has nothing to do with a mirror that is only checked.

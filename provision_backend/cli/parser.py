@@ -7,7 +7,9 @@ A parser is made only for the command that is called. It never prints and never 
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Any, Dict, NoReturn, Optional
 
@@ -97,8 +99,16 @@ def add_project(parser: argparse.ArgumentParser) -> None:
 
 def existing_folder(text: str, argument: str = "DIR") -> Path:
     """Return the folder that an argument names, or raise a `UsageError`."""
-    if not Path(text).is_dir():
-        raise UsageError(f"{argument} must name a folder, found {text!r}")
+    try:
+        is_folder, reason = stat.S_ISDIR(os.stat(text).st_mode), ""
+    except FileNotFoundError:
+        is_folder, reason = False, ""
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in it.
+        is_folder, reason = False, f": {getattr(exc, 'strerror', None) or exc}"
+    if not is_folder:
+        raise UsageError(f"{argument} must name a folder, found {text!r}{reason}")
+    if not os.access(text, os.X_OK):
+        raise UsageError(f"{argument} names {text!r}, which this user may not enter")
     return Path(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any, Iterator, Tuple
@@ -59,7 +60,7 @@ def check_project(context: Context) -> Iterator[Finding]:
         found = f"{path} does not build through provision_backend"
         advice = "'provision-backend init' wraps its backend; until then no interpreter is provisioned for it"
         nothing = f"no pyproject.toml in {context.directory.resolve()}: only the machine is checked"
-        yield warning(found, advice) if path.exists() else ok(nothing)
+        yield warning(found, advice) if os.path.exists(path) else ok(nothing)
         return
     yield ok(f"wraps {project.build_backend}, requires-python '{project.requires_python}'")
     if not project.requires_python:

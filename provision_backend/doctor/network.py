@@ -112,11 +112,16 @@ def _ask_all(sources: List[Source], archive: Archive, context: Context) -> List[
         answers[number] = _ask(source, archive, context)
 
     # One after the other they might exceed the deadline of a check: looking up a name has no time-out of ours.
-    threads = [threading.Thread(target=_put, args=pair, daemon=True) for pair in enumerate(sources)]
-    for thread in threads:
-        thread.start()
     end = time.monotonic() + _PATIENCE
-    for thread in threads:
+    started = []
+    for pair in enumerate(sources):
+        thread = threading.Thread(target=_put, args=pair, daemon=True)
+        try:
+            thread.start()
+            started.append(thread)
+        except RuntimeError:  # No thread can be started, as `run_check` has it.
+            _put(*pair)
+    for thread in started:
         thread.join(max(end - time.monotonic(), 0))
     return list(answers)
 

@@ -10,6 +10,7 @@ Source: python-build-standalone, "Running Distributions" and ``src/validation.rs
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Dict
@@ -112,7 +113,7 @@ def check_tree(python_executable: Path, platform: Platform) -> None:
     _check_version_needs(python_executable, elf, platform)
     # Builds of python-build-standalone before 20250517 link the interpreter to this library.
     for path in sorted((python_executable.resolve().parent.parent / "lib").glob("libpython3.*.so.1.0")):
-        if path.is_file():
+        if os.path.isfile(path):
             _check_version_needs(path, _read(path), platform)
 
 

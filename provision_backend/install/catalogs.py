@@ -39,7 +39,7 @@ def load_archives(settings: Settings, triple: str, cache: Cache, reporter: Repor
     if not settings.catalog:
         return load_builtin_catalog(triple)
     if "://" not in settings.catalog:
-        return load_catalog_file(Path(settings.catalog).expanduser())
+        return load_catalog_file(Path(os.path.expanduser(settings.catalog)))
     return parse_catalog(fetch_catalog(settings, cache, reporter), source="the catalog")
 
 
@@ -77,9 +77,7 @@ def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
         text = _fetch(settings)
     except DownloadError as exc:
         if kept is None:
-            exc.hint = (
-                exc.hint or "run 'provision-backend doctor' for more, or name another catalog"
-            )
+            exc.hint = exc.hint or "run 'provision-backend doctor' for more, or name another catalog"
             raise
         reporter.info(f"{exc.message}; using the copy of it in the cache")
         return kept

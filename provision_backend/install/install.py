@@ -165,7 +165,7 @@ def find_executable(tree: Path) -> Path:
 
 def _standard_library(tree: Path, executable: Path) -> Path:
     stdlib = tree / "lib" / executable.name.rstrip("d")
-    if not stdlib.is_dir() or _leads_elsewhere(tree, stdlib):
+    if not os.path.isdir(stdlib) or _leads_elsewhere(tree, stdlib):
         raise UnpackError(f"{tree} holds no standard library: wanted the folder lib/{stdlib.name}")
     return stdlib
 
@@ -199,12 +199,12 @@ def _link_executable(executable: Path) -> None:
 def _own_files(root: Path, pattern: str) -> Iterator[Path]:
     """Find the regular files of a tree that no link leads to."""
     for path in sorted(root.glob(pattern)):
-        if path.is_file() and not _leads_elsewhere(root, path):
+        if os.path.isfile(path) and not _leads_elsewhere(root, path):
             yield path
 
 
 def _leads_elsewhere(root: Path, path: Path) -> bool:
-    return any(part.is_symlink() for part in [path, *path.parents] if root in part.parents)
+    return any(os.path.islink(part) for part in [path, *path.parents] if root in part.parents)
 
 
 def _rewrite(path: Path, patch: Callable[[str], str]) -> None:

@@ -159,7 +159,7 @@ def local_path(location: str) -> Optional[Path]:
         UsageError: the URL has another scheme, or is a ``file://`` URL of another machine.
     """
     if not _URL.match(location):
-        return Path(location).expanduser() if location.startswith("~") else Path(location)
+        return Path(os.path.expanduser(location))
     scheme = location.partition("://")[0].lower()
     if scheme not in ("http", "https", "file"):
         wanted = "wanted https://, http://, file:// or a path"

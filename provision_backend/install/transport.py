@@ -29,7 +29,6 @@ import ssl
 import sys
 import time
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
@@ -223,7 +222,7 @@ def _bearer(token: str) -> Callable[[httpx.Request], httpx.Request]:
 def _read_netrc() -> Optional[Dict[str, Tuple[str, str]]]:
     """Return the logins of ``NETRC``, else ``~/.netrc``, by host; None where the file exists but cannot be parsed."""
     try:
-        entries = netrc.netrc(str(Path(os.environ.get("NETRC") or "~/.netrc").expanduser())).hosts
+        entries = netrc.netrc(os.path.expanduser(os.environ.get("NETRC") or "~/.netrc")).hosts
     except FileNotFoundError:
         return {}
     except (netrc.NetrcParseError, OSError, ValueError, RuntimeError):

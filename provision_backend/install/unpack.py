@@ -58,6 +58,10 @@ _BY_DESCRIPTOR = {os.chmod, os.utime} <= os.supports_fd
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
+# What a file system without links, modes or times answers.
+_UNSUPPORTED = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+
+
 class Unpacked(NamedTuple):
     """The tree of an archive."""
 
@@ -252,6 +256,8 @@ class _Tree:
             ) from exc
         reason, full = exc.strerror, exc.errno in (errno.ENOSPC, errno.EDQUOT)
         hint = "free some space, or let the setting cache-dir name a directory that has it" if full else ""
+        if exc.errno in _UNSUPPORTED:
+            hint = "exFAT and the like have no links and no modes; let the setting cache-dir name a directory elsewhere"
         raise UnpackError(f"member {member.name!r} cannot be written to {where!r}: {reason}", hint=hint) from exc
 
 

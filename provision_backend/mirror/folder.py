@@ -159,14 +159,20 @@ def list_files(folder: Path, hashes: Mapping[str, str], work: Path, *, finished:
             # A web server that runs as another user reads it, whatever the umask.
             finished.chmod(0o644)
             publish(finished, folder / finished.name)
-        if after != before or not file.exists():
+        if after != before or not os.path.exists(file):
             write_atomically(file, after.render().encode("utf-8"), folder=work)
     return gone
 
 
 def _is_gone(folder: Path, name: str) -> bool:
     path = _locate(folder, name)
-    return parse_archive(PurePosixPath(name).name, "") is not None and (path is None or not path.exists())
+    try:
+        gone = path is None or not path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        gone = True
+    except OSError:
+        gone = False  # A folder that this user may not enter may hold it.
+    return gone and parse_archive(PurePosixPath(name).name, "") is not None
 
 
 def _locate(folder: Path, name: str) -> Optional[Path]:
@@ -236,7 +242,7 @@ class Checked(NamedTuple):
 
 def check_folder(folder: Path, requested: Sequence[Archive], settings: Settings, reporter: Reporter) -> Checked:
     """Compare the files in a mirror with its ``SHA256SUMS``, with the catalog and with the requested archives."""
-    if not (folder / SHA256SUMS).is_file():
+    if not os.path.isfile(folder / SHA256SUMS):
         raise CatalogError(f"{str(folder)!r} has no {SHA256SUMS}", hint="'provision-backend mirror DIR' writes one")
     sums = load_sums(folder / SHA256SUMS)
     # A lock may request an archive that the catalog no longer lists.

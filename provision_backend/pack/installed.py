@@ -75,12 +75,12 @@ class Installation:
 
 def inspect_installation(python: Path) -> Installation:
     """Inspect the interpreter of an executable, or the base interpreter of a virtual environment."""
-    if not python.is_file():
+    if not os.path.isfile(python):
         raise PackError(f"'{python}' is not a file", hint="name the executable of an installed CPython")
     facts = _inspect(python)
     # The executable of a virtual environment may be a copy, so the one in the prefix is packed.
     executable = Path(os.path.realpath(os.path.join(facts["prefix"], "bin", facts["program"])))
-    if not executable.is_file():
+    if not os.path.isfile(executable):
         executable = Path(os.path.realpath(facts["executable"]))
     # A virtual environment may be out of date about its base interpreter, which may have been updated in place.
     facts = _inspect(executable)
@@ -126,7 +126,7 @@ def _refuse_layout(executable: Path, facts: Dict[str, Any]) -> None:
             "pack one that was installed into a folder of its own, for example by 'pyenv install', or from CPython's\n"
             "sources: './configure --prefix=DIR && make && make install'"
         )
-    elif (Path(prefix) / "conda-meta").is_dir():
+    elif os.path.isdir(Path(prefix) / "conda-meta"):
         # Its packages are in lib, too, and nothing but conda's own records says which files are Python's.
         reason = f"'{prefix}' is an environment of conda, whose packages cannot be told from the interpreter"
         hint = "conda-pack makes such an environment relocatable; the setting 'python' uses it where it is"

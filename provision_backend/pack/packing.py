@@ -155,7 +155,7 @@ def _describe(needs: Needs, installation: Installation, tree: Path) -> List[str]
     if needs.shared_libpython:
         # The copy looks for libpython beside itself (python-build-standalone#381).
         notes.append("has libpython as a shared library, so virtual environments need links: not 'venv --copies'")
-    if not (tree / installation.paths["include"] / "Python.h").is_file():
+    if not os.path.isfile(tree / installation.paths["include"] / "Python.h"):
         notes.append("has no Python.h, so no extension modules can be built with it")
     return notes
 

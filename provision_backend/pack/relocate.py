@@ -186,7 +186,7 @@ def _elf_files(tree: Path) -> Iterator[Path]:
     for folder, names, files in os.walk(str(tree)):
         names.sort()
         for path in (Path(folder) / name for name in sorted(files)):
-            if not path.is_symlink():
+            if not os.path.islink(path):
                 with path.open("rb") as file:
                     magic = file.read(4)
                 if magic == b"\x7fELF":

@@ -112,7 +112,7 @@ def scrub_tree(installation: Installation, tree: Path) -> None:
     }
     for pattern, function in functions.items():
         for path in sorted(tree.glob(pattern)):
-            if path.is_file() and not path.is_symlink():
+            if os.path.isfile(path) and not os.path.islink(path):
                 _rewrite(path, function, scrubber, tree)
 
 

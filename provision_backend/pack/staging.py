@@ -55,13 +55,13 @@ def copy_installation(installation: Installation, tree: Path) -> None:
     """Copy the standard library, headers, programs and libpython to *tree*, which is created."""
     prefix, paths = installation.prefix, installation.paths
     for key in ("stdlib", "platstdlib", "include"):
-        if (prefix / paths[key]).is_dir() and not (tree / paths[key]).exists():
+        if os.path.isdir(prefix / paths[key]) and not os.path.exists(tree / paths[key]):
             _copy_folder(prefix / paths[key], tree / paths[key])
     _copy_libraries(installation, tree / "lib")
     _copy_programs(installation, tree / "bin")
     for folder, pattern in _extras(installation):
         for path in sorted((prefix / folder).glob(pattern)):
-            copy = _copy_folder if path.is_dir() else _copy_file
+            copy = _copy_folder if os.path.isdir(path) else _copy_file
             copy(path, tree / folder / path.name)
     tag = installation.program[len("python") :]
     _link(tree / "lib/pkgconfig/python3.pc", f"python-{tag}.pc")
@@ -95,13 +95,13 @@ def _copy_programs(installation: Installation, folder: Path) -> None:
     scripts = ((f"{program}-config", "python3-config"), (f"pydoc{minor}", "pydoc3"), (f"idle{minor}", "idle3"))
     for name, link in (*scripts, (f"2to3-{minor}", "2to3")):
         source = installation.prefix / "bin" / name
-        if source.is_file():
+        if os.path.isfile(source):
             _copy_file(source, folder / name)
             _link(folder / link, name)
 
 
 def _link(link: Path, target: str) -> None:
-    if (link.parent / target).exists() and not os.path.lexists(str(link)):
+    if os.path.exists(link.parent / target) and not os.path.lexists(str(link)):
         link.symlink_to(target)
 
 
@@ -111,7 +111,7 @@ def _copy_folder(source: Path, target: Path) -> None:
         copy.mkdir(parents=True, exist_ok=True)
         names[:] = sorted(name for name in names if name not in _DROPPED_FOLDERS)
         # os.walk counts a link to a folder as a folder, and does not follow it.
-        links = [name for name in names if (Path(folder) / name).is_symlink()]
+        links = [name for name in names if os.path.islink(Path(folder) / name)]
         for name in links + [name for name in sorted(files) if _is_kept(name)]:
             _copy_file(Path(folder) / name, copy / name, root=source)
 
@@ -129,13 +129,13 @@ def _copy_file(source: Path, target: Path, *, root: Path | None = None) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(str(target)):
         return
-    if source.is_symlink():
+    if os.path.islink(source):
         aim = os.readlink(str(source))
         inside = os.path.relpath(str(source.parent / aim), str(root or source.parent))
         if not Path(aim).is_absolute() and not inside.startswith(".."):
             target.symlink_to(aim)
             return
-        if source.is_dir():
+        if os.path.isdir(source):
             raise PackError(f"'{source}' is a link to the folder '{aim}', which is no part of the interpreter")
     shutil.copyfile(str(source), str(target))
     target.chmod(0o755 if os.access(str(source), os.X_OK) else 0o644)
