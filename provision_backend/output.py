@@ -258,7 +258,7 @@ def explained() -> Iterator[None]:
         raise ProvisionError(f"this Python has no module {name!r}", hint=hint) from None
     except OSError as exc:
         # A folder that may not be entered, or a current folder that was removed.
-        raise ProvisionError(f"{exc.filename or 'the current folder'}: {exc.strerror or exc}") from None
+        raise ProvisionError(f"{exc.filename or 'the current folder'} cannot be used: {exc.strerror or exc}") from None
 
 
 def printable(text: str) -> str:
