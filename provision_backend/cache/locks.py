@@ -2,7 +2,8 @@
 
 A lock is one that the kernel drops when its holder dies (flock), never the mere existence of a file. filelock cannot
 tell a lock that another process holds from a file system that has no locks: before version 3.20 it polls until the
-time is over where flock fails with ENOLCK. So after a first attempt that failed, the kernel is asked once.
+time is over where flock fails with ENOLCK. So after a first attempt that failed, the kernel is asked once. Without
+filelock, as on such a file system, each process works under names of its own, and a rename decides who is first.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional
 
-from ..errors import CacheError, LockTimeoutError, MissingDependencyError
+from ..errors import CacheError, LockTimeoutError
 from ..files import remove_unfinished, write_atomically
 from ..output import Reporter
 
@@ -71,7 +72,6 @@ def key_lock(
     Raises:
         LockTimeoutError: another process held it for ``timeout`` seconds.
         CacheError: the lock file cannot be made, as on a full disk.
-        MissingDependencyError: filelock is not installed.
     """
     path = folder / f"{key}.lock"
     lock = _acquire(path, timeout, reporter, work)
@@ -127,8 +127,8 @@ def _attempt(path: Path, timeout: float) -> Optional[BaseFileLock]:
         # A hit takes no lock, and so does not pay for this import: 65 ms of CPU (version 4.3), 80 ms (version 3.16).
         from filelock import FileLock, Timeout
     except ImportError:
-        raise MissingDependencyError("filelock", "keep two processes from writing the same files") from None
-
+        # A build whose archives come from a folder has no need of it: two at once do the same work.
+        raise OSError(errno.ENOSYS, "filelock is not installed") from None
     before = _prepare(path)
     # Neither option is known to filelock 3.16, the last version for Python 3.8, which ignores it: that version never
     # falls back to a file whose existence is the lock, and deletes the file on Windows only.

@@ -142,7 +142,6 @@ class Cache(NamedTuple):
         Raises:
             LockTimeoutError: another process held the lock too long.
             CacheError: the cache cannot be written or trusted.
-            MissingDependencyError: filelock is not installed.
             ProvisionError: whatever ``build`` raises; then nothing is published.
         """
         found = self.lookup(archive)
