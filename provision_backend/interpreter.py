@@ -15,7 +15,7 @@ from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optiona
 
 from .errors import CacheError, InterpreterError
 from .processes import run_interpreter_json
-from .trust import check_program
+from .trust import check_file
 from .versions import parse_version
 
 __all__ = ["Interpreter", "find_interpreters", "inspect_interpreter"]
@@ -143,7 +143,7 @@ def _inspect_new(pythons: Iterable[Path], seen: Set[str], skipped: List[Tuple[st
         seen.add(identity)
         try:
             if _must_be_trusted(python):
-                check_program(python)
+                check_file(python)
             found = inspect_interpreter(python)
         except (CacheError, InterpreterError) as exc:
             # pyenv's shims and Debian's Python without venv are passed over rather than reported as errors.

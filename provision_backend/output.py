@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import time
 from typing import Callable, Iterable, Iterator, Mapping, Optional, TextIO, Type
@@ -17,7 +18,7 @@ from .errors import ProvisionError
 
 __all__ = [
     "COLOR_CHOICES", "Progress", "Reporter", "explained", "format_size", "is_terminal", "nearest", "paint", "printable",
-    "suggestion", "wants_color",
+    "redact_text", "redact_url", "suggestion", "wants_color",
 ]  # fmt: skip
 
 COLOR_CHOICES = ("auto", "always", "never")
@@ -85,9 +86,9 @@ class Reporter:
         self._depth = 0  # of nested steps
 
     def info(self, text: str) -> None:
-        """Report something at every verbosity; each line of *text* gets the prefix."""
+        """Report something at every verbosity; each line of *text* gets the prefix, and addresses are redacted."""
         for line in text.splitlines():
-            self.write(PREFIX + printable(line) + "\n")
+            self.write(PREFIX + printable(redact_text(line)) + "\n")
 
     def detail(self, text: str) -> None:
         """Report something that helps to follow along; from verbosity 1."""
@@ -264,6 +265,40 @@ def explained() -> Iterator[None]:
 def printable(text: str) -> str:
     """Replace control characters: the name of a path, a server or an archive must not steer the terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]+"
+# A scheme with one slash, two slashes without a scheme, or neither: with an "@" behind it this is an address, and no
+# path. A path of that form can be written with ./ before it.
+_UNFINISHED = re.compile(rf"({_SCHEME}:/(?!/)|//|(?![.~\\]|[A-Za-z]:[/\\]))[^/]*@")
+_ADDRESS = re.compile(rf"({_SCHEME}:/\S*)|[^\s'\"=(,]{{2,}}:[^\s'\"]*@")
+
+
+def redact_url(url: str) -> str:
+    """Return an address as it may be shown: without user name, password, query and fragment; a path stays as it is."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or not re.fullmatch(_SCHEME, scheme):
+        unfinished = _UNFINISHED.match(url)
+        return f"{unfinished[1]}***@{redact_url(url[unfinished.end() :].partition('?')[0])}" if unfinished else url
+    shown = re.split(r"[?#]", rest, maxsplit=1)[0]
+    authority, slash, path = shown.partition("/")
+    # Whatever a file on this machine is called, it is no secret.
+    if scheme == "file" and authority in ("", "localhost"):
+        return url
+    # An "@" behind the authority may be the end of a password with an unescaped "/", "?" or "#" in it.
+    if "@" in rest[len(shown) :]:
+        return f"{scheme}://***"
+    if "@" in path:
+        return f"{scheme}://***@{path.rpartition('@')[2]}"
+    host = re.split("@|%40", authority)[-1]
+    # Without a port behind the colon, a user name and part of a password stand there.
+    host = host if re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:\d*)?", host) else "***"
+    return f"{scheme}://{host}{slash}{path}"
+
+
+def redact_text(text: str) -> str:
+    """Return *text*, such as the message of another program, with every address in it redacted."""
+    return _ADDRESS.sub(lambda found: redact_url(found[1]) if found[1] else "***@", text)
 
 
 def suggestion(word: str, known: Iterable[str], *, prefix: str = "") -> str:

@@ -1,21 +1,50 @@
 """The one table of settings, and where their values come from.
 
 The first place that names a key wins: an option of our command line, the ``config_settings`` of a hook
-(``provision-backend.<key>``), the environment (``PROVISION_BACKEND_<KEY>``), ``[tool.provision-backend]``, the default.
+(``provision-backend.<key>``), the environment (``PROVISION_BACKEND_<KEY>``), the user's ``config.toml``, that of the
+machine, ``[tool.provision-backend]``, the default. Who builds and whose machine it is thus decide over a project.
+
+A relative path means the folder that the frontend was started in, and in a file that of the file; `Settings` has
+absolute ones. Addresses may hold passwords, and what might be one without a scheme is refused: as a path it would be
+shown.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+import re
+import stat
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from .errors import UsageError
-from .output import suggestion
+from .errors import CacheError, UsageError
+from .output import redact_text, redact_url, suggestion
+from .trust import check_file
 
-__all__ = ["OPTIONS", "PREFIX", "Option", "Settings", "load_settings", "strip_settings"]
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = [
+    "BESIDE", "CONFIG_FILE", "NO_CONFIG", "OPTIONS", "PREFIX", "Option", "Settings", "load_settings", "load_toml",
+    "secret_variables", "strip_settings",
+]  # fmt: skip
 
 PREFIX = "provision-backend."
 """Namespace of our keys in ``config_settings``; some real backends refuse keys they do not know."""
+
+CONFIG_FILE, NO_CONFIG = "PROVISION_BACKEND_CONFIG_FILE", "PROVISION_BACKEND_NO_CONFIG"
+"""The variable that names a file instead of the user's and the machine's, and the one that turns files off."""
+
+BESIDE = "beside"
+"""Value of the setting ``sbom`` for the folder of the wheel itself."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+# What stands behind a comma that separates: white space or a URL, and a path where the item before it has no query.
+_BEGINNING = re.compile(rf"\s|{_URL.pattern}")
+_BEGINNING_OR_PATH = re.compile(rf"{_BEGINNING.pattern}|[~/\\]|\.\.?[/\\]|[A-Za-z]:[/\\]")
 
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
@@ -26,7 +55,7 @@ class Option(NamedTuple):
     key: str
     """The name after ``provision-backend.``, in lower case with hyphens."""
     kind: str
-    """text, path, paths, list, flag, seconds, number or choice."""
+    """text, path, paths, location (a path or a URL), locations, flag, seconds, number or choice."""
     default: Any
     """The value when nothing names the key."""
     help: str
@@ -50,8 +79,8 @@ OPTIONS: Tuple[Option, ...] = (
     Option("python", "text", "", "a version request (3.13, 3.13.2, 3.13t, >=3.12,<3.14) or the path of an interpreter"),
     Option("cache-dir", "path", "", "the writable cache; default: a folder in the user's cache directory"),
     Option("shared-caches", "paths", (), f"read-only caches to look in first, separated by {os.pathsep!r}"),
-    Option("mirror", "list", (), "sources of archives, separated by commas: https://, http://, file:// or a path"),
-    Option("catalog", "text", "", "path or URL of a SHA256SUMS file that replaces the built-in catalog"),
+    Option("mirror", "locations", (), "sources of archives, separated by commas: https://, http://, file:// or a path"),
+    Option("catalog", "location", "", "path or URL of a SHA256SUMS file that replaces the built-in catalog"),
     Option("target", "text", "", "the target triple, instead of the one that is detected"),
     Option(
         "cpu-level",
@@ -109,12 +138,29 @@ class Settings(NamedTuple):
         return dict(self.origins).get(key, "default")
 
 
+class _Place(NamedTuple):
+    """One of the places that values come from."""
+
+    values: Mapping[str, Any]
+    """Those of them that count, by key."""
+    name: str
+    """What a message and ``settings`` call it; ``{}`` stands for the key."""
+    folder: str = ""
+    """Where its relative paths start; empty for the folder of the frontend."""
+    is_file: bool = False
+
+    def of(self, option: Option) -> str:
+        """Return the name of the place of one value."""
+        return option.variable if self.name == "environment" else self.name.replace("{}", option.key, 1)
+
+
 def load_settings(
     config_settings: Optional[Mapping[str, Any]] = None,
     *,
     environ: Optional[Mapping[str, str]] = None,
     project: Optional[Mapping[str, str]] = None,
     flags: Optional[Mapping[str, Any]] = None,
+    folder: str = "",
 ) -> Settings:
     """Find the value of every setting.
 
@@ -123,27 +169,111 @@ def load_settings(
         environ: default the environment of the process.
         project: values from the project's table, by key (``installer``).
         flags: values from our own command line, by key.
+        folder: the folder that the frontend was started in; default the current one.
 
     Raises:
-        UsageError: a value is not of its kind, or a key under ``provision-backend.`` is unknown.
+        UsageError: a value is not of its kind, or a key under ``provision-backend.`` or in a file is unknown.
+        CacheError: another user can write to a file.
     """
     environ = os.environ if environ is None else environ
-    given = {key: (value, f"config setting {PREFIX + key}") for key, value in _ours(config_settings).items()}
-    given.update({key: (value, f"--{key}") for key, value in (flags or {}).items()})
+    # An empty variable counts as unset, as in pip and uv.
+    variables = {option.key: value for option in OPTIONS if (value := environ.get(option.variable))}
+    places = [
+        _Place(flags or {}, "--{}"),
+        _Place(_ours(config_settings), f"config setting {PREFIX}{{}}"),
+        _Place(variables, "environment"),
+        *_read_files(environ, folder),
+        _Place({key: value for key, value in (project or {}).items() if value}, "tool.provision-backend.{}"),
+    ]
     values: Dict[str, Any] = {}
     origins = []
     for option in OPTIONS:
-        found = given.get(option.key)
-        if found is None:
-            of_project = (project or {}).get(option.key), f"tool.provision-backend.{option.key}"
-            # An empty variable counts as unset, as in pip and uv.
-            others = ((environ.get(option.variable), option.variable), of_project)
-            found = next((each for each in others if each[0]), None)
-        if found is not None:
-            raw, place = found
-            values[option.attribute] = _convert(option, raw, place)
-            origins.append((option.key, place))
+        place = next((place for place in places if option.key in place.values), None)
+        if place is not None:
+            values[option.attribute] = _convert(option, place, place.folder or folder)
+            origins.append((option.key, place.of(option)))
     return Settings(**values, origins=tuple(origins))
+
+
+def secret_variables(environ: Mapping[str, str]) -> List[str]:
+    """Return the names of those of our variables that hold a password or something like it."""
+    found = [(option.variable, environ.get(option.variable, "")) for option in OPTIONS]
+    return [name for name, value in found if value not in (redact_url(value), redact_text(value))]
+
+
+def load_toml(text: str) -> Dict[str, Any]:
+    """Parse TOML; raises `ValueError`, whose message says where and why, for another text."""
+    # This is the only module that knows which library parses TOML.
+    try:
+        document: Dict[str, Any] = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ValueError as exc:
+        last = len(text.splitlines())
+        raise ValueError(str(exc).replace("at end of document", f"at the end, line {last}")) from None
+    return document
+
+
+def _read_files(environ: Mapping[str, str], folder: str) -> List[_Place]:
+    off = Option("", "flag", False, "")
+    if environ.get(NO_CONFIG) and _parse(off, environ[NO_CONFIG].strip(), NO_CONFIG, folder):
+        return []
+    named = environ.get(CONFIG_FILE, "")
+    if named == os.devnull:
+        return []  # As pip has it.
+    if named:
+        return [_read_file(_absolute(named, folder), named=True)]
+    user, *machine = _usual_files(environ)
+    # Of the machine's files the first one counts, as the XDG Base Directory Specification and uv have it.
+    existing = [path for path in (user, next(filter(_exists, machine), "")) if _exists(path)]
+    return [_read_file(path) for path in existing]
+
+
+def _usual_files(environ: Mapping[str, str]) -> List[str]:
+    """Return the path of the user's file, and those that the machine's may have.
+
+    They are written out because a build that passes through has no platformdirs, which would say the same.
+    """
+    home, name = os.path.expanduser("~"), os.path.join("provision-backend", "config.toml")
+    if sys.platform == "win32":
+        user, machine = environ.get("APPDATA", ""), [environ.get("PROGRAMDATA", "")]
+    elif sys.platform == "darwin":
+        support = "/Library/Application Support"
+        user, machine = home + support, [support]
+    else:
+        user = environ.get("XDG_CONFIG_HOME", "")
+        user = user if os.path.isabs(user) else os.path.join(home, ".config")
+        machine = [*(environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep), "/etc"]
+    # What is relative, as where there is no home directory, would be another file in every folder.
+    return [os.path.join(base, name) if os.path.isabs(base) else "" for base in (user, *machine)]
+
+
+def _exists(path: str) -> bool:
+    # A home that may not be entered is that of another user.
+    return bool(path) and os.path.exists(path)
+
+
+def _read_file(path: str, *, named: bool = False) -> _Place:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UsageError(f"the configuration file {path} is not a file")
+        check_file(Path(path), named=named)
+        text = Path(path).read_bytes().decode("utf-8")
+    except CacheError as exc:
+        raise CacheError(exc.message, hint=f"{exc.hint}\nor read no configuration file: {NO_CONFIG}=1") from None
+    except OSError as exc:
+        origin = f", which {CONFIG_FILE} names," if named else ""
+        raise UsageError(f"the configuration file {path}{origin} cannot be read: {exc.strerror}") from None
+    except UnicodeDecodeError as exc:
+        raise UsageError(f"the configuration file {path} is not UTF-8: byte {exc.start}") from None
+    try:
+        values = load_toml(text)
+    except ValueError as exc:
+        raise UsageError(f"the configuration file {path} is not valid TOML: {exc}") from None
+    for key in values:
+        if key not in _BY_KEY:
+            raise UsageError(f"{path}: unknown key {key!r}", hint=suggestion(key, _BY_KEY))
+    return _Place(values, "{} in " + path, os.path.dirname(path), is_file=True)
 
 
 def strip_settings(config_settings: Optional[Mapping[str, Any]]) -> Optional[Dict[str, Any]]:
@@ -167,29 +297,50 @@ def _ours(config_settings: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
     return given
 
 
-def _convert(option: Option, raw: Any, place: str) -> Any:
-    if option.kind in ("list", "paths"):
-        return _split(option, raw, place)
+def _convert(option: Option, place: _Place, folder: str) -> Any:
+    raw, name = place.values[option.key], place.of(option)
+    if option.kind in ("locations", "paths"):
+        return _split(option, raw, name, folder, whole=place.is_file)
     if isinstance(raw, bool) and option.kind == "flag":
         return raw
-    # Numbers in JSON are accepted where a number is meant. A version would not do: 3.10 would arrive as 3.1.
+    # Numbers in JSON and TOML are accepted where a number is meant. A version would not do: 3.10 would arrive as 3.1.
     if isinstance(raw, (int, float)) and not isinstance(raw, bool) and option.kind in ("flag", "number", "seconds"):
         raw = str(raw)
     if not isinstance(raw, str):
-        raise UsageError(f"{place} must be one string, found {type(raw).__name__}")
-    return _parse(option, raw.strip(), place)
+        raise UsageError(f"{name} must be one string, found {type(raw).__name__}")
+    return _parse(option, raw.strip(), name, folder)
 
 
-def _split(option: Option, raw: Any, place: str) -> Tuple[str, ...]:
+def _split(option: Option, raw: Any, place: str, folder: str, *, whole: bool) -> Tuple[str, ...]:
     parts = raw if isinstance(raw, (list, tuple)) else [raw]
     if not all(isinstance(part, str) for part in parts):
         raise UsageError(f"{place} must be a string or a list of strings")
-    # A path may contain a comma, and a URL a colon.
-    separator = os.pathsep if option.kind == "paths" else ","
-    return tuple(item.strip() for part in parts for item in part.split(separator) if item.strip())
+    # In the list of a file each item stands for itself. Frontends make lists of options that are repeated.
+    if not whole or isinstance(raw, str):
+        parts = [item for part in parts for item in _items(option, part, place)]
+    return tuple(_parse(option, item.strip(), place, folder) for item in parts if item.strip())
 
 
-def _parse(option: Option, text: str, place: str) -> Any:
+def _items(option: Option, text: str, place: str) -> List[str]:
+    if option.kind == "paths":
+        _refuse_address(option, text, place)  # In pieces, a URL with its colons would not be recognised.
+        return text.split(os.pathsep)
+    # A comma may be part of a URL and of a path, so it separates only where something begins behind it.
+    first, *pieces = text.rstrip(", ").split(",")
+    items = [first]
+    for piece in pieces:
+        beginning = _BEGINNING if _URL.match(items[-1].lstrip()) and "?" in items[-1] else _BEGINNING_OR_PATH
+        if beginning.match(piece):
+            items.append(piece)
+        else:
+            items[-1] += "," + piece
+    return items
+
+
+def _parse(option: Option, text: str, place: str, folder: str) -> Any:
+    _refuse_address(option, text, place)
+    if "\0" in text:
+        raise UsageError(f"{place} must not have a NUL character in it, found {text!r}")
     if option.kind == "flag":
         if text.lower() not in _TRUE | _FALSE:
             raise UsageError(f"{place} must be true or false, found {text!r}")
@@ -198,7 +349,31 @@ def _parse(option: Option, text: str, place: str) -> Any:
         return _parse_number(option, text, place)
     if option.kind == "choice" and text not in option.choices:
         raise UsageError(f"{place} must be one of {', '.join(option.choices)}, found {text!r}")
-    return text
+    return _absolute(text, folder) if _is_path(option, text) else text
+
+
+def _refuse_address(option: Option, text: str, place: str) -> None:
+    """Refuse a URL where none is wanted, and what may be one without a scheme: it would be shown, as a path is."""
+    can_be_url, shown = option.kind in ("location", "locations"), redact_text(redact_url(text))
+    if can_be_url and _URL.match(text):
+        return
+    if "://" in text or (redact_url(text) != text and (can_be_url or ":" in text)):
+        wanted = "a URL or a path" if can_be_url else "a path" if "path" in option.kind else "no URL"
+        hint = "a URL begins with https://, and a path with such a name with ./" if can_be_url else ""
+        raise UsageError(f"{place} must be {wanted}, found {shown!r}", hint=hint)
+
+
+def _is_path(option: Option, text: str) -> bool:
+    if option.key == "sbom" and text == BESIDE:
+        return False
+    # A version request has no slash in it.
+    is_python = option.key == "python" and ("/" in text or os.sep in text)
+    return bool(text) and "://" not in text and (is_python or option.kind.rstrip("s") in ("path", "location"))
+
+
+def _absolute(path: str, folder: str) -> str:
+    path = os.path.expanduser(path)
+    return path if os.path.isabs(path) else os.path.join(folder or os.getcwd(), path)
 
 
 def _parse_number(option: Option, text: str, place: str) -> float:

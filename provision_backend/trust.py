@@ -35,7 +35,7 @@ try:
 except ImportError:  # Windows, where no file belongs to a number.
     pass
 
-__all__ = ["Trust", "check_program", "make_root", "trust_cache", "user_name"]
+__all__ = ["Trust", "check_file", "make_root", "trust_cache", "user_name"]
 
 _MAX_LINKS = 40  # as the kernel has it
 # With O_PATH a folder needs not be readable; other systems than Linux do not have it.
@@ -97,14 +97,20 @@ def trust_cache(root: Path, *, name: str = "") -> Trust:
     return Trust(frozenset(owners), group)
 
 
-def check_program(path: Path) -> None:
-    """Check that no other user can exchange or write an executable, which may be a link.
+def check_file(path: Path, *, named: bool = False) -> None:
+    """Check that no other user can exchange or write an executable or a configuration file, which may be a link.
+
+    Args:
+        path: the file, which exists.
+        named: whether the settings name it, so that its owner is trusted.
 
     Raises:
         CacheError: another user can.
     """
     if hasattr(os, "geteuid"):
         owners = _trusted_users()
+        if named:
+            owners.add(os.stat(path).st_uid)
         place, status = _follow(str(path), owners)
         if status is not None:
             _check_owner(str(path), place, status, owners)

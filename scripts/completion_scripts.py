@@ -58,7 +58,7 @@ def arguments_of(command: Command) -> List[Argument]:
         setting = settings.get(action.dest)
         choices = setting.choices if setting else tuple(action.choices or ())
         metavar = str(action.metavar or action.dest.upper()) if action.nargs != 0 else ""
-        repeats = action.nargs in ("*", "+") or bool(setting and setting.kind in ("list", "paths"))
+        repeats = action.nargs in ("*", "+") or bool(setting and setting.kind in ("locations", "paths"))
         help_text = (action.help or "").replace("%%", "%")
         flags = tuple(action.option_strings)
         found.append(Argument(flags, help_text, metavar, choices, repeats, setting is not None))

@@ -268,7 +268,7 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
         done = subprocess.run([os.environ["HOST"], "-c", code], cwd=inner, env=environ)
         if done.returncode:
             sys.exit(done.returncode)
-    return "toy"
+    return os.getcwd()
 """
 
 

@@ -350,7 +350,7 @@ def test_links_to_a_cache_are_resolved(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
 
-    cache = open_cache(Settings(cache_dir="~/link", shared_caches=(str(tmp_path / "link" / "x"),)))
+    cache = open_cache(Settings(cache_dir=str(tmp_path / "link"), shared_caches=(str(tmp_path / "link" / "x"),)))
     assert (cache.root, cache.shared) == (tmp_path / "real", (tmp_path / "real" / "x",))
     assert cache.names == ((tmp_path / "real" / "x", str(tmp_path / "link" / "x")), (cache.root, f"{tmp_path}/link"))
     assert open_cache(Settings()) == Cache(tmp_path / ".cache" / "provision-backend")

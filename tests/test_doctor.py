@@ -203,7 +203,7 @@ def test_no_address_shows_a_password(tmp_path: Path) -> None:
     )
 
     assert secret not in "\n".join(found.lines)
-    assert "ok: HTTP_PROXY = 127.0.0.1:1" in found.of("proxy")
+    assert "ok: HTTP_PROXY = ***@127.0.0.1:1" in found.of("proxy")
     assert "ok: PIP_EXTRA_INDEX_URL = https://127.0.0.1:1/a https://127.0.0.1:1/b" in found.of("index")
     assert "ok: mirror = http://127.0.0.1:1/x (PROVISION_BACKEND_MIRROR)" in found.of("settings")
 

@@ -199,7 +199,7 @@ class TestThroughAFrontend:
 
     def test_standard_input_is_never_inherited(self, tmp_path: Path, host: Host, forwarded: Dict[str, str]) -> None:
         """Tox sends its commands there; a child must see its end at once (frontends 1.5 and 6.8)."""
-        source = failing("import sys; return repr(sys.stdin.read())")
+        source = failing("name = repr(sys.stdin.read()); open(os.path.join(wheel_directory, name), 'w'); return name")
         mine = project_of(tmp_path / "toy", source)
 
         assert host.hook(mine, "build_wheel", str(tmp_path), None, env=forwarded) == "''"
@@ -208,7 +208,7 @@ class TestThroughAFrontend:
         self, tmp_path: Path, host: Host, forwarded: Dict[str, str]
     ) -> None:
         """In one pipe what we say stands before what the real backend says; its streams stay apart (frontends 1.1)."""
-        source = failing("print('to out', flush=True); print('to err', file=sys.stderr); return 'x'")
+        source = failing("print('to out', flush=True); print('to err', file=sys.stderr); return '.'")
         mine = project_of(tmp_path / "toy", source)
         env = {**forwarded, "PROVISION_BACKEND_VERBOSE": "1"}
         host.hook(mine, "build_wheel", str(tmp_path), None, env=env)

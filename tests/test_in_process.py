@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -168,6 +169,30 @@ class TestCalls:
     def test_get_requires(self, tmp_path: Path, source: str, expected: Any) -> None:
         """A missing hook means no requirements (PEP 517)."""
         assert passthrough.get_requires(project(tmp_path, source), "get_requires_for_build_wheel", None) == expected
+
+    @pytest.mark.parametrize("answer", ["None", "'text'", "[1]", "5", "{'a': 1}.values()"])
+    def test_requirements_that_are_no_list_of_texts(self, tmp_path: Path, answer: str) -> None:
+        """A frontend would end in a traceback over them, or install a package for each letter."""
+        mine = project(tmp_path, f"def get_requires_for_build_wheel(settings): return {answer}")
+        hook = "get_requires_for_build_wheel"
+        with pytest.raises(BackendError, match=f"^{hook} of the real backend 'toy_backend' must return a list of "):
+            passthrough.get_requires(mine, hook, None)
+
+    def test_passwords_are_hidden_from_the_real_backend(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It may print or record all variables, also while it is imported; the next hook of tox has them again."""
+        secret = "https://user:s3cret@mirror.example"
+        monkeypatch.setenv("PROVISION_BACKEND_MIRROR", secret)
+        monkeypatch.setenv("PROVISION_BACKEND_RETRIES", "1")
+        source = """import os
+SEEN = sorted(name for name in os.environ if name in ("PROVISION_BACKEND_MIRROR", "PROVISION_BACKEND_RETRIES"))
+def get_requires_for_build_wheel(settings): return SEEN
+def build_wheel(directory): return sorted(name for name in os.environ if name.startswith("PROVISION_BACKEND_M"))
+"""
+        mine = project(tmp_path, source)
+
+        assert passthrough.get_requires(mine, "get_requires_for_build_wheel", None) == ["PROVISION_BACKEND_RETRIES"]
+        assert passthrough.call_hook(mine, "build_wheel", "/out") == []
+        assert os.environ["PROVISION_BACKEND_MIRROR"] == secret
 
     @pytest.mark.parametrize(
         ("hook", "asked"),
@@ -339,8 +364,14 @@ def build_sdist(directory, settings=None):
     raise UnsupportedOperation("no version control")
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     import toy_needed
-    return "|".join([toy_needed.VERSION, sys.version.split()[0], sys.prefix, str(os.getppid())])
+    name = "|".join([toy_needed.VERSION, sys.version.split()[0], sys.prefix, str(os.getppid())]).replace("/", "\\\\")
+    open(os.path.join(wheel_directory, name), "w").close()
+    return name
 """
+
+
+def _parts(name: str) -> List[str]:
+    return name.replace("\\", "/").split("|")
 
 
 @pytest.mark.slow
@@ -358,7 +389,7 @@ class TestUnmetDynamicRequirements:
     def test_unmet_ones_have_an_environment_of_the_same_interpreter(self, tmp_path: Path, host: Host) -> None:
         """The tiny wheel is installed where the real backend then runs."""
         mine = project_of(tmp_path / "toy", UNMET)
-        version, python, prefix, _ = host.hook(mine, "build_wheel", str(tmp_path), None).split("|")
+        version, python, prefix, _ = _parts(host.hook(mine, "build_wheel", str(tmp_path), None))
 
         assert (version, python) == ("2.0", VERSION)
         assert Path(prefix).parent == tmp_path / "build-env-x" / ".provision-backend"
@@ -368,7 +399,7 @@ class TestUnmetDynamicRequirements:
         mine = project_of(tmp_path / "toy", UNMET)
         with zipfile.ZipFile(str(tmp_path / "wheels" / "toy_needed-2.0-py3-none-any.whl")) as archive:
             archive.extractall(str(next((tmp_path / "build-env-x").glob("lib/python*/site-packages"))))
-        _, _, prefix, _ = host.hook(mine, "build_wheel", str(tmp_path), None).split("|")
+        _, _, prefix, _ = _parts(host.hook(mine, "build_wheel", str(tmp_path), None))
 
         assert prefix == str(tmp_path / "build-env-x")
         assert not (tmp_path / "build-env-x" / ".provision-backend").exists()

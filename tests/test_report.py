@@ -15,7 +15,7 @@ from typing import Iterator, List, TextIO, Tuple
 
 import pytest
 
-from provision_backend.output import Reporter, format_size
+from provision_backend.output import Reporter, format_size, redact_text, redact_url
 
 
 class Clock:
@@ -324,3 +324,54 @@ def test_steps_are_free_below_that(verbosity: int) -> None:
         pass
 
     assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://m.example/pbs", "https://m.example/pbs"),
+        ("https://user:s3cret@m.example:8443/pbs", "https://m.example:8443/pbs"),
+        ("https://s3cret@m.example/pbs", "https://m.example/pbs"),
+        ("https://m.example/pbs?sig=s3cret#s3cret", "https://m.example/pbs"),
+        ("https://us@er:s3cret@m.example/pbs", "https://m.example/pbs"),
+        ("https://user:s3/cret@m.example/pbs", "https://***@m.example/pbs"),
+        ("https://user:s3#cret@m.example/pbs", "https://***"),
+        ("https://user:12?s3cret@m.example/pbs", "https://***"),
+        ("https://m.example/pbs?mail=a@b&sig=s3cret", "https://***"),
+        ("/srv/a@b?c", "/srv/a@b?c"),
+        ("./a@b/c", "./a@b/c"),
+        ("~a@b/c", "~a@b/c"),
+        ("file:///srv/python@3.13/m", "file:///srv/python@3.13/m"),
+        ("C:\\a@b", "C:\\a@b"),
+        ("https:/user:s3cret@m.example/pbs", "https:/***@m.example/pbs"),
+        ("https:user:s3cret@m.example/pbs", "***@m.example/pbs"),
+        ("user:s3cret@m.example/pbs?sig=s3cret", "***@m.example/pbs"),
+        ("s3cret@m.example/pbs", "***@m.example/pbs"),
+        ("//user:s3cret@m.example/pbs", "//***@m.example/pbs"),
+        ("user:s3cret@https://m.example/pbs", "***@https://m.example/pbs"),
+        ("https://user%3As3cret%40m.example/pbs", "https://m.example/pbs"),
+        ("https://user:s3cret", "https://***"),
+        ("https://[::1]:8443/pbs", "https://[::1]:8443/pbs"),
+    ],
+)
+def test_a_redacted_url_holds_no_secret(url: str, expected: str) -> None:
+    """Whatever stands in a URL, what is shown of it holds no user name, password, query or fragment."""
+    assert redact_url(url) == expected
+
+
+def test_urls_in_a_text_are_redacted() -> None:
+    """The message of another library keeps its words and loses its secrets."""
+    text = "cannot reach https://user:s3cret@m.example/x?sig=s3cret (or http://s3cret@h/): refused"
+
+    assert redact_text(text) == "cannot reach https://m.example/x (or http://h/): refused"
+    assert redact_text("PIP_INDEX_URL=user:s3cret@h/simple is no URL") == "PIP_INDEX_URL=***@h/simple is no URL"
+    assert redact_text("at 12:30 mail a@b, see C:\\a@b") == "at 12:30 mail a@b, see C:\\a@b"
+
+
+def test_messages_are_redacted() -> None:
+    """Whatever is in a line, it is written without passwords."""
+    stream = io.StringIO()
+
+    Reporter(stream).info("looking at https://user:s3cret@m.example/x\nand user:s3cret@h")
+
+    assert stream.getvalue() == "provision-backend: looking at https://m.example/x\nprovision-backend: and ***@h\n"

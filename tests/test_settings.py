@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Dict, Mapping
+from pathlib import Path
+from typing import Any, Dict, Tuple
 
 import pytest
 
-from provision_backend.errors import UsageError
-from provision_backend.settings import OPTIONS, PREFIX, Settings, load_settings, strip_settings
+from provision_backend.errors import CacheError, UsageError
+from provision_backend.settings import (
+    CONFIG_FILE,
+    NO_CONFIG,
+    OPTIONS,
+    PREFIX,
+    Settings,
+    load_settings,
+    secret_variables,
+    strip_settings,
+)
 
-_NOTHING: Dict[str, str] = {}
+_NOTHING: Dict[str, str] = {NO_CONFIG: "1"}
+_HERE = os.getcwd()
 
 
 def _given(key: str, value: Any) -> Settings:
@@ -37,7 +48,7 @@ def test_every_option_can_be_shown_to_people() -> None:
     assert all(option.help and "\n" not in option.help for option in OPTIONS)
     assert [option.key for option in OPTIONS if option.choices] == ["cpu-level", "preference", "installer"]
     assert {option.kind for option in OPTIONS} == {
-        "choice", "flag", "list", "number", "path", "paths", "seconds", "text",
+        "choice", "flag", "location", "locations", "number", "path", "paths", "seconds", "text",
     }  # fmt: skip
 
 
@@ -71,7 +82,7 @@ def test_the_first_place_that_names_a_key_wins(
     """Flags stand before config settings, these before the environment, then the project, then the default."""
     settings = load_settings(
         None if config is None else {"provision-backend.installer": config},
-        environ={} if variable is None else {"PROVISION_BACKEND_INSTALLER": variable},
+        environ=_NOTHING if variable is None else {**_NOTHING, "PROVISION_BACKEND_INSTALLER": variable},
         project={"installer": project},
         flags=None if flags is None else {"installer": flags},
     )
@@ -84,7 +95,8 @@ def test_the_first_place_that_names_a_key_wins(
     [
         pytest.param("python", " 3.13 ", "3.13", id="text loses white space round it"),
         pytest.param("python", "~=3.13", "~=3.13", id="text"),
-        pytest.param("cache-dir", "~/x y", "~/x y", id="path"),
+        pytest.param("cache-dir", "x y", os.path.join(_HERE, "x y"), id="path"),
+        pytest.param("cache-dir", "~/x", os.path.expanduser("~/x"), id="path in the home directory"),
         pytest.param("cache-dir", "", "", id="empty text"),
         pytest.param("shared-caches", os.pathsep.join(["/a", "/b,c", ""]), ("/a", "/b,c"), id="paths"),
         pytest.param("shared-caches", ["/a", os.pathsep.join(["/b", "/c"])], ("/a", "/b", "/c"), id="a list of paths"),
@@ -124,6 +136,7 @@ def test_each_kind_is_converted(key: str, raw: Any, value: Any) -> None:
         pytest.param("python", {"a": "b"}, "must be one string, found dict", id="table"),
         pytest.param("python", True, "must be one string, found bool", id="text that is true"),
         pytest.param("python", 3.10, "must be one string, found float", id="a version that JSON would cut to 3.1"),
+        pytest.param("cache-dir", "a\0b", "must not have a NUL character in it, found 'a\\x00b'", id="path with a NUL"),
         pytest.param("retries", True, "must be one string, found bool", id="number that is true"),
         pytest.param("retries", "2.5", "must be a whole number, 0 or more, found '2.5'", id="fraction"),
         pytest.param("retries", 2.0, "must be a whole number, 0 or more, found '2.0'", id="float"),
@@ -157,11 +170,13 @@ def test_a_value_of_another_form_is_refused(key: str, raw: Any, complaint: str) 
     ("arguments", "place"),
     [
         pytest.param({"flags": {"retries": "x"}}, "--retries", id="flag"),
-        pytest.param({"environ": {"PROVISION_BACKEND_RETRIES": "x"}}, "PROVISION_BACKEND_RETRIES", id="variable"),
+        pytest.param(
+            {"environ": {**_NOTHING, "PROVISION_BACKEND_RETRIES": "x"}}, "PROVISION_BACKEND_RETRIES", id="variable"
+        ),
         pytest.param({"project": {"retries": "x"}}, "tool.provision-backend.retries", id="project"),
     ],
 )
-def test_a_refusal_names_the_place_of_the_value(arguments: Dict[str, Mapping[str, str]], place: str) -> None:
+def test_a_refusal_names_the_place_of_the_value(arguments: Dict[str, Any], place: str) -> None:
     """Who has to change it reads where it stands."""
     with pytest.raises(UsageError) as caught:
         load_settings(**{"environ": _NOTHING, **arguments})
@@ -194,7 +209,7 @@ def test_keys_of_the_real_backend_are_not_looked_at() -> None:
 
 def test_variables_of_no_option_are_not_looked_at() -> None:
     """Newer versions may have more variables than this one."""
-    assert load_settings(environ={"PROVISION_BACKEND_FUTURE": "x"}) == Settings()
+    assert load_settings(environ={**_NOTHING, "PROVISION_BACKEND_FUTURE": "x"}) == Settings()
 
 
 @pytest.mark.parametrize(
@@ -229,3 +244,243 @@ def test_what_config_json_carries_arrives() -> None:
 
     assert (settings.mirror, settings.offline, settings.read_timeout) == (("/a", "/b"), True, 1.5)
     assert strip_settings(json.loads(text)) == {"setup-args": {"x": [1]}}
+
+
+URLS = "https://bob:s3,cret@a.example/x?sig=1,/2,3", "https://b.example", "/srv/c,d", "./e", "file:///f,g", "~/h"
+
+
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        pytest.param(", ".join(URLS), URLS, id="white space"),
+        pytest.param(",".join(URLS[1:]), URLS[1:], id="none"),
+        pytest.param(
+            "https://a.example/?sig=1,https://b.example,/c",
+            ("https://a.example/?sig=1", *URLS[1:2], "/c"),
+            id="a query ends with the next URL",
+        ),
+        pytest.param("https://bob:s3,,cret@a.example", ("https://bob:s3,,cret@a.example",), id="two in a password"),
+        pytest.param(" https://a.example , , /b ,", ("https://a.example", "/b"), id="nothing between"),
+        pytest.param("one, two", ("one", "two"), id="relative paths"),
+    ],
+)
+def test_a_comma_separates_where_something_begins(text: str, items: Tuple[str, ...]) -> None:
+    """A password and a query may hold one, and so may a path."""
+    expected = tuple(item if "://" in item else os.path.join(_HERE, os.path.expanduser(item)) for item in items)
+
+    assert _given("mirror", text).mirror == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "raw", "complaint"),
+    [
+        ("mirror", "https:/bob:s3cret@m.example/x", "a URL or a path, found 'https:/***@m.example/x'"),
+        ("mirror", "bob:s3,cret@m.example/x", "a URL or a path, found '***@m.example/x'"),
+        ("mirror", ["/a", "s3cret@m.example/x"], "a URL or a path, found '***@m.example/x'"),
+        ("mirror", "//bob:s3cret@m.example/x", "a URL or a path, found '//***@m.example/x'"),
+        ("mirror", "1http://bob:s3cret@m.example/x", "a URL or a path, found '***@m.example/x'"),
+        ("catalog", "bob:s3cret@m.example/SHA256SUMS", "a URL or a path, found '***@m.example/SHA256SUMS'"),
+        ("cache-dir", "https://bob:s3cret@m.example/x", "a path, found 'https://m.example/x'"),
+        ("cache-dir", "bob:s3cret@m.example/x", "a path, found '***@m.example/x'"),
+        ("shared-caches", "/a:https://bob:s3cret@m.example", "a path, found '***@m.example'"),
+        ("sbom", "https://m.example/?sig=s3cret", "a path, found 'https://m.example/'"),
+        ("python", "https://bob:s3cret@m.example", "no URL, found 'https://m.example'"),
+        ("retries", "https://bob:s3cret@m.example", "no URL, found 'https://m.example'"),
+        ("installer", "https://bob:s3cret@m.example", "no URL, found 'https://m.example'"),
+        ("offline", "bob:s3cret@m.example", "no URL, found '***@m.example'"),
+    ],
+)
+def test_an_address_in_the_wrong_place_or_form_is_refused(key: str, raw: Any, complaint: str) -> None:
+    """As a path, or in the message about another kind, its password would be shown."""
+    with pytest.raises(UsageError) as caught:
+        _given(key, raw)
+
+    assert caught.value.message == f"config setting provision-backend.{key} must be {complaint}"
+
+
+def test_variables_with_passwords_are_known() -> None:
+    """The real backend does not get these."""
+    environ = {
+        "PROVISION_BACKEND_MIRROR": "https://m.example, https://s3cret@m.example",
+        "PROVISION_BACKEND_CATALOG": "https://m.example?sig=s3cret",
+        "PROVISION_BACKEND_CACHE_DIR": "/cache",
+        "OTHER": "https://s3cret@m.example",
+    }
+
+    assert secret_variables(environ) == ["PROVISION_BACKEND_MIRROR", "PROVISION_BACKEND_CATALOG"]
+
+
+class TestFolders:
+    """Relative paths mean the folder that the frontend was started in, in every process."""
+
+    @pytest.mark.parametrize(
+        ("key", "raw", "value"),
+        [
+            ("cache-dir", "c", "/start/c"),
+            ("shared-caches", "a:/b", ("/start/a", "/b")),
+            ("mirror", "m,/n, file:///o, https://p.example", ("/start/m", "/n", "file:///o", "https://p.example")),
+            ("catalog", "m/SHA256SUMS", "/start/m/SHA256SUMS"),
+            ("catalog", "https://m.example", "https://m.example"),
+            ("sbom", "s", "/start/s"),
+            ("sbom", "beside", "beside"),
+            ("python", "bin/python3", "/start/bin/python3"),
+            ("python", "3.13", "3.13"),
+            ("target", "x", "x"),
+        ],
+    )
+    def test_each_kind_of_path(self, key: str, raw: str, value: Any) -> None:
+        """What is no path stays as it is."""
+        settings = load_settings({PREFIX + key: raw}, environ=_NOTHING, folder="/start")
+
+        assert getattr(settings, key.replace("-", "_")) == value
+
+
+class TestFiles:
+    """``config.toml`` of the user and of the machine."""
+
+    @pytest.fixture
+    def environ(self, tmp_path: Path) -> Dict[str, str]:
+        """Name folders for both files."""
+        for name in ("user", "machine"):
+            (tmp_path / name / "provision-backend").mkdir(parents=True)
+        return {
+            "XDG_CONFIG_HOME": str(tmp_path / "user"),
+            "XDG_CONFIG_DIRS": f"relative:{tmp_path}/none:{tmp_path}/machine",
+        }
+
+    @staticmethod
+    def write(environ: Dict[str, str], text: str, *, machine: bool = False) -> Path:
+        """Write one of the two files and return its path."""
+        base = environ["XDG_CONFIG_DIRS"].rpartition(":")[2] if machine else environ["XDG_CONFIG_HOME"]
+        path = Path(base, "provision-backend", "config.toml")
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def test_every_key_can_stand_there(self, environ: Dict[str, str]) -> None:
+        """Values have the types of TOML, or are texts as in a variable; relative paths start at the file."""
+        path = self.write(
+            environ,
+            'mirror = ["https://a.example/x,/y", "m"]\noffline = true\nretries = 5\nread-timeout = 1.5\n'
+            'shared-caches = "/a:b"\npython = "3.13"\nsbom = "beside"\ncatalog = "c"\n',
+        )
+        settings = load_settings(environ=environ, folder="/elsewhere")
+        folder = str(path.parent)
+
+        assert settings[:-1] == Settings(
+            python="3.13", shared_caches=("/a", f"{folder}/b"), mirror=("https://a.example/x,/y", f"{folder}/m"),
+            catalog=f"{folder}/c", offline=True, sbom="beside", read_timeout=1.5, retries=5,
+        )[:-1]  # fmt: skip
+        assert settings.origin("retries") == f"retries in {path}"
+
+    def test_the_order_of_places(self, environ: Dict[str, str]) -> None:
+        """A variable comes first, then the user, the machine, and the project; a value that is empty counts, too."""
+        user = self.write(environ, 'offline = false\ninstaller = "uv"\nmirror = []\nretries = 1\n')
+        machine = self.write(environ, 'offline = true\nmirror = ["/m"]\npreference = "system"\n', machine=True)
+        environ["PROVISION_BACKEND_RETRIES"] = "2"
+        settings = load_settings(environ=environ, project={"installer": "pip"})
+
+        assert (settings.offline, settings.mirror, settings.installer, settings.retries) == (False, (), "uv", 2)
+        assert settings.origin("preference") == f"preference in {machine}"
+        assert settings.origin("offline") == f"offline in {user}"
+        assert settings.origin("retries") == "PROVISION_BACKEND_RETRIES"
+
+    def test_another_file_instead(self, environ: Dict[str, str], tmp_path: Path) -> None:
+        """The variable names it, in the folder of the frontend where it is relative; both others are not read."""
+        self.write(environ, "retries = 1\n")
+        self.write(environ, "offline = true\n", machine=True)
+        (tmp_path / "other.toml").write_text("read-timeout = 5\n")
+        environ[CONFIG_FILE] = "other.toml"
+        settings = load_settings(environ=environ, folder=str(tmp_path))
+
+        assert settings == Settings(
+            read_timeout=5.0, origins=(("read-timeout", f"read-timeout in {tmp_path}/other.toml"),)
+        )
+
+    @pytest.mark.parametrize(
+        ("name", "value", "retries"),
+        [
+            (NO_CONFIG, "1", 3),
+            (NO_CONFIG, "true", 3),
+            (NO_CONFIG, "0", 1),
+            (NO_CONFIG, "", 1),
+            (CONFIG_FILE, os.devnull, 3),
+        ],
+    )
+    def test_no_file(self, environ: Dict[str, str], name: str, value: str, retries: int) -> None:
+        """A variable turns them off."""
+        self.write(environ, "retries = 1\n")
+
+        assert load_settings(environ={**environ, name: value}).retries == retries
+
+    @pytest.mark.parametrize(
+        ("text", "complaint"),
+        [
+            ("miror = []", "{path}: unknown key 'miror'\n  did you mean 'mirror'?"),
+            (
+                "retries = 1\nmirror = nowhere",
+                "the configuration file {path} is not valid TOML: Invalid value (at line 2, column 10)",
+            ),
+            (
+                "retries = 1\nmirror = [",
+                "the configuration file {path} is not valid TOML: Invalid value (at the end, line 2)",
+            ),
+            ("a = " + "[" * 5000, "the configuration file {path} is not valid TOML: it is nested too deeply"),
+            ("retries = -1", "retries in {path} must be a whole number, 0 or more, found '-1'"),
+            ("python = 3.13", "python in {path} must be one string, found float"),
+            ("mirror = 2026-01-01", "mirror in {path} must be a string or a list of strings"),
+            (
+                'cache-dir = "https://bob:s3cret@m.example"',
+                "cache-dir in {path} must be a path, found 'https://m.example'",
+            ),
+        ],
+        ids=["unknown", "TOML", "unfinished", "deep", "value", "type", "date", "URL"],
+    )
+    def test_what_is_wrong_is_said(self, environ: Dict[str, str], text: str, complaint: str) -> None:
+        """The message names the file, and where in it."""
+        path = self.write(environ, text)
+        with pytest.raises(UsageError) as caught:
+            load_settings(environ=environ)
+
+        assert str(caught.value) == complaint.format(path=path)
+
+    def test_what_is_no_file_of_text_is_said(self, environ: Dict[str, str], tmp_path: Path) -> None:
+        """Nothing is waited for, and no byte is guessed."""
+        path = self.write(environ, "")
+        path.write_bytes(b"\xff")
+        with pytest.raises(UsageError, match=r"config.toml is not UTF-8: byte 0$"):
+            load_settings(environ=environ)
+        path.unlink()
+        os.mkfifo(str(path))
+        with pytest.raises(UsageError, match=r"config.toml is not a file$"):
+            load_settings(environ=environ)
+        with pytest.raises(UsageError) as caught:
+            load_settings(environ={CONFIG_FILE: f"{tmp_path}/none"})
+
+        assert str(caught.value) == (
+            f"the configuration file {tmp_path}/none, which PROVISION_BACKEND_CONFIG_FILE names, cannot be read: "
+            "No such file or directory"
+        )
+
+    def test_a_file_that_others_may_write_is_refused(self, environ: Dict[str, str]) -> None:
+        """Whoever can write there could name a mirror and a catalog, and so what is run."""
+        path = self.write(environ, "retries = 1\n")
+        path.chmod(0o666)
+        with pytest.raises(CacheError) as caught:
+            load_settings(environ=environ)
+
+        assert caught.value.message == f"{path} is not trusted: everybody can write to {path}"
+        assert caught.value.hint.splitlines()[-1] == "or read no configuration file: PROVISION_BACKEND_NO_CONFIG=1"
+        path.chmod(0o644)
+        path.parent.chmod(0o777)
+        with pytest.raises(CacheError, match=f"everybody can write to {path.parent}\n"):
+            load_settings(environ=environ)
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+    def test_the_file_of_another_user_is_refused(self, environ: Dict[str, str]) -> None:
+        """Root with the home directory of a user does not believe it; a file that is named is somebody's choice."""
+        path = self.write(environ, "retries = 1\n")
+        os.chown(str(path), 64001, 64001)
+        with pytest.raises(CacheError, match=r"config.toml is not trusted: it belongs to user 64001, not to "):
+            load_settings(environ=environ)
+
+        assert load_settings(environ={CONFIG_FILE: str(path)}).retries == 1

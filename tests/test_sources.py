@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Tuple
 
 import pytest
@@ -12,12 +11,11 @@ from provision_backend.install.sources import (
     DEFAULT_SOURCES,
     DownloadOptions,
     is_github,
+    is_local,
     is_loopback,
     list_sources,
-    local_path,
-    redact_text,
-    redact_url,
 )
+from provision_backend.settings import Settings
 
 FILE = "cpython-3.13.5+20251110-x86_64-unknown-linux-gnu-install_only_stripped.tar.gz"
 QUOTED = FILE.replace("+", "%2B")
@@ -51,13 +49,6 @@ def test_a_mirror_is_asked_by_release_and_flat(mirror: str, expected: Tuple[str,
     assert source.locations("20251110", FILE) == expected
 
 
-def test_a_tilde_is_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path mirror may begin with a tilde, as people write it."""
-    monkeypatch.setenv("HOME", "/home/someone")
-
-    assert local_path("~/pbs") == Path("/home/someone/pbs")
-
-
 @pytest.mark.parametrize(
     ("mirror", "expected"),
     [
@@ -86,33 +77,6 @@ def test_what_is_not_a_mirror_is_refused(mirror: str, expected: str) -> None:
     assert str(caught.value) == expected
 
 
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("https://m.example/pbs", "https://m.example/pbs"),
-        ("https://user:s3cret@m.example:8443/pbs", "https://m.example:8443/pbs"),
-        ("https://s3cret@m.example/pbs", "https://m.example/pbs"),
-        ("https://m.example/pbs?sig=s3cret#s3cret", "https://m.example/pbs"),
-        ("https://us@er:s3cret@m.example/pbs", "https://m.example/pbs"),
-        ("https://user:s3/cret@m.example/pbs", "https://***@m.example/pbs"),
-        ("https://user:s3#cret@m.example/pbs", "https://***"),
-        ("https://user:12?s3cret@m.example/pbs", "https://***"),
-        ("https://m.example/pbs?mail=a@b&sig=s3cret", "https://***"),
-        ("/srv/a@b?c", "/srv/a@b?c"),
-    ],
-)
-def test_a_redacted_url_holds_no_secret(url: str, expected: str) -> None:
-    """Whatever stands in a URL, what is shown of it holds no user name, password, query or fragment."""
-    assert redact_url(url) == expected
-
-
-def test_urls_in_a_text_are_redacted() -> None:
-    """The message of another library keeps its words and loses its secrets."""
-    text = "cannot reach https://user:s3cret@m.example/x?sig=s3cret (or http://s3cret@h/): refused"
-
-    assert redact_text(text) == "cannot reach https://m.example/x (or http://h/): refused"
-
-
 def test_options_do_not_show_their_mirrors() -> None:
     """The repr of the options, which may end up in a log, has no URL in it."""
     options = DownloadOptions(mirrors=("https://user:s3cret@m.example",))
@@ -137,3 +101,21 @@ def test_options_do_not_show_their_mirrors() -> None:
 def test_hosts_are_told_apart_by_their_whole_name(url: str, loopback: bool, github: bool) -> None:
     """A host that only begins or ends like a known one is another host."""
     assert (is_loopback(url), is_github(url)) == (loopback, github)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (Settings(), False),
+        (Settings(offline=True), True),
+        (Settings(mirror=("/srv/mirror",)), True),
+        (Settings(mirror=("/srv/mirror", "file:///srv/other"), catalog="/srv/mirror"), True),
+        (Settings(mirror=("/srv/mirror", "https://m.example")), False),
+        (Settings(mirror=("/srv/mirror",), catalog="https://m.example/SHA256SUMS"), False),
+        (Settings(catalog="/srv/mirror"), False),
+    ],
+    ids=["default", "offline", "folder", "folders", "one-remote", "remote-catalog", "only-the-catalog"],
+)
+def test_what_comes_from_this_machine_alone_needs_no_http(settings: Settings, *, expected: bool) -> None:
+    """Only then a build asks for fewer packages."""
+    assert is_local(settings) is expected

@@ -21,7 +21,7 @@ from support.small_archives import catalog_of, shared_small_archives
 
 from provision_backend.cache.manifest import verify_entry
 from provision_backend.errors import CacheError
-from provision_backend.trust import Trust, check_program, make_root, trust_cache
+from provision_backend.trust import Trust, check_file, make_root, trust_cache
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 ALICE, BOB, TEAM = 64001, 64002, 64100
@@ -282,7 +282,7 @@ def test_a_folder_in_which_others_may_rename_is_refused(
     expected = "{} is not trusted: " + reason.format(folder=folder, me=ME)
 
     assert refused(root, str(root) if named else "").splitlines()[0] == expected.format(root)
-    for path, act in ((folder / "new" / "cache", make_root), (folder / "new", make_root), (program, check_program)):
+    for path, act in ((folder / "new" / "cache", make_root), (folder / "new", make_root), (program, check_file)):
         with pytest.raises(CacheError) as caught:
             act(path)
         assert caught.value.message == expected.format(path)
@@ -322,14 +322,14 @@ def test_a_program_that_others_can_write_is_refused(private: Path, mode: int) ->
     program.chmod(mode)
     (private / "link").symlink_to("python")
 
-    check_program(private / "link")
+    check_file(private / "link")
     program.chmod(mode | 0o002)
     with pytest.raises(CacheError, match=f"link is not trusted: everybody can write to {program}"):
-        check_program(private / "link")
+        check_file(private / "link")
     program.chmod(mode)
     os.chown(program, ALICE, 0)
     with pytest.raises(CacheError, match=f"link is not trusted: {program} belongs to user {ALICE}"):
-        check_program(private / "link")
+        check_file(private / "link")
 
 
 _ATTACKER = """

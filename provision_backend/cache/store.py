@@ -227,11 +227,9 @@ def open_cache(settings: Settings) -> Cache:
     Raises:
         CacheError: no folder is named and there is no home directory.
     """
-    named = os.path.expanduser(settings.cache_dir)
-    root = _resolve(named or str(default_cache_dir()))
-    shared = [os.path.expanduser(path) for path in settings.shared_caches]
-    names = [(_resolve(path), path) for path in (*shared, *([named] if named else []))]
-    return Cache(root, tuple(_resolve(path) for path in shared), tuple(names))
+    root = _resolve(settings.cache_dir or str(default_cache_dir()))
+    named = filter(None, (*settings.shared_caches, settings.cache_dir))
+    return Cache(root, tuple(map(_resolve, settings.shared_caches)), tuple((_resolve(path), path) for path in named))
 
 
 def _resolve(path: str) -> Path:

@@ -12,7 +12,7 @@ import sys
 from typing import List, Optional, Sequence
 
 from ..errors import ProvisionError, UsageError
-from ..output import COLOR_CHOICES, Reporter, explained, paint, wants_color
+from ..output import COLOR_CHOICES, Reporter, explained, paint, redact_text, wants_color
 from ..settings import OPTIONS, load_settings
 from ..versions import own_version
 from .answers import show_lines
@@ -90,4 +90,4 @@ def _complain(text: str, words: Sequence[str]) -> None:
     prefix = "provision-backend:"
     if wants_color(sys.stderr, choice):
         prefix = paint(prefix, "error")
-    Reporter().write(f"{prefix} {text}\n")
+    Reporter().write(f"{prefix} {redact_text(text)}\n")

@@ -133,7 +133,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         more: Dict[str, Any] = {"metavar": "|".join(option.choices) or _METAVARS.get(option.kind, option.key.upper())}
         if option.kind == "flag":
             more = {"action": "store_const", "const": "1"}
-        elif option.kind in ("list", "paths"):
+        elif option.kind in ("locations", "paths"):
             more["action"] = "append"
         # argparse expands % in help texts.
         group.add_argument(f"--{option.key}", help=option.help.replace("%", "%%"), **more)

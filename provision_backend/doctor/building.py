@@ -10,10 +10,9 @@ from typing import Any, Iterator, Tuple
 from ..catalog.archive import Archive
 from ..catalog.selection import builtin_triples
 from ..errors import CacheError, HostError, MissingDependencyError, ProvisionError
-from ..install.sources import redact_url
-from ..output import nearest
+from ..output import nearest, redact_url
 from ..project.pyproject import OWN_NAME, TABLE, names_us, parse_pyproject
-from ..settings import OPTIONS
+from ..settings import CONFIG_FILE, NO_CONFIG, OPTIONS
 from . import Finding, ok, problem, warning
 from .context import Context
 
@@ -32,7 +31,7 @@ def check_settings(context: Context) -> Iterator[Finding]:
             value = _shown(getattr(settings, option.attribute))
             yield ok(f"{option.key} = {value} ({settings.origin(option.key)})")
     # A build cannot refuse an unknown variable: a newer or older version in the same environment may know it.
-    known = [option.variable for option in OPTIONS]
+    known = [*(option.variable for option in OPTIONS), CONFIG_FILE, NO_CONFIG]
     unknown = sorted(
         name
         for name, value in context.environ.items()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Callable, Iterator, List, NamedTuple, Tuple
 
 from ..errors import MissingDependencyError, ProvisionError
-from ..install.sources import redact_text
+from ..output import redact_text
 from . import Finding, building, caches, machine, network, problem, warning
 from .context import Context
 

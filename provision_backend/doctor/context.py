@@ -106,7 +106,7 @@ class Context:
             return plan.wanted
         python = self.settings.python
         if "/" in python or os.sep in python:
-            return Wanted("", None, os.path.abspath(os.path.expanduser(python)))
+            return Wanted("", None, os.path.abspath(python))
         return Wanted("", parse_request(python, source=self.settings.origin("python")) if python else None)
 
     @_once

@@ -24,8 +24,9 @@ from ..errors import ProvisionError
 from ..files import hash_file
 from ..hooks.installers import DROPPED
 from ..install.download import make_transport
-from ..install.sources import Source, SourceError, list_sources, local_path, redact_url
-from ..project.pyproject import load_toml
+from ..install.sources import Source, SourceError, list_sources, local_path
+from ..output import redact_url
+from ..settings import load_toml
 from . import Finding, ok, problem, warning
 from .context import MAX_WAIT, Context
 
@@ -54,8 +55,7 @@ def check_proxy(context: Context) -> Iterator[Finding]:
     certificates = {name: context.environ.get(name) for name in _CERTIFICATES}
     for name, value in proxies.items():
         if value:
-            # A proxy may be written without a scheme, and still with a password.
-            yield ok(f"{name} = {redact_url(value) if '://' in value else value.rpartition('@')[2]}")
+            yield ok(f"{name} = {redact_url(value)}")
     for name, value in certificates.items():
         if value and os.path.exists(value):
             yield ok(f"{name} = {value}")

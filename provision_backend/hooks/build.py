@@ -20,12 +20,12 @@ from time import perf_counter
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..errors import ProvisionError
-from ..output import Reporter, explained
+from ..output import Reporter, explained, redact_text
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project, read_project
 from ..settings import Settings, load_settings, strip_settings
 from . import in_process
-from .frontend import UnsupportedOperation, disposable_folder, guard_recursion
+from .frontend import UnsupportedOperation, disposable_folder, frontend_folder, guard_recursion
 
 __all__ = ["Build", "build", "find_hook", "get_requires", "open_build", "serves", "unsupported_operation"]
 
@@ -64,7 +64,8 @@ def open_build(config_settings: Optional[Mapping[str, Any]] = None) -> Build:
     began = perf_counter()
     with explained():
         project = read_project(Path.cwd())
-        settings = load_settings(config_settings, project={"installer": project.installer})
+        folder = frontend_folder(project.root)
+        settings = load_settings(config_settings, project={"installer": project.installer}, folder=folder)
         plan = make_plan(project, settings)
     build = Build(project, settings, plan, strip_settings(config_settings))
     build.reporter.detail(f"{'provisioning' if plan.provision else 'passing through'}: {plan.reason}")
@@ -194,10 +195,11 @@ def _provisioning_requires(opened: Build) -> List[str]:
             found = None
     if found is not None:
         return []
-    # A warm cache does not pay for it.
+    # A warm cache does not pay for these.
+    from ..install.sources import is_local
     from .requirements import missing_extra
 
-    return missing_extra("provision")
+    return missing_extra("local" if is_local(opened.settings) else "provision")
 
 
 @contextmanager
@@ -212,12 +214,12 @@ def _as_exit(exc: ProvisionError) -> SystemExit:
     returncode: Optional[int] = getattr(exc, "returncode", None)
     if returncode is None:
         # A text in SystemExit would be printed too, but tox expects a number there and shows the text four times.
-        sys.stderr.write(f"provision-backend: {exc}\n")
+        sys.stderr.write(f"provision-backend: {redact_text(str(exc))}\n")
         return SystemExit(1)
     if returncode > 0:
         return SystemExit(returncode)  # The real backend's own traceback stands above.
     # A process that was killed has said nothing itself, and a shell shows such an end as 128 and the signal's number.
-    sys.stderr.write(f"provision-backend: {exc.message}\n")
+    sys.stderr.write(f"provision-backend: {redact_text(exc.message)}\n")
     return SystemExit(128 - returncode)
 
 

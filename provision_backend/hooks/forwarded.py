@@ -16,8 +16,9 @@ import pyproject_hooks
 from ..errors import BackendError, HookFailedError
 from ..processes import FRONTEND_VARIABLES, drop_variables, follow_frontend, run_visible, signal_name
 from ..project.pyproject import Project
+from ..settings import secret_variables
 from .frontend import UnsupportedOperation
-from .in_process import import_advice, missing_hook
+from .in_process import check_requires, import_advice, missing_hook
 
 __all__ = ["CurrentEnvironment", "HookEnvironment", "call_hook", "get_requires"]
 
@@ -76,7 +77,7 @@ def get_requires(
 ) -> List[str]:
     """Ask the real backend in a build environment for its dynamic requirements; the errors are those of `call_hook`."""
     with _translated(project, environment):
-        return list(getattr(_caller(project, environment, hook), hook)(config_settings))
+        return check_requires(project, hook, getattr(_caller(project, environment, hook), hook)(config_settings))
 
 
 def _caller(project: Project, environment: HookEnvironment, hook: str) -> pyproject_hooks.BuildBackendHookCaller:
@@ -84,6 +85,7 @@ def _caller(project: Project, environment: HookEnvironment, hook: str) -> pyproj
         follow_frontend()
         # The runner of pyproject_hooks would hand on all variables of this process, and its standard input.
         environ = {**environment.environ(), **(extra_environ or {})}
+        environ = drop_variables(environ, secret_variables(environ))
         # The process stands in for this hook, so its standard output is ours.
         returncode = run_visible(cmd, env=environ, cwd=cwd, stdout=None)
         if returncode:

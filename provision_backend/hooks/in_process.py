@@ -6,24 +6,37 @@ of optional hooks are exactly what the frontend would see without us.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Any, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..errors import BackendError
-from ..project.pyproject import Project, load_toml
+from ..project.pyproject import Project
+from ..settings import load_toml, secret_variables
 from ..versions import normalised_name
 
 __all__ = [
-    "call_hook", "check_result", "get_requires", "import_advice", "load_backend", "missing_hook", "requires_hook",
-    "surprises", "unmet",
+    "call_hook", "check_requires", "check_result", "get_requires", "import_advice", "load_backend", "missing_hook",
+    "requires_hook", "surprises", "unmet",
 ]  # fmt: skip
 
 
+@contextlib.contextmanager
+def _without_secrets() -> Iterator[None]:
+    """Hide from the real backend those of our variables that hold a password: it may print or record them all."""
+    hidden = {name: os.environ.pop(name) for name in secret_variables(os.environ)}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)  # tox runs further hooks in this process.
+
+
+@_without_secrets()
 def load_backend(project: Project) -> Any:
     """Import the real backend, in-tree ones from their ``backend-path``.
 
@@ -88,6 +101,7 @@ def requires_hook(hook: str) -> str:
     return "get_requires_for_build_" + hook.rpartition("_")[2]
 
 
+@_without_secrets()
 def call_hook(project: Project, hook: str, *args: Any) -> Any:
     """Call a hook of the real backend and return what it returns; its exceptions pass.
 
@@ -121,8 +135,7 @@ def check_result(project: Project, hook: str, directory: str, result: Any) -> st
         result = made[0] if len(made) == 1 else None
     if not isinstance(result, str):
         raise BackendError(f"{called} must return a name, found {type(result).__name__}")
-    # Another name is no wheel, which frontends say.
-    if result.endswith((".whl", ".tar.gz")) and not os.path.lexists(os.path.join(directory, result)):
+    if not result or not os.path.lexists(os.path.join(directory, result)):
         raise BackendError(f"{called} has returned {result!r}, which it has not made in {directory}")
     return result
 
@@ -185,10 +198,21 @@ def _named_backend(content: bytes) -> str:
         return "none"
 
 
+@_without_secrets()
 def get_requires(project: Project, hook: str, config_settings: Optional[Mapping[str, Any]]) -> List[str]:
     """Ask the real backend for its dynamic requirements; PEP 517 gives a missing hook the answer ``[]``."""
     function = getattr(load_backend(project), hook, None)
-    return [] if function is None else list(function(config_settings))
+    return [] if function is None else check_requires(project, hook, function(config_settings))
+
+
+def check_requires(project: Project, hook: str, answer: Any) -> List[str]:
+    """Return the requirements that a hook has answered; raise `BackendError` where it is no list of texts."""
+    items: List[Any] = [None] if isinstance(answer, str) or not isinstance(answer, Iterable) else list(answer)
+    if all(isinstance(item, str) for item in items):
+        return items
+    found = type(answer).__name__
+    called = f"{hook} of the real backend {project.build_backend!r}"
+    raise BackendError(f"{called} must return a list of requirements, found {found}")
 
 
 def import_advice(project: Project) -> str:

@@ -26,17 +26,14 @@ from ..cache.entries import entry_of, read_marker
 from ..errors import UsageError
 from ..files import hash_file
 from ..interpreter import Interpreter
+from ..output import redact_url
 from ..project.plan import running_interpreter
 from ..project.pyproject import OWN_NAME
-from ..settings import Settings
+from ..settings import BESIDE, Settings
 from ..versions import own_version
-from .frontend import frontend_folder
 from .requirements import find_distributions
 
-__all__ = ["BESIDE", "record_own_wheel", "record_wheel"]
-
-BESIDE = "beside"
-"""Value of the setting ``sbom`` for the folder of the wheel itself."""
+__all__ = ["record_own_wheel", "record_wheel"]
 
 _PREFIX = "provision-backend:"
 _ALGORITHMS = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}
@@ -69,10 +66,7 @@ def record_wheel(
     Raises:
         UsageError: the file cannot be written.
     """
-    folder = wheel.parent
-    if settings.sbom != BESIDE:
-        # A relative path starts where the frontend was started, since hooks run in the source tree.
-        folder = Path(frontend_folder(Path.cwd()), os.path.expanduser(settings.sbom))
+    folder = wheel.parent if settings.sbom == BESIDE else Path(settings.sbom)
     path = folder / f"{wheel.name}.cdx.json"
     text = _document(wheel, build_backend, interpreter, find_distributions(packages))
     try:
@@ -178,7 +172,7 @@ def _origin(text: Optional[str]) -> Tuple[str, Dict[str, str]]:
     except (ValueError, AttributeError, TypeError):
         return "", {}  # Installers write it; what is damaged tells nothing.
     # A path of this machine is nobody else's business, and would make two builds differ.
-    shown = re.sub(r"//[^/@]*@", "//", url) if re.match(r"https?://", url) else ""
+    shown = redact_url(url) if re.match(r"https?://", url) else ""
     return shown, {str(key): str(value) for key, value in hashes.items()}
 
 

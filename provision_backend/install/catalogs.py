@@ -19,9 +19,9 @@ from ..catalog.selection import load_builtin_catalog, load_catalog_file, parse_c
 from ..errors import CacheError, DownloadError, OfflineError
 from ..files import hash_bytes
 from ..host.cpu import runnable_triples
-from ..output import Reporter
+from ..output import Reporter, redact_url
 from ..settings import Settings
-from .sources import download_options, redact_url
+from .sources import download_options
 
 __all__ = ["FRESH", "archives_for", "fetch_catalog", "load_archives", "needs_fetching"]
 
@@ -39,7 +39,7 @@ def load_archives(settings: Settings, triple: str, cache: Cache, reporter: Repor
     if not settings.catalog:
         return load_builtin_catalog(triple)
     if "://" not in settings.catalog:
-        return load_catalog_file(Path(os.path.expanduser(settings.catalog)))
+        return load_catalog_file(Path(settings.catalog))
     return parse_catalog(fetch_catalog(settings, cache, reporter), source="the catalog")
 
 

@@ -19,9 +19,9 @@ from typing import IO, TYPE_CHECKING, Callable, Iterable, Iterator, List, Mappin
 
 from ..errors import DownloadError, IntegrityError, MissingDependencyError, OfflineError, ProvisionError
 from ..files import new_hash
-from ..output import Reporter, format_size
+from ..output import Reporter, format_size, redact_url
 from .partial import Partial, Stream
-from .sources import DownloadOptions, Source, SourceError, host_of, list_sources, local_path, redact_url
+from .sources import DownloadOptions, Source, SourceError, host_of, list_sources, local_path
 
 if TYPE_CHECKING:
     from ..catalog.archive import Archive

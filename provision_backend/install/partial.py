@@ -23,8 +23,7 @@ from typing import IO, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import DownloadError
 from ..files import identify, publish
-from ..output import format_size
-from .sources import redact_url
+from ..output import format_size, redact_url
 
 __all__ = ["Partial", "Stream", "is_encoded", "is_plain"]
 

@@ -4,7 +4,7 @@ In: the settings, and the archive that is requested. Out: `Source` values in the
 with the locations that the archive may have there. A mirror is laid out by release (``<base>/<tag>/<file>``, as
 upstream) or flat (``<base>/<file>``, as ``pack`` and ``mirror`` write).
 
-Addresses may hold passwords and signatures. This package shows no address that did not go through `redact_url`.
+Addresses may hold passwords and signatures. No address is shown that did not go through `redact_url`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Optional, Tuple
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from ..errors import UsageError
+from ..output import redact_url
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -29,11 +30,10 @@ __all__ = [
     "download_options",
     "host_of",
     "is_github",
+    "is_local",
     "is_loopback",
     "list_sources",
     "local_path",
-    "redact_text",
-    "redact_url",
 ]
 
 DEFAULT_SOURCES = (
@@ -139,6 +139,12 @@ def download_options(settings: Settings) -> DownloadOptions:
     )
 
 
+def is_local(settings: Settings) -> bool:
+    """Whether all that is needed of an archive is on this machine, or has to be."""
+    remote = [text for text in (settings.catalog, *settings.mirror) if text and local_path(text) is None]
+    return settings.offline or (bool(settings.mirror) and not remote)
+
+
 def list_sources(options: DownloadOptions) -> Tuple[Source, ...]:
     """Return the sources in the order in which they are tried: the mirrors, or where none is set, the default ones.
 
@@ -159,7 +165,7 @@ def local_path(location: str) -> Optional[Path]:
         UsageError: the URL has another scheme, or is a ``file://`` URL of another machine.
     """
     if not _URL.match(location):
-        return Path(os.path.expanduser(location))
+        return Path(location)
     scheme = location.partition("://")[0].lower()
     if scheme not in ("http", "https", "file"):
         wanted = "wanted https://, http://, file:// or a path"
@@ -183,26 +189,6 @@ def is_github(url: str) -> bool:
     """Return whether the host of *url* is one of GitHub's, whose refusals often are rate limits."""
     host = host_of(url)
     return host in ("github.com", "api.github.com") or host.endswith(".githubusercontent.com")
-
-
-def redact_url(url: str) -> str:
-    """Return *url* as it may be shown: without user name, password, query and fragment; a path stays as it is."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return url
-    shown = re.split(r"[?#]", rest, maxsplit=1)[0]
-    authority, slash, path = shown.partition("/")
-    # An "@" behind the authority may be the end of a password with an unescaped "/", "?" or "#" in it.
-    if "@" in rest[len(shown) :]:
-        return f"{scheme}://***"
-    if "@" in path:
-        return f"{scheme}://***@{path.rpartition('@')[2]}"
-    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
-
-
-def redact_text(text: str) -> str:
-    """Return *text*, such as the message of another library's exception, with every URL in it redacted."""
-    return _URL.sub(lambda found: redact_url(found.group()), text)
 
 
 def host_of(url: str) -> str:

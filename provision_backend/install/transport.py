@@ -34,10 +34,10 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ..errors import DownloadError, MissingDependencyError
-from ..output import printable
+from ..output import printable, redact_text, redact_url
 from ..versions import own_version
 from .partial import Stream, is_encoded, is_plain
-from .sources import DownloadOptions, SourceError, host_of, is_github, is_loopback, redact_text, redact_url
+from .sources import DownloadOptions, SourceError, host_of, is_github, is_loopback
 
 # httpx has had no release since 2024; its authors go on as httpx2, which needs Python 3.11.
 if sys.version_info >= (3, 11):

@@ -109,7 +109,7 @@ def _is_path(text: str) -> bool:
 
 
 def _plan_for_path(project: Project, settings: Settings, running: RunningInterpreter) -> Plan:
-    path = os.path.abspath(os.path.expanduser(settings.python))
+    path = os.path.abspath(settings.python)
     if settings.preference == "only-managed":
         raise UsageError(
             f"{settings.origin('python')} names an interpreter of the machine, and preference is only-managed"

@@ -7,25 +7,20 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import ProjectError, UsageError
 from ..output import suggestion
+from ..settings import load_toml
 from ..versions import VersionRequest, is_specifier, leading_name, normalised_name, parse_request, plain_name
 from .wanted import Lock
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 __all__ = [
-    "OWN_NAME", "TABLE", "Project", "is_wrapped", "load_toml", "names_us", "parse_pyproject", "parse_requirement",
+    "OWN_NAME", "TABLE", "Project", "is_wrapped", "names_us", "parse_pyproject", "parse_requirement",
     "read_project", "read_string", "read_strings", "read_text",
 ]  # fmt: skip
 
@@ -110,13 +105,6 @@ def read_project(root: Path, text: Optional[str] = None) -> Project:
         name=str(document.get("project", {}).get("name", "")),
         version=str(document.get("project", {}).get("version", "")),
     )
-
-
-def load_toml(text: str) -> Dict[str, Any]:
-    """Parse TOML; raises `ValueError`, whose message says where and why, for another text."""
-    # This is the only module that knows which library parses TOML.
-    document: Dict[str, Any] = tomllib.loads(text)
-    return document
 
 
 def read_text(root: Path) -> str:

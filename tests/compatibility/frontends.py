@@ -190,10 +190,9 @@ env_list = main
 package = {package}
 base_python = {python}
 skip_install = false
-pass_env = *
 [testenv:.pkg]
 base_python = {python}
-pass_env = *
+pass_env = PROVISION_BACKEND_*
 """
 
 

@@ -131,7 +131,6 @@ _TWO = """[tox]
 env_list = first, second, third
 [testenv]
 base_python = {python}
-pass_env = *
 [testenv:first]
 package = wheel
 [testenv:second]
@@ -140,7 +139,7 @@ package = editable
 package = sdist
 [testenv:.pkg]
 base_python = {python}
-pass_env = *
+pass_env = PROVISION_BACKEND_*
 """
 
 
