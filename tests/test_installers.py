@@ -221,6 +221,37 @@ class TestPip:
         said = "PIP_CONSTRAINT is not used in a build environment; PIP_BUILD_CONSTRAINT is"
         assert (said in capfd.readouterr().err) == (frontend == "pip")
 
+    def test_constraints_of_builds_in_a_file_hold(self, pip: Place) -> None:
+        """Pip obeys ``build-constraint`` of its files in the environments that it makes, and this is one."""
+        pip.configure({}, "[global]\nbuild-constraint =\n    {}/empty\n    {}/old\n", "PIP_CONFIG_FILE")
+        (pip.folder / "empty").write_text("")
+        (pip.folder / "old").write_text("toy_one<2\n")
+
+        assert pip.install("toy_one") == ["toy_one-1.0"]
+
+    def test_the_file_of_the_frontends_environment_is_read(self, pip: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The interpreter's pip would look beside itself; another file that is named comes before it."""
+        (pip.folder / "pip.conf").write_text(f"[global]\nno-index = true\nfind-links = {pip.wheels}\n")
+        pip.environ = {
+            "PIP_NO_INDEX": "",
+            "PIP_FIND_LINKS": "",
+            "PIP_INDEX_URL": "http://127.0.0.1:9/",
+            "PIP_RETRIES": "0",
+        }
+        monkeypatch.setattr(sys, "prefix", str(pip.folder))
+
+        assert pip.install("toy_one") == BOTH
+        (pip.folder / "named").write_text(f"[global]\nfind-links = {pip.folder}\n")
+        pip.environ["PIP_CONFIG_FILE"] = str(pip.folder / "named")
+        with pytest.raises(BuildEnvironmentError, match="No matching distribution found for toy_three"):
+            pip.install("toy_three")
+
+    def test_features_that_it_does_not_know_are_left_out(self, pip: Place) -> None:
+        """The frontend's pip may be newer; those that it knows are passed on."""
+        pip.environ.update(PIP_USE_FEATURE="no-such-feature fast-deps", PIP_USE_DEPRECATED="no-such-thing")
+
+        assert pip.install("toy_one") == BOTH
+
     def test_an_index_of_the_user_is_asked(self, pip: Place) -> None:
         """Indexes reach it by variable and by configuration; the requests come to a server on loopback."""
         listing = "".join(f'<a href="/files/{path.name}">{path.name}</a>' for path in pip.wheels.iterdir())

@@ -28,10 +28,13 @@ get_requires_for_build_editable = get_requires_for_build_wheel
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     import toy_needed, toy_static
+    print("variables", sorted(name for name in os.environ if name.startswith("PROVISION_BACKEND_M")))
     print("built by", sys.version.split()[0], "with", toy_needed.VERSION, toy_static.VERSION, config_settings)
     minimal.TAG = (config_settings or {}).get("tag", "py3-none-any")
-    name = (config_settings or {}).get("name")
-    return name or minimal.build_wheel(wheel_directory)
+    settings = config_settings or {}
+    if "name" in settings:
+        return eval(settings["name"])
+    return minimal.build_wheel(wheel_directory)
 
 def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
     import toy_needed
@@ -134,14 +137,34 @@ def test_a_pure_editable_wheel_passes(host: Host, project: Path, tmp_path: Path)
     assert host.hook(project, "build_editable", str(tmp_path), None, None) == "toy-1.0-py3-none-any.whl"
 
 
-def test_a_wheel_that_was_not_made_is_one_message(host: Host, project: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("'toy.whl'", "has returned 'toy.whl', which it has not made in"),
+        ("'toy'", "has returned 'toy', which it has not made in"),
+        ("''", "has returned '', which it has not made in"),
+        ("None", "must return a name, found NoneType"),
+        ("['toy.whl']", "must return a name, found list"),
+    ],
+)
+def test_a_wheel_that_was_not_made_is_one_message(
+    host: Host, project: Path, tmp_path: Path, name: str, said: str
+) -> None:
     """The frontend would end in a traceback when it opens the file."""
     (tmp_path / "out").mkdir()
     with pytest.raises(subprocess.CalledProcessError):
-        host.hook(project, "build_wheel", str(tmp_path / "out"), {"name": "toy.whl"}, None)
+        host.hook(project, "build_wheel", str(tmp_path / "out"), {"name": name}, None)
 
-    assert "has returned 'toy.whl', which it has not made in" in host.stderr
+    assert said in host.stderr
     assert "Traceback" not in host.stderr
+
+
+def test_passwords_are_hidden_from_the_real_backend(host: Host, project: Path, tmp_path: Path) -> None:
+    """It does not get those of our variables that hold one."""
+    host.environ["PROVISION_BACKEND_MIRROR"] = "https://user:s3cret@mirror.example"
+    host.hook(project, "build_wheel", str(tmp_path), None)
+
+    assert "variables []\n" in host.stdout
 
 
 def test_changed_requirements_have_a_new_environment(host: Host, project: Path, tmp_path: Path) -> None:

@@ -9,20 +9,18 @@ for the variables that reach a build environment.
 
 from __future__ import annotations
 
-import configparser
 import os
-import sys
 import threading
 import time
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
+from typing import Any, Iterator, List, Mapping, NamedTuple, Tuple
 
 from ..catalog.archive import Archive
 from ..errors import ProvisionError
 from ..files import hash_file
-from ..hooks.installers import DROPPED
+from ..hooks.installers import DROPPED, read_pip_files, system_folders, user_folder
 from ..install.download import make_transport
 from ..install.sources import Source, SourceError, list_sources, local_path
 from ..output import redact_url
@@ -44,8 +42,6 @@ _INDEXES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS") + tuple(
 )
 _KEYS = ("index-url", "extra-index-url", "find-links", "no-index", "constraint", "target", "prefix", "root", "user")
 _OFF = ("", "0", "false", "no", "off", "n", "f")
-# The one setting for ordinary installs that users set when they mean builds (pip#13300).
-_BUILD_CONSTRAINTS = {"PIP_CONSTRAINT": "PIP_BUILD_CONSTRAINT", "UV_CONSTRAINT": "UV_BUILD_CONSTRAINT"}
 
 
 def check_proxy(context: Context) -> Iterator[Finding]:
@@ -201,7 +197,7 @@ def _skew(headers: Mapping[str, str]) -> float:
 def check_index(context: Context) -> Iterator[Finding]:
     """Check how variables and configuration files direct pip and uv."""
     environ = context.environ
-    configured = _read_pip_files(environ)
+    configured = read_pip_files(environ)
     found = [ok(f"{name} = {_redact(environ[name])}") for name in _INDEXES if environ.get(name)]
     found += [ok(f"{key} = {_redact(value)} ({place})") for key, (value, place) in configured.items() if key in _KEYS]
     found += _check_dropped(environ)
@@ -220,16 +216,8 @@ def _redact(value: str) -> str:
 
 
 def _check_dropped(environ: Mapping[str, str]) -> Iterator[Finding]:
-    for name in DROPPED:
-        if not environ.get(name):
-            continue
-        if name in _BUILD_CONSTRAINTS:
-            yield warning(
-                f"{name} is set, and it is not passed on: it is about what runs, not about build environments",
-                f"for build environments set {_BUILD_CONSTRAINTS[name]}",
-            )
-        else:
-            yield ok(f"{name} is set, and it is not passed on, since it would misdirect a build environment")
+    for name in filter(environ.get, DROPPED):
+        yield ok(f"{name} is set, and it is not passed on, since it would misdirect a build environment")
     if environ.get("PIP_REQUIRE_VIRTUALENV"):
         yield ok("PIP_REQUIRE_VIRTUALENV is set and kept: a build environment is one")
 
@@ -283,40 +271,6 @@ def _check_files(environ: Mapping[str, str]) -> Iterator[Finding]:
                 yield warning(found, "write an absolute path")
 
 
-def _read_pip_files(environ: Mapping[str, str]) -> Dict[str, Tuple[str, str]]:
-    """Return the value and the file of each key in pip's configuration files; the last file counts."""
-    found: Dict[str, Tuple[str, str]] = {}
-    for path in _pip_files(environ, sys.prefix):
-        parser = configparser.RawConfigParser()
-        # A file that does not exist is normal, and pip will report what is wrong with one that does.
-        with suppress(OSError, UnicodeDecodeError, configparser.Error):
-            parser.read_string(Path(path).read_text(encoding="utf-8"))
-        # The section of a command overrides [global], whatever their order in the file.
-        for section in filter(parser.has_section, ("global", "install")):
-            found.update({key.replace("_", "-"): (value, str(path)) for key, value in parser.items(section)})
-    return found
-
-
-def _pip_files(environ: Mapping[str, str], prefix: str) -> Iterator[str]:
-    """Yield the configuration files that pip reads, existing or not; a later one wins.
-
-    Source: pip documentation, Configuration.
-    """
-    given = environ.get("PIP_CONFIG_FILE", "")
-    if given == os.devnull:
-        return
-    home = os.path.expanduser("~")
-    for base in reversed(_system_folders(environ)):
-        yield os.path.join(base, "pip", "pip.conf")
-    yield "/etc/pip.conf"
-    yield os.path.join(home, ".pip", "pip.conf")
-    yield os.path.join(_user_folder(environ), "pip", "pip.conf")
-    yield os.path.join(home, "Library", "Application Support", "pip", "pip.conf")
-    yield os.path.join(prefix, "pip.conf")
-    if given:
-        yield given
-
-
 def _uv_files(environ: Mapping[str, str], folder: str) -> Iterator[str]:
     """Yield the configuration files that uv reads or may read, existing or not, the nearest first.
 
@@ -331,13 +285,5 @@ def _uv_files(environ: Mapping[str, str], folder: str) -> Iterator[str]:
     for parent in (Path(folder), *Path(folder).parents):
         yield str(parent / "uv.toml")
         yield str(parent / "pyproject.toml")
-    for base in (_user_folder(environ), *_system_folders(environ)):
+    for base in (user_folder(environ), *system_folders(environ)):
         yield os.path.join(base, "uv", "uv.toml")
-
-
-def _user_folder(environ: Mapping[str, str]) -> str:
-    return environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-
-
-def _system_folders(environ: Mapping[str, str]) -> Tuple[str, ...]:
-    return (*environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(os.pathsep), "/etc")

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Optional, Tuple
 
 from ..errors import BuildEnvironmentError, MissingDependencyError, ProvisionError
 from ..interpreter import Interpreter, inspect_interpreter
 from ..processes import follow_frontend
 from ..project.plan import running_interpreter
-from ..project.pyproject import Project
 from ..provision import provision, set_aside_damaged
-from ..versions import leading_name
 from . import forwarded
 from .environment import BuildEnvironment, open_environment
-from .frontend import frontend_name, frontend_run
+from .frontend import frontend_run
 from .in_process import check_result, requires_hook
 
 if TYPE_CHECKING:
@@ -81,7 +79,6 @@ def _call_under(
 ) -> Tuple[BuildEnvironment, Any]:
     """Make the environment, ask for the dynamic requirements where that was not done yet, and call the hook."""
     project, asking = build.project, requires_hook(hook)
-    _refuse_sources(project, project.requires)
     notice = _notice(build, interpreter) if build.plan.provision else ""
     environment = open_environment(
         interpreter,
@@ -98,7 +95,6 @@ def _call_under(
             build.reporter.info(notice)  # It was made for another build, as in tox, which keeps it.
         with build.reporter.step(f"{asking} of {project.build_backend}"):
             dynamic = forwarded.get_requires(project, environment, asking, build.config_settings)
-        _refuse_sources(project, dynamic)
         environment.install(dynamic, what="what the real backend asks for")
         environment.asked += (question,)
         environment.save()
@@ -111,17 +107,6 @@ def _notice(build: Build, interpreter: Interpreter) -> str:
     origins = {"managed": "the cache", "system": "this machine", "given": build.settings.origin("python")}
     version = interpreter.version + ("t" if interpreter.freethreaded else "")
     return f"building with CPython {version} from {origins[interpreter.source]}: {interpreter.executable}"
-
-
-def _refuse_sources(project: Project, requirements: Sequence[str]) -> None:
-    # Only the uv that builds heeds the table, and it does not do so for a list of requirements. The index that is asked
-    # instead may have a package of that name by anybody.
-    named = [text for text in requirements if leading_name(text) in project.uv_sources]
-    if named and frontend_name() == "uv":
-        raise BuildEnvironmentError(
-            f"tool.uv.sources has an entry for {named[0]!r}, which an environment of our own cannot be filled from",
-            hint="build with a Python that satisfies requires-python: 'uv build --python', or without the entry",
-        )
 
 
 def _question(build: Build, asking: str) -> str:

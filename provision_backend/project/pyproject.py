@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional
 from ..errors import ProjectError, UsageError
 from ..output import suggestion
 from ..settings import load_toml
-from ..versions import VersionRequest, is_specifier, leading_name, normalised_name, parse_request, plain_name
+from ..versions import VersionRequest, is_specifier, leading_name, parse_request, plain_name
 from .wanted import Lock
 
 if TYPE_CHECKING:
@@ -56,8 +56,6 @@ class Project(NamedTuple):
     """Which of the interpreters that satisfy it to provision, or None."""
     installer: str
     """``pip``, ``uv`` or empty."""
-    uv_sources: Tuple[str, ...] = ()
-    """Normalised names that ``[tool.uv.sources]`` has an entry for."""
     lock: Optional[Lock] = None
     """The archives that the project is built with, or None if it is not locked."""
     name: str = ""
@@ -100,7 +98,6 @@ def read_project(root: Path, text: Optional[str] = None) -> Project:
         requires_python=_requires_python(document, table),
         python=_pin(table),
         installer=_installer(table),
-        uv_sources=_uv_sources(document),
         lock=_lock(table, root),
         name=str(document.get("project", {}).get("name", "")),
         version=str(document.get("project", {}).get("version", "")),
@@ -279,13 +276,6 @@ def _installer(table: Mapping[str, Any]) -> str:
     if installer not in (None, "pip", "uv"):
         raise ProjectError(f"pyproject.toml: {TABLE}.installer must be pip or uv, found {installer!r}")
     return installer or ""
-
-
-def _uv_sources(document: Mapping[str, Any]) -> Tuple[str, ...]:
-    # The table is uv's, which reports what is wrong with it.
-    table = document.get("tool", {}).get("uv", {})
-    sources = table.get("sources", {}) if isinstance(table, dict) else {}
-    return tuple(map(normalised_name, sources)) if isinstance(sources, dict) else ()
 
 
 def _lock(table: Mapping[str, Any], root: Path) -> Optional[Lock]:
