@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import Any, Dict, Optional
@@ -11,12 +12,14 @@ import pytest
 
 from provision_backend.errors import UnpackError
 from provision_backend.install.sysconfig_data import (
+    LIBRARY_ROOM,
     clean_value,
     patch_config_script,
     patch_json,
     patch_makefile,
     patch_module,
     patch_pkgconfig,
+    patch_program,
     replace_prefix,
 )
 
@@ -172,6 +175,26 @@ class TestCleanValue:
     def test_keeps_what_works_here(self, name: str, value: str, expected: str) -> None:
         """Tools and flags of the build machine go, everything else stays as it was."""
         assert clean_value(name, value) == expected
+
+
+class TestPatchProgram:
+    """`patch_program`."""
+
+    def test_the_room_is_filled_to_the_byte(self) -> None:
+        """Whatever stands behind it in the file stays where it was; the folder of the library is the same path."""
+        program = b"\x7fELF$ORIGIN/../lib:" + LIBRARY_ROOM.encode() + b"\0libm.so.6\0"
+        patched = patch_program(program, "/home/é/c")
+        path = patched[19:].partition(b"\0")[0].decode()
+
+        assert (len(patched), patched[-11:]) == (len(program), program[-11:])
+        assert os.path.normpath(path) == "/home/é/c/lib"
+        assert patch_program(patched, "/other") == patched
+
+    def test_a_path_that_is_too_long_stays_out(self) -> None:
+        """Then a copy does not start, as without us."""
+        program = LIBRARY_ROOM.encode()
+
+        assert patch_program(program, "/" + "x" * 220) == program
 
 
 class TestPatchModule:

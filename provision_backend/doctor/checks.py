@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Callable, Iterator, List, NamedTuple, Tuple
 
 from ..errors import MissingDependencyError, ProvisionError
-from ..output import redact_text
+from ..output import explained, redact_text
 from . import Finding, building, caches, machine, network, problem, warning
 from .context import Context
 
@@ -57,9 +57,10 @@ def run_check(check: Check, context: Context) -> List[Finding]:
 
     def _look() -> None:
         try:
-            # One by one, so that findings before a failure are kept.
-            for finding in check.look(context):
-                findings.append(finding)  # noqa: PERF402 - the list is read while this goes on
+            with explained():
+                # One by one, so that findings before a failure are kept.
+                for finding in check.look(context):
+                    findings.append(finding)  # noqa: PERF402 - the list is read while this goes on
         except MissingDependencyError as exc:
             findings.append(warning(f"not checked: {exc.message}", exc.hint))
         except ProvisionError as exc:

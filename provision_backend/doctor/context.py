@@ -24,7 +24,7 @@ from ..host.platforms import Platform, platform_from_triple
 from ..install.catalogs import load_archives
 from ..install.download import fetch_text
 from ..install.sources import DownloadOptions, download_options
-from ..output import Reporter
+from ..output import Reporter, explained
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project, is_wrapped, parse_pyproject, read_project
 from ..project.wanted import Wanted
@@ -51,7 +51,8 @@ def _once(method: Callable[[Context], Result]) -> Callable[[Context], Result]:
             # The check that called it first was given up if this hangs, and later checks must not wait again.
             self.answers[name] = ProvisionError(f"unknown: looking up the {name} timed out")
             try:
-                self.answers[name] = method(self)
+                with explained():
+                    self.answers[name] = method(self)
             except ProvisionError as exc:
                 self.answers[name] = exc
             except Exception as exc:

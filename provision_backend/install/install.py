@@ -31,10 +31,19 @@ from .download import stream_archive
 from .partial import Partial
 from .smoke import smoke_run
 from .sources import download_options
-from .sysconfig_data import patch_config_script, patch_json, patch_makefile, patch_module, patch_pkgconfig
+from .sysconfig_data import (
+    patch_config_script,
+    patch_json,
+    patch_makefile,
+    patch_module,
+    patch_pkgconfig,
+    patch_program,
+)
 from .unpack import Unpacked, unpack_stream
 
 __all__ = ["finalize_tree", "find_executable", "tree_maker"]
+
+_SMALL = 1 << 20  # bytes of a program whose libpython is a library of its own
 
 _EXTERNALLY_MANAGED = """\
 [externally-managed]
@@ -140,6 +149,7 @@ def finalize_tree(tree: Path, *, final_path: Path) -> None:
         _patch_build_record(tree, stdlib, os.path.abspath(str(final_path)))
         for path in _own_files(tree, "lib/pkgconfig/*.pc"):
             _rewrite(path, patch_pkgconfig)
+        _patch_program(executable, os.path.abspath(str(final_path)))
         marker = _EXTERNALLY_MANAGED.format(python=executable.name)
         _write(stdlib / "EXTERNALLY-MANAGED", marker.encode(), mode=0o644)
         _link_executable(executable)
@@ -186,6 +196,15 @@ def _patch_build_record(tree: Path, stdlib: Path, prefix: str) -> None:
         _rewrite(path, functools.partial(patch_makefile, prefix=prefix))
     for path in _own_files(tree, "bin/python*-config"):
         _rewrite(path, functools.partial(patch_config_script, prefix=prefix))
+
+
+def _patch_program(executable: Path, prefix: str) -> None:
+    # One that holds libpython itself is a hundred times as large, and reading it would take its time.
+    if executable.stat().st_size < _SMALL:
+        content = executable.read_bytes()
+        patched = patch_program(content, prefix)
+        if patched != content:
+            _write(executable, patched, mode=0o755)
 
 
 def _link_executable(executable: Path) -> None:

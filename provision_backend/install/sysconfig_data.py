@@ -20,12 +20,14 @@ from ..errors import UnpackError
 
 __all__ = [
     "BUILD_PREFIX",
+    "LIBRARY_ROOM",
     "clean_value",
     "patch_config_script",
     "patch_json",
     "patch_makefile",
     "patch_module",
     "patch_pkgconfig",
+    "patch_program",
     "read_module",
     "replace_prefix",
     "write_module",
@@ -33,6 +35,9 @@ __all__ = [
 
 BUILD_PREFIX = "/install"
 """The prefix that python-build-standalone configures with."""
+
+LIBRARY_ROOM = f"{BUILD_PREFIX}{'/' * 200}lib"
+"""The last folder of the RUNPATH that ``pack`` gives a program with a shared libpython; `patch_program` replaces it."""
 
 _MARKER = "PYTHON_BUILD_STANDALONE"
 
@@ -186,6 +191,17 @@ def patch_pkgconfig(text: str) -> str:
     """Return a ``.pc`` file whose prefix is computed from where the file lies; one that already does is unchanged."""
     text = re.sub(rf"(?m)^prefix={BUILD_PREFIX}/?$", "prefix=${pcfiledir}/../..", text)
     return re.sub(rf"(?<![\w.}}/-]){BUILD_PREFIX}(?![\w.-])|(?<=-[A-Z]){BUILD_PREFIX}(?![\w.-])", "${prefix}", text)
+
+
+def patch_program(content: bytes, prefix: str) -> bytes:
+    """Return a program whose copy finds libpython, as `venv --copies` makes one; any other is unchanged.
+
+    A copy looks beside itself first. Nothing in an ELF file may move, so slashes fill the room that ``pack`` has left;
+    a longer path than that stays out.
+    """
+    path = prefix.encode("utf-8", "surrogateescape")
+    room = len(LIBRARY_ROOM) - len("lib")
+    return content.replace(LIBRARY_ROOM.encode(), path.ljust(room, b"/") + b"lib") if len(path) < room else content
 
 
 def _name_compiler(name: str, value: str) -> str:

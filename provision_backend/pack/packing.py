@@ -153,8 +153,10 @@ def _describe(needs: Needs, installation: Installation, tree: Path) -> List[str]
     for name, library in sorted(needs.missing.items()):
         notes.append(f"the module {name.split('.')[0]} does not work, as in the installation: {library} is not found")
     if needs.shared_libpython:
-        # The copy looks for libpython beside itself (python-build-standalone#381).
-        notes.append("has libpython as a shared library, so virtual environments need links: not 'venv --copies'")
+        # The copy looks for libpython beside itself (python-build-standalone#381), and then in the cache.
+        notes.append(
+            "has libpython as a shared library, so 'venv --copies' works only where provision-backend has installed it"
+        )
     if not os.path.isfile(tree / installation.paths["include"] / "Python.h"):
         notes.append("has no Python.h, so no extension modules can be built with it")
     return notes

@@ -18,6 +18,7 @@ from typing import Dict, Iterator, List, Set
 
 from ..errors import MissingDependencyError, PackError
 from ..host.elf import ElfFile, read_elf
+from ..install.sysconfig_data import LIBRARY_ROOM
 from ..processes import run_quiet
 from .installed import Installation
 
@@ -161,12 +162,15 @@ class _Relocation:
 
     def _decide_runpath(self, path: Path, elf: ElfFile, carries: bool) -> None:
         # A file that is right already keeps its bytes, so that a packed tree packs to the same archive again.
-        own = all(_ORIGIN.match(entry) for entry in elf.runpath)
+        is_program = self.needs.shared_libpython and path == self.tree / "bin" / self.installation.program
+        room = [LIBRARY_ROOM] if is_program else []
+        own = all(_ORIGIN.match(entry) or entry in room for entry in elf.runpath) and {*room} <= {*elf.runpath}
         places = {os.path.normpath(_ORIGIN.sub(str(path.parent), entry)) for entry in elf.runpath}
         if own and (not carries or str(self.lib) in places):
             return
         relative = os.path.relpath(str(self.lib), str(path.parent))
         runpath = ("$ORIGIN" if relative == "." else f"$ORIGIN/{relative}") if carries else ""
+        runpath = ":".join(filter(None, (runpath, *room)))
         self.runpaths.setdefault(runpath, []).append(str(path))
 
     def _note_glibc(self, elf: ElfFile) -> None:
