@@ -6,8 +6,8 @@ A pass-through build runs nothing, and does not import this module.
 
 Programs that are run for a frontend do not outlive it, whatever signal ends it. A terminal sends its signals to all
 processes of a build; ``kill``, tox and continuous integration send them to the frontend alone, which then kills us
-(build, on SIGINT), or leaves us (all of them, on SIGTERM). So a hook looks whether its frontend is still its parent,
-and the kernel is asked to end what we have started when we are killed (``PR_SET_PDEATHSIG``, prctl(2)).
+(build, on SIGINT), or leaves us (all of them, on SIGTERM). So a hook looks twice a second whether its frontend is still
+its parent, and the kernel is asked to end what we have started when we are killed (``PR_SET_PDEATHSIG``, prctl(2)).
 """
 
 from __future__ import annotations
@@ -303,6 +303,9 @@ def last_lines(text: str, count: int = 15) -> str:
 _POLL = 0.5
 """Seconds between two looks at who the parent is."""
 
+_CLEANING = 15.0
+"""Seconds that a hook whose frontend has ended may take to remove what is unfinished."""
+
 _SET_PARENT_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of linux/prctl.h."""
 
@@ -310,11 +313,42 @@ _followed: Optional[Tuple[int, int]] = None
 """Ids of the process that is a hook, and of the frontend that it follows. A command in the background is not a hook."""
 
 
-def follow_frontend() -> None:
-    """End this process, and what it runs, when its parent ends; to be called by a hook."""
+@contextmanager
+def follow_frontend() -> Iterator[None]:
+    """End this process, and what it runs, when its parent ends while the body runs; to be used by a hook.
+
+    Where there are interval timers, which Windows lacks, this holds whatever the body does: download, unpack, wait for
+    a lock or sleep. Elsewhere it holds while a program runs. A timer or a handler of the frontend's is left alone.
+    """
     global _followed
+    before = _followed
     if not _is_following():
         _followed = (os.getpid(), os.getppid())
+    timed = _can_use_timer()
+    if timed:
+        # Not PR_SET_PDEATHSIG: it is about the thread that has started this process, and those of uv and tox may end.
+        signal.signal(signal.SIGALRM, _end_with_frontend)
+        signal.setitimer(signal.ITIMER_REAL, _POLL, _POLL)
+    try:
+        yield
+    finally:
+        if timed:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        _followed = before
+
+
+def _can_use_timer() -> bool:
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        return False
+    return signal.getsignal(signal.SIGALRM) is signal.SIG_DFL and not signal.getitimer(signal.ITIMER_REAL)[0]
+
+
+def _end_with_frontend(_number: int, _frame: object) -> None:
+    if _is_following() and _frontend_has_ended():
+        # What is unfinished is removed first. If this is swallowed, as in a destructor, the next alarm repeats it.
+        signal.setitimer(signal.ITIMER_REAL, _CLEANING, _CLEANING)
+        raise SystemExit(1)
 
 
 def _is_following() -> bool:

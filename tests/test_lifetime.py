@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
+from support.servers import RawServer
 
 from provision_backend import processes as lifetime
 
@@ -25,10 +26,10 @@ _HOOK = """
 import os, sys
 from provision_backend.processes import follow_frontend
 from provision_backend.processes import run_visible
-if sys.argv[3] == "follows":
-    follow_frontend()
-open(sys.argv[1], "w").write(str(os.getpid()))
-run_visible([sys.executable, "-c", sys.argv[4], sys.argv[2]])
+import contextlib
+with follow_frontend() if sys.argv[3] == "follows" else contextlib.suppress():
+    open(sys.argv[1], "w").write(str(os.getpid()))
+    run_visible([sys.executable, "-c", sys.argv[4], sys.argv[2]])
 """
 _PROGRAM = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,21 +105,110 @@ def test_time_limit_holds_for_a_hook(tmp_path: Path) -> None:
 from provision_backend.errors import InterpreterError
 from provision_backend.processes import follow_frontend
 from provision_backend.processes import run_quiet
-follow_frontend()
-try:
-    run_quiet(["sleep", "30"], timeout=0.7)
-except InterpreterError as exc:
-    print(exc)
-print(run_quiet(["sh", "-c", "sleep 0.7; echo done"], timeout=20).stdout)
+with follow_frontend():
+    try:
+        run_quiet(["sleep", "30"], timeout=0.7)
+    except InterpreterError as exc:
+        print(exc)
+    print(run_quiet(["sh", "-c", "sleep 0.7; echo done"], timeout=20).stdout)
 """
     command = [sys.executable, "-c", code]
     output = subprocess.check_output(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, universal_newlines=True)
     assert output == "'sleep' did not end within 0.7 seconds and was killed\ndone\n\n"
 
 
-def test_nothing_is_asked_of_the_kernel_for_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_asked_of_the_kernel_for_a_command() -> None:
     """Where no frontend is followed, programs are started as ever."""
-    # A hook that another test has called in this process leaves its frontend followed.
-    monkeypatch.setattr(lifetime, "_followed", None)
-
     assert lifetime._child_options() == {}
+
+
+# What a hook may be busy with while its frontend is killed; none of it runs a program.
+_BUSY = {
+    "downloads": """
+from provision_backend.install.download import fetch_text
+from provision_backend.install.sources import DownloadOptions
+work = lambda: fetch_text("http://127.0.0.1:" + sys.argv[2] + "/", options=DownloadOptions())
+""",
+    "sleeps between two tries": """
+from provision_backend.install.download import sleep
+work = lambda: sleep(60)
+""",
+    "waits for a lock": """
+from pathlib import Path
+from provision_backend.cache.locks import key_lock
+from provision_backend.output import Reporter
+other = Path(sys.argv[1]).parent / "locks"
+import fcntl
+other.mkdir()
+held = open(str(other / "x.lock"), "w")
+fcntl.flock(held, fcntl.LOCK_EX)
+def work():
+    with key_lock(other, "x", timeout=60, reporter=Reporter()):
+        pass
+""",
+    "unpacks": """
+def work():
+    while True:
+        pass
+""",
+}
+_BUSY_HOOK = """
+import os, sys
+from provision_backend.processes import follow_frontend
+BUSY
+with follow_frontend():
+    open(sys.argv[1] + ".new", "w").write(str(os.getpid()))
+    os.rename(sys.argv[1] + ".new", sys.argv[1])
+    try:
+        work()
+    finally:
+        open(sys.argv[1] + ".cleaned", "w").close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="without interval timers only programs are followed")
+@pytest.mark.parametrize("busy", _BUSY)
+def test_a_hook_ends_with_its_frontend_whatever_it_does(busy: str, tmp_path: Path) -> None:
+    """A hook whose frontend was killed ends in a moment, after what it has begun was removed."""
+    note = tmp_path / "hook"
+
+    def drip(_number: int, _request: bytes) -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\n\r\n"
+        while True:
+            time.sleep(0.05)
+            yield b"x" * 1000
+
+    with RawServer(drip) as server:
+        hook = _BUSY_HOOK.replace("BUSY", _BUSY[busy])
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", _FRONTEND, hook, str(note), str(server.port)]
+        frontend = subprocess.Popen(command, env=environ, start_new_session=True, stderr=subprocess.DEVNULL)
+        try:
+            assert wait_until(note.exists, 30)
+            time.sleep(0.3)
+            frontend.kill()
+            assert wait_until(lambda: has_ended(int(note.read_text())), 5)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(frontend.pid, signal.SIGKILL)
+            frontend.wait()
+
+    assert (tmp_path / "hook.cleaned").exists()
+
+
+def test_an_alarm_of_somebody_else_is_left_alone() -> None:
+    """A handler or a timer that the process has already stays what it is, and ours goes with the hook."""
+
+    def theirs(_number: int, _frame: object) -> None:
+        pass
+
+    before = signal.signal(signal.SIGALRM, theirs)
+    try:
+        with lifetime.follow_frontend():
+            assert signal.getsignal(signal.SIGALRM) is theirs
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    with lifetime.follow_frontend():
+        assert signal.getitimer(signal.ITIMER_REAL)[1] > 0
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL

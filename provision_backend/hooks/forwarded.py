@@ -82,12 +82,12 @@ def get_requires(
 
 def _caller(project: Project, environment: HookEnvironment, hook: str) -> pyproject_hooks.BuildBackendHookCaller:
     def _run(cmd: Sequence[str], cwd: Optional[str] = None, extra_environ: Optional[Mapping[str, str]] = None) -> None:
-        follow_frontend()
         # The runner of pyproject_hooks would hand on all variables of this process, and its standard input.
         environ = {**environment.environ(), **(extra_environ or {})}
         environ = drop_variables(environ, secret_variables(environ))
         # The process stands in for this hook, so its standard output is ours.
-        returncode = run_visible(cmd, env=environ, cwd=cwd, stdout=None)
+        with follow_frontend():
+            returncode = run_visible(cmd, env=environ, cwd=cwd, stdout=None)
         if returncode:
             raise HookFailedError(hook, returncode, signal=signal_name(-returncode) if returncode < 0 else "")
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["call_hook"]
 
 
+@follow_frontend()  # Downloads, installers and hooks may run for minutes.
 def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
     """Provision where needed, install what the real backend requires, and forward the hook.
 
@@ -37,8 +38,6 @@ def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
     Raises:
         ProvisionError: any of its subclasses.
     """
-    # From here on programs are started, and installers and hooks may run for minutes.
-    follow_frontend()
     interpreter = _interpreter(build)
     try:
         environment, result = _call_under(build, interpreter, hook, arguments)

@@ -13,16 +13,17 @@ import contextlib
 import hashlib
 import re
 import socket
+import socketserver
 import ssl
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Dict, List, Optional, Tuple, Type
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["ArchiveServer", "Reply", "Seen", "SocksProxy"]
+__all__ = ["ArchiveServer", "RawServer", "Reply", "Seen", "SocksProxy"]
 
 BLOCK = 16_384
 
@@ -319,3 +320,53 @@ class SocksProxy:
             server.sendall(client.recv(1 << 16))
             for data in iter(lambda: server.recv(1 << 16), b""):
                 client.sendall(data)
+
+
+class RawServer:
+    """A server that sends what it is told to, byte for byte; a context manager.
+
+    Args:
+        answer: called with the number of each request and with its bytes; gives what is sent, piece by piece, for as
+            long as the client takes it. After that the connection is closed.
+    """
+
+    def __init__(self, answer: Callable[[int, bytes], Iterable[bytes]]) -> None:
+        self.requests: List[bytes] = []
+        """What came, in order."""
+        self._answer = answer
+        handler = type("_RawHandler", (socketserver.BaseRequestHandler,), {"handle": self._handle_of})
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    @property
+    def port(self) -> int:
+        """The port on 127.0.0.1."""
+        return int(self._server.server_address[1])
+
+    def __enter__(self) -> RawServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()  # This waits for the handlers.
+
+    @property
+    def _handle_of(self) -> Callable[[Any], None]:
+        def _handle(handler: Any) -> None:
+            client: socket.socket = handler.request
+            client.settimeout(20)
+            request = b""
+            # TLS begins with a byte of its own, and a record that has no empty line.
+            while not request.startswith(b"\x16") and b"\r\n\r\n" not in request:
+                data = client.recv(1 << 16)
+                if not data:
+                    return
+                request += data
+            self.requests.append(request)
+            for piece in self._answer(len(self.requests) - 1, request):
+                client.sendall(piece)
+
+        return _handle
