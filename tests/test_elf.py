@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Iterator, List
 
 import pytest
-from fuzz_elf import check, mutate, seeds
+from fuzz import TARGETS, mutate
 from support.roots import elf_bytes, elf_names
 
 from provision_backend.errors import HostError
@@ -322,11 +322,15 @@ def test_a_file_may_end_anywhere(name: str) -> None:
     """Every prefix is read or refused, and nothing else happens."""
     data = elf_bytes(name)
 
-    assert {check(data[:length]) for length in [*range(0, min(len(data), 4000), 7), len(data)]} == {True, False}
+    assert {TARGETS["elf"].check(data[:length]) for length in [*range(0, min(len(data), 4000), 7), len(data)]} == {
+        True,
+        False,
+    }
 
 
 def test_mutated_files_are_read_or_refused() -> None:
-    """A small and always equal slice of what `fuzz_elf.py` does at length."""
-    rng, originals = random.Random(3), seeds()
+    """A small and always equal slice of what `fuzz.py` does at length."""
+    rng, elf = random.Random(3), TARGETS["elf"]
+    originals = elf.seeds()
 
-    assert {check(mutate(rng.choice(originals), rng, rng.choice(originals))) for _ in range(2500)} == {True, False}
+    assert {elf.check(mutate(rng.choice(originals), rng, rng.choice(originals))) for _ in range(2500)} == {True, False}
