@@ -78,7 +78,15 @@ class InstallError(ProvisionError):
 
 
 class DownloadError(InstallError):
-    """No source gave the archive: network, HTTP status, or truncated body."""
+    """No source gave the archive: network, HTTP status, or truncated body.
+
+    Args:
+        disk: whether it could not be written; that may be the fault of a source which sends too much.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", disk: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.disk = disk
 
 
 class OfflineError(DownloadError):

@@ -18,7 +18,7 @@ from .errors import ProvisionError
 
 __all__ = [
     "COLOR_CHOICES", "Progress", "Reporter", "explained", "format_size", "is_terminal", "nearest", "paint", "printable",
-    "redact_text", "redact_url", "suggestion", "wants_color",
+    "redact_text", "redact_url", "shorten", "suggestion", "wants_color",
 ]  # fmt: skip
 
 COLOR_CHOICES = ("auto", "always", "never")
@@ -89,6 +89,11 @@ class Reporter:
         """Report something at every verbosity; each line of *text* gets the prefix, and addresses are redacted."""
         for line in text.splitlines():
             self.write(PREFIX + printable(redact_text(line)) + "\n")
+
+    def error(self, text: str) -> None:
+        """Report what has ended the work: a message, and its hint on indented lines."""
+        prefix = paint(PREFIX.rstrip(), "error") if self.wants_color() else PREFIX.rstrip()
+        self.write(f"{prefix} " + "".join(f"{printable(redact_text(line))}\n" for line in text.splitlines()))
 
     def detail(self, text: str) -> None:
         """Report something that helps to follow along; from verbosity 1."""
@@ -264,7 +269,12 @@ def explained() -> Iterator[None]:
 
 def printable(text: str) -> str:
     """Replace control characters: the name of a path, a server or an archive must not steer the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return "".join(character if character.isprintable() or character == "\t" else "?" for character in text)
+
+
+def shorten(text: str, longest: int = 80) -> str:
+    """Return the beginning of a text of any length, to be quoted in a message."""
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]+"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .errors import CacheError, UsageError
-from .output import redact_text, redact_url, suggestion
+from .output import redact_text, redact_url, shorten, suggestion
 from .trust import check_file
 
 if sys.version_info >= (3, 11):
@@ -102,7 +102,13 @@ OPTIONS: Tuple[Option, ...] = (
     # Another process may be downloading tens of megabytes over a slow line.
     Option("lock-timeout", "seconds", 600.0, "seconds to wait for another process to provision the same interpreter"),
     Option("connect-timeout", "seconds", 10.0, "seconds to wait for a connection to a source of archives"),
-    Option("read-timeout", "seconds", 60.0, "seconds to wait for data during a download"),
+    Option(
+        "read-timeout",
+        "seconds",
+        60.0,
+        "seconds to wait for data; a source that sends less than 1 kB/s for twice as long, or takes 120 times as long "
+        "in all, is left for the next",
+    ),
     Option("retries", "number", 3, "number of times that a failed request is repeated"),
     Option("verbose", "number", 0, "verbosity of standard error, 0 to 2"),
 )
@@ -385,5 +391,5 @@ def _parse_number(option: Option, text: str, place: str) -> float:
     # The chained comparison is false for "nan", too; the limit keeps time.sleep() and select() from an OverflowError.
     if not 0 <= value < 1e9:
         wanted = "a number of seconds" if option.kind == "seconds" else "a whole number"
-        raise UsageError(f"{place} must be {wanted}, 0 or more, found {text!r}")
+        raise UsageError(f"{place} must be {wanted}, 0 or more, found {shorten(text)!r}")
     return value

@@ -14,24 +14,28 @@ from operator import eq, ge, gt, le, lt, ne
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from .errors import MissingDependencyError, UsageError
+from .output import shorten
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
 __all__ = [
-    "PythonVersion", "VersionRequest", "asks_for_prereleases", "is_specifier", "leading_name", "normalised_name",
-    "own_version", "parse_request", "parse_version", "plain_name", "satisfies", "satisfies_plain",
+    "PythonVersion", "VersionRequest", "asks_for_prereleases", "has_long_number", "is_specifier", "leading_name",
+    "normalised_name", "own_version", "parse_request", "parse_version", "plain_name", "satisfies", "satisfies_plain",
 ]  # fmt: skip
 
+# Python refuses to convert thousands of digits, and needs minutes for millions before 3.11. No version has that many,
+# dates and times included.
+_TOO_LONG = re.compile(r"[0-9]{100}")
 # The prefixes are those that uv accepts; "cpython" is the only implementation that archives exist of.
 _PREFIX = r"cpython[-@]?|python"
 # One digit before the first dot, so that "313" is refused at once instead of matching no interpreter later.
-_VERSION = r"[0-9](?:\.[0-9]+){0,2}"
-_PRERELEASE = r"[0-9]\.[0-9]+(?:\.[0-9]+)?(?:a|b|rc)[0-9]+"
+_VERSION = r"[0-9](?:\.[0-9]{1,9}){0,2}"
+_PRERELEASE = r"[0-9]\.[0-9]{1,9}(?:\.[0-9]{1,9})?(?:a|b|rc)[0-9]{1,9}"
 _RANGE = r"[<>=!~][<>=!~0-9a-z.*, ]*"
-_PLAIN_CLAUSE = r"\s*(>=|<=|==|!=|~=|<|>)\s*([0-9]+(?:\.[0-9]+)*)(\.\*)?\s*"
+_PLAIN_CLAUSE = r"\s*(>=|<=|==|!=|~=|<|>)\s*([0-9]{1,9}(?:\.[0-9]{1,9})*)(\.\*)?\s*"
 _PLAIN_REQUIREMENT = r"[ \t]*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)[ \t]*([<>=!~][<>=!~0-9.*, \t]*)?"
-_PYTHON_VERSION = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)(?:(a|b|rc)([0-9]+))?")
+_PYTHON_VERSION = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?:(a|b|rc)([0-9]{1,9}))?")
 _COMPARISONS = {"==": eq, "!=": ne, ">=": ge, "<=": le, ">": gt, "<": lt}
 
 
@@ -81,7 +85,7 @@ def parse_request(text: str, *, source: str = "python") -> VersionRequest:
     specifiers = _specifiers_of(rest[:-1] if freethreaded else rest)
     if specifiers is None:
         raise UsageError(
-            f"{source} must be a version or a version specifier, found {text!r}",
+            f"{source} must be a version or a version specifier, found {shorten(text)!r}",
             hint="accepted forms are '3.13', '3.13.2', '3.14.0rc2', '3.13t' (free-threaded) and '>=3.12,<3.14'",
         )
     return VersionRequest(written, specifiers, freethreaded, asks_for_prereleases(specifiers))
@@ -119,7 +123,7 @@ def satisfies_plain(specifiers: str, version: str) -> Optional[bool]:
 
     Source: PEP 440, Version specifiers.
     """
-    if not re.fullmatch(r"[0-9]+(\.[0-9]+)*", version):
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})*", version):
         return None
     answer = True
     for text in specifiers.split(",") if specifiers.strip() else ():
@@ -146,9 +150,16 @@ def satisfies_plain(specifiers: str, version: str) -> Optional[bool]:
 def is_specifier(text: str) -> bool:
     """Tell whether a text is a valid version specifier, or several with commas between them, or empty."""
     try:
-        return satisfies_plain(text, "3") is not None or _parse_specifiers(text) is not None
+        return satisfies_plain(text, "3") is not None or (
+            not has_long_number(text) and _parse_specifiers(text) is not None
+        )
     except ValueError:
         return False
+
+
+def has_long_number(text: str) -> bool:
+    """Tell whether a text holds a number that is none of a version: one of a hundred digits or more."""
+    return bool(_TOO_LONG.search(text))
 
 
 def asks_for_prereleases(specifiers: str) -> bool:

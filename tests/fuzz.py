@@ -44,15 +44,9 @@ from provision_backend.host.elf import read_elf
 from provision_backend.host.loaders import libc_of_loader
 from provision_backend.host.targets import architecture_of, triple_of
 from provision_backend.install.download import make_transport
-from provision_backend.install.sources import (
-    DownloadOptions,
-    SourceError,
-    host_of,
-    is_loopback,
-    list_sources,
-    redact_text,
-)
+from provision_backend.install.sources import DownloadOptions, SourceError, host_of, is_loopback, list_sources
 from provision_backend.install.unpack import unpack_stream
+from provision_backend.output import redact_text
 from provision_backend.project.pyproject import read_project
 from provision_backend.settings import OPTIONS, load_settings
 from provision_backend.versions import parse_request, satisfies

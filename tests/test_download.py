@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
 import pytest
-from support.servers import ArchiveServer, Reply
+from support.servers import ArchiveServer, RawServer, Reply
 
 from provision_backend.catalog.archive import Archive
 from provision_backend.errors import DownloadError, IntegrityError, OfflineError, ProvisionError
-from provision_backend.install.download import download_archive, fetch_text
+from provision_backend.install.download import download_archive, fetch_text, stream_archive
 from provision_backend.install.partial import Partial
 from provision_backend.install.sources import DownloadOptions
 from provision_backend.output import Reporter
@@ -538,6 +538,43 @@ def test_a_silent_server_is_given_up(server: ArchiveServer, download: Download) 
     assert server.bytes_sent == len(CONTENT)
 
 
+def test_one_source_may_not_take_for_ever(
+    server: ArchiveServer, download: Download, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source that is just fast enough is left at a deadline, which its tries share, and the next one is asked."""
+    monkeypatch.setattr("provision_backend.install.download.MAX_TIMES", 3)
+
+    def crawl(_number: int, _request: bytes) -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n"
+        while True:
+            time.sleep(0.01)
+            yield bytes(1000)
+
+    with RawServer(crawl) as slow:
+        began = time.monotonic()
+        download(f"http://127.0.0.1:{slow.port}", server.url, read_timeout=0.2, retries=3)
+
+    assert time.monotonic() - began < 5
+    assert download.to.read_bytes() == CONTENT
+    assert any("the time for one source is over" in line for line in download.lines)
+
+
+def test_a_slow_disk_is_no_slow_source(server: ArchiveServer, download: Download, tmp_path: Path) -> None:
+    """Only the time that is spent waiting for the source counts."""
+
+    def use(chunks: Iterator[bytes]) -> int:
+        total = 0
+        for chunk in chunks:
+            time.sleep(0.05)
+            total += len(chunk)
+        return total
+
+    options = DownloadOptions((server.url,), read_timeout=0.1, retries=0)
+    taken = stream_archive(ARCHIVE, tmp_path / "part", use, options=options, reporter=Reporter(io.StringIO()))
+
+    assert taken == len(CONTENT)
+
+
 def test_a_wrong_hash_is_an_error_and_leaves_nothing(server: ArchiveServer, download: Download) -> None:
     """Other bytes than the catalog's are refused, named, and removed."""
     server.files[BY_RELEASE] = OTHER
@@ -706,6 +743,36 @@ def test_a_full_disk_is_noticed_before_it_is_full(
         "  make room, or set PROVISION_BACKEND_CACHE_DIR to a folder on another file system"
     )
     assert download.left == []
+
+
+def test_a_mirror_that_announces_too_much_is_passed_over(
+    server: ArchiveServer, download: Download, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lie about the length is no reason to give up: the next source has the file, for which there is room."""
+    monkeypatch.setattr("provision_backend.install.partial.Partial._free", lambda _: 600_000)
+    with ArchiveServer({BY_RELEASE: bytes(900_000)}) as liar:
+        download(liar.url, server.url)
+
+    assert download.to.read_bytes() == CONTENT
+    assert any("not enough space for archive" in line for line in download.lines)
+
+
+def test_a_mirror_that_fills_the_disk_is_passed_over(server: ArchiveServer, download: Download) -> None:
+    """Wrong bytes that do not fit are removed before the next source is asked; the limit stands for a full disk."""
+    import resource
+    import signal
+
+    old, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, old[1]))
+    try:
+        with ArchiveServer({BY_RELEASE: bytes(900_000)}) as liar:
+            download(liar.url, server.url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
+
+    assert download.to.read_bytes() == CONTENT
+    assert download.left == ["archive"]
 
 
 def test_a_disk_that_becomes_full_gets_its_space_back(server: ArchiveServer, download: Download) -> None:

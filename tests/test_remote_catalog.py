@@ -92,10 +92,11 @@ def test_a_catalog_is_fetched_and_kept(server: ArchiveServer, fetching: Fetching
 def test_a_copy_serves_for_ten_minutes(server: ArchiveServer, fetching: Fetching, age: float, requests: int) -> None:
     """After that the server is asked again, and what it says is kept."""
     fetching()
-    server.files["/SHA256SUMS"] = b"# newer\n"
+    newer = "# newer\n" + TEXT
+    server.files["/SHA256SUMS"] = newer.encode()
     fetching.age(age)
 
-    assert fetching() == (TEXT if requests == 1 else "# newer\n")
+    assert fetching() == (TEXT if requests == 1 else newer)
     assert len(server.requests) == requests
 
 
@@ -109,6 +110,17 @@ def test_a_stale_copy_serves_when_the_server_does_not(server: ArchiveServer, fet
     assert fetching.said.getvalue().startswith(f"provision-backend: could not fetch {fetching.url}: ")
     assert fetching.said.getvalue().endswith("; using the copy of it in the cache\n")
     assert fetching.said.getvalue().count("\n") == 1
+
+
+def test_a_page_does_not_take_the_place_of_the_copy(server: ArchiveServer, fetching: Fetching) -> None:
+    """A server that gives something else is like one that gives nothing."""
+    fetching()
+    fetching.age(FRESH * 2)
+    server.files["/SHA256SUMS"] = b"<html>\x1b[2JLog in</html>"
+
+    assert fetching() == TEXT
+    assert fetching.copy().read_text() == TEXT
+    assert "; using the copy of it in the cache\n" in fetching.said.getvalue()
 
 
 def test_without_a_copy_the_failure_is_the_answer(server: ArchiveServer, fetching: Fetching) -> None:

@@ -98,6 +98,14 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
     assert stream.getvalue() == "provision-backend: a?[2Jb\n"
 
 
+def test_the_last_message_does_not_steer_the_terminal_either() -> None:
+    """What ends the work keeps its lines, and every other control character is replaced."""
+    stream = io.StringIO()
+    Reporter(stream).error("could not \x1b[2J\x07: \u202e\n  try \x9b31m again")
+
+    assert stream.getvalue() == "provision-backend: could not ?[2J?: ?\n  try ?31m again\n"
+
+
 def test_the_stream_is_looked_up_when_something_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a stream of its own a reporter follows sys.stderr, which test runners and frontends replace."""
     reporter = Reporter()

@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import base64
 import importlib
+import itertools
+import os
+import socket
 import ssl
+import subprocess
 import sys
+import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any, Iterator, List, Tuple
 
 import pytest
-from support.servers import ArchiveServer, Reply, SocksProxy
+from support.servers import ArchiveServer, RawServer, Reply, SocksProxy
 
-from provision_backend.errors import DownloadError, MissingDependencyError
+from provision_backend.errors import DownloadError
 from provision_backend.install.download import fetch_text
 from provision_backend.install.sources import DownloadOptions
 from provision_backend.install.transport import Transport, find_proxy
@@ -208,14 +214,25 @@ def test_a_proxy_of_another_kind_is_named(monkeypatch: pytest.MonkeyPatch, schem
 
 def test_a_socks_proxy_without_its_package_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the package, and the extra that brings it."""
-    monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv("ALL_PROXY", "socks5://user:s3cret@10.0.0.1:1")
-    with pytest.raises(MissingDependencyError) as caught:
-        fetch("https://m.example/S")
+    # httpcore looks for the package when it is imported.
+    code = """
+import sys
+sys.modules["socksio"] = None
+from provision_backend.errors import MissingDependencyError
+from provision_backend.install.download import fetch_text
+from provision_backend.install.sources import DownloadOptions
+try:
+    fetch_text("https://m.example/S", options=DownloadOptions(retries=0))
+except MissingDependencyError as exc:
+    print(exc)
+"""
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    output = subprocess.check_output([sys.executable, "-c", code], env=environ, universal_newlines=True)
 
-    assert str(caught.value) == (
+    assert output == (
         "the package 'socksio' is needed to use the proxy socks5://10.0.0.1:1 and is not installed\n"
-        "  pip install 'provision-backend[socks]'"
+        "  pip install 'provision-backend[socks]'\n"
     )
 
 
@@ -358,6 +375,17 @@ def test_netrc_does_not_follow_a_redirect_over_plain_http(plain: ArchiveServer, 
     assert [credentials for _, credentials in sent_to(plain)] == ["", "", basic("me:s3cret")]
 
 
+def test_netrc_does_not_follow_a_redirect_to_another_port(plain: ArchiveServer, tmp_path: Path) -> None:
+    """Behind another port of the same host may be the server of another user."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password s3cret\n")
+    with ArchiveServer({"/T": b"text"}) as other:
+        plain.redirects = {"/S": f"{other.url}/T"}
+
+        assert fetch(f"{plain.url}/S") == "text"
+        assert [credentials for _, credentials in sent_to(plain)] == [basic("me:s3cret")]
+        assert [credentials for _, credentials in sent_to(other)] == [""]
+
+
 def test_a_password_in_the_url_wins_over_netrc(world: ArchiveServer, tmp_path: Path) -> None:
     """What is said for this address is meant."""
     (tmp_path / "netrc").write_text("machine m.example login me password s3cret\n")
@@ -488,3 +516,70 @@ def test_answers_of_no_use_are_named(plain: ArchiveServer) -> None:
         "304 Not Modified",
         "302 Found",
     ]
+
+
+_PATIENCE = 0.4  # seconds: twice the read-timeout of these tests
+
+
+def _drip(*pieces: bytes) -> Iterator[bytes]:
+    for piece in itertools.cycle(pieces):
+        time.sleep(0.03)
+        yield piece
+
+
+def _refused_in_time(url: str) -> str:
+    began = time.monotonic()
+    reason = refusal(url, read_timeout=_PATIENCE / 2, connect_timeout=_PATIENCE)
+    assert time.monotonic() - began < 4
+    return reason
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ([b"HTTP/1.1 100 Continue\r\n\r\n"], "sends less than 1.0 kB a second for 0.4 s"),
+        ([b"H"], "sends less than 1.0 kB a second for 0.4 s"),
+        ([b"HTTP/1.1 403 \x1b[2JNo\r\n\r\n"], "refuses: 403 Forbidden"),
+    ],
+    ids=["interim answers", "bytes", "steering"],
+)
+def test_a_proxy_that_drips_is_left(monkeypatch: pytest.MonkeyPatch, pieces: List[bytes], expected: str) -> None:
+    """What opens a tunnel is bounded like an answer."""
+    with RawServer(lambda *_: _drip(*pieces)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        reason = _refused_in_time("https://m.example/S")
+
+    assert expected in reason
+    assert reason.splitlines()[0].isprintable()
+
+
+@pytest.mark.parametrize("record", [b"\x16\x03\x03\x3f\xff\x02", b"\x15", b"x"], ids=["handshake", "alert", "other"])
+def test_a_slow_handshake_is_left(record: bytes) -> None:
+    """The time to connect is that of the whole handshake."""
+    with RawServer(lambda *_: itertools.chain([record], _drip(b"x"))) as server:
+        reason = _refused_in_time(f"https://127.0.0.1:{server.port}/S")
+
+    assert len(reason.splitlines()[0]) < 300
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x05\xff", b"\x05", b""])
+def test_a_proxy_that_does_not_speak_socks_is_explained(monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
+    """An answer of another protocol ends in a sentence."""
+    pytest.importorskip("socksio")
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        with client:
+            client.recv(100)
+            client.sendall(said)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{listener.getsockname()[1]}")
+    reason = _refused_in_time("https://m.example/S")
+    thread.join()
+    listener.close()
+
+    assert "proxy" in reason
+    assert len(reason.splitlines()) <= 2

@@ -784,6 +784,14 @@ def test_number_of_members_is_bounded(sandbox: Sandbox, members: List[bytes], me
     assert error.message == f"could not unpack 'a.tar.gz': {message}"
 
 
+def test_number_of_directories_is_bounded(sandbox: Sandbox) -> None:
+    """A few kilobytes can imply a hundred thousand of them, each of which takes a while."""
+    many = [member("python/" + "/".join(f"{row}-{column}" for column in range(20))) for row in range(4)]
+    error = sandbox.refuse(gzipped(tar(*many)), MAX_FOLDERS=50)
+
+    assert error.message == "could not unpack 'a.tar.gz': it has more than 50 directories"
+
+
 def test_directory_that_is_not_empty_is_refused(sandbox: Sandbox) -> None:
     """CVE-2025-45582: a link left by an earlier archive is never there to write through."""
     (sandbox.staging / "python").symlink_to(sandbox.canary)

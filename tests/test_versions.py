@@ -14,6 +14,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from provision_backend.errors import MissingDependencyError, UsageError
+from provision_backend.output import shorten
 from provision_backend.versions import (
     VersionRequest,
     asks_for_prereleases,
@@ -93,7 +94,14 @@ def test_white_space_round_a_request_is_dropped() -> None:
         ">=3.13t,<3.15",
         "===3.13.2",
         "/usr/bin/python3",
+        "3." + "9" * 5000,
+        ">=3." + "9" * 5000,
+        "3.\u0661\u0663",
+        "3.-1",
+        "3.+1",
+        "3.1_3",
     ],
+    ids=lambda text: text[:20],
 )
 def test_any_other_text_is_refused(text: str) -> None:
     """What has none of the forms is an error that names the source, the text and the forms."""
@@ -101,7 +109,7 @@ def test_any_other_text_is_refused(text: str) -> None:
         parse_request(text, source="PROVISION_BACKEND_PYTHON")
 
     assert str(caught.value) == (
-        f"PROVISION_BACKEND_PYTHON must be a version or a version specifier, found {text!r}\n"
+        f"PROVISION_BACKEND_PYTHON must be a version or a version specifier, found {shorten(text)!r}\n"
         "  accepted forms are '3.13', '3.13.2', '3.14.0rc2', '3.13t' (free-threaded) and '>=3.12,<3.14'"
     )
 
@@ -304,3 +312,10 @@ def test_without_packaging_a_rare_form_is_one_message(monkeypatch: pytest.Monkey
 def test_names_are_normalised() -> None:
     """Runs of separators become one hyphen, letters become small (PEP 503)."""
     assert normalised_name("Zope._-Interface") == "zope-interface"
+
+
+@pytest.mark.parametrize("text", [">=" + "9" * 5000, "!=3.13.dev" + "9" * 5000, "==3.*,<" + "9" * 100])
+def test_a_number_that_no_version_has_is_no_specifier(text: str) -> None:
+    """Python refuses to convert thousands of digits, and would need long for millions."""
+    assert not is_specifier(text)
+    assert is_specifier(">=1.0.dev20261128120000") is True

@@ -23,7 +23,7 @@ _FORMATS = ("gz", "zst")
 # triple, and the name not one of ours. "-shared" is a former option of the Windows builds, today their only form.
 _NAME = re.compile(
     rf"""
-    {_IMPLEMENTATION}-(?P<version>[0-9]+\.[0-9]+\.[0-9]+(?:(?:a|b|rc)[0-9]+)?)
+    {_IMPLEMENTATION}-(?P<version>[0-9]{{1,9}}\.[0-9]{{1,9}}\.[0-9]{{1,9}}(?:(?:a|b|rc)[0-9]{{1,9}})?)
     (?:\+|%2[Bb])(?P<tag>[0-9]{{8}})
     -(?P<triple>[a-z0-9_]+-(?:unknown-linux-[a-z]+|apple-darwin|pc-windows-msvc))
     (?:-shared)?

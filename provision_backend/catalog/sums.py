@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Collection, Dict, List, Mapping, NamedTuple, Tuple
 
 from ..errors import CatalogError
+from ..output import shorten
 from .archive import Archive, parse_archive
 
 __all__ = ["SHA256SUMS", "Sums", "change_sums", "format_line", "load_sums", "parse_sums"]
@@ -58,7 +59,7 @@ def parse_sums(text: str, *, source: str) -> Sums:
         match = _LINE.fullmatch(line)
         if match is None:
             # A web page in place of the list may be one line of many kilobytes.
-            found = line if len(line) <= 80 else f"{line[:80]}..."
+            found = shorten(line)
             raise CatalogError(f"{source}, line {number}: expected '<sha256>  <file name>', found {found!r}")
         path, sha256 = match["path"], match["sha256"].lower()
         # A mirror laid out by release lists "<tag>/<file>".

@@ -12,7 +12,7 @@ import sys
 from typing import List, Optional, Sequence
 
 from ..errors import ProvisionError, UsageError
-from ..output import COLOR_CHOICES, Reporter, explained, paint, redact_text, wants_color
+from ..output import COLOR_CHOICES, Reporter, explained
 from ..settings import OPTIONS, load_settings
 from ..versions import own_version
 from .answers import show_lines
@@ -87,7 +87,4 @@ def _complain(text: str, words: Sequence[str]) -> None:
     given = [word.partition("=")[2] for word in words if word.startswith("--color=")]
     given += [after for word, after in zip(words, words[1:]) if word == "--color"]
     choice = given[0] if given and given[0] in COLOR_CHOICES else "auto"
-    prefix = "provision-backend:"
-    if wants_color(sys.stderr, choice):
-        prefix = paint(prefix, "error")
-    Reporter().write(f"{prefix} {redact_text(text)}\n")
+    Reporter(color=choice).error(text)

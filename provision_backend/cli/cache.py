@@ -11,7 +11,7 @@ from ..cache.manifest import verify_entry
 from ..cache.store import open_cache
 from ..cache.upkeep import Entry, Swept, clean_cache, list_entries, prune_cache, remove_entries
 from ..errors import UsageError
-from ..output import Reporter, format_size
+from ..output import Reporter, format_size, shorten
 from ..project.wanted import Wanted
 from ..settings import Settings
 from ..versions import parse_request
@@ -159,9 +159,9 @@ def _ago(moment: float) -> str:
 
 
 def _parse_size(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip().upper())
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([KMGT]?)B?", text.strip().upper())
     if match is None:
-        raise UsageError(f"--max-size must be a number of bytes such as 500M or 2G, found {text!r}")
+        raise UsageError(f"--max-size must be a number of bytes such as 500M or 2G, found {shorten(text)!r}")
     return int(float(match[1]) * _UNITS[match[2]])
 
 
@@ -172,5 +172,5 @@ def _parse_days(text: str) -> float:
         days = -1
     # The comparison is false for "nan", too.
     if not 0 <= days < 1e6:
-        raise UsageError(f"--unused-for must be a number of days, 0 or more, found {text!r}")
+        raise UsageError(f"--unused-for must be a number of days, 0 or more, found {shorten(text)!r}")
     return days * 86400

@@ -13,14 +13,13 @@ a clear error.
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..errors import ProvisionError
-from ..output import Reporter, explained, redact_text
+from ..output import Reporter, explained
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project, read_project
 from ..settings import Settings, load_settings, strip_settings
@@ -214,12 +213,12 @@ def _as_exit(exc: ProvisionError) -> SystemExit:
     returncode: Optional[int] = getattr(exc, "returncode", None)
     if returncode is None:
         # A text in SystemExit would be printed too, but tox expects a number there and shows the text four times.
-        sys.stderr.write(f"provision-backend: {redact_text(str(exc))}\n")
+        Reporter(color="never").error(str(exc))
         return SystemExit(1)
     if returncode > 0:
         return SystemExit(returncode)  # The real backend's own traceback stands above.
     # A process that was killed has said nothing itself, and a shell shows such an end as 128 and the signal's number.
-    sys.stderr.write(f"provision-backend: {redact_text(exc.message)}\n")
+    Reporter(color="never").error(exc.message)
     return SystemExit(128 - returncode)
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "FOLDER",
     "KINDS",
     "LINK",
+    "MAX_FOLDERS",
     "MAX_MEMBERS",
     "SYMLINK",
     "Member",
@@ -46,6 +47,7 @@ _ZEROS = bytes(_BLOCK)
 # The largest archives known are far below each of these.
 MAX_BYTES = 4 << 30  # decompressed, headers included
 MAX_MEMBERS = 100_000  # with the folders that are only implied by a path
+MAX_FOLDERS = 4_000  # each is a system call or three, and 48 kB can imply a hundred thousand of them
 MAX_RATIO = 200  # decompressed bytes per compressed byte
 _PIECE = 256 * 1024  # bytes that one step of decompression yields at most, so that a bomb costs no more memory
 _GRACE = 64 << 20  # decompressed bytes below which the ratio does not count, since small archives may be mostly zeros

@@ -16,7 +16,7 @@ from ..cache.folders import make_folders, write_note
 from ..cache.store import Cache
 from ..catalog.archive import Archive
 from ..catalog.selection import load_builtin_catalog, load_catalog_file, parse_catalog
-from ..errors import CacheError, DownloadError, OfflineError
+from ..errors import CacheError, CatalogError, DownloadError, OfflineError
 from ..files import hash_bytes
 from ..host.cpu import runnable_triples
 from ..output import Reporter, redact_url
@@ -60,6 +60,7 @@ def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
     """Return the text behind ``settings.catalog``.
 
     Raises:
+        CatalogError: the URL gave something else, and there is no copy.
         DownloadError: the URL did not answer and there is no copy; or it is plain ``http://`` and not on loopback,
             where anybody on the way could say which bytes are right.
     """
@@ -75,7 +76,9 @@ def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
         raise OfflineError(f"the catalog {redact_url(settings.catalog)} is not in the cache, and offline is set")
     try:
         text = _fetch(settings)
-    except DownloadError as exc:
+        # The page of a firewall must not take the place of the copy.
+        parse_catalog(text, source="the catalog")
+    except (CatalogError, DownloadError) as exc:
         if kept is None:
             exc.hint = exc.hint or "run 'provision-backend doctor' for more, or name another catalog"
             raise

@@ -14,7 +14,7 @@ import contextlib
 import random
 import sys
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from typing import IO, TYPE_CHECKING, Callable, Iterable, Iterator, List, Mapping, Optional, Tuple, TypeVar, Union
 
 from ..errors import DownloadError, IntegrityError, MissingDependencyError, OfflineError, ProvisionError
@@ -35,15 +35,20 @@ MAX_REASONS = 8  # sources that an error names
 MAX_REASON = 300  # characters
 MAX_WAIT = 60.0  # seconds; a server that asks for more is asked again sooner, and then the next source is tried
 FIRST_WAIT = 0.5  # seconds; doubled for each failure in a row
+MAX_TIMES = 120  # times the read-timeout: how long one source may take in all, two hours by default
 TRIES_PER_RETRY = 4  # requests that received something are free, up to this many for each retry that is allowed
 _BLOCK = 1 << 18  # bytes of a local file that are read at a time
 
-Failure = Union[SourceError, IntegrityError]
+Failure = Union[SourceError, IntegrityError, DownloadError]
 Result = TypeVar("Result")
 
 
 class _StaleError(Exception):
     """The bytes so far have no continuation: the file at the source has changed, or the part is damaged."""
+
+
+class _ExcessError(SourceError):
+    """A source sends more than it may, so that nothing would go on with what it has sent."""
 
 
 def download_archive(archive: Archive, to: Path, *, options: DownloadOptions, reporter: Reporter) -> None:
@@ -103,10 +108,10 @@ def fetch_text(url: str, *, options: DownloadOptions, limit: int = MAX_TEXT) -> 
     name = redact_url(url)
     if options.offline and local_path(url) is None:
         raise OfflineError(f"offline: cannot fetch {name}", hint="name a file of this machine, or allow the network")
-    tries = _Tries(options.retries)
+    tries = _Tries(options)
     while True:
         try:
-            with _open_source(url, options, {}, secure=True) as stream:
+            with _open_source(url, options, {}, secure=True, deadline=tries.deadline) as stream:
                 data = b"".join(_bounded(stream.chunks, limit))
             return data.decode("utf-8")
         except UnicodeDecodeError:
@@ -119,11 +124,12 @@ def fetch_text(url: str, *, options: DownloadOptions, limit: int = MAX_TEXT) -> 
 
 
 class _Tries:
-    """Decides how often a location is asked again, and after how long."""
+    """Decides how often the locations of a source are asked again, after how long, and until when."""
 
-    def __init__(self, retries: int) -> None:
-        self._retries = retries
-        self._left = TRIES_PER_RETRY * retries
+    def __init__(self, options: DownloadOptions) -> None:
+        self.deadline = monotonic() + MAX_TIMES * options.read_timeout
+        self._retries = options.retries
+        self._left = TRIES_PER_RETRY * options.retries
         self._in_a_row = 0
 
     def next_wait(self, failure: SourceError, *, progress: bool = False) -> Optional[float]:
@@ -134,7 +140,8 @@ class _Tries:
         self._left -= 1
         # Random, so that the many builds of one CI run do not all come back at the same moment.
         backoff = FIRST_WAIT * 2.0 ** max(self._in_a_row - 1, 0) * random.uniform(1.0, 1.5)  # noqa: S311
-        return min(backoff if failure.wait is None else failure.wait, MAX_WAIT)
+        wait = min(backoff if failure.wait is None else failure.wait, MAX_WAIT)
+        return wait if monotonic() + wait < self.deadline else None
 
 
 class _Delivery:
@@ -164,12 +171,15 @@ class _Delivery:
             with contextlib.suppress(_StaleError):
                 return self._pass(self._read_whole(), use)
         failures: List[Tuple[Source, Failure]] = []
+        # A full disk is no reason to give up: a source may send more than there is, and the next one the file.
         for source in list_sources(self._options):
             if self._options.offline and not source.is_local:
                 continue
             try:
                 return self._take(source, use)
-            except (SourceError, IntegrityError) as failure:
+            except (SourceError, IntegrityError, DownloadError) as failure:
+                if isinstance(failure, DownloadError) and not failure.disk:
+                    raise
                 failures.append((source, failure))
                 self._reporter.detail(f"{source.name}: {_shorten(failure)}")
         raise self._error(failures)
@@ -184,8 +194,8 @@ class _Delivery:
         """Try the locations of one source."""
         source.check_folder()
         absent: List[SourceError] = []
+        tries = _Tries(self._options)
         for location in source.locations(self._archive.tag, self._archive.filename):
-            tries = _Tries(self._options.retries)
             try:
                 while True:
                     # Each further pass has cost a try, or begins without a part, so this comes to an end.
@@ -218,11 +228,11 @@ class _Delivery:
         while True:
             before = self._given
             try:
-                yield from self._request(location)
+                yield from self._request(location, tries)
             except SourceError as failure:
                 progress = self._given > before and bool(self._part.resume_headers(location))
-                if self._given > before and not failure.retry:
-                    self._part.discard()  # More than an archive may have: nothing would go on with it.
+                if isinstance(failure, _ExcessError):
+                    self._part.discard()
                 wait = tries.next_wait(failure, progress=progress)
                 if wait is None:
                     raise
@@ -235,10 +245,10 @@ class _Delivery:
             if self._given and not progress:
                 raise _StaleError
 
-    def _request(self, location: str) -> Iterator[bytes]:
+    def _request(self, location: str, tries: _Tries) -> Iterator[bytes]:
         keeps = self._copies or local_path(location) is None
         rest = self._part.resume_headers(location) if keeps else {}
-        with _open_source(location, self._options, rest) as stream:
+        with _open_source(location, self._options, rest, deadline=tries.deadline) as stream:
             total = self._part.find_total(stream.headers) if rest and stream.status == 206 else None
             resumed, kept = total is not None, self._part.size()
             if resumed:
@@ -298,6 +308,8 @@ class _Delivery:
         hints = list(dict.fromkeys(failure.hint for _, failure in failures if failure.hint))
         last = failures[-1][1] if failures else None
         name = self._archive.filename
+        if isinstance(last, DownloadError):
+            return last
         if isinstance(last, IntegrityError):
             hints.append("what was found must not be trusted: compare it with the hash that its publisher names")
             return IntegrityError(name, last.expected, last.actual, hint="\n".join(lines + hints))
@@ -331,12 +343,17 @@ def make_transport(options: DownloadOptions) -> Transport:
 
 @contextlib.contextmanager
 def _open_source(
-    location: str, options: DownloadOptions, headers: Mapping[str, str], *, secure: bool = False
+    location: str,
+    options: DownloadOptions,
+    headers: Mapping[str, str],
+    *,
+    deadline: float,
+    secure: bool = False,
 ) -> Iterator[Stream]:
     """Open a URL or a local file as a stream of bytes, about which nothing is verified; they raise `SourceError`."""
     path = local_path(location)
     if path is None:
-        with make_transport(options).open(location, headers, secure=secure) as stream:
+        with make_transport(options).open(location, headers, secure=secure, deadline=deadline) as stream:
             if stream.status != 200 and not headers:
                 raise SourceError(f"answered {stream.status} to a request for the whole file")
             yield stream
@@ -364,7 +381,7 @@ def _bounded(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
     for chunk in chunks:
         received += len(chunk)
         if received > limit:
-            raise SourceError(f"sends more than the {format_size(limit)} that are allowed")
+            raise _ExcessError(f"sends more than the {format_size(limit)} that are allowed")
         yield chunk
 
 
@@ -386,4 +403,6 @@ def _explain_mismatch(head: bytes, headers: Mapping[str, str]) -> str:
 def _shorten(failure: Failure) -> str:
     if isinstance(failure, IntegrityError):
         return f"found {failure.actual}"
+    if isinstance(failure, DownloadError):
+        return failure.message
     return failure.reason if len(failure.reason) <= MAX_REASON else failure.reason[:MAX_REASON] + "…"

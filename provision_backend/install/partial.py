@@ -123,6 +123,7 @@ class Partial:
                 f"not enough space for {self.final.name} in {str(self.final.parent)!r}: "
                 f"wanted {format_size(needed)}, found {format_size(free)} free",
                 hint=_MAKE_ROOM,
+                disk=True,
             )
 
     @contextlib.contextmanager
@@ -171,13 +172,15 @@ class Partial:
     def _explain(self, error: OSError) -> DownloadError:
         message = f"could not write {str(self.path)!r}: {error.strerror or error}"
         if error.errno not in _FULL:
-            return DownloadError(message, hint="set PROVISION_BACKEND_CACHE_DIR to a folder that can be written")
+            return DownloadError(
+                message, hint="set PROVISION_BACKEND_CACHE_DIR to a folder that can be written", disk=True
+            )
         # A part that fills the disk is in everybody's way.
         with contextlib.suppress(OSError):
             self.discard()
         free = self._free()
         found = "" if free is None else f", {format_size(free)} free once the part is removed"
-        return DownloadError(f"{message}{found}", hint=_MAKE_ROOM)
+        return DownloadError(f"{message}{found}", hint=_MAKE_ROOM, disk=True)
 
     def _free(self) -> Optional[int]:
         with contextlib.suppress(OSError):

@@ -12,6 +12,8 @@ the wire, or a `SourceError` that says whether another try makes sense. Every ex
   ``NO_PROXY`` names (``10.0.0.0/8``). This machine is never asked through a proxy.
 - Certificates: ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` where one is set, and nothing else then; otherwise those of the
   system, and those of certifi where it is installed, since a bare container has none.
+- No server holds us: see `_Pace` for what bounds an answer. httpx bounds single reads only, so the connections are
+  those of httpcore, its network layer, behind a network backend of ours.
 
 Importing this module imports httpx, so only `provision_backend.install.download` does so, and only for a URL.
 
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import math
 import netrc
 import os
 import re
@@ -34,15 +37,17 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ..errors import DownloadError, MissingDependencyError
-from ..output import printable, redact_text, redact_url
+from ..output import format_size, printable, redact_text, redact_url
 from ..versions import own_version
 from .partial import Stream, is_encoded, is_plain
 from .sources import DownloadOptions, SourceError, host_of, is_github, is_loopback
 
 # httpx has had no release since 2024; its authors go on as httpx2, which needs Python 3.11.
 if sys.version_info >= (3, 11):
+    import httpcore2 as httpcore
     import httpx2 as httpx
 else:
+    import httpcore
     import httpx
 
 __all__ = ["Transport", "find_proxy"]
@@ -55,10 +60,14 @@ GITHUB_HINT = (
     "GitHub answers 403, 404 or 429 to addresses that ask too often, such as those that CI runners share: "
     "set GITHUB_TOKEN, or a mirror (PROVISION_BACKEND_MIRROR)"
 )
+PATIENCE = 2.0  # times the read-timeout: how long a source may send hardly anything
+MIN_RATE = 1000  # bytes a second; the line of a modem has five times as much, and dnf's "minrate" is the same
+MAX_OVERHEAD = 256 << 10  # bytes that may come beside bodies; httpcore allows 100 kB to a header, a proxy sends one too
 _SAME_SECOND = 60.0  # seconds for which a file may still change without a new modification time
 _ENVIRONMENT_HINT = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
 _USER_AGENT = f"provision-backend/{own_version() or 0} (Python {sys.version.split()[0]})"
 _PORTS = {"http": 80, "https": 443}
+_TICK = 0.01  # seconds by which a time-out of the system may be early
 
 
 class Transport:
@@ -76,27 +85,35 @@ class Transport:
         self._context: Optional[ssl.SSLContext] = None
 
     @contextlib.contextmanager
-    def open(self, url: str, headers: Optional[Mapping[str, str]] = None, *, secure: bool = False) -> Iterator[Stream]:
+    def open(
+        self,
+        url: str,
+        headers: Optional[Mapping[str, str]] = None,
+        *,
+        secure: bool = False,
+        deadline: float = math.inf,
+    ) -> Iterator[Stream]:
         """Request *url*, and give the answer; the connection is closed at the end of the ``with`` statement.
 
         Args:
             url: an ``http(s)`` URL, with user name and password where it needs them.
             headers: further fields of the request.
             secure: refuse plain HTTP, except from this machine.
+            deadline: the moment of ``time.monotonic()`` at which the whole answer must have come.
 
         Raises:
             SourceError: no answer, or one that has no use.
             DownloadError: the proxy or CA settings of the environment are broken.
         """
         with contextlib.ExitStack() as stack:
-            response = self._follow(stack, url, headers or {}, secure)
+            pace = _Pace(PATIENCE * self._options.read_timeout, deadline)
+            response = self._follow(stack, url, headers or {}, secure, pace)
             fields = response.headers
-            yield Stream(
-                response.status_code, fields, _content_length(fields), _find_validator(fields), self._chunks(response)
-            )
+            chunks = self._chunks(response, pace)
+            yield Stream(response.status_code, fields, _content_length(fields), _find_validator(fields), chunks)
 
     def _follow(
-        self, stack: contextlib.ExitStack, url: str, headers: Mapping[str, str], secure: bool
+        self, stack: contextlib.ExitStack, url: str, headers: Mapping[str, str], secure: bool, pace: _Pace
     ) -> httpx.Response:
         first = target = _strip_userinfo(url)
         for _ in range(MAX_REDIRECTS + 1):
@@ -104,7 +121,7 @@ class Transport:
                 raise SourceError("plain http:// is refused, since nothing says whether the text is the right one")
             response = None
             try:
-                response = self._ask(stack, target, headers, self._choose_auth(target, url))
+                response = self._ask(stack, target, headers, self._choose_auth(target, url), pace)
                 location = response.headers.get("location", "") if response.status_code in REDIRECTS else ""
                 if not location:
                     self._check(response, target)
@@ -132,16 +149,19 @@ class Transport:
         token = _github_token() if there[1:] == ("https", 443) and there[0] in ("github.com", "api.github.com") else ""
         if token:
             return _bearer(token)
-        if asked.scheme != "https" and there[0] != here[0]:
+        # The netrc file names no port, and behind another one may be another user's server.
+        if here != there and there[1:] != ("https", 443):
             return None
         return (self._logins or {}).get(there[0] or "")
 
-    def _ask(self, stack: contextlib.ExitStack, url: str, headers: Mapping[str, str], auth: Any) -> httpx.Response:
+    def _ask(
+        self, stack: contextlib.ExitStack, url: str, headers: Mapping[str, str], auth: Any, pace: _Pace
+    ) -> httpx.Response:
         # A proxy that compresses on the fly would break the hash, so the encoding that is none is asked for.
         fields = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", "Connection": "close", **headers}
         proxy = find_proxy(url)
         # One client a request: the next host may need another proxy, and nothing is asked twice.
-        client = stack.enter_context(self._make_client(url, proxy))
+        client = stack.enter_context(self._make_client(url, proxy, pace))
         try:
             response = client.send(client.build_request("GET", url, headers=fields), stream=True, auth=auth)
         except Exception as error:
@@ -150,22 +170,16 @@ class Transport:
         if auth and is_github(url) and response.status_code in (401, 403, 404):
             # The token in the environment may be that of another GitHub; what is downloaded is public.
             stack.close()
-            return self._ask(stack, url, headers, None)
+            return self._ask(stack, url, headers, None, pace)
         return response
 
-    def _make_client(self, url: str, proxy: str) -> httpx.Client:
+    def _make_client(self, url: str, proxy: str, pace: _Pace) -> httpx.Client:
         """Return a client for one request, with the proxy and the certificates that it needs."""
-        # A request without TLS needs no certificates, which take longer to load than a near server to answer.
-        needs_tls = self._handler is None and (url.startswith("https:") or proxy.startswith("https:"))
-        trusted = self._trusted() if needs_tls else False
-        options: Dict[str, Any] = {"verify": trusted, "trust_env": False, "transport": self._handler}
-        options["timeout"] = httpx.Timeout(self._options.read_timeout, connect=self._options.connect_timeout)
+        timeout = httpx.Timeout(self._options.read_timeout, connect=self._options.connect_timeout)
+        network = _Network(pace)
         try:
-            if proxy and self._handler is None:
-                of_proxy = {"ssl_context": trusted} if proxy.startswith("https:") else {}
-                options["proxy"] = httpx.Proxy(proxy, **of_proxy)
-            return httpx.Client(**options)
-        except ImportError:
+            handler = self._handler or _Connections(self._make_pool(url, proxy, network), network)
+        except RuntimeError:
             raise MissingDependencyError("socksio", f"use the proxy {redact_url(proxy)}", extra="socks") from None
         except (ValueError, httpx.InvalidURL):
             # These messages quote the address, and with it a password.
@@ -175,6 +189,19 @@ class Transport:
             wanted = "wanted http://, https://, socks5:// or socks5h://"
             message = f"the environment names a proxy that cannot be used: {wanted}, {found}"
             raise DownloadError(message, hint=_ENVIRONMENT_HINT) from None
+        return httpx.Client(trust_env=False, transport=handler, timeout=timeout)
+
+    def _make_pool(self, url: str, proxy: str, network: _Network) -> httpcore.ConnectionPool:
+        # A request without TLS needs no certificates, which take longer to load than a near server to answer.
+        trusted = self._trusted() if url.startswith("https:") or proxy.startswith("https:") else None
+        options: Dict[str, Any] = {"ssl_context": trusted, "network_backend": network}
+        if not proxy:
+            return httpcore.ConnectionPool(**options)
+        named = httpx.Proxy(proxy)
+        options.update(proxy_url=_plain_url(named.url), proxy_auth=named.raw_auth)
+        if named.url.scheme.startswith("socks"):
+            return httpcore.SOCKSProxy(**options)
+        return httpcore.HTTPProxy(proxy_ssl_context=trusted if named.url.scheme == "https" else None, **options)
 
     def _trusted(self) -> ssl.SSLContext:
         if self._context is None:
@@ -200,15 +227,141 @@ class Transport:
         wait = _read_retry_after(response.headers.get("retry-after", ""))
         raise SourceError(_describe(status), hint=hint, retry=status in RETRIED, wait=wait, absent=status in ABSENT)
 
-    def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
+    def _chunks(self, response: httpx.Response, pace: _Pace) -> Iterator[bytes]:
+        pace.begin_window()
         try:
-            yield from response.iter_raw()
-        except httpx.RemoteProtocolError:
+            for chunk in response.iter_raw():
+                pace.body += len(chunk)
+                yield chunk
+        except httpcore.RemoteProtocolError:
             length, received = _content_length(response.headers), response.num_bytes_downloaded
             known = f"after {received} of {length} bytes" if length is not None else "before its last chunk"
             raise SourceError(f"the body ended {known}", retry=True) from None
-        except httpx.HTTPError as error:
+        except Exception as error:
             raise _translate(error, self._options, "") from None
+
+
+class _Pace:
+    """Bounds one answer, whatever the server sends: redirects, interim answers, headers, body and trailers together.
+
+    A silent server is the business of the time-outs. This is about one that goes on sending, where no single read takes
+    long: it is given up when less than `MIN_RATE` of a body has come in *patience* seconds of waiting, when it sends
+    much beside the body, and at the deadline. Only the seconds spent in reading count for the rate, so that neither a
+    slow disk nor a slow CPU of ours is taken for a slow server.
+
+    Args:
+        patience: seconds.
+        deadline: a moment of ``time.monotonic()``.
+    """
+
+    def __init__(self, patience: float, deadline: float) -> None:
+        self.body = 0
+        """Bytes of the body that were taken."""
+        self._patience = patience
+        self._deadline = deadline
+        self._received = 0
+        self.begin_window()
+
+    def begin_window(self) -> None:
+        """Begin to measure anew, as where the header has come."""
+        self._waited, self._before = 0.0, self.body
+
+    def read(self, stream: httpcore.NetworkStream, size: int, timeout: Optional[float]) -> bytes:
+        """Read from a connection as `httpcore.NetworkStream.read` does, or raise `SourceError`."""
+        self._check()
+        began = time.monotonic()
+        left = min(self._patience - self._waited, self._deadline - began)
+        try:
+            data: bytes = stream.read(size, timeout=left if timeout is None else min(timeout, left))
+        except httpcore.ReadTimeout:
+            # It was ours if it is over now.
+            self._waited += time.monotonic() - began
+            self._check()
+            raise
+        self._waited += time.monotonic() - began
+        self._received += len(data)
+        self._check()
+        return data
+
+    def _check(self) -> None:
+        if time.monotonic() > self._deadline - _TICK:
+            raise SourceError("the time for one source is over")
+        if self._received > 2 * self.body + MAX_OVERHEAD:
+            raise SourceError(f"sends more than {format_size(MAX_OVERHEAD)} that are not the file")
+        if self._waited > self._patience - _TICK:
+            if self.body - self._before < MIN_RATE * self._patience:
+                raise SourceError(f"sends less than {format_size(MIN_RATE)} a second for {self._patience:g} s")
+            self.begin_window()
+
+
+class _Network(httpcore.SyncBackend):  # type: ignore[misc]  # Without its package a class has no type.
+    """The network of httpcore, with every connection bounded by a `_Pace`."""
+
+    def __init__(self, pace: _Pace) -> None:
+        self._pace = pace
+        self._streams = contextlib.ExitStack()
+        self.close = self._streams.close
+
+    def connect_tcp(self, *args: Any, **options: Any) -> httpcore.NetworkStream:
+        """Connect to a server or a proxy."""
+        stream = super().connect_tcp(*args, **options)
+        self._streams.callback(stream.close)  # httpcore leaves it open where a SOCKS proxy refuses.
+        return _Connection(stream, self._pace)
+
+
+class _Connection(httpcore.NetworkStream):  # type: ignore[misc]
+    """A connection of httpcore, in the clear or in TLS."""
+
+    def __init__(self, stream: httpcore.NetworkStream, pace: _Pace) -> None:
+        self._stream = stream
+        self._pace = pace
+        self.write, self.close, self.get_extra_info = stream.write, stream.close, stream.get_extra_info
+
+    def read(self, max_bytes: int, timeout: Optional[float] = None) -> bytes:
+        """Read what has come, or wait for it."""
+        return self._pace.read(self._stream, max_bytes, timeout)
+
+    def start_tls(self, *args: Any, **options: Any) -> httpcore.NetworkStream:
+        """Begin TLS; the time-out of ``ssl`` is one for the whole handshake."""
+        return _Connection(self._stream.start_tls(*args, **options), self._pace)
+
+
+class _Connections(httpx.BaseTransport):  # type: ignore[misc]
+    """What `httpx.HTTPTransport` does, which takes no network backend; errors stay those of httpcore."""
+
+    def __init__(self, pool: httpcore.ConnectionPool, network: _Network) -> None:
+        self._pool = pool
+        self._network = network
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, and return the answer, whose body is still to come."""
+        asked = httpcore.Request(
+            request.method, _plain_url(request.url), headers=request.headers.raw, extensions=request.extensions
+        )
+        answer = self._pool.handle_request(asked)
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=_Body(answer.stream), extensions=answer.extensions
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()
+        self._network.close()
+
+
+class _Body(httpx.SyncByteStream):  # type: ignore[misc]
+    """The body of an answer of httpcore, for httpx."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.close = stream.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._stream)
+
+
+def _plain_url(url: httpx.URL) -> httpcore.URL:
+    return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
 
 
 def _bearer(token: str) -> Callable[[httpx.Request], httpx.Request]:
@@ -327,24 +480,27 @@ def _translate(error: Exception, options: DownloadOptions, proxy: str) -> Source
     if certificate:
         hint = "where a proxy of the network re-signs TLS, set SSL_CERT_FILE to a file with its CA certificate"
         return SourceError(f"its certificate is not trusted: {certificate}", hint=hint)
-    if isinstance(error, httpx.ProxyError):
+    if isinstance(error, SourceError):
+        return error
+    if isinstance(error, httpcore.ProxyError):
         match = re.match(r"([1-5]\d\d)\b", str(error))
         reason = _describe(int(match[1])) if match else _printable(str(error))
         # A refusal of the proxy (407, 403) stays one; a 502 may be gone the next time.
         return SourceError(f"the proxy {name} refuses: {reason}", retry=not match or int(match[1]) >= 500)
-    if isinstance(error, httpx.ConnectTimeout):
+    if isinstance(error, httpcore.ConnectTimeout):
         return SourceError(f"no connection within {options.connect_timeout:g} s{by}", retry=True)
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, httpcore.TimeoutException):
         return SourceError(f"nothing came for {options.read_timeout:g} s{by}", retry=True)
-    if isinstance(error, httpx.RemoteProtocolError):
+    if isinstance(error, httpcore.RemoteProtocolError):
         return SourceError(f"it closed the connection, or did not answer in HTTP{by}", retry=True)
-    if isinstance(error, (httpx.NetworkError, OSError)):
+    if isinstance(error, (httpcore.NetworkError, OSError)):
         text = _printable(str(error)) or type(error).__name__
         return SourceError(f"the proxy {name} could not be reached: {text}" if proxy else text, retry=True)
-    if isinstance(error, (httpx.HTTPError, httpx.InvalidURL, ValueError)):
+    if isinstance(error, (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol, httpx.InvalidURL, UnicodeError)):
         # These messages quote the URL or the headers of our own request.
         return SourceError(f"not a request that can be made ({type(error).__name__})")
-    raise error
+    # h11 and socksio stumble over some answers: a number of 5,000 digits, or another protocol than SOCKS.
+    return SourceError(f"its answer could not be understood{by} ({type(error).__name__})")
 
 
 def _certificate_error(error: Optional[BaseException]) -> str:
@@ -356,8 +512,8 @@ def _certificate_error(error: Optional[BaseException]) -> str:
 
 
 def _printable(text: str) -> str:
-    # A server may have put anything into it.
-    return printable(redact_text(text))
+    # A server may have put anything into it. A part of a long text might end within a password.
+    return printable(redact_text(text)) if len(text) < 300 else f"{len(text)} characters"
 
 
 def _redirected(url: str, location: str) -> str:

@@ -31,6 +31,7 @@ from .archives import (
     FOLDER,
     KINDS,
     LINK,
+    MAX_FOLDERS,
     MAX_MEMBERS,
     SYMLINK,
     Member,
@@ -177,6 +178,7 @@ class _Tree:
     def __init__(self, destination: Path) -> None:
         self._written: Dict[str, Written] = {}
         self._kinds: Dict[str, str] = {}
+        self._folders = 0
         self._destination = destination
         # Paths are passed as bytes, since the host's locale need not be able to encode them.
         self._root = os.fsencode(destination) + b"/"
@@ -234,6 +236,9 @@ class _Tree:
 
     def _make_folder(self, path: str) -> None:
         self._record(path, FOLDER)
+        self._folders += 1
+        if self._folders > MAX_FOLDERS:
+            raise UnpackError(f"it has more than {MAX_FOLDERS} directories")
         # A folder that exists although this archive has not made it is another one's, by another spelling.
         os.mkdir(self._root + path.encode(), 0o700)
         os.chmod(self._root + path.encode(), 0o755)  # noqa: S103 - other users share the cache.

@@ -14,6 +14,7 @@ from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives, parse_catalog, select_archive
 from ..errors import CatalogError, NoMatchingArchiveError, ProjectError
+from ..output import shorten
 from ..versions import PythonVersion, parse_version
 from .wanted import RELOCK, Lock, Wanted
 
@@ -86,8 +87,7 @@ def _parse_line(where: str, line: str) -> Archive:
         except CatalogError:
             # The message of the catalog's parser would call the line a catalog.
             pass
-    shown = line if len(line) <= 80 else f"{line[:80]}..."
-    raise ProjectError(f"{where}: expected '<sha256>  <file name of an archive>', found {shown!r}")
+    raise ProjectError(f"{where}: expected '<sha256>  <file name of an archive>', found {shorten(line)!r}")
 
 
 def kept_archives(archives: Iterable[Archive], wanted: Sequence[Wanted]) -> Tuple[Archive, ...]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import ProjectError, UsageError
-from ..output import suggestion
+from ..output import shorten, suggestion
 from ..settings import load_toml
-from ..versions import VersionRequest, is_specifier, leading_name, parse_request, plain_name
+from ..versions import VersionRequest, has_long_number, is_specifier, leading_name, parse_request, plain_name
 from .wanted import Lock
 
 if TYPE_CHECKING:
@@ -257,7 +257,8 @@ def _requires_python(document: Mapping[str, Any], table: Mapping[str, Any]) -> s
         )
     key, text = (f"{TABLE}.requires-python", own) if own is not None else ("project.requires-python", static)
     if not is_specifier(text or ""):
-        raise ProjectError(f"pyproject.toml: {key} must be a version specifier such as '>=3.12', found {text!r}")
+        found = shorten(text or "")
+        raise ProjectError(f"pyproject.toml: {key} must be a version specifier such as '>=3.12', found {found!r}")
     return (text or "").strip()
 
 
@@ -297,6 +298,8 @@ def parse_requirement(text: str, key: str) -> Requirement:
     # The frontend has checked the one-list form, so a pass-through build does not pay for this import.
     from packaging.requirements import InvalidRequirement, Requirement
 
+    if has_long_number(text):
+        raise ProjectError(f"pyproject.toml: {key} holds {shorten(text)!r}, with a number that no version has")
     try:
         return Requirement(text)
     except InvalidRequirement as exc:

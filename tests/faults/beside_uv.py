@@ -1,4 +1,6 @@
-"""The same faults for us and for uv, side by side. Run by hand: ``python tests/faults/beside_uv.py [UV] [KILLS]``.
+"""The same faults for us and for uv, side by side.
+
+    python tests/faults/beside_uv.py [UV] [KILLS] [FAULT ...]     by hand
 
 Both install the same small real CPython from the same loopback server, ours with a catalog of one line, uv with
 ``UV_PYTHON_DOWNLOADS_JSON_URL``. What is printed is what was seen; ``docs/reliability.md`` has the results of a run.
@@ -21,8 +23,9 @@ from pathlib import Path
 from typing import Callable, Dict, List, Optional, Tuple
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent.parent.parent)]
-from support.servers import ArchiveServer, Reply  # noqa: E402
+from support.servers import ArchiveServer, RawServer, Reply  # noqa: E402
 from support.small_archives import ours, shared_small_archives  # noqa: E402
+from test_hostile_servers import SERVERS  # noqa: E402
 
 UV = sys.argv[1] if len(sys.argv) > 1 else "uv"
 KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 20
@@ -41,10 +44,11 @@ class Tool:
         self.server = server
         folder.mkdir()
 
-    def command(self, number: int = 0) -> Tuple[List[str], Dict[str, str]]:
-        """Return the command line that installs, and its environment."""
+    def command(self, number: int = 0, base: str = "") -> Tuple[List[str], Dict[str, str]]:
+        """Return the command line that installs, from another server if one is named, and its environment."""
+        base = base or self.server.url
         if self.name == "ours":
-            command, environ = ours(cache=self.folder / "cache", archive=ARCHIVES[number], mirror=self.server.url)
+            command, environ = ours(cache=self.folder / "cache", archive=ARCHIVES[number], mirror=base)
             return command, environ
         major, minor, patch = (int(part) for part in VERSION.groups())  # type: ignore[union-attr]
         patch += number
@@ -62,7 +66,7 @@ class Tool:
                         "minor": minor,
                         "patch": patch,
                         "prerelease": "",
-                        "url": f"{self.server.url}/{ARCHIVES[number].name.replace('+', '%2B')}",
+                        "url": f"{base}/{ARCHIVES[number].name.replace('+', '%2B')}",
                         "sha256": hashlib.sha256(ARCHIVES[number].read_bytes()).hexdigest(),
                         "variant": None,
                         "build": re.search(r"\+(\d{8})-", ARCHIVES[number].name)[1],  # type: ignore[index]
@@ -247,6 +251,40 @@ def concurrent(tool: Tool) -> str:
     return f"8 processes at once: {codes.count(0)} succeeded, {sent:.2f} times its size was sent"
 
 
+HOSTILE = (
+    "bytes", "right bytes, each alone", "no end", "slow interim answers", "interim answers", "slow fields",
+    "endless fields", "chunks: slow trailers", "chunks: endless trailers", "chunks: long extensions",
+    "a length of 5,000 digits", "a steering reason", "redirect to itself", "redirect with an endless body", "a bomb",
+)  # fmt: skip
+
+
+def hostile(tool: Tool) -> str:
+    """Let some of the hostile servers answer, with time-outs of two seconds, for half a minute each."""
+    lines = []
+    for name in HOSTILE:
+        tool.reset()
+        answer = SERVERS[name]
+        with RawServer(lambda *_: [answer] if isinstance(answer, bytes) else answer()) as server:  # noqa: B023
+            command, environ = tool.command(base=f"http://127.0.0.1:{server.port}")
+            environ.update(UV_HTTP_TIMEOUT="2", UV_HTTP_CONNECT_TIMEOUT="2", UV_HTTP_RETRIES="0")
+            environ.update(PROVISION_BACKEND_READ_TIMEOUT="2", PROVISION_BACKEND_RETRIES="0")
+            begin = time.monotonic()
+            process = subprocess.Popen(
+                command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            try:
+                out = process.communicate(timeout=30)[0]
+                steers = ", with an escape sequence of the server" if "\x1b]0;" in out else ""
+                result = f"exit {process.returncode} after {time.monotonic() - begin:.1f} s{steers}"
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                result = "still there after 30 s"
+            kept = sum(path.stat().st_size for path in tool.folder.rglob("*") if path.is_file()) >> 20
+        lines.append(f"{name}: {result}" + (f", {kept} MiB left behind" if kept else ""))
+    return "\n    ".join(["", *lines])
+
+
 FAULTS: List[Callable[[Tool], str]] = [
     concurrent,
     publish_window,
@@ -256,13 +294,14 @@ FAULTS: List[Callable[[Tool], str]] = [
     other_version,
     damaged,
     full_disk,
+    hostile,
 ]
 
 
 def main() -> None:
     print(subprocess.run([UV, "--version"], stdout=subprocess.PIPE, text=True).stdout.strip(), "; CPython", FULL)
     with tempfile.TemporaryDirectory() as folder, ArchiveServer(root=ARCHIVES[0].parent) as server:
-        for fault in FAULTS:
+        for fault in [fault for fault in FAULTS if fault.__name__ in sys.argv[3:] or not sys.argv[3:]]:
             for name in ("ours", "uv"):
                 tool = Tool(name, Path(folder) / name, server)
                 tool.reset()
