@@ -33,7 +33,7 @@ OTHER = CONTENT[::-1]
 HASH = hashlib.sha256(CONTENT).hexdigest()
 BY_RELEASE, FLAT = f"/{TAG}/{FILE}", f"/{FILE}"
 ARCHIVE = Archive(FILE, HASH, "3.13.5", TAG, "x86_64-unknown-linux-gnu", "install_only_stripped", False)
-ADVICE = "run 'provision-backend doctor' for more, or set PROVISION_BACKEND_MIRROR to another source"
+ADVICE = "look at PROVISION_BACKEND_MIRROR and HTTPS_PROXY; 'provision-backend doctor' says more"
 CLOSED = "http://127.0.0.1:9"  # the port of the discard service; nothing listens there
 
 

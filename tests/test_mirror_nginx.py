@@ -281,7 +281,7 @@ class TestObjectStores:
 
         assert str(caught.value) == (
             f"could not download {NAME}\n  {nginx.url}/empty-bucket: 403 Forbidden, laid out by release and flat\n"
-            "  run 'provision-backend doctor' for more, or set PROVISION_BACKEND_MIRROR to another source"
+            "  look at PROVISION_BACKEND_MIRROR and HTTPS_PROXY; 'provision-backend doctor' says more"
         )
 
 

@@ -317,7 +317,7 @@ class _Delivery:
             hints.append("put the file into a folder and set PROVISION_BACKEND_MIRROR to it, or build once online")
             message = f"offline: {name} is neither in the cache nor in a local mirror"
             return OfflineError(message, hint="\n".join(lines + hints))
-        hints = hints or ["run 'provision-backend doctor' for more, or set PROVISION_BACKEND_MIRROR to another source"]
+        hints = hints or ["look at PROVISION_BACKEND_MIRROR and HTTPS_PROXY; 'provision-backend doctor' says more"]
         return DownloadError(f"could not download {name}", hint="\n".join(lines + hints))
 
 
