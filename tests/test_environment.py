@@ -363,6 +363,8 @@ class TestPlaces:
         [
             pytest.param("build-env-k3x", {}, True, id="build"),
             pytest.param("cache/builds-v0/.tmpX", {}, True, id="uv"),
+            pytest.param(".tmpW47PlH", {}, True, id="pnpm"),
+            pytest.param("tmpfwmpx45q/.venv", {}, False, id="poetry, or anybody's"),
             pytest.param("work/.tox/.pkg", {"TOX_ENV_DIR": "{prefix}"}, True, id="tox by its folder"),
             pytest.param("work/.tox/.pkg", {"TOX_ENV_NAME": ".pkg"}, True, id="tox by its name"),
             pytest.param("work/.tox/.pkg", {"TOX_ENV_NAME": ".pkg-cpython39"}, True, id="tox, one of several"),
@@ -383,16 +385,22 @@ class TestPlaces:
         assert place.exists() == inside
 
     @pytest.mark.parametrize(
-        "layout", ["pip-build-env-x/overlay/lib/python3.9/site-packages", "pip-build-env-x/lib/python3.9/site-packages"]
+        "layout",
+        [
+            "pip-build-env-x/overlay/lib/python3.9/site-packages",
+            "pip-build-env-x/lib/python3.9/site-packages",
+            "pdm-build-env-x-shared/lib/python3.9/site-packages",
+        ],
     )
-    def test_place_of_both_kinds_of_pips_isolation(self, tmp_path: Path, interpreter: Interpreter, layout: str) -> None:
-        """Pip runs hooks under the user's own prefix, so its environment is told by where we are installed."""
+    def test_place_under_the_users_prefix(self, tmp_path: Path, interpreter: Interpreter, layout: str) -> None:
+        """Pip and PDM run hooks under the user's own prefix, so the environment is told by where we are installed."""
         overlay = tmp_path / layout
         overlay.parent.mkdir(parents=True)
         shutil.copytree(str(ROOT / "provision_backend"), str(overlay / "provision_backend"))
         host = host_environment(tmp_path / "venv", paths=[overlay])
 
-        assert self._build(host, tmp_path, interpreter, {}).parent == tmp_path / "pip-build-env-x/.provision-backend"
+        expected = tmp_path / Path(layout).parts[0] / ".provision-backend"
+        assert self._build(host, tmp_path, interpreter, {}).parent == expected
 
     def test_two_processes_at_once_both_build(self, tmp_path: Path, interpreter: Interpreter) -> None:
         """The folder belongs to who makes it; the other one takes the next (frontends 6.16)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,17 +67,19 @@ def frontend_folder(source: Path) -> str:
 def disposable_folder() -> Optional[Path]:
     """Find the folder of the frontend's isolated environment, which the frontend deletes; None without isolation.
 
-    pip installs us below ``pip-build-env-*``; build makes ``build-env-*``; uv works in its cache's ``builds-v0``; tox
-    has a lasting ``.pkg`` environment, in which changed requirements get a folder of another name.
+    pip installs us below ``pip-build-env-*``, PDM below ``pdm-build-env-*``; build makes ``build-env-*``, pnpm
+    ``.tmp******``; uv works in its cache's ``builds-v0``; tox has a lasting ``.pkg`` environment, in which changed
+    requirements get a folder of another name. Poetry's, ``tmp********/.venv``, could be anybody's.
     """
-    # pip runs hooks under the user's own prefix, so only the place of our package shows it.
+    # pip and PDM run hooks under the user's own prefix, so only the place of our package shows it.
     for parent in (INSTALLED, *INSTALLED.parents):
-        if parent.name.startswith("pip-build-env-"):
+        if parent.name.startswith(("pip-build-env-", "pdm-build-env-")):
             return parent / ".provision-backend"
     if sys.prefix == sys.base_prefix:
         return None  # The others make virtual environments.
     prefix = Path(sys.prefix)
     known = prefix.name.startswith("build-env-") or "builds-v0" in prefix.parts
+    known = known or re.fullmatch(r"\.tmp\w{6}", prefix.name) is not None
     if known or os.environ.get("TOX_ENV_DIR") == str(prefix) or os.environ.get("TOX_ENV_NAME", "").startswith(".pkg"):
         return prefix / ".provision-backend"
     return None
