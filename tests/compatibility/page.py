@@ -7,6 +7,7 @@ same writes the same.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Dict, List
@@ -14,6 +15,7 @@ from typing import Dict, List
 from .backends import BACKENDS, Backend
 from .frontends import FRONTENDS, Frontend
 from .matrix import PASSED, PLANS
+from .others import BY_HAND, OTHERS
 
 __all__ = ["main", "page"]
 
@@ -34,6 +36,30 @@ turns of the frontends. Provisioned: the oldest CPython from 3.8 on; the newest 
 run (`--config-json`, `--metadata`, tox). All of it ran on Linux.
 """
 
+_OTHERS = """## Tools that build in their own way
+
+These bring a command of their own that builds a project. They choose the Python first, and call a backend after that:
+where they find none that satisfies `requires-python`, they end, or fetch one as they do for any project. *passed*
+means: the wheel is that of the real backend alone (flit_core).
+
+| tool | the host satisfies the project | no Python of the machine satisfies it |
+| --- | --- | --- |
+"""
+
+_PEERS = """
+Poetry's build environment cannot be told from one of yours, in which we install nothing. A real backend that asks for
+more when it is there, as scikit-build-core asks for ninja, needs the [one-list form](adopting.md#the-two-forms) there.
+
+## The tests of pyproject-hooks
+
+pyproject-hooks is what build and pip call backends with. Its own tests (1.3.3) are run against its samples, each
+wrapped by us, in pass-through. All pass but three, for one reason: where the real backend cannot be imported,
+pyproject-hooks raises `BackendUnavailable`, which says that the backend of the project is missing. For a frontend that
+is provision_backend, and it is there; so the build ends with our sentence, which names the real one and says what must
+name it. `test_missing_backend_gives_exception` and both cases of `test_intree_backend_not_in_path` expect the
+exception.
+"""
+
 
 def page(results: Dict[str, str]) -> str:
     """Return the page.
@@ -44,7 +70,34 @@ def page(results: Dict[str, str]) -> str:
     reasons: List[str] = []
     tables = [_table(plan, results, reasons) for plan in PLANS]
     listed = [f"{number}. {reason}." for number, reason in enumerate(reasons, 1)]
-    return "\n".join([_HEAD, *tables, "## Why not\n", *listed, ""])
+    return "\n".join([_HEAD, *tables, "## Why not\n", *listed, "", _others(results) + _PEERS])
+
+
+def _others(results: Dict[str, str]) -> str:
+    rows = [
+        f"| {tool.label} | " + " | ".join(results[f"other-{tool.key}.{plan}"] for plan in PLANS) + " |"
+        for tool in OTHERS
+    ]
+    return _OTHERS + "\n".join(rows) + f"\n{BY_HAND}"
+
+
+def previous(text: str) -> Dict[str, str]:
+    """Read the results back from a page, so that a part of a run can replace its own cells only."""
+    reasons = dict(re.findall(r"^(\d+)\. (.*)\.$", text, re.MULTILINE))
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    backends, labels = {each.label: each.key for each in BACKENDS}, {tool.label: tool.key for tool in OTHERS}
+    results: Dict[str, str] = {}
+    plans = iter(PLANS)
+    plan = ""
+    for label, *cells in rows:
+        plan = next(plans) if label == "real backend" else plan
+        if label in backends:
+            for frontend, cell in zip(FRONTENDS, cells):
+                number = re.fullmatch(r"\[(\d+)\]\(#why-not\)", cell)
+                results[f"{backends[label]}.{frontend.key}.{plan}"] = reasons[number[1]] if number else cell
+        elif label in labels:
+            results.update({f"other-{labels[label]}.{each}": cell for each, cell in zip(PLANS, cells)})
+    return results
 
 
 def _table(plan: str, results: Dict[str, str], reasons: List[str]) -> str:
@@ -70,13 +123,15 @@ def _cell(results: Dict[str, str], backend: Backend, frontend: Frontend, plan: s
 def missing(results: Dict[str, str]) -> List[str]:
     """Return the cells that were never run, as ``backend.frontend.plan``."""
     names = [f"{backend.key}.{frontend.key}.{plan}" for plan in PLANS for backend in BACKENDS for frontend in FRONTENDS]
+    names += [f"other-{tool.key}.{plan}" for plan in PLANS for tool in OTHERS]
     return [name for name in names if name not in results]
 
 
 def main() -> int:
     """Write the page, or leave the one that is there as it is when cells were never run."""
     folder = Path(sys.argv[1])
-    results = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))}
+    results = previous(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
+    results.update({file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))})
     holes = missing(results)
     if holes:
         sys.stderr.write(f"{len(holes)} cells were never run, {holes[0]} for one: {PAGE.name} stays as it is\n")

@@ -38,16 +38,16 @@ def test_what_a_frontend_makes_through_us_is_what_the_real_backend_makes_alone(
     try:
         result = check_cell(workshop, backend, frontend, plan, tmp_path)
     except Unavailable as exc:
-        _keep(backend, frontend, plan, str(exc))
+        keep(f"{backend.key}.{frontend.key}", plan, str(exc))
         pytest.skip(str(exc))
     except BaseException:
-        _keep(backend, frontend, plan, "FAILED")
+        keep(f"{backend.key}.{frontend.key}", plan, "FAILED")
         raise
-    _keep(backend, frontend, plan, result)
+    keep(f"{backend.key}.{frontend.key}", plan, result)
 
 
-def _keep(backend: Backend, frontend: Frontend, plan: str, result: str) -> None:
+def keep(name: str, plan: str, result: str) -> None:
+    """Leave the result of a cell for the page."""
     folder = os.environ.get(RESULTS)
     if folder:
-        file = Path(folder, f"{backend.key}.{frontend.key}.{plan}.json")
-        file.write_text(json.dumps(result), encoding="utf-8")
+        Path(folder, f"{name}.{plan}.json").write_text(json.dumps(result), encoding="utf-8")
