@@ -240,7 +240,18 @@ def _advice(place: str, status: os.stat_result) -> str:
     if os.geteuid() in (0, status.st_uid):
         return f"look at what is in it, then chmod go-w {place}"
     # The mount point of an emptyDir volume of Kubernetes, or of a tmpfs, belongs to root and has mode 0777 or 1777.
-    return "set PROVISION_BACKEND_CACHE_DIR to a folder in which, and above which, only you or root can write"
+    advice = "set PROVISION_BACKEND_CACHE_DIR to a folder in which, and above which, only you or root can write"
+    for folder in (place, "/tmp", "/var/tmp"):  # noqa: S108 - what is sticky keeps others from a folder of one's own.
+        if _is_sticky(folder) and os.access(folder, os.W_OK):
+            return f"{advice}, such as {folder}/provision-backend-{os.geteuid()}"
+    return advice
+
+
+def _is_sticky(folder: str) -> bool:
+    with suppress(OSError):
+        status = os.stat(folder)
+        return bool(status.st_mode & stat.S_ISVTX) and status.st_uid in _trusted_users()
+    return False
 
 
 def _allows_group(folder: Path, status: os.stat_result, name: str) -> bool:

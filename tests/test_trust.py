@@ -119,7 +119,8 @@ def test_who_cannot_change_the_mode_is_told_what_else_helps(public: Path, monkey
 
     assert refused(public, str(public)) == (
         f"{public} is not trusted: everybody can write there (mode 1777)\n"
-        "  set PROVISION_BACKEND_CACHE_DIR to a folder in which, and above which, only you or root can write"
+        "  set PROVISION_BACKEND_CACHE_DIR to a folder in which, and above which, only you or root can write, "
+        f"such as {public}/provision-backend-12345"
     )
 
 

@@ -79,9 +79,10 @@ def make_folders(root: Path, *names: str) -> None:
         if not os.path.exists(root):
             make_root(root)
             root.chmod(0o755)
-            (root / "CACHEDIR.TAG").write_text(_CACHEDIR_TAG, encoding="ascii")
-            # In a source tree, git and the backends that ask git leave the cache out.
-            (root / ".gitignore").write_text("*\n", encoding="ascii")
+            # In a source tree, git and the backends that ask git leave the cache out by the second one.
+            for name, text in (("CACHEDIR.TAG", _CACHEDIR_TAG), (".gitignore", "*\n")):
+                (root / name).write_text(text, encoding="ascii")
+                (root / name).chmod(0o644)
         mode = stat.S_IMODE(root.stat().st_mode)
         for name in names or FOLDERS:
             _make_folder(root / name, mode)
