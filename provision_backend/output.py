@@ -277,11 +277,13 @@ def shorten(text: str, longest: int = 80) -> str:
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 
-_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]+"
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{1,30}"
 # A scheme with one slash, two slashes without a scheme, or neither: with an "@" behind it this is an address, and no
 # path. A path of that form can be written with ./ before it.
 _UNFINISHED = re.compile(rf"({_SCHEME}:/(?!/)|//|(?![.~\\]|[A-Za-z]:[/\\]))[^/]*@")
-_ADDRESS = re.compile(rf"({_SCHEME}:/\S*)|[^\s'\"=(,]{{2,}}:[^\s'\"]*@")
+_ADDRESS = re.compile(rf"{_SCHEME}:/")
+# The punctuation behind an address is not part of it: "https://m.example:8000: no connection".
+_PUNCTUATION = ":;,.)'\""
 
 
 def redact_url(url: str) -> str:
@@ -289,7 +291,7 @@ def redact_url(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if not separator or not re.fullmatch(_SCHEME, scheme):
         unfinished = _UNFINISHED.match(url)
-        return f"{unfinished[1]}***@{redact_url(url[unfinished.end() :].partition('?')[0])}" if unfinished else url
+        return f"{unfinished[1]}***@{url.rpartition('@')[2].partition('?')[0]}" if unfinished else url
     shown = re.split(r"[?#]", rest, maxsplit=1)[0]
     authority, slash, path = shown.partition("/")
     # Whatever a file on this machine is called, it is no secret.
@@ -308,7 +310,25 @@ def redact_url(url: str) -> str:
 
 def redact_text(text: str) -> str:
     """Return *text*, such as the message of another program, with every address in it redacted."""
-    return _ADDRESS.sub(lambda found: redact_url(found[1]) if found[1] else "***@", text)
+    # A server may have written it, so nothing here takes longer than the text is long.
+    return re.sub(r"\S+", lambda found: _redact_word(found[0]), text)
+
+
+def _redact_word(word: str) -> str:
+    address = _ADDRESS.search(word)
+    if address:
+        end = len(word.rstrip(_PUNCTUATION))
+        return word[: address.start()] + redact_url(word[address.start() : end]) + word[end:]
+    return "".join(map(_redact_login, re.split("(['\"])", word))) if "@" in word else word
+
+
+def _redact_login(part: str) -> str:
+    """Hide a user name and a password that stand before an "@"; a drive of Windows is no user name."""
+    login, _, rest = part.rpartition("@")
+    for run in re.finditer("[^=(,]+", login):
+        if ":" in run[0][2:]:
+            return f"{part[: run.start()]}***@{rest}"
+    return part
 
 
 def suggestion(word: str, known: Iterable[str], *, prefix: str = "") -> str:

@@ -212,6 +212,7 @@ def load_toml(text: str) -> Dict[str, Any]:
     # This is the only module that knows which library parses TOML.
     try:
         document: Dict[str, Any] = tomllib.loads(text)
+        repr(document)  # Python reads hexadecimal numbers of any length, and cannot write them in a message.
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except ValueError as exc:

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 import tty
 from typing import Iterator, List, TextIO, Tuple
 
@@ -374,6 +375,25 @@ def test_urls_in_a_text_are_redacted() -> None:
     assert redact_text(text) == "cannot reach https://m.example/x (or http://h/): refused"
     assert redact_text("PIP_INDEX_URL=user:s3cret@h/simple is no URL") == "PIP_INDEX_URL=***@h/simple is no URL"
     assert redact_text("at 12:30 mail a@b, see C:\\a@b") == "at 12:30 mail a@b, see C:\\a@b"
+
+
+def test_punctuation_is_no_part_of_an_address() -> None:
+    """The host and port of a source that failed stay readable, and what is quoted keeps its quotes."""
+    assert redact_text("http://127.0.0.1:9: refused") == "http://127.0.0.1:9: refused"
+    assert redact_text("found 'https://user:s3cret@h/x', wanted a path") == "found 'https://h/x', wanted a path"
+    assert redact_text("https://user:s3cret: x") == "https://***: x"
+
+
+@pytest.mark.parametrize(
+    "text", ["A", "a:", "aa:", "//a@", "http:/", "a=b:@", "http://"], ids=lambda text: text.replace("/", "|")
+)
+def test_a_long_text_is_redacted_soon(text: str) -> None:
+    """A server may have written it: the time that it takes grows with its length only."""
+    began = time.monotonic()
+    redact_text(text * 50_000)
+    redact_text("http://" + text * 50_000 + "@")
+
+    assert time.monotonic() - began < 5
 
 
 def test_messages_are_redacted() -> None:
