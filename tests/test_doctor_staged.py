@@ -71,6 +71,20 @@ def test_a_file_system_without_programs(stage: Stage, mounts: None) -> None:
     ]
 
 
+@pytest.mark.slow
+def test_where_no_program_starts_it_is_the_cache_that_is_named(stage: Stage, mounts: None, mirror: Path) -> None:
+    """What cannot be started from a noexec mount is not the fault of its archive."""
+    stage.cache.mkdir()
+    command = [*mounted("noexec,mode=755,size=1g", stage.cache), sys.executable, "-m", "provision_backend", "install"]
+    done = subprocess.run([*command, "3"], env=environment(stage.home, mirror), capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-2:] == [
+        f"provision-backend: the cache {stage.cache} is mounted noexec, so no interpreter in it can be started",
+        "  set PROVISION_BACKEND_CACHE_DIR to a folder on another file system, or mount this one without noexec",
+    ]
+
+
 def test_a_full_disk(stage: Stage, mounts: None) -> None:
     """Room is counted before anything is fetched."""
     stage.cache.mkdir()

@@ -94,6 +94,21 @@ def test_a_question_is_asked_once_a_build(host: Host, project: Path, tmp_path: P
     assert "asked for a wheel {'a': '1'}" in host.stdout
 
 
+def test_one_line_a_build_says_which_interpreter_and_from_where(
+    host: Host, project: Path, tmp_path: Path, other: HostInterpreter
+) -> None:
+    """Whatever the verbosity, the hooks of one build say it once, before anything is installed."""
+    host.environ["PROVISION_BACKEND_VERBOSE"] = "0"
+    line = f"provision-backend: building with CPython {other.version} from PROVISION_BACKEND_PYTHON: "
+    host.hook(project, "prepare_metadata_for_build_wheel", str(tmp_path), None)
+    assert host.stderr.startswith(line)
+    assert host.stderr.count("building with") == 1
+    host.hook(project, "build_wheel", str(tmp_path), None)
+    assert "building with" not in host.stderr
+    host.hook(project, "build_wheel", str(tmp_path), {"a": "1"})
+    assert host.stderr.count(line) == 1
+
+
 @pytest.mark.parametrize("tag", ["py3-none-any", "cp{here}-cp{here}-linux_x86_64"], ids=["pure", "of this version"])
 def test_a_wheel_that_fits_is_not_announced(host: Host, project: Path, tmp_path: Path, tag: str) -> None:
     """What the running interpreter can install needs no word."""

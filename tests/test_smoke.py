@@ -159,6 +159,11 @@ def test_what_a_packed_interpreter_may_lack_is_told(tmp_path: Path, changes: Dic
             "its module 'zlib' is missing (x); its module 'venv' is missing (y)",
             id="zlib and venv",
         ),
+        pytest.param(
+            {"native _ctypes": "ImportError: libffi.so.8", "dlopen": "ImportError: libffi.so.8"},
+            "it cannot load native code (ImportError: libffi.so.8)",
+            id="a library that two need",
+        ),
     ],
 )
 def test_what_cannot_build_is_refused(tmp_path: Path, failed: Dict[str, str], message: str) -> None:
