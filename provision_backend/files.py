@@ -1,4 +1,4 @@
-"""The one way to touch a file that matters: written whole or not at all, hashed, flushed, renamed, removed, listed.
+"""The one way to touch a file that matters: read, written whole or not at all, hashed, flushed, renamed, removed.
 
 In: paths and bytes. Out: files that are complete or absent, whatever ends this process. Errors of the operating system
 leave as they are: the caller knows what the file is for, and puts that into words.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
+import json
 import os
-import shutil
-import tempfile
+import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, List, NamedTuple, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, List, NamedTuple, Optional, Tuple, Union
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -25,9 +24,14 @@ __all__ = [
     "hash_file",
     "identify",
     "is_noexec",
+    "kind_of",
     "list_names",
     "new_hash",
+    "open_regular",
+    "parse_json",
     "publish",
+    "read_file",
+    "read_json",
     "remove_path",
     "remove_unfinished",
     "rename",
@@ -35,26 +39,87 @@ __all__ = [
 ]
 
 _BLOCK = 1 << 20  # bytes that are read at a time
+_LIMIT = 64 << 20  # bytes of a text or JSON file; the longest known, a manifest of 200,000 files, has half of that
+
+# Without O_NONBLOCK, opening a FIFO waits for a writer. Windows has no such flag, and reads text by default.
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
 
 def new_hash() -> _Hash:
     """Return a sha256 that bytes can be added to."""
+    import hashlib  # Late, as tempfile and shutil below: a build that passes through only reads its pyproject.toml.
+
     return hashlib.sha256()
 
 
 def hash_bytes(data: bytes) -> str:
     """Return the sha256 of bytes, lower-case hex."""
-    return hashlib.sha256(data).hexdigest()
+    digest = new_hash()
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading; the empty device ``/dev/null`` counts as one.
+
+    Raises:
+        OSError: it cannot be opened, or is a FIFO, a socket or a device, from which reading may never end.
+    """
+    # This is checked before the file is opened, since opening a device may rewind a tape or start a watchdog.
+    _refuse_special(path, os.stat(path).st_mode)
+    descriptor = os.open(path, _READ)
+    try:
+        # It is checked again for the opened file: another process may have replaced it in between.
+        _refuse_special(path, os.fstat(descriptor).st_mode)
+        return open(str(path), "rb", opener=lambda *_: descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _refuse_special(path: Path, mode: int) -> None:
+    # People name the empty device where a variable must name a file, to have none.
+    if not stat.S_ISREG(mode) and str(path) != os.devnull:
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(number, f"it is {kind_of(mode)}, not a regular file", str(path))
+
+
+def kind_of(mode: int) -> str:
+    """Return what a file is that is not a regular one, with its article."""
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a regular file of at most 64 MiB; raises `OSError` for any other."""
+    with open_regular(path) as file:
+        content = file.read(_LIMIT + 1)
+    if len(content) > _LIMIT:
+        raise OSError(errno.EFBIG, f"it has more than {_LIMIT >> 20} MiB", str(path))
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """Return what a file of JSON holds; the errors are those of `read_file` and `parse_json`."""
+    return parse_json(read_file(path))
+
+
+def parse_json(content: bytes) -> Any:
+    """Parse JSON in UTF-8; raises `ValueError` for anything else, and where it is nested too deeply for this Python."""
+    try:
+        return json.loads(content.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def hash_file(path: Path) -> str:
-    """Return the sha256 of a file, lower-case hex.
+    """Return the sha256 of a regular file, lower-case hex.
 
     Raises:
         OSError: it cannot be read.
     """
     digest = new_hash()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         for block in iter(lambda: file.read(_BLOCK), b""):
             digest.update(block)
     return digest.hexdigest()
@@ -91,6 +156,8 @@ def write_atomically(
     Raises:
         OSError: it cannot be written; then the file is what it was, and nothing is left behind.
     """
+    import tempfile
+
     number, name = tempfile.mkstemp(prefix=prefix or _unfinished(path), dir=str(folder or path.parent))
     try:
         with open(number, "wb") as file:
@@ -184,6 +251,8 @@ def _flush_folder(folder: Path) -> None:
 
 def remove_path(path: Path) -> None:
     """Remove a file or a folder with all that is in it, as far as that is possible."""
+    import shutil
+
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(str(path), ignore_errors=True)
     else:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .errors import CacheError, UsageError
+from .files import read_file
 from .output import redact_text, redact_url, shorten, suggestion
 from .trust import check_file
 
@@ -265,7 +266,7 @@ def _read_file(path: str, *, named: bool = False) -> _Place:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise UsageError(f"the configuration file {path} is not a file")
         check_file(Path(path), named=named)
-        text = Path(path).read_bytes().decode("utf-8")
+        text = read_file(Path(path)).decode("utf-8")
     except CacheError as exc:
         raise CacheError(exc.message, hint=f"{exc.hint}\nor read no configuration file: {NO_CONFIG}=1") from None
     except OSError as exc:

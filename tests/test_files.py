@@ -5,12 +5,23 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
+import sys
 from pathlib import Path
-from typing import List
+from typing import Callable, Dict, List, Tuple
 
 import pytest
 
-from provision_backend.files import flush_tree, remove_unfinished, write_atomically
+from provision_backend.files import (
+    flush_tree,
+    hash_file,
+    open_regular,
+    parse_json,
+    read_file,
+    read_json,
+    remove_unfinished,
+    write_atomically,
+)
 
 
 def _refuse_syncfs(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
@@ -80,3 +91,43 @@ def test_what_killed_writers_of_a_file_left_can_be_removed(tmp_path: Path) -> No
         (tmp_path / name).touch()
     remove_unfinished(tmp_path / "file")
     assert sorted(os.listdir(tmp_path)) == [".other.c3", "file"]
+
+
+SPECIAL: Dict[str, Tuple[Callable[[Path], object], str]] = {
+    "a FIFO": (os.mkfifo, "it is a FIFO, not a regular file"),
+    "a directory": (Path.mkdir, "it is a directory, not a regular file"),
+    "a device": (lambda path: path.symlink_to("/dev/zero"), "it is a device, not a regular file"),
+    "a socket": (lambda path: os.mknod(path, stat.S_IFSOCK | 0o600), "it is a socket, not a regular file"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), SPECIAL.values(), ids=SPECIAL.keys())
+def test_what_never_ends_is_not_read(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
+    """Opening a FIFO would wait for a writer, and /dev/zero has no end."""
+    path = tmp_path / "special"
+    make(path)
+    for read in (open_regular, read_file, read_json, hash_file):
+        with pytest.raises(OSError, match=message):
+            read(path)
+
+
+def test_the_empty_device_is_an_empty_file() -> None:
+    """People name it where a variable must name a file."""
+    assert read_file(Path(os.devnull)) == b""
+
+
+def test_a_file_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    """A sparse file of many gigabytes takes no room on the disk."""
+    with (tmp_path / "file").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(OSError, match="it has more than 64 MiB"):
+        read_file(tmp_path / "file")
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"{", b"\xff", b"1" * 5000], ids=["deep", "cut", "latin", "long"])
+def test_what_is_no_json_is_one_kind_of_error(content: bytes) -> None:
+    """Python raises four kinds."""
+    if content[:1] == b"1" and sys.version_info < (3, 11):
+        pytest.skip("it reads numbers of any length")
+    with pytest.raises(ValueError):
+        parse_json(content)

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Optional
 
-from ..files import hash_bytes
+from ..files import hash_bytes, read_json
 from ..host.platforms import Evidence, Platform, platform_from_triple
 from ..settings import Settings
 from .folders import write_note
@@ -54,8 +54,7 @@ def _recall(cache: Cache) -> Optional[Platform]:
         if not cache.trust(root).accepts(path):
             continue
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            platform = Platform.from_dict(record)
+            platform = Platform.from_dict(read_json(path))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
         if platform.evidence and all(_still_holds(item) for item in platform.evidence):

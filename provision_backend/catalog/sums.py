@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Collection, Dict, List, Mapping, NamedTuple, Tuple
 
 from ..errors import CatalogError
+from ..files import read_file
 from ..output import shorten
 from .archive import Archive, parse_archive
 
@@ -79,7 +80,7 @@ def load_sums(file: Path, *, missing_ok: bool = False) -> Sums:
     """Read a file in the format of ``SHA256SUMS``; with *missing_ok*, one that does not exist counts as empty."""
     try:
         # Some editors, and PowerShell's redirection, begin a file with a byte order mark.
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_file(file).decode("utf-8-sig")
     except OSError as exc:
         if missing_ok and isinstance(exc, (FileNotFoundError, NotADirectoryError)):
             return Sums()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Tuple
 
 from ..errors import ProjectError, UsageError
+from ..files import read_file
 from ..output import Reporter
 from ..project.edit import apply_changes, load_tomlkit
 from ..project.init import Wrapped, unwrap_text, wrap_text
@@ -69,7 +70,7 @@ def _wrap(root: Path, text: str, arguments: argparse.Namespace) -> Tuple[Wrapped
         return Wrapped(text, form, project.build_backend, project.requires), summary
     setup_py = ""
     with contextlib.suppress(OSError):
-        setup_py = (root / "setup.py").read_text(encoding="utf-8", errors="replace")
+        setup_py = read_file(root / "setup.py").decode("utf-8", "replace")
     options = {"form": arguments.form or "", "requires_python": arguments.requires_python or ""}
     wrapped = wrap_text(text, setup_py=setup_py, **options)
     # The result is read as a build would read it before it replaces the file.

@@ -11,6 +11,7 @@ from ..cache.platform import current_platform
 from ..cache.store import open_cache
 from ..catalog.archive import Archive
 from ..catalog.selection import builtin_triples
+from ..files import read_file
 from ..host.platforms import platform_from_triple
 from ..install.catalogs import load_archives
 from ..output import Reporter
@@ -96,7 +97,7 @@ def _changes(root: Path, old: Optional[Lock], new: Lock) -> Dict[str, Tuple[str,
         return changes
     before = ""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        before = (root / new.file).read_bytes().decode("utf-8")
+        before = read_file(root / new.file).decode("utf-8")
     return {new.file: (before, "".join(line + "\n" for line in lock_lines(new))), **changes}
 
 

@@ -11,7 +11,7 @@ from ..catalog.archive import Archive
 from ..catalog.selection import builtin_triples
 from ..errors import CacheError, HostError, MissingDependencyError, ProvisionError
 from ..output import nearest, redact_url
-from ..project.pyproject import OWN_NAME, TABLE, names_us, parse_pyproject
+from ..project.pyproject import OWN_NAME, TABLE, names_us, parse_pyproject, read_text
 from ..settings import CONFIG_FILE, NO_CONFIG, OPTIONS
 from . import Finding, ok, problem, warning
 from .context import Context
@@ -72,7 +72,7 @@ def check_project(context: Context) -> Iterator[Finding]:
 
 def _check_build_system(path: Path, *, needs_marker: bool) -> Iterator[Finding]:
     """Check for faults that show only in an isolated build, where the frontend reads this table before we run."""
-    table = parse_pyproject(path.read_text(encoding="utf-8")).get("build-system", {})
+    table = parse_pyproject(read_text(path.parent)).get("build-system", {})
     requires = [text for text in table.get("requires", []) if isinstance(text, str)]
     others = [text for text in requires if not names_us(text)]
     # An isolated build installs this list and nothing else before it imports the backend.

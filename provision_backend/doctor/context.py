@@ -19,6 +19,7 @@ from ..cache.store import Cache, open_cache
 from ..catalog.archive import Archive
 from ..catalog.selection import parse_catalog
 from ..errors import DownloadError, MissingDependencyError, ProvisionError
+from ..files import read_file
 from ..host.detection import detect_platform
 from ..host.platforms import Platform, platform_from_triple
 from ..install.catalogs import load_archives
@@ -89,7 +90,7 @@ class Context:
             return None
         # What is wrong with a file that cannot be read is reported by `read_project`.
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            if not is_wrapped(parse_pyproject(path.read_bytes().decode("utf-8"))):
+            if not is_wrapped(parse_pyproject(read_file(path).decode("utf-8"))):
                 return None
         return read_project(self.directory.resolve())
 

@@ -19,7 +19,7 @@ from typing import Any, Iterator, List, Mapping, NamedTuple, Tuple
 
 from ..catalog.archive import Archive
 from ..errors import ProvisionError
-from ..files import hash_file
+from ..files import hash_file, read_file
 from ..hooks.installers import DROPPED, read_pip_files, system_folders, user_folder
 from ..install.download import make_transport
 from ..install.sources import Source, SourceError, list_sources, local_path
@@ -229,7 +229,7 @@ def _check_uv_target(context: Context) -> Iterator[Finding]:
         return
     for path in map(Path, _uv_files(environ, str(context.directory))):
         try:
-            data = load_toml(path.read_text(encoding="utf-8"))
+            data = load_toml(read_file(path).decode("utf-8"))
         except (OSError, ValueError):
             continue  # It does not exist, or uv will report what is wrong with it.
         table: Any = data.get("tool", {}).get("uv", {}) if path.name == "pyproject.toml" else data

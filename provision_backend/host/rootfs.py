@@ -10,12 +10,14 @@ files are opened: a FIFO named ``/bin/sh`` would block for ever, and a device ma
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
 from typing import BinaryIO, Iterator, List, NamedTuple, Optional
 
-from ..errors import HostError
+from ..errors import HostError, ProvisionError
+from ..files import kind_of, open_regular
 
 __all__ = ["FileIdentity", "Located", "RootDirectory", "open_regular_file"]
 
@@ -84,7 +86,7 @@ class RootDirectory:
 
     def locate(self, path: str) -> Optional[Located]:
         """Follow a path inside the root to its end; None if nothing is there or it cannot be reached."""
-        with contextlib.suppress(OSError, ValueError, _UnreachableError), self._walk(path) as leaf:
+        with contextlib.suppress(HostError, _UnreachableError), self._walk(path) as leaf:
             status = leaf.status
             identity = FileIdentity(status.st_size, status.st_mtime_ns, status.st_ino)
             return Located(leaf.path, stat.S_ISREG(status.st_mode), identity)
@@ -98,16 +100,16 @@ class RootDirectory:
                 descriptor = _open_leaf(leaf)
         except _UnreachableError as exc:
             raise HostError(f"cannot read {path!r}: {exc}") from None
-        except (OSError, ValueError) as exc:  # ValueError: a name that the locale cannot encode.
-            raise HostError(f"cannot read {path!r}: {_reason(exc)}") from exc
         with _stream(descriptor, path) as file:
             yield file
 
     @contextlib.contextmanager
     def _walk(self, path: str) -> Iterator[_Leaf]:
         with contextlib.ExitStack() as stack:
-            walk = _Walk(self.path, stack)
-            yield walk.follow(path)
+            try:
+                yield _Walk(self.path, stack).follow(path)
+            except (OSError, ValueError) as exc:  # ValueError: a name that the locale cannot encode.
+                raise _unreadable(path, exc) from exc
 
 
 class _UnreachableError(Exception):
@@ -174,7 +176,7 @@ def _components(path: str) -> List[str]:
 def _open_leaf(leaf: _Leaf) -> int:
     # This is checked before the file is opened, since opening a device may rewind a tape or start a watchdog.
     if not stat.S_ISREG(leaf.status.st_mode):
-        raise _UnreachableError(f"it is {_kind(leaf.status.st_mode)}, not a regular file")
+        raise _UnreachableError(f"it is {kind_of(leaf.status.st_mode)}, not a regular file")
     descriptor = os.open(leaf.name, _FILE_FLAGS, dir_fd=leaf.directory)
     # It is checked again for the opened file: another process may have replaced it in between.
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -186,13 +188,9 @@ def _open_leaf(leaf: _Leaf) -> int:
 def open_regular_file(path: Path) -> BinaryIO:
     """Open a regular file of this machine, wherever links lead; raises as `RootDirectory.open`."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise HostError(f"cannot read {str(path)!r}: it is {_kind(status.st_mode)}, not a regular file")
-        descriptor = os.open(path, _FILE_FLAGS & ~getattr(os, "O_NOFOLLOW", 0))
+        return open_regular(path)
     except (OSError, ValueError) as exc:
-        raise HostError(f"cannot read {str(path)!r}: {_reason(exc)}") from exc
-    return _stream(descriptor, str(path))
+        raise _unreadable(str(path), exc) from exc
 
 
 def _stream(descriptor: int, name: str) -> BinaryIO:
@@ -200,10 +198,11 @@ def _stream(descriptor: int, name: str) -> BinaryIO:
     return open(name, "rb", opener=lambda *_: descriptor)
 
 
-def _kind(mode: int) -> str:
-    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
-    return kinds.get(stat.S_IFMT(mode), "a device")
-
-
-def _reason(exc: Exception) -> str:
-    return (getattr(exc, "strerror", None) or str(exc)).lower()
+def _unreadable(path: str, exc: Exception) -> ProvisionError:
+    """Return the error for a file that cannot be read; a caller that expects files to be missing catches HostError."""
+    reason = getattr(exc, "strerror", None) or str(exc)
+    message = f"cannot read {path!r}: {reason[:1].lower()}{reason[1:]}"
+    # Otherwise the host would seem to have no loader.
+    if getattr(exc, "errno", 0) in (errno.EMFILE, errno.ENFILE):
+        return ProvisionError(message, hint="allow this process to open more files: ulimit -n 1024")
+    return HostError(message)

@@ -17,7 +17,7 @@ from ..cache.store import Cache
 from ..catalog.archive import Archive
 from ..catalog.selection import load_builtin_catalog, load_catalog_file, parse_catalog
 from ..errors import CacheError, CatalogError, DownloadError, OfflineError
-from ..files import hash_bytes
+from ..files import hash_bytes, read_file
 from ..host.cpu import runnable_triples
 from ..output import Reporter, redact_url
 from ..settings import Settings
@@ -69,7 +69,7 @@ def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
     copy, kept = _copy(settings, cache), None
     if cache.trust(cache.root).accepts(copy):
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            kept = copy.read_text(encoding="utf-8")
+            kept = read_file(copy).decode("utf-8")
     if kept is not None and (settings.offline or _age(copy) < FRESH):
         return kept
     if settings.offline:

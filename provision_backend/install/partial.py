@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import DownloadError
-from ..files import identify, publish
+from ..files import identify, publish, read_json
 from ..output import format_size, redact_url
 
 __all__ = ["Partial", "Stream", "is_encoded", "is_plain"]
@@ -158,7 +158,7 @@ class Partial:
 
     def _read_notes(self) -> Mapping[str, object]:
         with contextlib.suppress(OSError, ValueError):
-            notes = json.loads(self.notes.read_text(encoding="utf-8"))
+            notes = read_json(self.notes)
             return notes if isinstance(notes, dict) else {}
         return {}
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Dict, Iterable, Iterator, NamedTuple, NoReturn
 
 from ..errors import UnpackError
-from ..files import Written, identify, new_hash
+from ..files import Written, identify, new_hash, open_regular
 from .archives import (
     FILE,
     FOLDER,
@@ -77,7 +77,7 @@ def unpack_archive(archive: Path, destination: Path) -> Path:
 
     def _blocks() -> Iterator[bytes]:
         try:
-            with archive.open("rb", buffering=0) as file:
+            with open_regular(archive) as file:
                 yield from iter(lambda: file.read(_READ), b"")
         except OSError as exc:
             raise UnpackError(f"it cannot be read: {exc.strerror}") from exc

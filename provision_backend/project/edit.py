@@ -1,7 +1,7 @@
 """Edit a project's ``pyproject.toml`` with tomlkit, show the change as a diff, and write it in one step.
 
 tomlkit keeps the comments and the layout of everything that an edit does not touch. A symbolic link stays one: the file
-that it points to is replaced, and keeps its mode and, if we have the right, its owner.
+that it points to, in the project too, is replaced, and keeps its mode and, if we have the right, its owner.
 """
 
 from __future__ import annotations
@@ -28,13 +28,16 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _write_text(path: Path, text: str) -> None:
-    target = Path(os.path.realpath(str(path)))
+def _write_text(root: Path, name: str, text: str) -> None:
+    target = Path(os.path.realpath(root / name))
+    # A project from elsewhere must not choose which file of this user is written.
+    if Path(os.path.realpath(root)) not in target.parents:
+        raise ProjectError(f"{name} is not written: a link leads from it out of the project, to '{target}'")
     try:
         status = target.stat() if os.path.exists(target) else None
         write_atomically(target, text.encode("utf-8"), mode=stat.S_IMODE(status.st_mode) if status else 0o644)
     except OSError as exc:
-        raise ProjectError(f"{path.name} cannot be written: {exc.strerror}") from None
+        raise ProjectError(f"{name} cannot be written: {exc.strerror}") from None
     if status is not None and hasattr(os, "chown"):
         # Only the superuser can give a file to another user; everybody else owns what they write in any case.
         with contextlib.suppress(OSError):
@@ -56,7 +59,7 @@ def apply_changes(root: Path, changes: Mapping[str, Tuple[str, str]], *, check: 
     for name, texts in changes.items():
         before, after = texts
         if before != after and not check:
-            _write_text(root / name, after)
+            _write_text(root, name, after)
         # Only a line feed ends a line, as in diff and patch; str.splitlines knows ten other characters.
         old, new = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in texts)
         for line in difflib.unified_diff(old, new, f"a/{name}", f"b/{name}"):
@@ -81,6 +84,8 @@ def parse_document(tomlkit: Any, text: str) -> Any:
         document = tomlkit.parse(text)
     except tomlkit.exceptions.TOMLKitError as exc:
         raise ProjectError(f"pyproject.toml is not valid TOML: {exc}") from None
+    except RecursionError:
+        raise ProjectError("pyproject.toml cannot be edited: it is nested too deeply for tomlkit") from None
     if document.as_string() != text:
         raise ProjectError("pyproject.toml cannot be edited: tomlkit does not write it as it reads it")
     return document

@@ -14,6 +14,7 @@ from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives, parse_catalog, select_archive
 from ..errors import CatalogError, NoMatchingArchiveError, ProjectError
+from ..files import read_file
 from ..output import shorten
 from ..versions import PythonVersion, parse_version
 from .wanted import RELOCK, Lock, Wanted
@@ -52,7 +53,7 @@ def _parse_file(root: Path, name: str) -> Tuple[Archive, ...]:
         raise ProjectError(f"{_KEY}.file must name a file inside the project, found {name!r}")
     try:
         # Some editors begin a file with a byte order mark.
-        text = (root / name).read_text(encoding="utf-8-sig")
+        text = read_file(root / name).decode("utf-8-sig")
     except FileNotFoundError:
         raise ProjectError(
             f"{_KEY}.file names {name!r}, which does not exist",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import ProjectError, UsageError
+from ..files import read_file
 from ..output import shorten, suggestion
 from ..settings import load_toml
 from ..versions import VersionRequest, has_long_number, is_specifier, leading_name, parse_request, plain_name
@@ -112,7 +113,7 @@ def read_text(root: Path) -> str:
         ProjectError: it cannot be read.
     """
     try:
-        return (root / "pyproject.toml").read_bytes().decode("utf-8")
+        return read_file(root / "pyproject.toml").decode("utf-8")
     except FileNotFoundError:
         raise UsageError(f"there is no pyproject.toml in {os.path.abspath(root)!r}") from None
     except UnicodeDecodeError as exc:
