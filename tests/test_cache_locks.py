@@ -7,6 +7,7 @@ import fcntl
 import io
 import json
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -103,6 +104,38 @@ def test_a_process_waits_and_says_for_whom(tmp_path: Path, hold: Hold) -> None:
     assert second.communicate() == (b"", b"")
 
 
+def test_a_holder_that_is_none_of_ours_is_named(tmp_path: Path) -> None:
+    """What an earlier holder has written down is not blamed on it; the kernel knows better."""
+    if not _find_holder_works(tmp_path):
+        pytest.skip("this kernel does not list locks")
+    with key_lock(tmp_path, "key", timeout=0, reporter=Reporter(io.StringIO())):
+        pass
+    facts = json.loads((tmp_path / "key.owner").read_text())
+    (tmp_path / "key.owner").write_text(json.dumps({**facts, "pid": 2**22 + 1}))
+    code = (
+        "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX); print(flush=True);"
+        "sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "key.lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(LockTimeoutError) as caught, key_lock(
+            tmp_path, "key", timeout=0.2, reporter=Reporter(io.StringIO())
+        ):
+            pass
+        holder.communicate()
+
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    assert f"was held for 0.2 seconds by process {holder.pid} of {user}\n" in str(caught.value)
+
+
+def _find_holder_works(folder: Path) -> bool:
+    with (folder / "probe").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return locks._find_holder(folder / "probe") == os.getpid()
+
+
 def test_another_key_is_another_lock(tmp_path: Path, hold: Hold) -> None:
     """Two interpreters are provisioned side by side."""
     hold(tmp_path, "one")
@@ -129,7 +162,7 @@ def test_the_time_is_over(tmp_path: Path, hold: Hold) -> None:
 @pytest.mark.parametrize("owner", [None, "", "{", "[]", '{"pid": 1}'])
 def test_a_holder_that_left_no_name_is_another_process(tmp_path: Path, hold: Hold, owner: Any) -> None:
     """The owner's file only serves the message; whatever stands there, the message is a sentence."""
-    hold(tmp_path)
+    holder = hold(tmp_path)
     if owner is None:
         (tmp_path / "key.owner").unlink()
     else:
@@ -139,7 +172,9 @@ def test_a_holder_that_left_no_name_is_another_process(tmp_path: Path, hold: Hol
     ):
         pass
 
-    assert caught.value.message == f"the lock {tmp_path}/key.lock was held for 0 seconds by another process"
+    known = _find_holder_works(tmp_path)
+    name = f"process {holder.pid} of {pwd.getpwuid(os.geteuid()).pw_name}" if known else "another process"
+    assert caught.value.message == f"the lock {tmp_path}/key.lock was held for 0 seconds by {name}"
 
 
 def test_a_holder_that_is_killed_frees_the_lock(tmp_path: Path, hold: Hold) -> None:
@@ -213,7 +248,7 @@ def test_an_error_inside_gives_the_lock_back(tmp_path: Path) -> None:
         assert held
 
 
-@pytest.mark.parametrize(("folder_mode", "file_mode"), [(0o700, 0o600), (0o755, 0o600), (0o775, 0o666), (0o777, 0o666)])
+@pytest.mark.parametrize(("folder_mode", "file_mode"), [(0o700, 0o600), (0o755, 0o600), (0o775, 0o660), (0o777, 0o666)])
 def test_the_file_is_for_whoever_may_write_the_folder(tmp_path: Path, folder_mode: int, file_mode: int) -> None:
     """In a cache of several users each must be able to open the lock of another; elsewhere nobody else may hold it."""
     folder = tmp_path / "locks"

@@ -12,15 +12,18 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 import pytest
 from support.as_user import run_as
+from support.cache_entries import build, provide
 from support.real_interpreters import Unavailable
 from support.small_archives import catalog_of, shared_small_archives
 
 from provision_backend.cache.manifest import verify_entry
+from provision_backend.cache.store import Cache, open_cache
 from provision_backend.errors import CacheError
+from provision_backend.settings import Settings
 from provision_backend.trust import Trust, check_file, make_root, trust_cache
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
@@ -377,6 +380,124 @@ def test_nothing_is_made_where_an_attacker_renames(public: Path, private: Path) 
     assert made
 
 
+# It exchanges what lies at its places, one after the other, by a cache of its own or a link to that, and back again.
+_RENAMER = """
+import itertools, os, sys
+evil, *places = sys.argv[1:]
+os.setgroups([64100]); os.setgid(64001); os.setuid(64001)
+print("ready", flush=True)
+
+def attempt(act, *paths):
+    try:
+        act(*paths)
+    except OSError:
+        pass
+
+for number in itertools.count():
+    place = places[number % len(places)]
+    attempt(os.makedirs, os.path.dirname(place))
+    attempt(os.rename, place, place + ".old")
+    attempt(os.symlink, evil, place) if number % 5 else attempt(os.mkdir, place)
+    attempt(os.unlink, place)
+    attempt(os.rename, evil, place)
+    attempt(os.rename, place, evil)
+    attempt(os.rename, place + ".old", place)
+"""
+
+
+def make_and_run(place: str, home: Path, *, keep: bool) -> str:
+    """Make an interpreter in a cache that is named, or below HOME, or use the one that is there, and start it."""
+
+    def program(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
+        facts = build(staging, download, final)
+        (facts["tree"] / "bin" / "python3.13").write_text("#!/bin/sh\necho ours\n")
+        return facts
+
+    os.environ["HOME"] = str(home)
+    cache = open_cache(Settings(cache_dir=place))
+    executable = provide(cache, program)
+    said = subprocess.run([executable], stdout=subprocess.PIPE, check=True).stdout.decode()
+    if not keep:
+        shutil.rmtree(str(cache.root), ignore_errors=True)
+    return said.strip()
+
+
+def race(uid: int, places: Sequence[str], home: Path, number: int, *, keep: bool = False) -> List[str]:
+    """Return what the programs said that one user has started in so many races; a refusal is an error of ours."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.setgroups([TEAM])
+        os.setgid(uid)
+        os.setuid(uid)
+        for each in range(number):
+            try:
+                word = make_and_run(places[each % len(places)], home, keep=keep)
+            except (CacheError, FileNotFoundError) as error:
+                word = type(error).__name__
+            os.write(writing, f"{word}\n".encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        said = file.read().split()
+    assert os.waitpid(child, 0)[1] == 0
+    return said
+
+
+@as_root
+@pytest.mark.slow
+def test_in_200_races_nothing_foreign_is_run(public: Path, private: Path) -> None:
+    """Root and a user make caches where another one may rename, in every order: what they start is what they made."""
+    pytest.importorskip("filelock")
+    home, group, trap = private / "alice", private / "group", private / "trap"
+    evil = home / "evil"
+    provide(Cache(evil))
+    for folder, owner, mode in ((home, ALICE, 0o755), (group, 0, 0o2775)):
+        folder.mkdir(exist_ok=True)
+        os.chown(folder, owner, TEAM)
+        folder.chmod(mode)
+    program = next(evil.glob("interpreters/*/bin/python3.13"))
+    program.write_text(f"#!/bin/sh\ntouch {trap}\necho evil\n")
+    for path in (evil, *evil.rglob("*")):
+        os.lchown(path, ALICE, TEAM)
+    named = [str(public / "cache"), str(public / "folder" / "cache"), str(group / "cache")]
+    default = str(home / ".cache" / "provision-backend")
+    private.chmod(0o711)
+    command = [sys.executable, "-c", _RENAMER, str(evil), *named, str(public / "folder"), default, str(home / ".cache")]
+    said = {}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd="/") as attacker:
+        try:
+            assert attacker.stdout is not None
+            attacker.stdout.readline()
+            for uid in (0, BOB):
+                said[uid] = race(uid, [*named, ""], home, 100)
+        finally:
+            attacker.kill()
+
+    assert not trap.exists()
+    assert [len(each) for each in said.values()] == [100, 100]
+    assert {word for each in said.values() for word in each} <= {"ours", "CacheError", "FileNotFoundError"}
+    assert all("ours" in each for each in said.values())
+
+
+@as_root
+@pytest.mark.slow
+@pytest.mark.parametrize("maker", [0, ALICE, BOB])
+def test_every_order_of_making_and_using(public: Path, private: Path, maker: int) -> None:
+    """What one of two users or root has made, another one starts only where it is of root."""
+    pytest.importorskip("filelock")
+    home = private / "home"
+    for folder in (home, public / "shared"):
+        folder.mkdir()
+        os.chown(folder, maker, maker)
+        folder.chmod(0o755)
+    for place in ("", str(public / "shared" / "cache")):
+        assert race(maker, [place], home, 1, keep=True) == ["ours"]
+        for user in {0, ALICE, BOB} - {maker}:
+            expected = "CacheError" if maker else "ours"
+            assert race(user, [place], home, 1, keep=True) == [expected], (place, user)
+
+
 @as_root
 def test_members_of_the_group_may_have_made_it(private: Path) -> None:
     """In a cache for a group an interpreter of any member is believed, unless everybody can write it."""
@@ -452,7 +573,7 @@ def test_two_users_of_a_group_share_one_cache(private: Path, offered: Tuple[Path
     assert Path(second).stat().st_uid == BOB
     assert second == installs(ALICE, cache, offered)
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o2775 for path in cache.iterdir() if path.is_dir())
-    assert {oct(path.stat().st_mode & 0o777) for path in (cache / "locks").glob("*.lock")} == {"0o666"}
+    assert {oct(path.stat().st_mode & 0o777) for path in (cache / "locks").glob("*.lock")} == {"0o660"}
     assert os.listdir(cache / "staging") == []
     # A member removes his own, and is told about those of others.
     cleaned = run_as(ALICE, "cache", "clean", "--cache-dir", str(cache), groups=[TEAM])

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional
 
 from ..errors import CacheError, LockTimeoutError
-from ..files import remove_unfinished, write_atomically
+from ..files import read_json, remove_unfinished, write_atomically
 from ..output import Reporter
+from ..trust import user_name
 
 try:
     import fcntl
@@ -154,8 +155,9 @@ def _prepare(path: Path) -> os.stat_result:
     if fcntl is None and sys.platform != "win32":
         raise OSError(errno.ENOSYS, "this Python has no module fcntl")
     path.parent.mkdir(exist_ok=True)
-    # Where only this user may write, nobody else may open the file and lock it. Otherwise they must be able to.
-    mode = 0o666 if path.parent.stat().st_mode & 0o022 else 0o600
+    # Whoever can open the file can lock it. So only those can who may write in the folder, and need it.
+    folder = path.parent.stat()
+    mode = 0o600 | (folder.st_mode & 0o022) * 3
     # There, a link of either kind may be another user's, and name a file of ours, which would get this mode.
     try:
         # Linux refuses O_CREAT for another user's file in a sticky folder (fs.protected_regular).
@@ -167,8 +169,9 @@ def _prepare(path: Path) -> os.stat_result:
         if status.st_nlink > 1:
             raise OSError(errno.EMLINK, "the file has another name")
         if hasattr(os, "geteuid") and status.st_uid == os.geteuid():
-            with suppress(OSError):  # A file system without modes.
+            with suppress(OSError):  # A file system without modes, or a group that this user is not in.
                 os.fchmod(descriptor, mode)  # The umask may have taken something away.
+                os.fchown(descriptor, -1, folder.st_gid)
         return os.fstat(descriptor)
     finally:
         os.close(descriptor)
@@ -222,12 +225,31 @@ def read_owner(path: Path) -> Dict[str, Any]:
     """
     owner = path.with_suffix(".owner")
     try:
-        facts = json.loads(owner.read_text(encoding="utf-8"))
+        facts = read_json(owner)
         return {"changed": owner.stat().st_mtime, **{name: facts[name] for name in ("pid", "host", "since")}}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
 def _describe_owner(path: Path) -> str:
-    facts = read_owner(path)
+    facts, number = read_owner(path), _find_holder(path)
+    if number and number != facts.get("pid"):
+        # It holds the lock without having written down that it does: it is no process of ours, or a child of one.
+        with suppress(OSError):
+            return f"process {number} of {user_name(os.stat(f'/proc/{number}').st_uid)}"
+        return f"a child of process {number}, which has ended"
     return f"process {facts['pid']} on {facts['host']} (since {facts['since']})" if facts else "another process"
+
+
+def _find_holder(path: Path) -> int:
+    """Return the number of the process that has taken the lock of a file, as the kernel lists it; 0 if it does not.
+
+    Source: proc_locks(5).
+    """
+    with suppress(OSError, ValueError):
+        status = os.stat(path)
+        place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+        rows = map(str.split, Path("/proc/locks").read_text(encoding="ascii").splitlines())
+        # A row that is for a process that waits has an arrow before its kind.
+        return next((int(row[4]) for row in rows if row[1] == "FLOCK" and row[5] == place), 0)
+    return 0
