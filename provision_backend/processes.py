@@ -139,14 +139,14 @@ def clean_environment(base: Optional[Mapping[str, str]] = None) -> Dict[str, str
         base: what to start from; None: the variables of this process.
 
     Returns:
-        A new dictionary without `DROPPED_VARIABLES`, and with ``PYTHONNOUSERSITE=1``: packages of the user's other
-        Pythons have no place in a build.
+        A new dictionary without `DROPPED_VARIABLES`, and with ``PYTHONNOUSERSITE=1``, since packages of the user's
+        other Pythons have no place in a build, and ``PYTHONDONTWRITEBYTECODE=1``, since an interpreter in the cache is
+        to stay as it was published.
     """
     kept = "_PYTHON_HOST_PLATFORM" if sys.platform == "darwin" else ""
     dropped = [name for name in DROPPED_VARIABLES if name != kept]
     environ = drop_variables(os.environ if base is None else base, dropped)
-    environ["PYTHONNOUSERSITE"] = "1"
-    return environ
+    return {**environ, "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def drop_variables(environ: Mapping[str, str], names: Sequence[str]) -> Dict[str, str]:
@@ -163,6 +163,7 @@ def run_interpreter_json(
     arguments: Sequence[str] = (),
     env: Optional[Mapping[str, str]] = None,
     timeout: float = 60.0,
+    keep_bytecode: bool = False,
 ) -> Dict[str, Any]:
     """Run code in an interpreter and return the JSON object that it prints as its last line.
 
@@ -175,13 +176,15 @@ def run_interpreter_json(
         arguments: ``sys.argv[1:]`` of the code.
         env: all environment variables of the interpreter; None: `clean_environment()`.
         timeout: seconds after which the interpreter is killed.
+        keep_bytecode: let the interpreter store what it compiles, which ``-B`` prevents.
 
     Raises:
         InterpreterError: it does not start, is ended by a signal or an error, or prints something else.
     """
     program = os.fspath(python)
     env = clean_environment() if env is None else env
-    done = run_quiet([program, "-I", "-B", "-c", code, *arguments], env=env, timeout=timeout)
+    options = ["-I"] if keep_bytecode else ["-I", "-B"]
+    done = run_quiet([program, *options, "-c", code, *arguments], env=env, timeout=timeout)
     if done.returncode:
         raise _ended_badly(program, done)
     last = (done.stdout.strip().splitlines() or [""])[-1]

@@ -227,10 +227,17 @@ def find_any(wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional
     return found
 
 
-def provision(wanted: Wanted, settings: Settings, reporter: Reporter, *, upgrade: bool = False) -> Interpreter:
+def provision(
+    wanted: Wanted, settings: Settings, reporter: Reporter, *, upgrade: bool = False, with_pip: bool = False
+) -> Interpreter:
     """Return the interpreter for a build; download and install it if it is not in a cache yet.
 
-    With *upgrade*, install the newest patch release of the catalog, even if a cache has an older one.
+    Args:
+        wanted: the request.
+        settings: of the user.
+        reporter: shows the download.
+        upgrade: install the newest patch release of the catalog, even if a cache has an older one.
+        with_pip: whether pip of an interpreter that is installed will be used, and is to be compiled too.
     """
     lookups = Lookups(current_platform, load_archives, upgrade=upgrade)
     explanation = explain(wanted, settings, reporter, lookups=lookups)
@@ -239,7 +246,7 @@ def provision(wanted: Wanted, settings: Settings, reporter: Reporter, *, upgrade
     found, choice = explanation.interpreter, explanation.choice
     if found is None:
         # Without an error, and if the catalog may be fetched, there is either an interpreter or a choice.
-        found = _install(cast("Choice", choice), explanation, reporter)
+        found = _install(cast("Choice", choice), explanation, reporter, with_pip=with_pip)
     if explanation.reason is not None:
         reporter.info(
             f"{explanation.reason.message}; using {found.executable} (CPython {found.version}) of this machine"
@@ -268,19 +275,25 @@ def is_broken(interpreter: Interpreter) -> bool:
 
 
 def set_aside_damaged(interpreter: Interpreter, settings: Settings, reporter: Reporter) -> bool:
-    """Return whether an interpreter that failed is damaged; if so, the next `provision` makes a new one beside it.
+    """Return whether an interpreter that failed has changed since it was published.
+
+    If so, bytecode that was added is removed, and for any other damage the next `provision` makes a new one beside it.
 
     Raises:
         CacheError: the damage cannot be recorded.
     """
     # An interpreter whose files are unchanged is kept, however it fails: another copy would fail in the same way.
-    if interpreter.source != "managed":
+    entry = entry_of(interpreter)
+    if interpreter.source != "managed" or entry is None:
         return False
-    problems = open_cache(settings).condemn(interpreter)
-    if problems:
-        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-        reporter.info(f"{interpreter.executable} is damaged ({problems[0]}{more}) and is not used any more")
-    return bool(problems)
+    found = open_cache(settings).repair(entry)
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    if found and all(each.is_added_bytecode for each in found):
+        reporter.info(f"removed bytecode that was added to {interpreter.executable} ({found[0]}{more}); trying again")
+    elif found:
+        damage = next(each for each in found if not each.is_added_bytecode)
+        reporter.info(f"{interpreter.executable} is damaged ({damage}{more}) and is not used any more")
+    return bool(found)
 
 
 def _inspect_named(wanted: Wanted, settings: Settings) -> Interpreter:
@@ -295,14 +308,14 @@ def _inspect_named(wanted: Wanted, settings: Settings) -> Interpreter:
     return found
 
 
-def _install(choice: Choice, explanation: Explanation, reporter: Reporter) -> Interpreter:
+def _install(choice: Choice, explanation: Explanation, reporter: Reporter, *, with_pip: bool) -> Interpreter:
     settings, (archive, cache, platform) = explanation.settings, choice
 
     def _build(*folders: Path) -> Dict[str, Any]:
         # A process that only waits for another one's download imports none of the download code.
         from .install.install import tree_maker
 
-        return tree_maker(archive, platform, settings, reporter)(*folders)
+        return tree_maker(archive, platform, settings, reporter, with_pip=with_pip)(*folders)
 
     try:
         made = cache.provide(archive, _build, lock_timeout=settings.lock_timeout, reporter=reporter)

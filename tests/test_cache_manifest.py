@@ -25,7 +25,8 @@ def unpacked(tmp_path: Path) -> Unpacked:
 
 def hashes(tree: Path) -> Dict[str, str]:
     """Return what the manifest of a tree says."""
-    return {path: facts[3] for path, facts in json.loads((tree / MANIFEST).read_text()).items()}
+    listed = json.loads((tree / MANIFEST).read_text())
+    return {path: facts[3] for path, facts in listed.items() if len(facts) == 4}
 
 
 def test_the_hashes_of_the_unpacking_are_used(unpacked: Unpacked) -> None:

@@ -153,10 +153,11 @@ def test_one_that_fails_and_differs_is_passed_over(cache: Cache) -> None:
     program = Path(provide(cache))
     found = cache.lookup(ARCHIVE)
     assert found is not None
-    assert cache.condemn(found) == []
+    entry = program.parent.parent
+    assert cache.repair(entry) == []
     program.write_text("#!/bin/false\n")
 
-    assert cache.condemn(found) == ["changed: bin/python3.13 (wanted 10 bytes, found 13)"]
+    assert list(map(str, cache.repair(entry))) == ["changed: bin/python3.13 (wanted 10 bytes, found 13)"]
     assert cache.lookup(ARCHIVE) is None
     assert cache.published() == []
     assert provide(cache) == str(program).replace(KEY, f"{KEY}.1")
@@ -177,7 +178,7 @@ def test_one_of_a_shared_cache_is_passed_over_too(tmp_path: Path) -> None:
     found = cache.lookup(ARCHIVE)
     assert found is not None
 
-    assert cache.condemn(found)
+    assert cache.repair(program.parent.parent)
     assert provide(cache).startswith(str(cache.root))
     assert shared.lookup(ARCHIVE) == found
 

@@ -19,7 +19,7 @@ from support.cache_entries import ARCHIVE, KEY, build, names, provide
 
 from provision_backend import files
 from provision_backend.cache import upkeep
-from provision_backend.cache.entries import note_use
+from provision_backend.cache.entries import MARKER, note_use
 from provision_backend.cache.locks import key_lock
 from provision_backend.cache.manifest import MANIFEST, verify_entry
 from provision_backend.cache.store import Cache
@@ -70,13 +70,13 @@ def age(cache: Cache, key: str, seconds: float) -> None:
         os.utime(path, (then, then))
 
 
-def test_an_untouched_interpreter_is_as_it_was(cache: Cache) -> None:
-    """Also after interpreters have written what they compile."""
-    (entry_of(cache) / "lib" / "__pycache__" / "json.pyc").write_text("compiled")
-    (entry_of(cache) / "bin" / "__pycache__").mkdir()
-    (entry_of(cache) / "lib" / "__pycache__" / "os.pyc").unlink()
+def verified(cache: Cache) -> List[str]:
+    return list(map(str, verify_entry(entry_of(cache))))
 
-    assert verify_entry(entry_of(cache)) == []
+
+def test_an_untouched_interpreter_is_as_it_was(cache: Cache) -> None:
+    """To look at it changes nothing."""
+    assert verified(cache) == verified(cache) == []
 
 
 def replaced(path: Path, make: Callable[[Path], object]) -> None:
@@ -94,7 +94,13 @@ CHANGES: Dict[str, Tuple[Callable[[Path], object], List[str]]] = {
     "a missing file": (lambda tree: (tree / "lib/os.py").unlink(), ["missing: lib/os.py"]),
     "a missing folder": (
         lambda tree: shutil.rmtree(tree / "lib"),
-        ["missing: lib/caf\udce9.txt", "missing: lib/os.py"],
+        [
+            "missing: lib",
+            "missing: lib/__pycache__",
+            "missing: lib/__pycache__/os.pyc",
+            "missing: lib/caf?.txt",
+            "missing: lib/os.py",
+        ],
     ),
     "a file more": (lambda tree: (tree / "lib/new.py").touch(), ["added: lib/new.py"]),
     "a link that leads elsewhere": (
@@ -111,7 +117,43 @@ CHANGES: Dict[str, Tuple[Callable[[Path], object], List[str]]] = {
     ),
     "a folder in place of a file": (
         lambda tree: replaced(tree / "lib/os.py", Path.mkdir),
-        ["missing: lib/os.py"],
+        ["changed: lib/os.py"],
+    ),
+    "a byte of a compiled module": (
+        lambda tree: (tree / "lib/__pycache__/os.pyc").write_text("Compiled"),
+        ["changed: lib/__pycache__/os.pyc"],
+    ),
+    "no compiled module": (
+        lambda tree: (tree / "lib/__pycache__/os.pyc").unlink(),
+        ["missing: lib/__pycache__/os.pyc"],
+    ),
+    "a compiled module more": (
+        lambda tree: (tree / "lib/__pycache__/json.pyc").touch(),
+        ["added: lib/__pycache__/json.pyc"],
+    ),
+    "a folder more": (lambda tree: (tree / "lib/json").mkdir(), ["added: lib/json"]),
+    "a link more": (lambda tree: (tree / "lib/json.py").symlink_to("os.py"), ["added: lib/json.py"]),
+    "a pipe more": (lambda tree: os.mkfifo(str(tree / "pipe")), ["added: pipe"]),
+    "a name that would steer a terminal": (lambda tree: (tree / "a\x1b[1m\n").touch(), ["added: a?[1m?"]),
+    "the mode of a folder": (lambda tree: (tree / "lib").chmod(0o700), ["changed: lib"]),
+    "the mode of the whole": (lambda tree: tree.chmod(0o700), ["changed: ."]),
+    "the mode of the marker": (lambda tree: (tree / MARKER).chmod(0o600), [f"changed: {MARKER}"]),
+    "the mode of the list": (lambda tree: (tree / MANIFEST).chmod(0o600), [f"changed: {MANIFEST}"]),
+    "a byte of the marker": (
+        lambda tree: (tree / MARKER).write_text((tree / MARKER).read_text().replace('"pip": "25.0"', '"pip": "25.1"')),
+        [f"damaged: {MARKER}"],
+    ),
+    "a space in the marker": (
+        lambda tree: (tree / MARKER).write_text((tree / MARKER).read_text().replace("{", "{ ")),
+        [f"damaged: {MARKER}"],
+    ),
+    "a marker that is nested deeply": (
+        lambda tree: (tree / MARKER).write_text("[" * 100_000),
+        [f"damaged: {MARKER}"],
+    ),
+    "a pipe in place of the marker": (
+        lambda tree: replaced(tree / MARKER, lambda path: os.mkfifo(str(path))),
+        [f"damaged: {MARKER}"],
     ),
     "no marker": (
         lambda tree: (tree / "provision-backend.json").unlink(),
@@ -127,7 +169,33 @@ def test_every_change_is_found(cache: Cache, change: Callable[[Path], object], p
     """Each changed, missing or added file is named."""
     change(entry_of(cache))
 
-    assert verify_entry(entry_of(cache)) == problems
+    assert verified(cache) == problems
+
+
+def test_added_bytecode_is_removed_and_the_rest_stays(cache: Cache) -> None:
+    """A Python that was started by its path has written it; the interpreter is then as it was published."""
+    entry = entry_of(cache)
+    (entry / "lib" / "__pycache__" / "json.pyc").write_text("compiled")
+    (entry / "bin" / "__pycache__").mkdir()
+    (entry / "bin" / "__pycache__" / "other.pyc").symlink_to("../python3.13")
+    found = ["bin/__pycache__", "bin/__pycache__/other.pyc", "lib/__pycache__/json.pyc"]
+
+    assert list(map(str, cache.repair(entry))) == [f"added: {path}" for path in found]
+    assert verified(cache) == []
+    assert (entry / "bin" / "python3.13").exists()
+    assert cache.lookup(ARCHIVE) is not None
+
+
+@pytest.mark.parametrize("damage", ["lib/os.py", "lib/__pycache__/os.pyc"])
+def test_what_differs_otherwise_is_used_no_longer(cache: Cache, damage: str) -> None:
+    """The next build makes a new one beside it, and prune removes the old one."""
+    (entry_of(cache) / damage).unlink()
+    (entry_of(cache) / "lib" / "added.py").touch()
+
+    assert {*map(str, cache.repair(entry_of(cache)))} == {"added: lib/added.py", f"missing: {damage}"}
+    assert (entry_of(cache) / "lib" / "added.py").exists()
+    assert cache.lookup(ARCHIVE) is None
+    assert [entry.path for entry in prune_cache(cache).removed] == [entry_of(cache)]
 
 
 def test_each_byte_counts(cache: Cache) -> None:
@@ -136,7 +204,7 @@ def test_each_byte_counts(cache: Cache) -> None:
     data = path.read_bytes()
     for position in range(len(data)):
         path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
-        assert verify_entry(entry_of(cache)) == ["changed: lib/os.py"]
+        assert verified(cache) == ["changed: lib/os.py"]
 
 
 def test_the_list_says_what_there_is(cache: Cache, tmp_path: Path) -> None:
@@ -196,6 +264,48 @@ def test_prune_leaves_what_was_used_lately(cache: Cache) -> None:
     }
     age(cache, KEY, 7300)
     assert [entry.key for entry in prune_cache(cache, unused_for=0).removed] == [KEY]
+
+
+def test_a_time_in_the_future_says_nothing(cache: Cache) -> None:
+    """A clock was wrong, or somebody wants to fill the disk; a file server's clock may be a little ahead."""
+    used = cache.root / "used" / KEY
+    age(cache, KEY, 100 * DAY)
+    os.utime(used, (time.time() + 600,) * 2)
+    assert prune_cache(cache, max_size=0).kept == {KEY: "it was used 0 minutes ago, so a build may still need it"}
+    os.utime(used, (time.time() + 1000 * DAY,) * 2)
+    (cache.root / "downloads" / "f").mkdir()
+    os.utime(cache.root / "downloads" / "f", (time.time() + 1000 * DAY,) * 2)
+    swept = prune_cache(cache, unused_for=30 * DAY)
+
+    assert [entry.key for entry in swept.removed] == [KEY]
+    assert swept.leftovers == ["f"]
+
+
+def test_what_a_build_needs_between_two_hooks_stays(cache: Cache) -> None:
+    """No process runs the interpreter then; its frontend does, here or in a container that shares the cache."""
+    found = cache.lookup(ARCHIVE)
+    assert found is not None
+    with subprocess.Popen(["sleep", "60"]) as frontend:
+        cache.note_use(found, frontend=frontend.pid)
+        kept = {KEY: f"process {frontend.pid} builds with it"}
+        assert clean_cache(cache).kept == prune_cache(cache, max_size=0).kept == kept
+        frontend.kill()
+    elsewhere = cache.root / "used" / f"{KEY}~00000000-1"
+    elsewhere.touch()
+    assert clean_cache(cache).kept == {KEY: "a build in another container or on another machine may need it"}
+    assert names(cache, "used") == [KEY, elsewhere.name]
+    os.utime(elsewhere, (time.time() - 7300,) * 2)
+    assert [entry.key for entry in clean_cache(cache).removed] == [KEY]
+    assert names(cache, "used") == []
+
+
+def test_force_asks_for_no_builds(cache: Cache) -> None:
+    """Who wants the room gets it."""
+    found = cache.lookup(ARCHIVE)
+    assert found is not None
+    cache.note_use(found, frontend=os.getpid())
+    assert [entry.key for entry in clean_cache(cache, force=True).removed] == [KEY]
+    assert names(cache, "used") == []
 
 
 def test_prune_removes_damaged_ones_and_leftovers(cache: Cache) -> None:
@@ -381,14 +491,24 @@ def test_the_command_line_verifies(cache: Cache) -> None:
     """It ends with 1 when something is damaged, and names the files."""
     assert run(cache, "verify") == (0, f"{entry_of(cache)}: as it was published\n", "")
     (entry_of(cache) / "lib" / "os.py").unlink()
-    advice = "provision-backend: 'provision-backend cache prune' removes damaged interpreters; "
+    advice = (
+        "provision-backend: 'provision-backend cache verify --repair' removes bytecode that was added; any other "
+        "interpreter that differs is then replaced by the next build that needs it\n"
+    )
     assert run(cache, "verify", KEY) == (
         1,
-        f"{entry_of(cache)}: damaged\n    missing: lib/os.py\n",
-        advice + "'cache clean' removes everything\n",
+        f"{entry_of(cache)}: differs from what was published\n    missing: lib/os.py\n",
+        advice,
     )
     code, out, _ = run(cache, "verify", "--json")
     assert (code, json.loads(out)) == (1, {str(entry_of(cache)): ["missing: lib/os.py"]})
+    assert run(cache, "verify", "--repair") == (
+        1,
+        f"{entry_of(cache)}: differs from what was published\n    missing: lib/os.py\n",
+        "provision-backend: bytecode that was added is removed; any other interpreter that differs is not used any "
+        "more, and 'provision-backend cache prune' removes it\n",
+    )
+    assert run(cache, "list")[1].endswith(f"{entry_of(cache)}  (damaged)\n")
     assert run(cache, "verify", "other") == (
         2,
         "",

@@ -138,12 +138,16 @@ class TestCleanEnvironment:
     )
     def test_drops(self, name: str) -> None:
         """A variable that stops or misdirects another Python stays behind."""
-        assert clean_environment({name: "x", "PATH": "/bin"}) == {"PATH": "/bin", "PYTHONNOUSERSITE": "1"}
+        assert clean_environment({name: "x", "PATH": "/bin"}) == {
+            "PATH": "/bin",
+            "PYTHONNOUSERSITE": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
 
     @pytest.mark.parametrize("name", ["PIP_BUILD_TRACKER", "PIP_INDEX_URL", "LD_LIBRARY_PATH", "PYTHONWARNINGS", "CC"])
     def test_keeps(self, name: str) -> None:
         """What the user or pip's guard against recursion says reaches the child."""
-        assert clean_environment({name: "x"}) == {name: "x", "PYTHONNOUSERSITE": "1"}
+        assert clean_environment({name: "x"}) == {name: "x", "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
     @pytest.mark.parametrize(
         ("platform", "expected"),
@@ -155,7 +159,11 @@ class TestCleanEnvironment:
         """Universal builds of macOS set it deliberately; elsewhere it spoils the wheel's tag."""
         monkeypatch.setattr(sys, "platform", platform)
 
-        assert clean_environment({"_PYTHON_HOST_PLATFORM": "x"}) == {**expected, "PYTHONNOUSERSITE": "1"}
+        assert clean_environment({"_PYTHON_HOST_PLATFORM": "x"}) == {
+            **expected,
+            "PYTHONNOUSERSITE": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
 
     def test_starts_from_this_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without an argument the variables of this process are cleaned, and left as they are here."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -190,3 +192,85 @@ def test_a_hook_that_fails_is_not_run_again(project: Path, published: Path, mirr
     assert done.stdout.count("called") == 1
     assert done.stderr.count("ZeroDivisionError") == 1
     assert "damaged" not in done.stderr
+
+
+def copied(published: Path, project: Path) -> Path:
+    """Copy the cache and return the interpreter's folder in the copy."""
+    cache = project.parent / "cache"
+    shutil.copytree(str(published), str(cache), symlinks=True)
+    return next((cache / "interpreters").iterdir())
+
+
+CURIOUS = """
+import subprocess, sys, xml.dom.minidom, sched, wave
+subprocess.run([sys.executable, "-c", "import this, turtledemo"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+"""
+
+
+def test_a_build_leaves_the_interpreter_as_it_was(project: Path, published: Path, mirror: Path) -> None:
+    """Its hooks, and the programs that they run, store what they compile in the build environment."""
+    entry = copied(published, project)
+    (project / "toy_backend.py").write_text(CURIOUS + BACKEND)
+    environ = environment(project.parent / "cache", mirror)
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    done = build(project, environ)
+
+    assert done.returncode == 0, done.stderr
+    assert verify_entry(entry) == []
+    assert not list(project.glob("**/__pycache__"))
+
+
+def test_a_program_that_is_run_leaves_it_as_it_was(project: Path, published: Path, mirror: Path) -> None:
+    """The interpreter that `run` starts stores nothing in its folder."""
+    entry = copied(published, project)
+    environ = environment(project.parent / "cache", mirror)
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [sys.executable, "-m", "provision_backend", "run", "3", "--", "python", "-c", "import sched, wave"]
+    subprocess.run(command, env=environ, check=True)
+
+    assert verify_entry(entry) == []
+
+
+def test_bytecode_of_what_builds_import_is_published(published: Path) -> None:
+    """It is there before the first build, readable for everybody, and valid: its sources are what they were."""
+    entry = next((published / "interpreters").iterdir())
+    library = next(entry.glob("lib/python3.*"))
+    compiled = {path.name.split(".")[0]: path for path in library.glob("__pycache__/*.pyc")}
+
+    assert {"argparse", "inspect", "subprocess", "tempfile", "typing"} <= set(compiled)
+    for name, path in compiled.items():
+        assert int.from_bytes(path.read_bytes()[8:12], "little") == int((library / f"{name}.py").stat().st_mtime)
+        assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("place", ["listed", "added"])
+def test_hooks_use_no_bytecode_that_was_not_published(project: Path, published: Path, mirror: Path, place: str) -> None:
+    """What another build has planted, or the disk has damaged, is not what they import."""
+    entry = copied(published, project)
+    library = next(entry.glob("lib/python3.*"))
+    listed = next(library.glob("__pycache__/shlex.*.pyc"))
+    planted = listed if place == "listed" else listed.with_name(listed.name.replace("shlex", "sched"))
+    source = (library / ("shlex.py" if place == "listed" else "sched.py")).stat()
+    header = listed.read_bytes()[:8] + struct.pack("<II", int(source.st_mtime), source.st_size)
+    planted.write_bytes(header + marshal.dumps(compile("raise SystemExit('planted')", "planted", "exec")))
+    (project / "toy_backend.py").write_text("import sched, shlex\n" + BACKEND)
+    done = build(project, environment(project.parent / "cache", mirror))
+
+    assert done.returncode == 0, done.stderr
+    problem = "changed" if place == "listed" else "added"
+    assert [each.what for each in verify_entry(entry)] == [problem]
+
+
+def test_added_bytecode_is_removed_where_the_interpreter_fails(project: Path, published: Path, mirror: Path) -> None:
+    """It may be the reason, and can be made again; the build says so and goes on."""
+    entry = copied(published, project)
+    library = next(entry.glob("lib/python3.*"))
+    (library / "__pycache__" / "other.pyc").touch()
+    (project / "pyproject.toml").write_text(PROJECT.replace("requires = []", 'requires = ["no-such-package-at-all"]'))
+    environ = {**environment(project.parent / "cache", mirror), "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+    done = build(project, environ)
+
+    assert done.returncode == 1
+    added = f"added: lib/{library.name}/__pycache__/other.pyc"
+    assert f"removed bytecode that was added to {program(entry)} ({added}); trying again\n" in done.stderr
+    assert verify_entry(entry) == []

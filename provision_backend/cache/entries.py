@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
 
 from ..catalog.archive import Archive
-from ..files import hash_bytes
+from ..files import hash_bytes, parse_json, read_file, read_json
 from ..interpreter import Interpreter
-from .folders import make_folders, write_note
+from .folders import make_folders, mark_process, write_note
 
 __all__ = [
+    "CLOCK_ERROR",
     "FORMAT",
     "MARKER",
     "SPARE_NAMES",
@@ -31,6 +32,7 @@ __all__ = [
     "is_condemned",
     "key_of",
     "last_use",
+    "note_build",
     "note_use",
     "read_entry",
     "read_marker",
@@ -43,8 +45,11 @@ MARKER = "provision-backend.json"
 SPARE_NAMES = 10
 """How many names an interpreter may have: its key, and those beside damaged copies."""
 
-FORMAT = 1
+FORMAT = 2
 """Version of the marker; an entry of another format is ignored."""
+
+CLOCK_ERROR = 3600.0
+"""Seconds by which the clock of a file server may differ from ours."""
 
 _USE_RESOLUTION = 3600.0
 """Seconds for which a use that was noted stands for later ones, too."""
@@ -53,11 +58,19 @@ _USE_RESOLUTION = 3600.0
 def read_marker(entry: Path) -> Dict[str, Any]:
     """Return the content of an interpreter's marker; empty where it is damaged or of another format."""
     try:
-        with open(entry / MARKER, "rb") as file:
-            facts = json.load(file)
+        content = read_file(entry / MARKER)
+        facts = parse_json(content)
     except (OSError, ValueError):
         return {}
-    return facts if isinstance(facts, dict) and facts.get("format") == FORMAT else {}
+    is_ours = isinstance(facts, dict) and facts.get("format") == FORMAT
+    return facts if is_ours and content == _render_marker(facts) else {}
+
+
+def _render_marker(facts: Dict[str, Any]) -> bytes:
+    """Return the text of a marker, with a checksum of its own, so that each changed byte of it is found."""
+    content = {name: value for name, value in facts.items() if name != "checksum"}
+    content["checksum"] = hash_bytes(json.dumps(content, sort_keys=True).encode("ascii"))
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode("ascii")
 
 
 def read_entry(entry: Path) -> Optional[Interpreter]:
@@ -81,9 +94,7 @@ def write_marker(tree: Path, archive: Archive, facts: Dict[str, Any]) -> None:
     """
     names = ("key", "filename", "sha256", "version", "freethreaded", "triple")
     content = {"format": FORMAT, **{name: getattr(archive, name) for name in names}, **facts}
-    marker = tree / MARKER
-    marker.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    marker.chmod(0o644)  # Whatever the umask is, since other users may share the cache.
+    (tree / MARKER).write_bytes(_render_marker(content))
 
 
 def entry_names(key: str) -> Iterator[str]:
@@ -122,8 +133,8 @@ def is_condemned(root: Path, entry: Path) -> bool:
     if not os.path.isdir(root / "damaged"):
         return False  # Most caches have none, and then a lookup needs no hash.
     try:
-        note = (root / "damaged" / _digest(entry)).read_text(encoding="utf-8")
-        return bool(json.loads(note)["marker"] == _identity(entry))
+        note = read_json(root / "damaged" / _digest(entry))
+        return bool(note["marker"] == _identity(entry))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -154,9 +165,20 @@ def note_use(root: Path, name: str) -> None:
         write_note(root, stamp, "")  # It does not exist yet, or it belongs to another user.
 
 
+def note_build(root: Path, name: str, frontend: int) -> None:
+    """Note that a build needs an interpreter for as long as its frontend, the process of that number, runs."""
+    with contextlib.suppress(OSError):
+        (root / "used" / f"{name}~{mark_process(frontend)}").touch()
+
+
 def last_use(root: Path, name: str) -> float:
-    """Return when an interpreter was last used, in seconds since the epoch; when it was published if it never was."""
+    """Return when an interpreter was last used, in seconds since the epoch; when it was published if it never was.
+
+    A time in the future says nothing, unless a file server's clock may be the reason.
+    """
     for path in (root / "used" / name, root / "interpreters" / name / MARKER, root / "interpreters" / name):
         with contextlib.suppress(OSError):
-            return path.stat().st_mtime
+            moment = path.stat().st_mtime
+            if moment <= time.time() + CLOCK_ERROR:
+                return moment
     return 0.0

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Iterator, List
+from typing import Iterator, List, Optional
 
 from ..errors import CacheError, MissingDependencyError
 from ..files import hash_bytes, list_names, remove_path, write_atomically
@@ -28,7 +28,9 @@ __all__ = [
     "default_cache_dir",
     "find_leftovers",
     "is_alive",
+    "is_running",
     "make_folders",
+    "mark_process",
     "open_staging",
     "sweep_staging",
     "unwritable",
@@ -154,15 +156,25 @@ def find_leftovers(root: Path) -> List[str]:
 
 
 def _staging_prefix(name: str) -> str:
-    return f"{name}~{_machine()}-{os.getpid()}~"
+    return f"{name}~{mark_process(os.getpid())}~"
+
+
+def mark_process(pid: int) -> str:
+    """Return a text without ``~`` that stands for a process, also where machines or containers share a cache."""
+    return f"{_machine()}-{pid}"
+
+
+def is_running(mark: str) -> Optional[bool]:
+    """Whether the process of a mark runs; None where it is one of another machine, container or start of this one."""
+    machine, _, pid = mark.rpartition("-")
+    return is_alive(int(pid)) if machine == _machine() and pid.isdigit() else None
 
 
 def _is_abandoned(path: Path) -> bool:
-    machine, _, pid = path.name.split("~")[1].rpartition("-")
-    if machine == _machine() and pid.isdigit() and not is_alive(int(pid)):
+    if is_running(path.name.split("~")[1]) is False:
         return True
     try:
-        return time.time() - path.stat().st_mtime > _ABANDONED
+        return abs(time.time() - path.stat().st_mtime) > _ABANDONED
     except OSError:
         return False
 

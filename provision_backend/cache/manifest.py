@@ -1,7 +1,7 @@
 """Write down what an interpreter is when it is published, and find out later what has changed.
 
 The manifest is a file beside the marker, which holds the manifest's own sha256. It has the size, mode and sha256 of
-every file, and the target of every link. ``__pycache__``, which interpreters write themselves, is left out.
+every file, compiled modules included, the target of every link, and the mode of every folder.
 """
 
 from __future__ import annotations
@@ -11,15 +11,46 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from ..files import Written, hash_bytes, hash_file, identify
+from ..files import Written, hash_bytes, hash_file, identify, parse_json, read_file, remove_path
+from ..output import printable
 from .entries import MARKER, read_marker
 
-__all__ = ["MANIFEST", "tree_size", "verify_entry", "write_manifest"]
+__all__ = [
+    "MANIFEST",
+    "Difference",
+    "published_bytecode",
+    "remove_bytecode",
+    "tree_size",
+    "verify_entry",
+    "write_manifest",
+]
 
 MANIFEST = "provision-backend.manifest"
-"""File in the root of an interpreter that lists all others except the marker."""
+"""File in the root of an interpreter that lists everything in it."""
+
+_OWN = (MARKER, MANIFEST)
+"""Their content is secured by hashes in the marker; the manifest has their modes."""
+
+
+class Difference(NamedTuple):
+    """Something that is not as it was published."""
+
+    what: str
+    """added, changed, damaged, missing or unreadable."""
+    path: str
+    """Below the interpreter's folder, with slashes; ``.`` is that folder."""
+    detail: str = ""
+    """The rest of the sentence."""
+
+    def __str__(self) -> str:
+        return f"{self.what}: {printable(self.path)}{self.detail}"
+
+    @property
+    def is_added_bytecode(self) -> bool:
+        """Whether a Python has stored there what it compiled; without it nothing is lost."""
+        return self.what == "added" and "__pycache__" in self.path.split("/")
 
 
 def write_manifest(tree: Path, written: Optional[Mapping[str, Written]] = None) -> Dict[str, Any]:
@@ -35,76 +66,107 @@ def write_manifest(tree: Path, written: Optional[Mapping[str, Written]] = None) 
     Raises:
         OSError: a file cannot be read, or the manifest cannot be written.
     """
+    for name in _OWN:
+        (tree / name).touch()
+        (tree / name).chmod(0o644)  # Whatever the umask is, since other users may share the cache.
     written = written or {}
     contents = {}
     for path, status in _members(tree):
         file = written.get(path)
         unchanged = file is not None and file.identity == identify(status)
-        contents[path] = _describe(tree / path, status, file.sha256 if file and unchanged else "")
+        contents[path] = _describe(tree, path, status, file.sha256 if file and unchanged else "")
     data = json.dumps(contents, indent=0, sort_keys=True).encode("ascii")
     (tree / MANIFEST).write_bytes(data)
-    (tree / MANIFEST).chmod(0o644)
     return {"manifest": hash_bytes(data), "size": tree_size(tree)}
 
 
-def verify_entry(entry: Path, *, contents: bool = True) -> List[str]:
-    """Compare an interpreter with what was published.
+def verify_entry(entry: Path, *, contents: bool = True) -> List[Difference]:
+    """Compare an interpreter with what was published; the differences are in the order of paths.
 
     Args:
         entry: its folder.
         contents: whether to compare everything. Without that only files that are missing or have another size are
             found, which takes 20 ms and not seconds: a copy with other modes still works.
-
-    Returns:
-        A sentence for each difference, in the order of paths; empty where there is none.
     """
     facts = read_marker(entry)
     if not facts:
-        return [f"damaged: {MARKER}"]
+        return [Difference("damaged", MARKER)]
     try:
-        data = (entry / MANIFEST).read_bytes()
+        data = read_file(entry / MANIFEST)
+        expected = parse_json(data)
     except OSError:
-        return [f"missing: {MANIFEST}"]
-    if hash_bytes(data) != facts.get("manifest"):
-        return [f"damaged: {MANIFEST}"]
-    return list((_differences if contents else _missing)(entry, json.loads(data)))
+        return [Difference("missing", MANIFEST)]
+    except ValueError:
+        return [Difference("damaged", MANIFEST)]
+    if hash_bytes(data) != facts.get("manifest") or not isinstance(expected, dict):
+        return [Difference("damaged", MANIFEST)]
+    return list((_differences if contents else _missing)(entry, expected))
 
 
-def _missing(entry: Path, expected: Dict[str, List[Any]]) -> Iterator[str]:
-    for path, (kind, *facts) in expected.items():
+def _missing(entry: Path, expected: Dict[str, Any]) -> Iterator[Difference]:
+    for path, facts in expected.items():
         try:
-            size = os.lstat(f"{entry}/{path}").st_size
+            status = os.lstat(entry / path)
         except OSError:
-            yield f"missing: {path}"
+            yield Difference("missing", path)
         else:
-            if kind == "file" and size != facts[1]:
-                yield f"changed: {path} (wanted {facts[1]} bytes, found {size})"
+            yield from _compare_size(path, status, facts)
 
 
-def _differences(entry: Path, expected: Dict[str, List[Any]]) -> Iterator[str]:
+def published_bytecode(entry: Path) -> Iterator[Tuple[str, bytes]]:
+    """Yield path and content of each compiled module that is in an interpreter as it was published, and no other."""
+    try:
+        data = read_file(entry / MANIFEST)
+        listed = parse_json(data)
+    except (OSError, ValueError):
+        return
+    if hash_bytes(data) != read_marker(entry).get("manifest"):
+        return
+    for path, facts in listed.items():
+        if path.endswith(".pyc"):
+            with contextlib.suppress(OSError):
+                content = read_file(entry / path)
+                if hash_bytes(content) == facts[-1]:
+                    yield path, content
+
+
+def remove_bytecode(entry: Path, differences: List[Difference]) -> None:
+    """Remove the compiled modules that were added, as far as that is possible; each can be made again."""
+    for each in differences:
+        if each.is_added_bytecode:
+            remove_path(entry / each.path)
+
+
+def _differences(entry: Path, expected: Dict[str, Any]) -> Iterator[Difference]:
     try:
         found = dict(_members(entry))
     except OSError as exc:
-        yield f"unreadable: {exc.filename}: {exc.strerror}"
+        yield Difference("unreadable", str(exc.filename), f": {exc.strerror}")
         return
     for path in sorted({*expected, *found}):
         if path not in found:
-            yield f"missing: {path}"
+            yield Difference("missing", path)
         elif path not in expected:
-            yield f"added: {path}"
+            yield Difference("added", path)
         else:
             yield from _compare(entry, path, found[path], expected[path])
 
 
-def _compare(entry: Path, path: str, status: os.stat_result, expected: List[Any]) -> Iterator[str]:
+def _compare(entry: Path, path: str, status: os.stat_result, expected: Any) -> Iterator[Difference]:
+    # A file of another size has another hash; only one of the same size is read.
+    found = list(_compare_size(path, status, expected))
+    yield from found
     try:
-        # A file of another size has another hash; only one of the same size is read.
-        if expected[0] == "file" and stat.S_ISREG(status.st_mode) and status.st_size != expected[2]:
-            yield f"changed: {path} (wanted {expected[2]} bytes, found {status.st_size})"
-        elif _describe(entry / path, status) != expected:
-            yield f"changed: {path}"
+        if not found and _describe(entry, path, status) != expected:
+            yield Difference("changed", path)
     except OSError as exc:
-        yield f"unreadable: {path}: {exc.strerror}"
+        yield Difference("unreadable", path, f": {exc.strerror}")
+
+
+def _compare_size(path: str, status: os.stat_result, expected: Any) -> Iterator[Difference]:
+    size = expected[2] if isinstance(expected, list) and len(expected) == 4 else status.st_size
+    if stat.S_ISREG(status.st_mode) and status.st_size != size:
+        yield Difference("changed", path, f" (wanted {size} bytes, found {status.st_size})")
 
 
 def tree_size(tree: Path) -> int:
@@ -117,22 +179,27 @@ def tree_size(tree: Path) -> int:
     return total
 
 
-def _members(tree: Path, folder: str = "") -> Iterator[Tuple[str, os.stat_result]]:
-    """Yield the path below a tree, with slashes, of all but folders, the marker, the manifest and compiled modules."""
+def _members(tree: Path, folder: str = ".") -> Iterator[Tuple[str, os.stat_result]]:
+    """Yield the path below a tree, with slashes, and the status of everything in it, and of itself as ``.``."""
+    yield folder, os.lstat(tree / folder)
     with os.scandir(str(tree / folder)) as scan:
         items = list(scan)
     for item in items:
-        path = f"{folder}/{item.name}" if folder else item.name
-        if not item.is_dir(follow_symlinks=False):
-            if path not in (MARKER, MANIFEST):
+        path = item.name if folder == "." else f"{folder}/{item.name}"
+        # An interpreter that somebody uses may write a file here under a name that it has for a moment.
+        with contextlib.suppress(FileNotFoundError):
+            if item.is_dir(follow_symlinks=False):
+                yield from _members(tree, path)
+            else:
                 yield path, item.stat(follow_symlinks=False)
-        elif item.name != "__pycache__":
-            yield from _members(tree, path)
 
 
-def _describe(path: Path, status: os.stat_result, known: str = "") -> List[Any]:
+def _describe(tree: Path, path: str, status: os.stat_result, known: str = "") -> List[Any]:
+    mode = stat.S_IMODE(status.st_mode)
     if stat.S_ISLNK(status.st_mode):
-        return ["link", os.readlink(path)]
+        return ["link", os.readlink(tree / path)]
+    if stat.S_ISDIR(status.st_mode):
+        return ["folder", mode]
     if not stat.S_ISREG(status.st_mode):
-        return ["other"]  # Opening a FIFO would block.
-    return ["file", stat.S_IMODE(status.st_mode), status.st_size, known or hash_file(path)]
+        return ["other"]
+    return ["file", mode] if path in _OWN else ["file", mode, status.st_size, known or hash_file(tree / path)]

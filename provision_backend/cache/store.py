@@ -11,6 +11,7 @@ The folder::
     <cache>/platforms/<digest>.json              what host detection found, keyed by its evidence
     <cache>/catalogs/<digest>                    copies of catalogs that are given by URL
     <cache>/used/<key>                           when it was last used: the time of this empty file
+    <cache>/used/<key>~<process>                 the frontend of a build that needs it between two hooks
     <cache>/damaged/<digest>                     an interpreter, in this or another cache, that lookups ignore
 
 The life of an entry, and what the next process finds after a crash at each place (a leftover is removed by the next
@@ -37,6 +38,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
@@ -51,9 +53,11 @@ from ..trust import Trust, trust_cache
 from . import entries
 from .folders import default_cache_dir, make_folders, open_staging, sweep_staging, unwritable
 from .locks import key_lock
-from .manifest import verify_entry, write_manifest
+from .manifest import Difference, remove_bytecode, verify_entry, write_manifest
 
 __all__ = ["Cache", "open_cache"]
+
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f:;$'\"`\\]")
 
 Build = Callable[[Path, Path, Path], Dict[str, Any]]
 """Makes a tree: (staging folder, path of the archive's file, final path) → facts for the marker, with ``tree`` and,
@@ -112,23 +116,28 @@ class Cache(NamedTuple):
         interpreter = entries.read_entry(entry) if trust.accepts(entry) else None
         return None if interpreter is None or entries.is_condemned(self.root, entry) else interpreter
 
-    def note_use(self, interpreter: Interpreter) -> None:
-        """Note that an interpreter is used now, where the cache can be written."""
+    def note_use(self, interpreter: Interpreter, *, frontend: int = 0) -> None:
+        """Note that an interpreter is used now, or until a frontend ends, where the cache can be written."""
         entry = entries.entry_of(interpreter)
         if entry is not None:
             entries.note_use(entry.parent.parent, entry.name)
+            if frontend:
+                entries.note_build(entry.parent.parent, entry.name, frontend)
 
-    def condemn(self, interpreter: Interpreter) -> List[str]:
-        """Compare an interpreter that failed with what was published, and have lookups ignore it if it differs.
+    def repair(self, entry: Path) -> List[Difference]:
+        """Remove bytecode that was added to an interpreter, and have lookups ignore it if it differs otherwise.
 
         Returns:
-            The differences; empty where it is unchanged, so that its failure has another reason.
+            All differences from what was published; empty where there is none, and then nothing is done.
+
+        Raises:
+            CacheError: what is to be ignored cannot be noted in the writable cache.
         """
-        entry = entries.entry_of(interpreter)
-        problems = verify_entry(entry) if entry is not None else []
-        if entry is not None and problems:
+        differences = verify_entry(entry)
+        remove_bytecode(entry, differences)
+        if differences and verify_entry(entry):
             entries.condemn_entry(self.root, entry)
-        return problems
+        return differences
 
     def provide(self, archive: Archive, build: Build, *, lock_timeout: float, reporter: Reporter) -> Interpreter:
         """Return the interpreter of an archive; make and publish it where the cache does not have it.
@@ -225,9 +234,16 @@ def open_cache(settings: Settings) -> Cache:
     """Return the cache that the settings name, without making anything.
 
     Raises:
-        CacheError: no folder is named and there is no home directory.
+        CacheError: no folder is named and there is no home directory, or its path breaks the build of extensions.
     """
     root = _resolve(settings.cache_dir or str(default_cache_dir()))
+    unusable = _UNUSABLE.search(str(root))
+    if unusable and os.name != "nt":
+        raise CacheError(
+            f"the cache {str(root)!r} cannot be used: compilers are given its path, and its {unusable[0]!r} means "
+            "something else to distutils, make or CMake",
+            hint="set PROVISION_BACKEND_CACHE_DIR to a path without control characters, quotes and any of : ; $ \\",
+        )
     named = filter(None, (*settings.shared_caches, settings.cache_dir))
     return Cache(root, tuple(map(_resolve, settings.shared_caches)), tuple((_resolve(path), path) for path in named))
 

@@ -20,8 +20,8 @@ from typing import Dict, Iterable, List, Optional
 from ..errors import CacheError, LockTimeoutError
 from ..files import list_names, remove_path, rename
 from ..output import Reporter
-from .entries import MARKER, is_condemned, key_of, last_use, read_entry, read_marker
-from .folders import open_staging, sweep_staging, unwritable
+from .entries import CLOCK_ERROR, MARKER, is_condemned, key_of, last_use, read_entry, read_marker
+from .folders import is_running, open_staging, sweep_staging, unwritable
 from .locks import is_locked, key_lock
 from .manifest import tree_size
 from .store import Cache
@@ -131,7 +131,7 @@ def clean_cache(cache: Cache, *, force: bool = False) -> Swept:
     removal.swept.leftovers += _sweep_downloads(cache.root, 0)
     for folder in ("platforms", "catalogs", "damaged", "used"):
         for name in list_names(cache.root / folder):
-            if folder != "used" or not os.path.lexists(cache.root / "interpreters" / name):
+            if folder != "used" or not os.path.lexists(cache.root / "interpreters" / name.partition("~")[0]):
                 remove_path(cache.root / folder / name)
     return removal.swept
 
@@ -169,10 +169,29 @@ class _Removal:
         if numbers:
             more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
             return f"process {numbers[0]}{more} uses it"
+        builds = [] if entry.damaged or self._force else self._find_builds(entry.key)
+        if builds:
+            return builds[0]
         age = time.time() - last_use(self._root, entry.key)
-        if not entry.damaged and 0 <= age < self._recent:
-            return f"it was used {age / 60:.0f} minutes ago, so a build may still need it"
+        if not entry.damaged and max(age, 0) < self._recent and age >= -CLOCK_ERROR:
+            return f"it was used {max(age, 0) / 60:.0f} minutes ago, so a build may still need it"
         return ""
+
+    def _find_builds(self, key: str) -> List[str]:
+        """Say which builds need an interpreter, and forget those that have ended."""
+        found = []
+        for name in list_names(self._root / "used"):
+            noted, _, mark = name.partition("~")
+            if noted != key or not mark:
+                continue
+            running = is_running(mark)
+            if running:
+                found.append(f"process {mark.rpartition('-')[2]} builds with it")
+            elif running is None and time.time() - last_use(self._root, name) < _RECENT:
+                found.append("a build in another container or on another machine may need it")
+            else:
+                remove_path(self._root / "used" / name)
+        return found
 
     def _take_out(self, entry: Entry) -> str:
         """Remove an interpreter, or say why it stays."""
@@ -224,7 +243,8 @@ def _sweep_downloads(root: Path, age: float) -> List[str]:
         folder = root / "downloads" / name
         # A key ends with the first digits of the archive's hash.
         locks = (root / "locks").glob(f"*-{name[:8]}.lock")
-        if time.time() - _newest(folder) >= age and not any(is_locked(path) for path in locks):
+        # A time in the future is one of a wrong clock.
+        if abs(time.time() - _newest(folder)) >= age and not any(is_locked(path) for path in locks):
             remove_path(folder)
             swept.append(name)
     return swept

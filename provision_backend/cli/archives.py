@@ -18,7 +18,7 @@ from ..output import Reporter
 from ..pack.packing import pack_interpreter
 from ..settings import Settings
 from .answers import Answer
-from .parser import add_repeatable, existing_folder
+from .parser import add_repeatable, existing_folder, new_folder
 
 __all__ = [
     "add_key_arguments",
@@ -40,7 +40,7 @@ def add_pack_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_pack(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Make an archive of an installed CPython."""
-    python, to = Path(arguments.interpreter), Path(arguments.to)
+    python, to = Path(arguments.interpreter), new_folder(arguments.to, "--to")
     packed = pack_interpreter(python, to, tag=arguments.tag, reporter=reporter, lock_timeout=settings.lock_timeout)
     for note in packed.notes:
         reporter.info(note)
@@ -61,7 +61,7 @@ def add_mirror_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_mirror(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Fill a folder with archives, list what that would fetch, or check the folder."""
-    folder = Path(arguments.directory)
+    folder = new_folder(arguments.directory)
     if arguments.verify or os.path.exists(folder):
         existing_folder(arguments.directory)
     if arguments.verify:

@@ -33,6 +33,15 @@ __all__ = [
 # Powers of ten, as in the sizes that `format_size` prints.
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
+_REPAIR = (
+    "'provision-backend cache verify --repair' removes bytecode that was added; any other interpreter that differs is "
+    "then replaced by the next build that needs it"
+)
+_AFTER_REPAIR = (
+    "bytecode that was added is removed; any other interpreter that differs is not used any more, and "
+    "'provision-backend cache prune' removes it"
+)
+
 
 def run_dir(_arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> Answer:
     """Print the path of the cache."""
@@ -54,24 +63,28 @@ def run_list(_arguments: argparse.Namespace, settings: Settings, _reporter: Repo
 def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``cache verify``."""
     parser.add_argument("key", nargs="*", metavar="KEY", help="only these interpreters")
+    text = "remove bytecode that was added; what differs otherwise is replaced by the next build that needs it"
+    parser.add_argument("--repair", action="store_true", help=text)
 
 
 def run_verify(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
-    """Compare interpreters with what was published; the exit code is 1 if one is damaged."""
-    entries = list_entries(open_cache(settings))
+    """Compare interpreters with what was published; the exit code is 1 if one differs."""
+    cache = open_cache(settings)
+    entries = list_entries(cache)
     # A misspelt key must not look like an interpreter without damage.
     unknown = set(arguments.key) - {entry.key for entry in entries}
     if unknown:
         raise UsageError(f"there is no interpreter {sorted(unknown)[0]!r} in the cache", hint="see cache list")
     chosen = (entry.path for entry in entries if not arguments.key or entry.key in arguments.key)
-    problems = {path: verify_entry(path) for path in chosen}
+    problems = {path: cache.repair(path) if arguments.repair else verify_entry(path) for path in chosen}
     lines: List[str] = []
     for path, found in problems.items():
-        lines += [f"{path}: {'damaged' if found else 'as it was published'}", *(f"    {text}" for text in found)]
-    damaged = any(problems.values())
-    if damaged:
-        reporter.info("'provision-backend cache prune' removes damaged interpreters; 'cache clean' removes everything")
-    return Answer({str(path): found for path, found in problems.items()}, lines, int(damaged))
+        state = "differs from what was published" if found else "as it was published"
+        lines += [f"{path}: {state}", *(f"    {each}" for each in found)]
+    differs = any(problems.values())
+    if differs:
+        reporter.info(_AFTER_REPAIR if arguments.repair else _REPAIR)
+    return Answer({str(path): list(map(str, found)) for path, found in problems.items()}, lines, int(differs))
 
 
 def add_prune_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,6 @@ from ..cache.store import open_cache
 from ..catalog.selection import matching_archives, newest_of_minors
 from ..errors import InterpreterError, NoMatchingArchiveError, ProjectError, UsageError
 from ..install.catalogs import load_archives
-from ..install.smoke import compile_bytecode
 from ..output import Reporter
 from ..project.plan import make_plan
 from ..project.pyproject import OWN_NAME, Project, parse_pyproject, read_project, read_text
@@ -94,7 +93,7 @@ def add_install_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("request", nargs="*", metavar="REQUEST", help=f"{_REQUEST}; may be repeated")
     text = "install the newest patch release of the catalog, even if the cache has an older one"
     parser.add_argument("--upgrade", action="store_true", help=text)
-    text = "also compile what builds import, pip too; for an image, or a cache that builds cannot write to"
+    text = "compile pip too, and not only what every build imports: for an image, where builds run again and again"
     parser.add_argument("--compile-bytecode", action="store_true", help=text)
 
 
@@ -103,11 +102,8 @@ def run_install(arguments: argparse.Namespace, settings: Settings, reporter: Rep
     # Otherwise an interpreter of the machine might satisfy the request, and nothing would be installed.
     settings = settings._replace(preference="only-managed")
     wanted = [read_request(request, settings, reporter) for request in arguments.request or [PROJECT]]
-    found = [provision(each, settings, reporter, upgrade=arguments.upgrade) for each in wanted]
-    # Python stores the byte code of what it imports, but cannot do that in a cache that is read-only.
-    if arguments.compile_bytecode:
-        for interpreter in found:
-            compile_bytecode(interpreter)
+    options = {"upgrade": arguments.upgrade, "with_pip": arguments.compile_bytecode}
+    found = [provision(each, settings, reporter, **options) for each in wanted]
     data = [interpreter.as_dict() for interpreter in found]
     # One request is answered as by find, with an object.
     return Answer(data[0] if len(data) == 1 else data, [interpreter.executable for interpreter in found])

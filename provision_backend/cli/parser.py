@@ -18,7 +18,10 @@ from ..output import COLOR_CHOICES, nearest
 from ..settings import OPTIONS
 from .registry import COMMANDS, GROUPS, Command, load
 
-__all__ = ["PROGRAM", "add_project", "add_repeatable", "existing_folder", "make_overview", "make_parser", "synopsis"]
+__all__ = [
+    "PROGRAM", "add_project", "add_repeatable", "existing_folder", "make_overview", "make_parser", "new_folder",
+    "synopsis",
+]  # fmt: skip
 
 PROGRAM = "provision-backend"
 
@@ -109,6 +112,14 @@ def existing_folder(text: str, argument: str = "DIR") -> Path:
         raise UsageError(f"{argument} must name a folder, found {text!r}{reason}")
     if not os.access(text, os.X_OK):
         raise UsageError(f"{argument} names {text!r}, which this user may not enter")
+    return Path(text)
+
+
+def new_folder(text: str, argument: str = "DIR") -> Path:
+    """Return the folder that an argument names, which need not exist, or raise a `UsageError`."""
+    # Paths in SHA256SUMS, in answers and in messages are lines of UTF-8.
+    if not text or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", text):
+        raise UsageError(f"{argument} must name a folder, in UTF-8 and without control characters, found {text!r}")
     return Path(text)
 
 

@@ -80,6 +80,8 @@ def _become(command: Sequence[str], environ: Mapping[str, str], reporter: Report
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
         os.execvpe(command[0], list(command), dict(environ))  # noqa: S606
+    except ValueError:
+        raise UsageError("COMMAND is empty") from None
     except OSError as exc:
         reporter.info(f"could not start {command[0]!r}: {exc.strerror or exc}")
         return _NOT_FOUND if exc.errno == errno.ENOENT else _NOT_STARTED

@@ -20,7 +20,7 @@ from ..cache.locks import is_locked, read_owner, try_locking
 from ..cache.manifest import verify_entry
 from ..cache.upkeep import list_entries
 from ..errors import CacheError
-from ..files import is_noexec, list_names
+from ..files import is_noexec, list_names, read_file
 from ..output import format_size
 from ..trust import user_name
 from . import Finding, ok, problem, warning
@@ -66,7 +66,8 @@ def _check_tree(context: Context, root: Path) -> Iterator[Finding]:
         return
     entry = f"/{root.relative_to(tree)}/"
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        if entry.strip("/") in [line.strip().strip("/") for line in (tree / ".gitignore").read_text().splitlines()]:
+        lines = read_file(tree / ".gitignore").decode("utf-8").splitlines()
+        if entry.strip("/") in [line.strip().strip("/") for line in lines]:
             return
     yield warning(
         f"{root} lies in the source tree, and some backends pack all that .gitignore does not name into an sdist",
@@ -153,7 +154,7 @@ def check_entries(context: Context) -> Iterator[Finding]:
             differences = [] if entry.damaged else verify_entry(entry.path)
             if differences:
                 more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
-                advice = "'provision-backend cache clean' empties the cache; the next build makes a new interpreter"
+                advice = "'provision-backend cache verify --repair' mends it, or has the next build make a new one"
                 yield problem(f"{entry.path} differs from what was published: {differences[0]}{more}", advice)
     root = context.cache().root
     left = find_leftovers(root)

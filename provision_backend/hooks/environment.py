@@ -18,10 +18,12 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
+from ..cache.entries import entry_of
+from ..cache.manifest import published_bytecode
 from ..errors import BuildEnvironmentError
-from ..files import hash_bytes, remove_path, write_atomically
+from ..files import hash_bytes, read_file, read_json, remove_path, write_atomically
 from ..output import Reporter
 from ..processes import clean_environment, drop_variables, last_lines, run_quiet
 from ..settings import Settings, load_toml
@@ -36,6 +38,9 @@ __all__ = ["BuildEnvironment", "create_environment", "open_environment", "uv_pro
 
 _STATE = "provision-backend.json"
 """File in an environment that makes it complete for the next hook process."""
+
+_BYTECODE = "bytecode"
+"""Folder in an environment for all bytecode that its hooks use and make."""
 
 
 class BuildEnvironment:
@@ -80,12 +85,35 @@ class BuildEnvironment:
         pattern = "Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages"
         return [str(folder) for folder in self.path.glob(pattern)]
 
-    def environ(self) -> Dict[str, str]:
-        """Return the environment variables of a process in this build environment."""
+    def _installer_environ(self) -> Dict[str, str]:
         environ = interpreter_environment(self.interpreter, os.path.dirname(self.python))
         # uv, CMake's FindPython and meson take the environment from here.
         environ["VIRTUAL_ENV"] = str(self.path)
         return environ
+
+    def environ(self) -> Dict[str, str]:
+        """Return the environment variables of a hook, which stores bytecode in this environment and nowhere else.
+
+        So what the first hook compiles serves the others, and the interpreter stays as it was published.
+        """
+        environ = self._installer_environ()
+        del environ["PYTHONDONTWRITEBYTECODE"]
+        if self.interpreter.source == "managed":
+            environ["PYTHONPYCACHEPREFIX"] = str(self.path / _BYTECODE)
+        return environ
+
+    def copy_bytecode(self) -> None:
+        """Copy an interpreter's own bytecode to where hooks look for it; without that each compiles it again.
+
+        Source: the documentation of ``sys.pycache_prefix``.
+        """
+        entry = entry_of(self.interpreter)
+        for path, content in published_bytecode(entry) if entry else ():
+            if "/site-packages/" not in path:
+                source = Path(f"{self.path / _BYTECODE}{entry}", path)
+                target = source.parent.parent / source.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
 
     def install(self, requirements: Sequence[str], *, what: str) -> None:
         """Install what is not installed yet.
@@ -104,7 +132,7 @@ class BuildEnvironment:
         with self.reporter.step(f"install {what}"):
             installer = Installer(self.interpreter, self.python, self.packages, self.settings, self.reporter)
             cwd, file = frontend_folder(self.source), self._file_for_uv(missing)
-            installer.install(missing, environ=self.environ(), cwd=cwd, what=what, file=file)
+            installer.install(missing, environ=self._installer_environ(), cwd=cwd, what=what, file=file)
         self.installed += tuple(missing)
 
     def _file_for_uv(self, requirements: Sequence[str]) -> str:
@@ -135,7 +163,7 @@ class BuildEnvironment:
     def load(self) -> bool:
         """Read what an earlier hook of the same build wrote down; return whether the environment is complete."""
         try:
-            state = json.loads((self.path / _STATE).read_text(encoding="utf-8"))
+            state = read_json(self.path / _STATE)
             self.installed, self.asked = tuple(state["installed"]), tuple(state["asked"])
         except (OSError, ValueError, KeyError, TypeError):
             return False
@@ -178,7 +206,7 @@ def uv_project(source: Path, requirements: Sequence[str]) -> str:
 
 def _uv_table(folder: Path) -> Dict[str, Any]:
     try:
-        table = load_toml((folder / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["uv"]
+        table = load_toml(read_file(folder / "pyproject.toml").decode("utf-8"))["tool"]["uv"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     # The table is uv's, which has reported already what is wrong with it.
@@ -196,7 +224,7 @@ def _absolute_source(name: str, entry: Dict[str, Any], folder: Path, members: Se
 
 def _project_name(folder: Path) -> str:
     try:
-        name = load_toml((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+        name = load_toml(read_file(folder / "pyproject.toml").decode("utf-8"))["project"]["name"]
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     return normalised_name(str(name))
@@ -279,6 +307,7 @@ def _make(environment: BuildEnvironment, requires: Sequence[str]) -> None:
     try:
         with environment.reporter.step("make a virtual environment"):
             create_environment(environment.interpreter, environment.path, environment.settings)
+            environment.copy_bytecode()
         environment.install(requires, what="the real backend's requirements")
         environment.save()
     except BaseException:
@@ -305,13 +334,16 @@ def create_environment(interpreter: Interpreter, path: Path, settings: Settings)
     else:
         # The command line makes links on POSIX, where venv.create() copies: a copied executable of a standalone CPython
         # that links libpython dynamically does not start (python-build-standalone#381).
-        command = [interpreter.executable, "-I", "-m", "venv"]
-        if supports_python_option(interpreter.pip):
-            command.append("--without-pip")  # That takes 0.1 s, and with pip 7 s.
+        command = [interpreter.executable, "-I", "-B", "-m", "venv", "--without-pip"]
+    commands: List[Tuple[List[str], Optional[str]]] = [([*command, str(path)], None)]
+    if not uv and not supports_python_option(interpreter.pip):
+        # venv would start it with -I, so that no variable keeps it from storing bytecode in the interpreter's tree.
+        commands.append(([str(path / "bin" / "python"), "-m", "ensurepip", "--default-pip"], str(path)))
     environ = drop_variables(clean_environment(), UV_DROPPED)
-    done = run_quiet([*command, str(path)], env=environ, timeout=300.0)
-    if done.returncode != 0:
-        raise BuildEnvironmentError(
-            f"{command[0]} could not make a virtual environment: exit status {done.returncode}",
-            hint=last_lines(done.stdout + done.stderr),
-        )
+    for command, cwd in commands:
+        done = run_quiet(command, env=environ, cwd=cwd, timeout=300.0)
+        if done.returncode != 0:
+            raise BuildEnvironmentError(
+                f"{command[0]} could not make a virtual environment: exit status {done.returncode}",
+                hint=last_lines(done.stdout + done.stderr),
+            )

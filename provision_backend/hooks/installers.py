@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import BuildEnvironmentError
-from ..files import list_names
+from ..files import list_names, read_file
 from ..output import Reporter
 from ..processes import clean_environment, drop_variables, last_lines, run_quiet, run_visible
 from ..settings import Settings
@@ -139,9 +139,9 @@ class Installer(NamedTuple):
             command += _constraints(environ.get("UV_BUILD_CONSTRAINT"))
             return "uv", command, self._adapted(drop_variables(environ, UV_DROPPED), "UV")
         # Before 22.3 pip installs only into the environment that it is started in, and so has been put there.
-        command = [self.python, "-I", "-m", "pip"]
+        command = [self.python, "-I", "-B", "-m", "pip"]
         if supports_python_option(self.interpreter.pip):
-            command = [self.interpreter.executable, "-I", "-m", "pip", "--python", self.python]
+            command = [self.interpreter.executable, "-I", "-B", "-m", "pip", "--python", self.python]
         environ = {**environ, **_configured(environ)}
         variables = {**drop_variables(environ, PIP_DROPPED), **_PIP_SET}
         self._drop_features(command, variables)
@@ -200,7 +200,7 @@ def read_pip_files(environ: Mapping[str, str]) -> Dict[str, Tuple[str, str]]:
         parser = configparser.RawConfigParser()
         # A file that does not exist is normal, and pip will report what is wrong with one that does.
         with suppress(OSError, UnicodeDecodeError, configparser.Error):
-            parser.read_string(Path(path).read_text(encoding="utf-8"))
+            parser.read_string(read_file(Path(path)).decode("utf-8"))
         # The section of a command overrides [global], whatever their order in the file.
         for section in filter(parser.has_section, ("global", "install")):
             found.update({key.replace("_", "-"): (value, path) for key, value in parser.items(section)})
@@ -291,7 +291,9 @@ def _uv_of_frontend() -> str:
     except OSError:
         program = b""
     # build takes the uv that is installed with it before the one on PATH.
-    beside = Path(os.fsdecode(program)).with_name("uv") if b"/" in program else None
+    name = os.fsdecode(program)
+    # A relative path is one of the frontend's folder.
+    beside = Path(os.path.realpath(f"/proc/{os.getppid()}/cwd"), name).with_name("uv") if "/" in name else None
     return str(beside) if beside and os.access(str(beside), os.X_OK) else shutil.which("uv") or ""
 
 

@@ -7,9 +7,11 @@ frontend could not install.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Tuple
 
+from ..cache.store import open_cache
 from ..errors import BuildEnvironmentError, MissingDependencyError, ProvisionError
 from ..interpreter import Interpreter, inspect_interpreter
 from ..processes import follow_frontend
@@ -19,6 +21,7 @@ from . import forwarded
 from .environment import BuildEnvironment, open_environment
 from .frontend import frontend_run
 from .in_process import check_result, requires_hook
+from .installers import find_uv
 
 if TYPE_CHECKING:
     from .build import Build
@@ -129,5 +132,10 @@ def _another_interpreter(build: Build, damaged: Interpreter) -> Interpreter:
 def _interpreter(build: Build) -> Interpreter:
     if build.plan.provision:
         with build.reporter.step("provide an interpreter"):
-            return provision(build.plan.wanted, build.settings, build.reporter)
+            with_pip = not find_uv(build.settings)
+            found = provision(build.plan.wanted, build.settings, build.reporter, with_pip=with_pip)
+        if found.source == "managed":
+            # Between two hooks of a build nothing runs that would keep `cache clean` from removing it.
+            open_cache(build.settings).note_use(found, frontend=os.getppid())
+        return found
     return inspect_interpreter(Path(running_interpreter().executable))

@@ -29,7 +29,7 @@ from ..output import Reporter
 from ..settings import Settings
 from .download import stream_archive
 from .partial import Partial
-from .smoke import smoke_run
+from .smoke import IMPORTED_BY_BUILDS, PIP_MODULES, smoke_run
 from .sources import download_options
 from .sysconfig_data import (
     patch_config_script,
@@ -58,9 +58,11 @@ Error=This Python is managed by provision-backend and shared by all builds on th
 
 
 def tree_maker(
-    archive: Archive, platform: Platform, settings: Settings, reporter: Reporter
+    archive: Archive, platform: Platform, settings: Settings, reporter: Reporter, *, with_pip: bool = False
 ) -> Callable[[Path, Path, Path], Dict[str, Any]]:
     """Return the function that makes a tree of an archive, for `provision_backend.cache.store.Cache.provide`.
+
+    With *with_pip*, pip is compiled too, which takes a second.
 
     Returns:
         A function of a staging folder, the path to download to, and the path at which the tree will be published. It
@@ -72,7 +74,7 @@ def tree_maker(
         try:
             require_reader(platform)  # A missing package is reported before the download, not after it.
             unpacked = _fetch(archive, staging, download, settings, reporter)
-            return _finish(archive, platform, unpacked, final)
+            return _finish(archive, platform, unpacked, final, with_pip=with_pip)
         except ProvisionError as exc:
             if not isinstance(exc, DownloadError):
                 _forget(download)
@@ -100,14 +102,22 @@ def _fetch(archive: Archive, staging: Path, download: Path, settings: Settings, 
     return stream_archive(archive, download, _unpack, options=download_options(settings), reporter=reporter)
 
 
-def _finish(archive: Archive, platform: Platform, unpacked: Unpacked, final: Path) -> Dict[str, Any]:
+def _finish(archive: Archive, platform: Platform, unpacked: Unpacked, final: Path, *, with_pip: bool) -> Dict[str, Any]:
     tree = unpacked.tree
     python = find_executable(tree)
     # It is read before it is started: what is not for this host must not run at all.
     check_tree(python, platform)
     finalize_tree(tree, final_path=final)
     try:
-        facts = smoke_run(python, version=archive.version, freethreaded=archive.freethreaded, triple=archive.triple)
+        # The times of all sources are final now, so bytecode that is made of them stays valid.
+        facts = smoke_run(
+            python,
+            version=archive.version,
+            freethreaded=archive.freethreaded,
+            triple=archive.triple,
+            compiled=IMPORTED_BY_BUILDS,
+            imported=PIP_MODULES if with_pip else (),
+        )
     except InterpreterError:
         if not is_noexec(tree):
             raise
@@ -116,8 +126,19 @@ def _finish(archive: Archive, platform: Platform, unpacked: Unpacked, final: Pat
             f"the cache {final.parent.parent} is mounted noexec, so no interpreter in it can be started",
             hint="set PROVISION_BACKEND_CACHE_DIR to a folder on another file system, or mount this one without noexec",
         ) from None
+    _settle_bytecode(tree)
     executable = str(python.relative_to(tree))
     return {"tree": tree, "written": unpacked.written, "executable": executable, "pip": facts.pip}
+
+
+def _settle_bytecode(tree: Path) -> None:
+    """Give what the interpreter has compiled the modes of its sources, whatever the umask."""
+    for folder, _, names in os.walk(str(tree / "lib")):
+        if os.path.basename(folder) == "__pycache__":
+            os.chmod(folder, 0o755)  # noqa: S103 - other users share the cache.
+            for path in (os.path.join(folder, name) for name in names):
+                if not os.path.islink(path):
+                    os.chmod(path, 0o644)
 
 
 def _name_archive(exc: ProvisionError, staging: Path, archive: Archive) -> None:

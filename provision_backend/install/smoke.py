@@ -6,21 +6,44 @@ here the interpreter reports its version, the names of its extension modules, an
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from ..errors import InterpreterError
-from ..interpreter import Interpreter
-from ..processes import clean_environment, run_interpreter_json, run_quiet
+from ..processes import run_interpreter_json
 
-__all__ = ["Facts", "compile_bytecode", "smoke_run"]
+__all__ = ["IMPORTED_BY_BUILDS", "PIP_MODULES", "Facts", "smoke_run"]
 
-_COMPILE_TIMEOUT = 600.0  # seconds; it takes ten on one core
+IMPORTED_BY_BUILDS = [
+    "__future__", "_ast_unparse", "_colorize", "_compression", "_opcode_metadata", "_py_warnings", "_weakrefset",
+    "annotationlib", "argparse", "ast", "base64", "bisect", "bz2", "collections", "compression",
+    "compression._common", "compression._common._streams", "configparser", "contextlib", "copy", "copyreg", "csv",
+    "dataclasses", "datetime", "decimal", "difflib", "dis", "email", "email._encoded_words",
+    "email._header_value_parser", "email._parseaddr", "email._policybase", "email.base64mime", "email.charset",
+    "email.encoders", "email.errors", "email.feedparser", "email.generator", "email.header", "email.headerregistry",
+    "email.iterators", "email.message", "email.parser", "email.quoprimime", "email.utils", "encodings.utf_8_sig",
+    "enum", "fnmatch", "functools", "getopt", "gettext", "glob", "gzip", "hashlib", "heapq", "http", "http.client",
+    "importlib", "importlib._abc", "importlib.abc", "importlib.metadata", "importlib.metadata._adapters",
+    "importlib.metadata._collections", "importlib.metadata._functools", "importlib.metadata._itertools",
+    "importlib.metadata._meta", "importlib.metadata._text", "importlib.readers", "importlib.resources",
+    "importlib.resources._adapters", "importlib.resources._common", "importlib.resources._functional",
+    "importlib.resources._itertools", "importlib.resources.abc", "importlib.resources.readers", "inspect",
+    "ipaddress", "json", "json.decoder", "json.encoder", "json.scanner", "keyword", "linecache", "locale", "logging",
+    "lzma", "numbers", "opcode", "operator", "pathlib", "pathlib._abc", "pathlib._local", "pathlib._os",
+    "pathlib.types", "platform", "queue", "quopri", "random", "re", "re._casefix", "re._compiler", "re._constants",
+    "re._parser", "reprlib", "selectors", "shlex", "shutil", "signal", "socket", "sre_compile", "sre_constants",
+    "sre_parse", "ssl", "string", "string.templatelib", "struct", "subprocess", "sysconfig", "tarfile", "tempfile",
+    "textwrap", "threading", "token", "tokenize", "tomllib", "tomllib._parser", "tomllib._re", "tomllib._types",
+    "traceback", "types", "typing", "urllib", "urllib.error", "urllib.parse", "urllib.request", "urllib.response",
+    "warnings", "weakref", "zipfile", "zipfile._path", "zipfile._path.glob",
+]  # fmt: skip
+"""What hooks of hatchling, setuptools and flit_core import of CPython 3.13, and its like in other versions."""
 
-# Nothing of the standard library that has a source is imported, unless asked: an archive brings no .pyc files, and to
-# compile what json, sysconfig and ssl import took longer than everything else of a provisioning together.
+PIP_MODULES = ["venv", "pip._internal.cli.main_parser", "pip._internal.cli.main", "pip._internal.commands.install"]
+"""What makes and fills a build environment where uv does not; pip imports 300 modules of its own."""
+
+# Nothing of the standard library that has a source is imported, unless asked: an archive brings no .pyc files.
 _PROBE = r"""
 import sys
 from importlib import machinery
@@ -81,6 +104,36 @@ for name in plain:
 if attempt("_ctypes", find, "_ctypes"):
     attempt("dlopen", lambda: __import__("_ctypes").dlopen(None, 0))
 
+def compile_modules(names):
+    # What an import does except to execute: the bytecode is stored beside the source.
+    for name in names:
+        base = os.path.join(os.path.dirname(os.__file__), *name.split("."))
+        for path in (base + ".py", os.path.join(base, "__init__.py")):
+            try:
+                machinery.SourceFileLoader(name, path).get_code(name)
+            except Exception:
+                pass
+
+def compile_in_two_processes(names):
+    try:
+        child = os.fork()
+    except OSError:
+        compile_modules(names)
+        return
+    compile_modules(names[::2] if child else names[1::2])
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+if compiled:
+    import os
+    compile_in_two_processes(compiled)
+for name in imported:
+    try:
+        __import__(name)
+    except Exception:
+        pass
+
 info = sys.version_info
 level = {"alpha": "a", "beta": "b", "candidate": "rc"}.get(info.releaselevel)
 print(encode({
@@ -108,7 +161,16 @@ class Facts(NamedTuple):
     """One sentence for each thing that an interpreter may lack and most do not."""
 
 
-def smoke_run(python: Path, *, version: str, freethreaded: bool, triple: str, thorough: bool = False) -> Facts:
+def smoke_run(
+    python: Path,
+    *,
+    version: str,
+    freethreaded: bool,
+    triple: str,
+    thorough: bool = False,
+    compiled: Sequence[str] = (),
+    imported: Sequence[str] = (),
+) -> Facts:
     """Start an interpreter and check that it is what its archive says and can load native code.
 
     Args:
@@ -118,11 +180,14 @@ def smoke_run(python: Path, *, version: str, freethreaded: bool, triple: str, th
         triple: target triple of the archive.
         thorough: import the modules that every build needs, and do not only look whether they and their libraries
             exist; for an archive that nothing has used yet.
+        compiled: modules of the standard library whose bytecode it stores in its tree, where it has them.
+        imported: modules that it imports then, so that it stores theirs and that of what they import.
 
     Raises:
         InterpreterError: it does not start, is not what was wanted, or cannot be used to build wheels.
     """
-    answer = run_interpreter_json(python, f"thorough = {thorough}\n{_PROBE}")
+    code = f"thorough = {thorough}\ncompiled = {list(compiled)}\nimported = {list(imported)}\n{_PROBE}"
+    answer = run_interpreter_json(python, code, keep_bytecode=bool(compiled or imported))
     wanted = {
         "implementation": "cpython",
         "version": version,
@@ -167,13 +232,3 @@ def _unusable(failed: Dict[str, str]) -> Iterable[str]:
         elif name not in _WANTED_MODULES:
             reasons.setdefault(why, f"its module {name!r} is missing ({why})")
     return reasons.values()
-
-
-def compile_bytecode(interpreter: Interpreter) -> None:
-    """Compile the standard library of a published interpreter, pip included; its manifest leaves the result out."""
-    executable = Path(interpreter.executable)
-    library = executable.parent.parent / "lib" / executable.name
-    command = [str(executable), "-I", "-m", "compileall", "-q", "-j", "0", str(library)]
-    # A failure costs the builds some time and is no error; some tests are of broken syntax.
-    with contextlib.suppress(InterpreterError):
-        run_quiet(command, env=clean_environment(), timeout=_COMPILE_TIMEOUT)

@@ -267,7 +267,7 @@ _provision_backend() {
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
+            *) if [[ $cur == -* ]]; then words="--repair --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
         esac ;;
         'cache prune') case $prev in
             --unused-for) kind=other ;;
