@@ -48,7 +48,7 @@ from provision_backend.install.sources import DownloadOptions, SourceError, host
 from provision_backend.install.unpack import unpack_stream
 from provision_backend.output import redact_text
 from provision_backend.project.pyproject import read_project
-from provision_backend.settings import OPTIONS, load_settings
+from provision_backend.settings import CONFIG_FILE, OPTIONS, load_settings
 from provision_backend.versions import parse_request, satisfies
 
 __all__ = ["TARGETS", "Target", "mutate"]
@@ -168,6 +168,20 @@ def _check_settings(data: bytes) -> bool:
     return taken
 
 
+def _check_config(data: bytes) -> bool:
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    try:
+        (folder / "config.toml").write_bytes(data)
+        load_settings(environ={CONFIG_FILE: str(folder / "config.toml")})
+    except ProvisionError as exc:
+        str(exc)
+        return False
+    else:
+        return True
+    finally:
+        shutil.rmtree(str(folder))
+
+
 def _check_url(data: bytes) -> bool:
     text = data.decode("utf-8", "replace")
     host_of(text), is_loopback(text), redact_text(text)
@@ -223,6 +237,7 @@ TARGETS: Dict[str, Target] = {
     "pyproject": Target(_files("pyproject"), _check_pyproject, text=True),
     "request": Target(_files("request"), _check_request, text=True),
     "settings": Target(_files("settings"), _check_settings, text=True),
+    "config": Target(_files("config"), _check_config, text=True),
     "url": Target(_files("url"), _check_url, text=True),
     "http": Target(_files("http"), _HTTP.check, text=True),
 }

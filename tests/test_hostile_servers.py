@@ -27,6 +27,8 @@ from provision_backend.install.sources import DownloadOptions
 from provision_backend.install.unpack import Unpacked, unpack_stream
 from provision_backend.output import Reporter
 
+pytestmark = pytest.mark.slow  # Together they take a minute.
+
 TAG = "20251110"
 FILE = f"cpython-3.13.5+{TAG}-x86_64-unknown-linux-gnu-install_only.tar.gz"
 GOOD = gzipped(tar(member("python/lib/a.py", b"1"), member("python/lib/b.py", b"2")))

@@ -25,7 +25,7 @@ from typing import Callable, Dict, List, Optional, Tuple
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent.parent.parent)]
 from support.servers import ArchiveServer, RawServer, Reply  # noqa: E402
 from support.small_archives import ours, shared_small_archives  # noqa: E402
-from test_hostile_servers import SERVERS  # noqa: E402
+from test_hostile_servers import BIG, CHUNKED, OK, SERVERS, Answer, endlessly, slowly  # noqa: E402
 
 UV = sys.argv[1] if len(sys.argv) > 1 else "uv"
 KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 20
@@ -251,21 +251,34 @@ def concurrent(tool: Tool) -> str:
     return f"8 processes at once: {codes.count(0)} succeeded, {sent:.2f} times its size was sent"
 
 
-HOSTILE = (
-    "bytes", "right bytes, each alone", "no end", "slow interim answers", "interim answers", "slow fields",
-    "endless fields", "chunks: slow trailers", "chunks: endless trailers", "chunks: long extensions",
-    "a length of 5,000 digits", "a steering reason", "redirect to itself", "redirect with an endless body", "a bomb",
-)  # fmt: skip
+REAL = ARCHIVES[0].read_bytes()
+WHOLE = OK + CHUNKED + b"%x\r\n" % len(REAL) + REAL + b"\r\n"
+HOSTILE: Dict[str, Answer] = {
+    "the archive, a byte at a time": slowly(*[bytes([byte]) for byte in REAL[:9999]], first=OK + b"\r\n"),
+    "the archive, then slow trailers": slowly(b"A: b\r\n", first=WHOLE + b"0\r\n"),
+    "the archive, then endless trailers": endlessly(b"A: b\r\n" * 1000, first=WHOLE + b"0\r\n"),
+    "the archive, then bytes without end": endlessly(BIG, first=OK + b"\r\n" + REAL),
+    **{
+        name: SERVERS[name]
+        for name in (
+            "bytes", "slow interim answers", "interim answers", "slow fields", "endless fields", "chunks: slow size",
+            "a slow size", "a length of 5,000 digits", "a steering reason", "redirect to itself", "a bomb",
+        )
+        if name in SERVERS
+    },
+}  # fmt: skip
 
 
 def hostile(tool: Tool) -> str:
-    """Let some of the hostile servers answer, with time-outs of two seconds, for half a minute each."""
+    """Let hostile servers answer, with time-outs of two seconds, for half a minute each; ours has a second mirror."""
     lines = []
-    for name in HOSTILE:
+    for name, answer in HOSTILE.items():
         tool.reset()
-        answer = SERVERS[name]
         with RawServer(lambda *_: [answer] if isinstance(answer, bytes) else answer()) as server:  # noqa: B023
+            # uv has one source.
+            second = f",{tool.server.url}" if tool.name == "ours" else ""
             command, environ = tool.command(base=f"http://127.0.0.1:{server.port}")
+            environ["PROVISION_BACKEND_MIRROR"] = environ.get("PROVISION_BACKEND_MIRROR", "") + second
             environ.update(UV_HTTP_TIMEOUT="2", UV_HTTP_CONNECT_TIMEOUT="2", UV_HTTP_RETRIES="0")
             environ.update(PROVISION_BACKEND_READ_TIMEOUT="2", PROVISION_BACKEND_RETRIES="0")
             begin = time.monotonic()
@@ -281,7 +294,7 @@ def hostile(tool: Tool) -> str:
                 process.communicate()
                 result = "still there after 30 s"
             kept = sum(path.stat().st_size for path in tool.folder.rglob("*") if path.is_file()) >> 20
-        lines.append(f"{name}: {result}" + (f", {kept} MiB left behind" if kept else ""))
+        lines.append(f"{name}: {result}" + (f", {kept} MiB there" if kept else ""))
     return "\n    ".join(["", *lines])
 
 
