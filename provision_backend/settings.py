@@ -47,6 +47,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _BEGINNING = re.compile(rf"\s|{_URL.pattern}")
 _BEGINNING_OR_PATH = re.compile(rf"{_BEGINNING.pattern}|[~/\\]|\.\.?[/\\]|[A-Za-z]:[/\\]")
 
+_PATH_KINDS = ("path", "paths", "location", "locations")
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -143,6 +144,16 @@ class Settings(NamedTuple):
     def origin(self, key: str) -> str:
         """Return where the value of a key comes from: a variable's name, a config setting, or ``default``."""
         return dict(self.origins).get(key, "default")
+
+    def variables(self) -> Dict[str, str]:
+        """Return those of our variables that hold paths, with absolute ones, for processes that start elsewhere."""
+        found = {}
+        for option in OPTIONS:
+            value = getattr(self, option.attribute)
+            if self.origin(option.key) == option.variable and (option.key == "python" or option.kind in _PATH_KINDS):
+                separator = os.pathsep if option.kind == "paths" else ", "
+                found[option.variable] = value if isinstance(value, str) else separator.join(value)
+        return found
 
 
 class _Place(NamedTuple):
@@ -376,7 +387,7 @@ def _is_path(option: Option, text: str) -> bool:
         return False
     # A version request has no slash in it.
     is_python = option.key == "python" and ("/" in text or os.sep in text)
-    return bool(text) and "://" not in text and (is_python or option.kind.rstrip("s") in ("path", "location"))
+    return bool(text) and "://" not in text and (is_python or option.kind in _PATH_KINDS)
 
 
 def _absolute(path: str, folder: str) -> str:

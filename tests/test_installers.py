@@ -283,6 +283,7 @@ class TestPip:
             f"could not install the toys under CPython {version}: pip ended with exit status 1\n  "
         )
         assert "No matching distribution found for toy_three" in message
+        assert message.endswith("set PIP_INDEX_URL, PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS")
 
     def test_what_pip_says_is_seen_when_asked_for(self, pip: Place, capfd: pytest.CaptureFixture[str]) -> None:
         """With ``verbose`` its output goes to standard error as it comes, and is not repeated."""

@@ -334,6 +334,25 @@ class TestFolders:
 
         assert getattr(settings, key.replace("-", "_")) == value
 
+    def test_variables_for_other_processes(self) -> None:
+        """They have the same meaning in every folder; what other places say is not among them."""
+        environ = {
+            **_NOTHING,
+            "PROVISION_BACKEND_MIRROR": "m,https://a.example/?x=1,2, /n",
+            "PROVISION_BACKEND_SHARED_CACHES": "a:/b",
+            "PROVISION_BACKEND_PYTHON": "3.13",
+            "PROVISION_BACKEND_RETRIES": "1",
+        }
+        settings = load_settings({PREFIX + "cache-dir": "c"}, environ=environ, folder="/start")
+
+        assert settings.variables() == {
+            "PROVISION_BACKEND_MIRROR": "/start/m, https://a.example/?x=1,2, /n",
+            "PROVISION_BACKEND_SHARED_CACHES": "/start/a:/b",
+            "PROVISION_BACKEND_PYTHON": "3.13",
+        }
+        again = load_settings(environ={**_NOTHING, **settings.variables()}, folder="/elsewhere")
+        assert (again.mirror, again.shared_caches) == (settings.mirror, settings.shared_caches)
+
 
 class TestFiles:
     """``config.toml`` of the user and of the machine."""

@@ -66,6 +66,8 @@ def open_build(config_settings: Optional[Mapping[str, Any]] = None) -> Build:
         folder = frontend_folder(project.root)
         settings = load_settings(config_settings, project={"installer": project.installer}, folder=folder)
         plan = make_plan(project, settings)
+    # A build within this one, by an installer or the real backend, may be started in another folder.
+    os.environ.update(settings.variables())
     build = Build(project, settings, plan, strip_settings(config_settings))
     build.reporter.detail(f"{'provisioning' if plan.provision else 'passing through'}: {plan.reason}")
     build.reporter.took("read the project and decide", perf_counter() - began)

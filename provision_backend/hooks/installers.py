@@ -70,6 +70,14 @@ _MISDIRECTED = {
     "uv": "uv.toml, or tool.uv of the project, may say so: pip.target, pip.prefix, exclude-dependencies",
 }
 
+# An index that only the command line of the frontend names, or a file of requirements, is not known to a hook.
+_UNSEEN = {
+    "pip": "an index of the frontend's command line is not seen here: set PIP_INDEX_URL, PIP_EXTRA_INDEX_URL or "
+    "PIP_FIND_LINKS",
+    "uv": "an index of the frontend's command line is not seen here: set UV_INDEX, UV_DEFAULT_INDEX or UV_FIND_LINKS",
+}
+_NOT_FOUND = re.compile("No matching distribution|No solution found|not found in the")
+
 _TIMEOUT = 3600.0
 """Seconds an installer may take; a build dependency without a wheel is compiled in that time."""
 
@@ -109,6 +117,7 @@ class Installer(NamedTuple):
         else:
             done = run_quiet(command, env=variables, cwd=cwd, timeout=_TIMEOUT)
             returncode, hint = done.returncode, last_lines(done.stdout + done.stderr)
+            hint += f"\n{_UNSEEN[name]}" if _NOT_FOUND.search(hint) else ""
         failed = f"could not install {what} under CPython {self.interpreter.version}: {name}"
         if returncode != 0:
             raise BuildEnvironmentError(f"{failed} ended with exit status {returncode}", hint=hint)
