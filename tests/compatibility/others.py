@@ -45,6 +45,12 @@ OTHERS: Tuple[Tool, ...] = (
         "Poetry looks for an installed Python that satisfies the project, and ends without one: it never asks us",
     ),
     Tool("hatch", "hatch build", ("hatch",), ("hatch", "build", "{out}")),
+    Tool(
+        "tox",
+        "tox, with its own pass_env and our settings in config.toml",
+        ("tox",),
+        ("tox", "run", "--pkg-only", "-e", "py", "--workdir", "{out}", "-x", "testenv.package=wheel"),
+    ),
 )
 
 BY_HAND = (
