@@ -13,7 +13,7 @@ a clear error.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
@@ -117,8 +117,9 @@ def build(hook: str, directory: str, config_settings: _Settings, *metadata: Opti
         with guard_recursion(project.root, project.build_backend):
             here = not opened.plan.provision and serves(project, hook, opened.config_settings)
             made = (_build_here if here else _build_elsewhere)(opened, hook, arguments)
-        for line in in_process.surprises(project, Path(directory, made), _cache_in_tree(opened, hook)):
-            opened.reporter.info(line)
+        with suppress(ImportError):  # A Python without zlib reads no sdist.
+            for line in in_process.surprises(project, Path(directory, made), _cache_in_tree(opened, hook)):
+                opened.reporter.info(line)
         return made
 
 
@@ -173,10 +174,10 @@ def _build_here(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
 
 
 def _build_elsewhere(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
-    from . import provisioned
-
     try:
         with explained():
+            from . import provisioned
+
             return provisioned.call_hook(opened, hook, arguments)
     except UnsupportedOperation as exc:
         if opened.plan.provision:
@@ -187,9 +188,9 @@ def _build_elsewhere(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> An
 
 
 def _provisioning_requires(opened: Build) -> List[str]:
-    from ..provision import find, is_broken, set_aside_damaged
-
     with opened.reporter.step("look for an interpreter"), explained():
+        from ..provision import find, is_broken, set_aside_damaged
+
         found = find(opened.plan.wanted, opened.settings, opened.reporter)
         # The hook that builds could not make another one without the packages that only this one can ask for.
         if found is not None and is_broken(found) and set_aside_damaged(found, opened.settings, opened.reporter):
