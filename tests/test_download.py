@@ -183,6 +183,32 @@ def test_a_folder_needs_no_http_library(tmp_path: Path) -> None:
     assert (tmp_path / "to").read_bytes() == CONTENT
 
 
+def test_a_python_without_ssl_uses_plain_http(server: ArchiveServer) -> None:
+    """Plain HTTP works without the module, which httpx imports for every URL; https:// is one sentence."""
+    code = (
+        "import sys; sys.modules['_ssl'] = None;"
+        "from provision_backend.errors import DownloadError;"
+        "from provision_backend.install.download import fetch_text;"
+        "from provision_backend.install.sources import DownloadOptions;"
+        "assert len(fetch_text(sys.argv[1], options=DownloadOptions())) > 0;"
+        "secure = sys.argv[1].replace('http:', 'https:')\n"
+        "try: fetch_text(secure, options=DownloadOptions())\n"
+        "except DownloadError as exc: print(exc.message); print(exc.hint)"
+    )
+    server.files["/text"] = b"a text"
+    done = subprocess.run(
+        [sys.executable, "-c", code, server.url + "/text"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "this Python has no module 'ssl'" in done.stdout
+    assert "https:// needs it" in done.stdout
+
+
 def test_a_body_without_a_length_is_taken(server: ArchiveServer, download: Download) -> None:
     """A chunked answer has no length, and its hash decides."""
     server.script = [Reply(chunked=True)]

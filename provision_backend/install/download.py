@@ -327,18 +327,45 @@ def _exhaust(chunks: Iterable[bytes]) -> None:
 
 
 def make_transport(options: DownloadOptions) -> Transport:
-    """Return what sends requests to servers, or raise `ProvisionError` where httpx or the module ``ssl`` is missing."""
+    """Return what sends requests to servers, or raise `MissingDependencyError` where httpx is missing."""
     try:
-        from .transport import Transport
-    except ImportError as exc:
-        if "ssl" in (exc.name or ""):
-            raise DownloadError(
-                "cannot download: this Python has no module 'ssl'",
-                hint="set PROVISION_BACKEND_MIRROR to a folder that has the archive, or build with another Python",
-            ) from None
+        with _replaced_ssl():
+            from .transport import Transport
+    except ImportError:
         package = "httpx2" if sys.version_info >= (3, 11) else "httpx"
         raise MissingDependencyError(package, "download an interpreter") from None
     return Transport(options)
+
+
+class _Missing(type):
+    def __getattr__(cls, name: str) -> type:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _NoSSL
+
+
+class _NoSSL(Exception, metaclass=_Missing):  # noqa: N818 - it stands for any name of ``ssl``, and some are caught.
+    """Takes the place of the module ``ssl``, and of each of its names, where this Python lacks it."""
+
+
+@contextlib.contextmanager
+def _replaced_ssl() -> Iterator[None]:
+    """Let httpx be imported by a Python without ``ssl``: it imports the module even for plain HTTP, which needs none.
+
+    A Python that was compiled on a system with an old OpenSSL has none, and a mirror inside a company may do without.
+    """
+    try:
+        import ssl  # noqa: F401
+    except ImportError:
+        names = ("ssl", "_ssl")
+        sys.modules.update(dict.fromkeys(names, _NoSSL))  # type: ignore[arg-type]
+        try:
+            yield
+        finally:
+            for name in names:
+                del sys.modules[name]
+    else:
+        yield
 
 
 @contextlib.contextmanager

@@ -204,6 +204,9 @@ class Transport:
         return httpcore.HTTPProxy(proxy_ssl_context=trusted if named.url.scheme == "https" else None, **options)
 
     def _trusted(self) -> ssl.SSLContext:
+        if isinstance(ssl, type):  # See `provision_backend.install.download.make_transport`.
+            hint = "https:// needs it: name a folder or an http:// mirror in the setting mirror, or use another Python"
+            raise SourceError("this Python has no module 'ssl'", hint=hint)
         if self._context is None:
             try:
                 self._context = _make_context()
