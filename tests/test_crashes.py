@@ -6,9 +6,11 @@ The places of ``cache/store.py`` are tried one by one; then come random moments.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -261,6 +263,48 @@ def test_killed_at_random_moments(tmp_path: Path, archive: Path) -> None:
         f"{KILLS} runs were killed, {died} of them before they had ended, over {whole:.2f} s each; then all succeeded"
     )
     assert died  # How many depends on what else the machine does.
+
+
+# A process in which one call of the operating system fails, as on a full or broken disk.
+FAILING = """
+import os, sys
+
+number, code, calls = int(sys.argv[1]), int(sys.argv[2]), 0
+
+def failing(function):
+    def patched(*arguments, **options):
+        global calls
+        calls += 1
+        if calls == number:
+            raise OSError(code, os.strerror(code))
+        return function(*arguments, **options)
+    return patched
+
+import provision_backend.install.install
+from provision_backend.cli import main
+for name in ("chmod", "fsync", "mkdir", "open", "replace", "scandir", "symlink", "utime", "write"):
+    setattr(os, name, failing(getattr(os, name)))
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
+def test_simulated_an_error_of_the_disk_at_any_call(tmp_path: Path, archive: Path, code: int) -> None:
+    """Whichever call fails, the end is a sentence or an interpreter, and the next run succeeds."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    # The first calls are about locks and notes, most are of the unpacking, and the last publish the interpreter.
+    numbers = [1 + int(4000 * random.Random(seed + each).random() ** 3) for each in range(max(1, KILLS // 4))]
+    for number in numbers:
+        cache = tmp_path / str(number)
+        (_python, _m, _package, *install), environ = ours(cache=cache, archive=archive)
+        command = [sys.executable, "-c", FAILING, str(number), str(code), *install]
+        done = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert done.returncode in (0, 1), (number, done.stderr)
+        assert "Traceback" not in done.stderr, (number, done.stderr)
+        assert len(check_visible(cache)) == (done.returncode == 0), (number, done.stderr)
+        succeed_any(cache, archive)
+        shutil.rmtree(cache)
 
 
 def succeed_any(cache: Path, archive: Path, **options: str) -> Path:
