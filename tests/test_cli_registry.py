@@ -152,7 +152,6 @@ EXTRAS = {
         pytest.param(["--help"], 0, id="--help"),
         pytest.param(["lst"], 2, id="a wrong command"),
         pytest.param(["cache"], 2, id="a group"),
-        pytest.param(["settings"], 0, id="settings"),
         *(pytest.param(["completions", shell], 0, id=f"completions {shell}") for shell in SHELLS),
     ],
 )
@@ -165,7 +164,7 @@ def test_what_provisions_nothing_imports_little(arguments: List[str], code: int)
     assert imported & HEAVY == set()
     assert {name for name in imported if name.startswith("provision_backend.") and name.count(".") == 1} <= {
         f"provision_backend.{name}"
-        for name in ("cli", "errors", "files", "install", "output", "settings", "specifiers", "versions")
+        for name in ("cli", "errors", "files", "install", "output", "settings", "trust", "versions")
     }
 
 

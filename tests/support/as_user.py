@@ -5,13 +5,17 @@ The interpreter and the checkout of the tests may be where only their owner can 
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Mapping, Optional, Sequence
 
-__all__ = ["ROOT", "run_as"]
+__all__ = ["ROOT", "public_root", "run_as"]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -35,6 +39,18 @@ os.setgid(gid)
 os.setuid(uid)
 sys.exit(main(sys.argv[2:]))
 """
+
+
+@lru_cache(maxsize=None)
+def public_root() -> Path:
+    """Return the checkout, or a copy of the package if other users may not go to the checkout: it has data files."""
+    if all(folder.stat().st_mode & 0o001 for folder in (ROOT, *ROOT.parents)):
+        return ROOT
+    copy = Path(tempfile.mkdtemp(prefix="provision-backend-"))
+    atexit.register(shutil.rmtree, str(copy), ignore_errors=True)
+    copy.chmod(0o755)
+    shutil.copytree(str(ROOT / "provision_backend"), str(copy / "provision_backend"))
+    return copy
 
 
 def run_as(
@@ -65,5 +81,5 @@ def run_as(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
+        env={**os.environ, "PYTHONPATH": str(public_root()), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
     )

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Sequence
 
 from provision_backend.host.detection import detect_platform
+from support.as_user import public_root
 
 __all__ = ["Diagnosis", "archive_name", "environment", "make_mirror", "make_project", "run_doctor"]
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 _DROPPED = ("PIP_", "UV_", "SSL_", "REQUESTS_", "PROVISION_BACKEND_", "PYTHON", "CC", "TMPDIR", "XDG_")
 
 # Everything is imported before the rights are given up: another user may not be able to read the checkout.
@@ -117,7 +117,7 @@ def environment(home: Path, mirror: Path, **more: str) -> Dict[str, str]:
         **kept,
         "HOME": str(home),
         "PIP_CONFIG_FILE": os.devnull,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(public_root()),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PROVISION_BACKEND_CACHE_DIR": str(home / "cache"),
         "PROVISION_BACKEND_CATALOG": str(mirror),
