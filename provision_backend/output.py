@@ -316,10 +316,10 @@ def redact_text(text: str) -> str:
 
 def _redact_word(word: str) -> str:
     address = _ADDRESS.search(word)
-    if address:
-        end = len(word.rstrip(_PUNCTUATION))
-        return word[: address.start()] + redact_url(word[address.start() : end]) + word[end:]
-    return "".join(map(_redact_login, re.split("(['\"])", word))) if "@" in word else word
+    start, end = (address.start(), len(word.rstrip(_PUNCTUATION))) if address else (len(word), len(word))
+    # A login may also stand in front of the scheme, by mistake.
+    before = "".join(map(_redact_login, re.split("(['\"])", word[:start]))) if "@" in word[:start] else word[:start]
+    return before + (redact_url(word[start:end]) if address else "") + word[end:]
 
 
 def _redact_login(part: str) -> str:

@@ -382,6 +382,7 @@ def test_punctuation_is_no_part_of_an_address() -> None:
     assert redact_text("http://127.0.0.1:9: refused") == "http://127.0.0.1:9: refused"
     assert redact_text("found 'https://user:s3cret@h/x', wanted a path") == "found 'https://h/x', wanted a path"
     assert redact_text("https://user:s3cret: x") == "https://***: x"
+    assert redact_text("pip: 'user:s3cret@https://h/x' failed") == "pip: '***@https://h/x' failed"
 
 
 @pytest.mark.parametrize(
