@@ -545,7 +545,9 @@ def test_a_folder_in_place_of_the_project_file(stage: Stage) -> None:
     (stage.project / "pyproject.toml").unlink()
     (stage.project / "pyproject.toml").mkdir()
 
-    assert stage.look().of("project") == ["problem: pyproject.toml cannot be read: Is a directory"]
+    assert stage.look().of("project") == [
+        "problem: pyproject.toml cannot be read: it is a directory, not a regular file"
+    ]
 
 
 def test_a_project_that_frontends_cannot_load(stage: Stage) -> None:

@@ -418,7 +418,8 @@ class TestPlaces:
     def _build(host: Host, tmp_path: Path, interpreter: Interpreter, env: Dict[str, str]) -> Path:
         project = project_of(tmp_path / "toy", REPORTS)
         env.update(PROVISION_BACKEND_PYTHON=interpreter.executable, REPORT=str(tmp_path / "report"))
-        host.hook(project, "build_wheel", str(tmp_path), None, env=env)
+        (tmp_path / "dist").mkdir()
+        host.hook(project, "build_wheel", str(tmp_path / "dist"), None, env=env)
         return Path(json.loads((tmp_path / "report").read_text())["prefix"])
 
 

@@ -158,7 +158,9 @@ class TestReading:
                 id="a wrong line",
             ),
             pytest.param('file = "latin.lock"', "latin.lock is not UTF-8", id="not UTF-8"),
-            pytest.param('file = "folder"', "folder cannot be read: Is a directory", id="a folder"),
+            pytest.param(
+                'file = "folder"', "folder cannot be read: it is a directory, not a regular file", id="a folder"
+            ),
         ],
     )
     def test_what_is_wrong_is_said(self, tmp_path: Path, text: str, message: str) -> None:

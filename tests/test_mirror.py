@@ -411,7 +411,7 @@ class TestWhatIsWritten:
         with pytest.raises(CatalogError) as caught:
             run_mirror(str(to), "--python", "3.13", **settings)
 
-        assert caught.value.message == f"{kind}'{to / name}' cannot be read: Is a directory"
+        assert caught.value.message == f"{kind}'{to / name}' cannot be read: it is a directory, not a regular file"
 
     def test_a_file_in_place_of_the_folder_is_wrong_use(self, settings: Dict[str, str], tmp_path: Path) -> None:
         """DIR is a folder."""

@@ -67,7 +67,7 @@ MESSAGES = {
     "project-requires-python-malformed": (
         "pyproject.toml: project.requires-python must be a version specifier such as '>=3.12', found '3.12 or later'"
     ),
-    "pyproject-is-a-folder": "pyproject.toml cannot be read: Is a directory",
+    "pyproject-is-a-folder": "pyproject.toml cannot be read: it is a directory, not a regular file",
     "python-is-a-float": "pyproject.toml: tool.provision-backend.python must be a string, found a float",
     "python-is-a-path": (
         "pyproject.toml: tool.provision-backend.python must be a version or a version specifier, "
