@@ -31,6 +31,7 @@ from provision_backend.errors import (
 from provision_backend.install.catalogs import load_archives
 from provision_backend.output import Reporter
 from provision_backend.settings import load_settings
+from provision_backend.trust import user_name
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -675,7 +676,7 @@ class TestSeveralProcesses:
                 run_mirror(str(to), "--python", "3.13", lock_timeout="0.3", **settings)
 
         assert str(caught.value) == (
-            f"the lock {to}/.incoming.lock was held for 0.3 seconds by another process\n"
+            f"the lock {to}/.incoming.lock was held for 0.3 seconds by process {os.getpid()} of {user_name(os.getuid())}\n"
             "  wait for that process or end it, or raise PROVISION_BACKEND_LOCK_TIMEOUT"
         )
         assert names(to) == [".incoming.lock"]
