@@ -676,7 +676,8 @@ class TestSeveralProcesses:
                 run_mirror(str(to), "--python", "3.13", lock_timeout="0.3", **settings)
 
         assert str(caught.value) == (
-            f"the lock {to}/.incoming.lock was held for 0.3 seconds by process {os.getpid()} of {user_name(os.getuid())}\n"
+            f"the lock {to}/.incoming.lock was held for 0.3 seconds "
+            f"by process {os.getpid()} of {user_name(os.getuid())}\n"
             "  wait for that process or end it, or raise PROVISION_BACKEND_LOCK_TIMEOUT"
         )
         assert names(to) == [".incoming.lock"]
