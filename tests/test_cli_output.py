@@ -123,11 +123,12 @@ def test_an_error_is_colored_on_a_terminal_only() -> None:
 
 
 def test_a_name_does_not_steer_the_terminal(tmp_path: Path) -> None:
-    """A control character in a path is shown as a question mark; a pipe gets the path as it is."""
-    path = f"{tmp_path}/a\x1b]0;title\x07b"
+    """A control character in a path is refused, and shown in its escaped form."""
+    shown = ours_on_terminal("cache", "dir", "--cache-dir", f"{tmp_path}/a\x1b]0;title\x07b")
 
-    assert ours_on_terminal("cache", "dir", "--cache-dir", path).out == f"{tmp_path}/a?]0;title?b\n"
-    assert ours("cache", "dir", "--cache-dir", path).out == f"{path}\n"
+    assert shown.code == 1
+    assert f"the cache '{tmp_path}/a\\x1b]0;title\\x07b' cannot be used" in shown.out
+    assert "\x1b]" not in shown.out
 
 
 @pytest.mark.parametrize("arguments", [["settings", "--json"], ["cache", "dir"], ["list", "--help"], ["--version"]])
