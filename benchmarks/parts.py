@@ -80,10 +80,10 @@ def provisioned(bench: Workbench, rounds: int) -> Iterator[Comparison]:
 
 
 def _provision(bench: Workbench, label: str) -> Path:
-    """Provision the archive into a new cache with a checkout, and return the cache."""
+    """Provision the archive into a new cache with a checkout, as a build with pip leaves it, and return the cache."""
     cache = bench.new_folder() / "cache"
     python = bench.environment(bench.old_python, label, "provision-backend[provision]")
-    argv = [str(python), "-m", "provision_backend", "install", ">=3.12"]
+    argv = [str(python), "-m", "provision_backend", "install", "--compile-bytecode", ">=3.12"]
     run(argv, bench.provisioning(label, cache), bench.folder)
     return cache
 
