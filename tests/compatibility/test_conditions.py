@@ -449,6 +449,7 @@ def test_a_wheel_that_the_host_cannot_install_is_announced_in_one_line(workshop:
     wheel = wheel_of(done, tmp_path / "out")
     lines = [line for line in done.output.splitlines() if line.startswith("provision-backend:")]
     version = workshop.host(old=True).version
+    assert "building with" in lines.pop(0)
     assert len(lines) == 1
     assert wheel.name in lines[0]
     assert f"Python {version} cannot install it" in lines[0]
