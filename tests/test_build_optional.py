@@ -175,23 +175,36 @@ class TestProvisioned:
         with pytest.raises(Exception, match="returned non-zero exit status 1"):
             host.hook(project, "build_editable", str(tmp_path), None, None, env=env)
 
-        assert host.stderr == "provision-backend: the real backend 'toy_backend' has no hook 'build_editable'\n"
+        assert host.stderr.endswith(
+            "\nprovision-backend: the real backend 'toy_backend' has no hook 'build_editable'\n"
+        )
+        assert host.stderr.count("\n") == 2  # The first line names the interpreter.
 
 
 def test_the_functions_forward_their_arguments(host: Host, tmp_path: Path) -> None:
     """Each optional hook calls that of the real backend, with what the frontend gave."""
-    source = "from minimal import build_wheel\n" + "".join(
-        f"def {name}(*arguments): return repr([{name!r}, *arguments])\n" for name in OPTIONAL
-    )
-    source = source.replace(
-        "return repr(['get_requires_for_build_editable', *arguments])",
-        "return ['packaging'] if arguments == ({'a': '1'},) else None",
+    source = (
+        "import os\n"
+        "from minimal import build_wheel\n"
+        "def record(name, directory, *rest):\n"
+        "    os.mkdir(os.path.join(directory, name + '.dist-info'))\n"
+        "    with open(os.path.join(directory, name + '.whl'), 'w') as file: file.write(repr(rest))\n"
+        "    return name + ('.whl' if name.startswith('build') else '.dist-info')\n"
+        "def get_requires_for_build_editable(*arguments):\n"
+        "    return ['packaging'] if arguments == ({'a': '1'},) else None\n"
+    ) + "".join(
+        f"def {name}(*arguments): return record({name!r}, *arguments)\n"
+        for name in OPTIONAL
+        if not name.startswith("get")
     )
     project = project_of(tmp_path / "toy", source)
     config: Any = {"a": "1", "provision-backend.verbose": "0"}
+    made = tmp_path / "made"
+    made.mkdir()
 
-    made = host.hook(project, OPTIONAL[0], "/out", config, "/metadata")
-    assert made == repr([OPTIONAL[0], "/out", {"a": "1"}, "/metadata"])
+    assert host.hook(project, OPTIONAL[0], str(made), config, "/metadata") == f"{OPTIONAL[0]}.whl"
+    assert (made / f"{OPTIONAL[0]}.whl").read_text() == repr(({"a": "1"}, "/metadata"))
     assert host.hook(project, OPTIONAL[1], config) == ["packaging"]
-    assert host.hook(project, OPTIONAL[2], "/out", config) == repr([OPTIONAL[2], "/out", {"a": "1"}])
-    assert host.hook(project, OPTIONAL[3], "/out", config) == repr([OPTIONAL[3], "/out", {"a": "1"}])
+    for name in OPTIONAL[2:]:
+        assert host.hook(project, name, str(made), config) == f"{name}.dist-info"
+        assert (made / f"{name}.whl").read_text() == repr(({"a": "1"},))
