@@ -281,6 +281,17 @@ def test_a_time_in_the_future_says_nothing(cache: Cache) -> None:
     assert swept.leftovers == ["f"]
 
 
+def test_the_notes_of_builds_that_have_ended_do_not_pile_up(cache: Cache) -> None:
+    """The next build removes them, since most caches are never pruned."""
+    found = cache.lookup(ARCHIVE)
+    assert found is not None
+    for _ in range(3):
+        with subprocess.Popen(["sleep", "60"]) as frontend:
+            cache.note_use(found, frontend=frontend.pid)
+            frontend.kill()
+        assert len(names(cache, "used")) == 2
+
+
 def test_what_a_build_needs_between_two_hooks_stays(cache: Cache) -> None:
     """No process runs the interpreter then; its frontend does, here or in a container that shares the cache."""
     found = cache.lookup(ARCHIVE)

@@ -14,12 +14,12 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 from ..catalog.archive import Archive
-from ..files import hash_bytes, parse_json, read_file, read_json
+from ..files import hash_bytes, list_names, parse_json, read_file, read_json, remove_path
 from ..interpreter import Interpreter
-from .folders import make_folders, mark_process, write_note
+from .folders import is_running, make_folders, mark_process, write_note
 
 __all__ = [
     "CLOCK_ERROR",
@@ -29,6 +29,7 @@ __all__ = [
     "condemn_entry",
     "entry_names",
     "entry_of",
+    "find_builds",
     "is_condemned",
     "key_of",
     "last_use",
@@ -50,6 +51,9 @@ FORMAT = 2
 
 CLOCK_ERROR = 3600.0
 """Seconds by which the clock of a file server may differ from ours."""
+
+_LOST = 7200.0
+"""Seconds after which a build in another container or on another machine counts as ended."""
 
 _USE_RESOLUTION = 3600.0
 """Seconds for which a use that was noted stands for later ones, too."""
@@ -167,8 +171,26 @@ def note_use(root: Path, name: str) -> None:
 
 def note_build(root: Path, name: str, frontend: int) -> None:
     """Note that a build needs an interpreter for as long as its frontend, the process of that number, runs."""
+    find_builds(root, name)  # The notes of earlier builds would never end otherwise.
     with contextlib.suppress(OSError):
         (root / "used" / f"{name}~{mark_process(frontend)}").touch()
+
+
+def find_builds(root: Path, name: str) -> List[str]:
+    """Say which builds need an interpreter, and remove the notes of those that have ended."""
+    found = []
+    for note in list_names(root / "used"):
+        noted, _, mark = note.partition("~")
+        if noted != name or not mark:
+            continue
+        running = is_running(mark)
+        if running:
+            found.append(f"process {mark.rpartition('-')[2]} builds with it")
+        elif running is None and time.time() - last_use(root, note) < _LOST:
+            found.append("a build in another container or on another machine may need it")
+        else:
+            remove_path(root / "used" / note)
+    return found
 
 
 def last_use(root: Path, name: str) -> float:

@@ -20,8 +20,8 @@ from typing import Dict, Iterable, List, Optional
 from ..errors import CacheError, LockTimeoutError
 from ..files import list_names, remove_path, rename
 from ..output import Reporter
-from .entries import CLOCK_ERROR, MARKER, is_condemned, key_of, last_use, read_entry, read_marker
-from .folders import is_running, open_staging, sweep_staging, unwritable
+from .entries import CLOCK_ERROR, MARKER, find_builds, is_condemned, key_of, last_use, read_entry, read_marker
+from .folders import open_staging, sweep_staging, unwritable
 from .locks import is_locked, key_lock
 from .manifest import tree_size
 from .store import Cache
@@ -169,29 +169,13 @@ class _Removal:
         if numbers:
             more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
             return f"process {numbers[0]}{more} uses it"
-        builds = [] if entry.damaged or self._force else self._find_builds(entry.key)
+        builds = [] if entry.damaged or self._force else find_builds(self._root, entry.key)
         if builds:
             return builds[0]
         age = time.time() - last_use(self._root, entry.key)
         if not entry.damaged and max(age, 0) < self._recent and age >= -CLOCK_ERROR:
             return f"it was used {max(age, 0) / 60:.0f} minutes ago, so a build may still need it"
         return ""
-
-    def _find_builds(self, key: str) -> List[str]:
-        """Say which builds need an interpreter, and forget those that have ended."""
-        found = []
-        for name in list_names(self._root / "used"):
-            noted, _, mark = name.partition("~")
-            if noted != key or not mark:
-                continue
-            running = is_running(mark)
-            if running:
-                found.append(f"process {mark.rpartition('-')[2]} builds with it")
-            elif running is None and time.time() - last_use(self._root, name) < _RECENT:
-                found.append("a build in another container or on another machine may need it")
-            else:
-                remove_path(self._root / "used" / name)
-        return found
 
     def _take_out(self, entry: Entry) -> str:
         """Remove an interpreter, or say why it stays."""
