@@ -81,5 +81,6 @@ def run_as(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        cwd="/",  # With -c the current folder, which may be the checkout, comes before PYTHONPATH.
         env={**os.environ, "PYTHONPATH": str(public_root()), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
     )
