@@ -30,7 +30,7 @@ else:
 
 __all__ = [
     "BESIDE", "CONFIG_FILE", "NO_CONFIG", "OPTIONS", "PREFIX", "Option", "Settings", "load_settings", "load_toml",
-    "secret_variables", "strip_settings",
+    "secret_variables", "strip_settings", "system_folders", "user_folder",
 ]  # fmt: skip
 
 PREFIX = "provision-backend."
@@ -249,22 +249,29 @@ def _read_files(environ: Mapping[str, str], folder: str) -> List[_Place]:
 
 
 def _usual_files(environ: Mapping[str, str]) -> List[str]:
-    """Return the path of the user's file, and those that the machine's may have.
-
-    They are written out because a build that passes through has no platformdirs, which would say the same.
-    """
-    home, name = os.path.expanduser("~"), os.path.join("provision-backend", "config.toml")
-    if sys.platform == "win32":
-        user, machine = environ.get("APPDATA", ""), [environ.get("PROGRAMDATA", "")]
-    elif sys.platform == "darwin":
+    """Return the path of the user's file, and those that the machine's may have."""
+    name, folders = os.path.join("provision-backend", "config.toml"), (user_folder(environ), *system_folders(environ))
+    if sys.platform == "darwin":
         support = "/Library/Application Support"
-        user, machine = home + support, [support]
-    else:
-        user = environ.get("XDG_CONFIG_HOME", "")
-        user = user if os.path.isabs(user) else os.path.join(home, ".config")
-        machine = [*(environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep), "/etc"]
+        folders = os.path.expanduser("~") + support, support
     # What is relative, as where there is no home directory, would be another file in every folder.
-    return [os.path.join(base, name) if os.path.isabs(base) else "" for base in (user, *machine)]
+    return [os.path.join(base, name) if os.path.isabs(base) else "" for base in folders]
+
+
+def user_folder(environ: Mapping[str, str]) -> str:
+    """Return the folder that the user's configuration files are below, ours and those of pip and uv.
+
+    It is written out because a build that passes through has no platformdirs, which would say the same.
+    """
+    named = environ.get("APPDATA" if sys.platform == "win32" else "XDG_CONFIG_HOME", "")
+    return named if os.path.isabs(named) else os.path.join(os.path.expanduser("~"), ".config")
+
+
+def system_folders(environ: Mapping[str, str]) -> Tuple[str, ...]:
+    """Return the folders that the machine's configuration files are below, the first of them first."""
+    if sys.platform == "win32":
+        return (environ.get("PROGRAMDATA", ""),)
+    return (*(environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep), "/etc")
 
 
 def _exists(path: str) -> bool:

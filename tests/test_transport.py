@@ -24,8 +24,9 @@ from support.servers import ArchiveServer, RawServer, Reply, SocksProxy
 
 from provision_backend.errors import DownloadError
 from provision_backend.install.download import fetch_text
+from provision_backend.install.network import find_proxy
 from provision_backend.install.sources import DownloadOptions
-from provision_backend.install.transport import Transport, find_proxy
+from provision_backend.install.transport import Transport
 
 httpx: Any = importlib.import_module("httpx2" if sys.version_info >= (3, 11) else "httpx")
 

@@ -20,11 +20,12 @@ from typing import Any, Iterator, List, Mapping, NamedTuple, Tuple
 from ..catalog.archive import Archive
 from ..errors import ProvisionError
 from ..files import hash_file, read_file
-from ..hooks.installers import DROPPED, read_pip_files, system_folders, user_folder
+from ..hooks.installers import DROPPED
+from ..hooks.pip_files import read_pip_files
 from ..install.download import make_transport
 from ..install.sources import Source, SourceError, list_sources, local_path
 from ..output import redact_url
-from ..settings import load_toml
+from ..settings import load_toml, system_folders, user_folder
 from . import Finding, ok, problem, warning
 from .context import MAX_WAIT, Context
 

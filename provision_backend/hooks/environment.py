@@ -18,23 +18,23 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
 
 from ..cache.entries import entry_of
 from ..cache.manifest import published_bytecode
 from ..errors import BuildEnvironmentError
-from ..files import hash_bytes, read_file, read_json, remove_path, write_atomically
+from ..files import hash_bytes, read_json, remove_path, write_atomically
 from ..output import Reporter
 from ..processes import clean_environment, drop_variables, last_lines, run_quiet
-from ..settings import Settings, load_toml
-from ..versions import leading_name, normalised_name
+from ..settings import Settings
 from .frontend import disposable_folder, frontend_folder, frontend_name
 from .installers import UV_DROPPED, Installer, find_uv, interpreter_environment, supports_python_option
+from .uv_sources import uv_project
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
 
-__all__ = ["BuildEnvironment", "create_environment", "open_environment", "uv_project"]
+__all__ = ["BuildEnvironment", "create_environment", "open_environment"]
 
 _STATE = "provision-backend.json"
 """File in an environment that makes it complete for the next hook process."""
@@ -169,73 +169,6 @@ class BuildEnvironment:
             return False
         # A cache may have been emptied while tox kept its environment; then the link leads nowhere.
         return os.path.exists(self.python)
-
-
-def uv_project(source: Path, requirements: Sequence[str]) -> str:
-    """Return a ``pyproject.toml`` by which uv takes requirements from where ``[tool.uv.sources]`` says.
-
-    Args:
-        source: the project, which may be a member of a workspace.
-        requirements: PEP 508 strings.
-
-    Returns:
-        The text, with absolute paths; empty where the table names none of the requirements.
-
-    Source: uv documentation, Dependencies: "Dependency sources"; Using workspaces.
-    """
-    own = _uv_table(source)
-    outer = next((folder for folder in (source, *source.parents) if "workspace" in _uv_table(folder)), source)
-    members = [outer]
-    for pattern in _uv_table(outer).get("workspace", {}).get("members", []):
-        members += outer.glob(pattern)
-    names = {leading_name(text) for text in requirements}
-    sources: Dict[str, Any] = {}
-    # The project's own entries come before those of the workspace that it is a member of.
-    for folder in [outer, source] if source in members else [source]:
-        for name, entries in _uv_table(folder).get("sources", {}).items():
-            if normalised_name(name) in names:
-                listed = entries if isinstance(entries, list) else [entries]
-                sources[name] = [_absolute_source(name, dict(entry), folder, members) for entry in listed]
-    if not sources:
-        return ""
-    indexes = [*own.get("index", []), *(_uv_table(outer).get("index", []) if outer != source else [])]
-    lines = ["[project]", 'name = "build-environment"', 'version = "0"', f"dependencies = {_toml(list(requirements))}"]
-    lines += ["[tool.uv]", f"sources = {_toml(sources)}", f"index = {_toml(indexes)}"]
-    return "\n".join(lines) + "\n"
-
-
-def _uv_table(folder: Path) -> Dict[str, Any]:
-    try:
-        table = load_toml(read_file(folder / "pyproject.toml").decode("utf-8"))["tool"]["uv"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    # The table is uv's, which has reported already what is wrong with it.
-    return table if isinstance(table, dict) else {}
-
-
-def _absolute_source(name: str, entry: Dict[str, Any], folder: Path, members: Sequence[Path]) -> Dict[str, Any]:
-    if entry.pop("workspace", False):
-        found = [member for member in members if _project_name(member) == normalised_name(name)]
-        entry["path"] = str(found[0]) if found else name  # uv reports what it does not find.
-    if "path" in entry:
-        entry["path"] = os.path.join(str(folder), entry["path"])
-    return entry
-
-
-def _project_name(folder: Path) -> str:
-    try:
-        name = load_toml(read_file(folder / "pyproject.toml").decode("utf-8"))["project"]["name"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    return normalised_name(str(name))
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)  # A JSON string is one of TOML, and so are true and numbers.
 
 
 def open_environment(

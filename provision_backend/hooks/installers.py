@@ -7,31 +7,29 @@ would misdirect the installation is dropped.
 
 from __future__ import annotations
 
-import configparser
 import functools
 import os
 import re
 import shutil
 import sys
 import sysconfig
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import BuildEnvironmentError
-from ..files import list_names, read_file
+from ..files import list_names
 from ..output import Reporter
 from ..processes import clean_environment, drop_variables, last_lines, run_quiet, run_visible
 from ..settings import Settings
 from ..versions import leading_name
 from .frontend import INSTALLED, frontend_name
+from .pip_files import configured_variables, pip_variable
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
 
 __all__ = [
-    "DROPPED", "UV_DROPPED", "Installer", "find_uv", "interpreter_environment", "read_pip_files",
-    "supports_python_option", "system_folders", "user_folder",
+    "DROPPED", "UV_DROPPED", "Installer", "find_uv", "interpreter_environment", "supports_python_option",
 ]  # fmt: skip
 
 # Each of these misdirects or empties the installation into a build environment; all were tried.
@@ -151,7 +149,7 @@ class Installer(NamedTuple):
         command = [self.python, "-I", "-B", "-m", "pip"]
         if supports_python_option(self.interpreter.pip):
             command = [self.interpreter.executable, "-I", "-B", "-m", "pip", "--python", self.python]
-        environ = {**environ, **_configured(environ)}
+        environ = {**environ, **configured_variables(environ)}
         variables = {**drop_variables(environ, PIP_DROPPED), **_PIP_SET}
         self._drop_features(command, variables)
         # pip takes back a configured target and user scheme in this way for its own build environments.
@@ -163,7 +161,7 @@ class Installer(NamedTuple):
     def _drop_features(self, pip: Sequence[str], variables: Dict[str, str]) -> None:
         """Drop the names of features that this pip does not know, and ends with an error over."""
         for option in ("use-feature", "use-deprecated"):
-            name, known = _variable(option), []
+            name, known = pip_variable(option), []
             for word in variables.pop(name, "").split():
                 done = run_quiet([*pip, f"--{option}={word}", "--version"], env=variables)
                 known += [word] if done.returncode == 0 else []
@@ -184,72 +182,6 @@ class Installer(NamedTuple):
         if not variables.get(keyring) and shutil.which("keyring", path=variables.get("PATH")):
             variables[keyring] = "subprocess"
         return variables
-
-
-def _configured(environ: Mapping[str, str]) -> Dict[str, str]:
-    """Return variables for what configuration files tell the frontend's pip and not the inner one.
-
-    That is the file of the frontend's own environment, and constraints of build environments, which a pip that installs
-    by its command line obeys in further builds only.
-    """
-    own = os.path.join(sys.prefix, _PIP_FILE)
-    found = read_pip_files(environ)
-    keys = [key for key, (_, place) in found.items() if place == own or key == "build-constraint"]
-    return {_variable(key): found[key][0] for key in keys if not environ.get(_variable(key))}
-
-
-def _variable(option: str) -> str:
-    return f"PIP_{option.upper().replace('-', '_')}"
-
-
-def read_pip_files(environ: Mapping[str, str]) -> Dict[str, Tuple[str, str]]:
-    """Return the value and the file of each key in the configuration files of the running Python's pip."""
-    found: Dict[str, Tuple[str, str]] = {}
-    for path in _pip_files(environ):
-        parser = configparser.RawConfigParser()
-        # A file that does not exist is normal, and pip will report what is wrong with one that does.
-        with suppress(OSError, UnicodeDecodeError, configparser.Error):
-            parser.read_string(read_file(Path(path)).decode("utf-8"))
-        # The section of a command overrides [global], whatever their order in the file.
-        for section in filter(parser.has_section, ("global", "install")):
-            found.update({key.replace("_", "-"): (value, path) for key, value in parser.items(section)})
-    return found
-
-
-_PIP_FILE = "pip.ini" if os.name == "nt" else "pip.conf"
-
-
-def _pip_files(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield the configuration files that pip reads, existing or not; a later one wins.
-
-    Source: pip documentation, Configuration.
-    """
-    given = environ.get("PIP_CONFIG_FILE", "")
-    if given == os.devnull:
-        return
-    home = os.path.expanduser("~")
-    for base in reversed(system_folders(environ)):
-        yield os.path.join(base, "pip", _PIP_FILE)
-    yield "/etc/pip.conf"
-    yield os.path.join(home, "pip" if os.name == "nt" else ".pip", _PIP_FILE)
-    yield os.path.join(user_folder(environ), "pip", _PIP_FILE)
-    yield os.path.join(home, "Library", "Application Support", "pip", "pip.conf")
-    yield os.path.join(sys.prefix, _PIP_FILE)
-    if given:
-        yield given
-
-
-def user_folder(environ: Mapping[str, str]) -> str:
-    """Return the folder that the user's configuration files of pip and uv are below."""
-    named = environ.get("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME")
-    return named or os.path.join(os.path.expanduser("~"), ".config")
-
-
-def system_folders(environ: Mapping[str, str]) -> Tuple[str, ...]:
-    """Return the folders that the machine's configuration files of pip and uv are below, the first of them first."""
-    if os.name == "nt":
-        return (environ.get("PROGRAMDATA", ""),)
-    return (*environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(os.pathsep), "/etc")
 
 
 def _frontends_pip_obeys_constraints() -> bool:

@@ -8,12 +8,7 @@ the wire, or a `SourceError` that says whether another try makes sense. Every ex
   ``GITHUB_TOKEN`` or ``GH_TOKEN``: to github.com and api.github.com over HTTPS. An entry ``machine`` of the netrc file:
   to that host, and over plain HTTP only where the configured URL names it too, since anybody may redirect a plain
   request. An entry ``default`` names no host and is not used.
-- Proxies are those of the environment or the system, as ``urllib`` reads them, except for a host in a network that
-  ``NO_PROXY`` names (``10.0.0.0/8``). This machine is never asked through a proxy.
-- Certificates: ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` where one is set, and nothing else then; otherwise those of the
-  system, and those of certifi where it is installed, since a bare container has none.
-- No server holds us: see `_Pace` for what bounds an answer. httpx bounds single reads only, so the connections are
-  those of httpcore, its network layer, behind a network backend of ours.
+- What proxies, certificates and connections have to do with it is in `network`.
 
 Importing this module imports httpx, so only `provision_backend.install.download` does so, and only for a URL.
 
@@ -23,7 +18,6 @@ Source: RFC 9110, 15 (status codes); 15.4 (a client does not carry credentials t
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import math
 import netrc
 import os
@@ -34,23 +28,15 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
-from urllib.request import getproxies, proxy_bypass
 
 from ..errors import DownloadError, MissingDependencyError
-from ..output import format_size, printable, redact_text, redact_url
+from ..output import printable, redact_text, redact_url
 from ..versions import own_version
+from .network import Connections, Network, Pace, find_proxy, httpcore, httpx, make_context, plain_url
 from .partial import Stream, is_encoded, is_plain
 from .sources import DownloadOptions, SourceError, host_of, is_github, is_loopback
 
-# httpx has had no release since 2024; its authors go on as httpx2, which needs Python 3.11.
-if sys.version_info >= (3, 11):
-    import httpcore2 as httpcore
-    import httpx2 as httpx
-else:
-    import httpcore
-    import httpx
-
-__all__ = ["Transport", "find_proxy"]
+__all__ = ["Transport"]
 
 MAX_REDIRECTS = 10  # Astral's mirror and GitHub take one.
 REDIRECTS = frozenset([301, 302, 303, 307, 308])
@@ -61,13 +47,10 @@ GITHUB_HINT = (
     "set GITHUB_TOKEN, or a mirror (PROVISION_BACKEND_MIRROR)"
 )
 PATIENCE = 2.0  # times the read-timeout: how long a source may send hardly anything
-MIN_RATE = 1000  # bytes a second; the line of a modem has five times as much, and dnf's "minrate" is the same
-MAX_OVERHEAD = 256 << 10  # bytes that may come beside bodies; httpcore allows 100 kB to a header, a proxy sends one too
 _SAME_SECOND = 60.0  # seconds for which a file may still change without a new modification time
 _ENVIRONMENT_HINT = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
 _USER_AGENT = f"provision-backend/{own_version() or 0} (Python {sys.version.split()[0]})"
 _PORTS = {"http": 80, "https": 443}
-_TICK = 0.01  # seconds by which a time-out of the system may be early
 
 
 class Transport:
@@ -106,14 +89,14 @@ class Transport:
             DownloadError: the proxy or CA settings of the environment are broken.
         """
         with contextlib.ExitStack() as stack:
-            pace = _Pace(PATIENCE * self._options.read_timeout, deadline)
+            pace = Pace(PATIENCE * self._options.read_timeout, deadline)
             response = self._follow(stack, url, headers or {}, secure, pace)
             fields = response.headers
             chunks = self._chunks(response, pace)
             yield Stream(response.status_code, fields, _content_length(fields), _find_validator(fields), chunks)
 
     def _follow(
-        self, stack: contextlib.ExitStack, url: str, headers: Mapping[str, str], secure: bool, pace: _Pace
+        self, stack: contextlib.ExitStack, url: str, headers: Mapping[str, str], secure: bool, pace: Pace
     ) -> httpx.Response:
         first = target = _strip_userinfo(url)
         for _ in range(MAX_REDIRECTS + 1):
@@ -155,7 +138,7 @@ class Transport:
         return (self._logins or {}).get(there[0] or "")
 
     def _ask(
-        self, stack: contextlib.ExitStack, url: str, headers: Mapping[str, str], auth: Any, pace: _Pace
+        self, stack: contextlib.ExitStack, url: str, headers: Mapping[str, str], auth: Any, pace: Pace
     ) -> httpx.Response:
         # A proxy that compresses on the fly would break the hash, so the encoding that is none is asked for.
         fields = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", "Connection": "close", **headers}
@@ -173,12 +156,12 @@ class Transport:
             return self._ask(stack, url, headers, None, pace)
         return response
 
-    def _make_client(self, url: str, proxy: str, pace: _Pace) -> httpx.Client:
+    def _make_client(self, url: str, proxy: str, pace: Pace) -> httpx.Client:
         """Return a client for one request, with the proxy and the certificates that it needs."""
         timeout = httpx.Timeout(self._options.read_timeout, connect=self._options.connect_timeout)
-        network = _Network(pace)
+        network = Network(pace)
         try:
-            handler = self._handler or _Connections(self._make_pool(url, proxy, network), network)
+            handler = self._handler or Connections(self._make_pool(url, proxy, network), network)
         except RuntimeError:
             raise MissingDependencyError("socksio", f"use the proxy {redact_url(proxy)}", extra="socks") from None
         except (ValueError, httpx.InvalidURL):
@@ -191,14 +174,14 @@ class Transport:
             raise DownloadError(message, hint=_ENVIRONMENT_HINT) from None
         return httpx.Client(trust_env=False, transport=handler, timeout=timeout)
 
-    def _make_pool(self, url: str, proxy: str, network: _Network) -> httpcore.ConnectionPool:
+    def _make_pool(self, url: str, proxy: str, network: Network) -> httpcore.ConnectionPool:
         # A request without TLS needs no certificates, which take longer to load than a near server to answer.
         trusted = self._trusted() if url.startswith("https:") or proxy.startswith("https:") else None
         options: Dict[str, Any] = {"ssl_context": trusted, "network_backend": network}
         if not proxy:
             return httpcore.ConnectionPool(**options)
         named = httpx.Proxy(proxy)
-        options.update(proxy_url=_plain_url(named.url), proxy_auth=named.raw_auth)
+        options.update(proxy_url=plain_url(named.url), proxy_auth=named.raw_auth)
         if named.url.scheme.startswith("socks"):
             return httpcore.SOCKSProxy(**options)
         return httpcore.HTTPProxy(proxy_ssl_context=trusted if named.url.scheme == "https" else None, **options)
@@ -209,7 +192,7 @@ class Transport:
             raise SourceError("this Python has no module 'ssl'", hint=hint)
         if self._context is None:
             try:
-                self._context = _make_context()
+                self._context = make_context()
             except (OSError, ValueError) as error:
                 # ssl.SSLError is an OSError. A CA file that does not exist is reported without its name.
                 message = f"could not set up HTTPS: {redact_text(str(error))}"
@@ -230,7 +213,7 @@ class Transport:
         wait = _read_retry_after(response.headers.get("retry-after", ""))
         raise SourceError(_describe(status), hint=hint, retry=status in RETRIED, wait=wait, absent=status in ABSENT)
 
-    def _chunks(self, response: httpx.Response, pace: _Pace) -> Iterator[bytes]:
+    def _chunks(self, response: httpx.Response, pace: Pace) -> Iterator[bytes]:
         pace.begin_window()
         try:
             for chunk in response.iter_raw():
@@ -242,129 +225,6 @@ class Transport:
             raise SourceError(f"the body ended {known}", retry=True) from None
         except Exception as error:
             raise _translate(error, self._options, "") from None
-
-
-class _Pace:
-    """Bounds one answer, whatever the server sends: redirects, interim answers, headers, body and trailers together.
-
-    A silent server is the business of the time-outs. This is about one that goes on sending, where no single read takes
-    long: it is given up when less than `MIN_RATE` of a body has come in *patience* seconds of waiting, when it sends
-    much beside the body, and at the deadline. Only the seconds spent in reading count for the rate, so that neither a
-    slow disk nor a slow CPU of ours is taken for a slow server.
-
-    Args:
-        patience: seconds.
-        deadline: a moment of ``time.monotonic()``.
-    """
-
-    def __init__(self, patience: float, deadline: float) -> None:
-        self.body = 0
-        """Bytes of the body that were taken."""
-        self._patience = patience
-        self._deadline = deadline
-        self._received = 0
-        self.begin_window()
-
-    def begin_window(self) -> None:
-        """Begin to measure anew, as where the header has come."""
-        self._waited, self._before = 0.0, self.body
-
-    def read(self, stream: httpcore.NetworkStream, size: int, timeout: Optional[float]) -> bytes:
-        """Read from a connection as `httpcore.NetworkStream.read` does, or raise `SourceError`."""
-        self._check()
-        began = time.monotonic()
-        left = min(self._patience - self._waited, self._deadline - began)
-        try:
-            data: bytes = stream.read(size, timeout=left if timeout is None else min(timeout, left))
-        except httpcore.ReadTimeout:
-            # It was ours if it is over now.
-            self._waited += time.monotonic() - began
-            self._check()
-            raise
-        self._waited += time.monotonic() - began
-        self._received += len(data)
-        self._check()
-        return data
-
-    def _check(self) -> None:
-        if time.monotonic() > self._deadline - _TICK:
-            raise SourceError("the time for one source is over")
-        if self._received > 2 * self.body + MAX_OVERHEAD:
-            raise SourceError(f"sends more than {format_size(MAX_OVERHEAD)} that are not the file")
-        if self._waited > self._patience - _TICK:
-            if self.body - self._before < MIN_RATE * self._patience:
-                raise SourceError(f"sends less than {format_size(MIN_RATE)} a second for {self._patience:g} s")
-            self.begin_window()
-
-
-class _Network(httpcore.SyncBackend):  # type: ignore[misc]  # Without its package a class has no type.
-    """The network of httpcore, with every connection bounded by a `_Pace`."""
-
-    def __init__(self, pace: _Pace) -> None:
-        self._pace = pace
-        self._streams = contextlib.ExitStack()
-        self.close = self._streams.close
-
-    def connect_tcp(self, *args: Any, **options: Any) -> httpcore.NetworkStream:
-        """Connect to a server or a proxy."""
-        stream = super().connect_tcp(*args, **options)
-        self._streams.callback(stream.close)  # httpcore leaves it open where a SOCKS proxy refuses.
-        return _Connection(stream, self._pace)
-
-
-class _Connection(httpcore.NetworkStream):  # type: ignore[misc]
-    """A connection of httpcore, in the clear or in TLS."""
-
-    def __init__(self, stream: httpcore.NetworkStream, pace: _Pace) -> None:
-        self._stream = stream
-        self._pace = pace
-        self.write, self.close, self.get_extra_info = stream.write, stream.close, stream.get_extra_info
-
-    def read(self, max_bytes: int, timeout: Optional[float] = None) -> bytes:
-        """Read what has come, or wait for it."""
-        return self._pace.read(self._stream, max_bytes, timeout)
-
-    def start_tls(self, *args: Any, **options: Any) -> httpcore.NetworkStream:
-        """Begin TLS; the time-out of ``ssl`` is one for the whole handshake."""
-        return _Connection(self._stream.start_tls(*args, **options), self._pace)
-
-
-class _Connections(httpx.BaseTransport):  # type: ignore[misc]
-    """What `httpx.HTTPTransport` does, which takes no network backend; errors stay those of httpcore."""
-
-    def __init__(self, pool: httpcore.ConnectionPool, network: _Network) -> None:
-        self._pool = pool
-        self._network = network
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, and return the answer, whose body is still to come."""
-        asked = httpcore.Request(
-            request.method, _plain_url(request.url), headers=request.headers.raw, extensions=request.extensions
-        )
-        answer = self._pool.handle_request(asked)
-        return httpx.Response(
-            answer.status, headers=answer.headers, stream=_Body(answer.stream), extensions=answer.extensions
-        )
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._pool.close()
-        self._network.close()
-
-
-class _Body(httpx.SyncByteStream):  # type: ignore[misc]
-    """The body of an answer of httpcore, for httpx."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self.close = stream.close
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._stream)
-
-
-def _plain_url(url: httpx.URL) -> httpcore.URL:
-    return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
 
 
 def _bearer(token: str) -> Callable[[httpx.Request], httpx.Request]:
@@ -437,42 +297,6 @@ def _read_retry_after(value: str) -> Optional[float]:
         return float(value)
     date = _read_date(value)
     return None if date is None else max(date - time.time(), 0.0)
-
-
-def _make_context() -> ssl.SSLContext:
-    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    if file or folder:
-        # httpx reads one of them only.
-        return ssl.create_default_context(cafile=file or None, capath=folder or None)
-    context: ssl.SSLContext = httpx.create_ssl_context()
-    if sys.platform not in ("win32", "darwin"):
-        # httpx trusts certifi's list alone, httpx2 the system's; a company's own authority is in the latter only.
-        context.load_default_certs()
-        with contextlib.suppress(ImportError):
-            import certifi
-
-            context.load_verify_locations(certifi.where())
-    return context
-
-
-def find_proxy(url: str) -> str:
-    """Return the URL of the proxy for a request; empty where there is none."""
-    if is_loopback(url):
-        return ""
-    parts, proxies = urlsplit(url), getproxies()
-    address = proxies.get(parts.scheme) or proxies.get("all") or ""
-    if not address or proxy_bypass(parts.netloc) or _is_in_network(parts.hostname or "", proxies.get("no", "")):
-        return ""
-    return address if "://" in address else f"http://{address}"
-
-
-def _is_in_network(host: str, excepted: str) -> bool:
-    """Return whether ``NO_PROXY`` names a network of this address, which ``urllib`` does not understand."""
-    for entry in excepted.split(","):
-        with contextlib.suppress(ValueError):
-            if ipaddress.ip_address(host) in ipaddress.ip_network(entry.strip(), strict=False):
-                return True
-    return False
 
 
 def _translate(error: Exception, options: DownloadOptions, proxy: str) -> SourceError:

@@ -1,0 +1,204 @@
+"""The network below a request: proxies, certificates, and connections that bound what a server may send.
+
+- Proxies are those of the environment or the system, as ``urllib`` reads them, except for a host in a network that
+  ``NO_PROXY`` names (``10.0.0.0/8``). This machine is never asked through a proxy.
+- Certificates: ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` where one is set, and nothing else then; otherwise those of the
+  system, and those of certifi where it is installed, since a bare container has none.
+- No server holds us: see `Pace` for what bounds an answer. httpx bounds single reads only, and takes no network
+  backend, so the connections are those of httpcore, its network layer, behind a backend of ours.
+
+No other module knows which releases of httpx and httpcore are used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import ssl
+import sys
+import time
+from typing import Any, Iterator, Optional
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from ..output import format_size
+from .sources import SourceError, is_loopback
+
+# httpx has had no release since 2024; its authors go on as httpx2, which needs Python 3.11.
+if sys.version_info >= (3, 11):
+    import httpcore2 as httpcore
+    import httpx2 as httpx
+else:
+    import httpcore
+    import httpx
+
+__all__ = [
+    "MAX_OVERHEAD", "MIN_RATE", "Connections", "Network", "Pace", "find_proxy", "httpcore", "httpx", "make_context",
+    "plain_url",
+]  # fmt: skip
+
+MIN_RATE = 1000  # bytes a second; the line of a modem has five times as much, and dnf's "minrate" is the same
+MAX_OVERHEAD = 256 << 10  # bytes that may come beside bodies; httpcore allows 100 kB to a header, a proxy sends one too
+_TICK = 0.01  # seconds by which a time-out of the system may be early
+
+
+class Pace:
+    """Bounds one answer, whatever the server sends: redirects, interim answers, headers, body and trailers together.
+
+    A silent server is the business of the time-outs. This is about one that goes on sending, where no single read takes
+    long: it is given up when less than `MIN_RATE` of a body has come in *patience* seconds of waiting, when it sends
+    much beside the body, and at the deadline. Only the seconds spent in reading count for the rate, so that neither a
+    slow disk nor a slow CPU of ours is taken for a slow server.
+
+    Args:
+        patience: seconds.
+        deadline: a moment of ``time.monotonic()``.
+    """
+
+    def __init__(self, patience: float, deadline: float) -> None:
+        self.body = 0
+        """Bytes of the body that were taken."""
+        self._patience = patience
+        self._deadline = deadline
+        self._received = 0
+        self.begin_window()
+
+    def begin_window(self) -> None:
+        """Begin to measure anew, as where the header has come."""
+        self._waited, self._before = 0.0, self.body
+
+    def read(self, stream: httpcore.NetworkStream, size: int, timeout: Optional[float]) -> bytes:
+        """Read from a connection as `httpcore.NetworkStream.read` does, or raise `SourceError`."""
+        self._check()
+        began = time.monotonic()
+        left = min(self._patience - self._waited, self._deadline - began)
+        try:
+            data: bytes = stream.read(size, timeout=left if timeout is None else min(timeout, left))
+        except httpcore.ReadTimeout:
+            # It was ours if it is over now.
+            self._waited += time.monotonic() - began
+            self._check()
+            raise
+        self._waited += time.monotonic() - began
+        self._received += len(data)
+        self._check()
+        return data
+
+    def _check(self) -> None:
+        if time.monotonic() > self._deadline - _TICK:
+            raise SourceError("the time for one source is over")
+        if self._received > 2 * self.body + MAX_OVERHEAD:
+            raise SourceError(f"sends more than {format_size(MAX_OVERHEAD)} that are not the file")
+        if self._waited > self._patience - _TICK:
+            if self.body - self._before < MIN_RATE * self._patience:
+                raise SourceError(f"sends less than {format_size(MIN_RATE)} a second for {self._patience:g} s")
+            self.begin_window()
+
+
+class Network(httpcore.SyncBackend):  # type: ignore[misc]  # Without its package a class has no type.
+    """The network of httpcore, with every connection bounded by a `Pace`."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._streams = contextlib.ExitStack()
+        self.close = self._streams.close
+
+    def connect_tcp(self, *args: Any, **options: Any) -> httpcore.NetworkStream:
+        """Connect to a server or a proxy."""
+        stream = super().connect_tcp(*args, **options)
+        self._streams.callback(stream.close)  # httpcore leaves it open where a SOCKS proxy refuses.
+        return _Connection(stream, self._pace)
+
+
+class _Connection(httpcore.NetworkStream):  # type: ignore[misc]
+    """A connection of httpcore, in the clear or in TLS."""
+
+    def __init__(self, stream: httpcore.NetworkStream, pace: Pace) -> None:
+        self._stream = stream
+        self._pace = pace
+        self.write, self.close, self.get_extra_info = stream.write, stream.close, stream.get_extra_info
+
+    def read(self, max_bytes: int, timeout: Optional[float] = None) -> bytes:
+        """Read what has come, or wait for it."""
+        return self._pace.read(self._stream, max_bytes, timeout)
+
+    def start_tls(self, *args: Any, **options: Any) -> httpcore.NetworkStream:
+        """Begin TLS; the time-out of ``ssl`` is one for the whole handshake."""
+        return _Connection(self._stream.start_tls(*args, **options), self._pace)
+
+
+class Connections(httpx.BaseTransport):  # type: ignore[misc]
+    """What `httpx.HTTPTransport` does, which takes no network backend; errors stay those of httpcore."""
+
+    def __init__(self, pool: httpcore.ConnectionPool, network: Network) -> None:
+        self._pool = pool
+        self._network = network
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, and return the answer, whose body is still to come."""
+        asked = httpcore.Request(
+            request.method, plain_url(request.url), headers=request.headers.raw, extensions=request.extensions
+        )
+        answer = self._pool.handle_request(asked)
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=_Body(answer.stream), extensions=answer.extensions
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()
+        self._network.close()
+
+
+class _Body(httpx.SyncByteStream):  # type: ignore[misc]
+    """The body of an answer of httpcore, for httpx."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.close = stream.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._stream)
+
+
+def plain_url(url: httpx.URL) -> httpcore.URL:
+    """Return a URL of httpx as one of httpcore."""
+    return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+
+
+def make_context() -> ssl.SSLContext:
+    """Return the certificates that are trusted; raises `OSError` or `ValueError` where what is set names none."""
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if file or folder:
+        # httpx reads one of them only.
+        return ssl.create_default_context(cafile=file or None, capath=folder or None)
+    context: ssl.SSLContext = httpx.create_ssl_context()
+    if sys.platform not in ("win32", "darwin"):
+        # httpx trusts certifi's list alone, httpx2 the system's; a company's own authority is in the latter only.
+        context.load_default_certs()
+        with contextlib.suppress(ImportError):
+            import certifi
+
+            context.load_verify_locations(certifi.where())
+    return context
+
+
+def find_proxy(url: str) -> str:
+    """Return the URL of the proxy for a request; empty where there is none."""
+    if is_loopback(url):
+        return ""
+    parts, proxies = urlsplit(url), getproxies()
+    address = proxies.get(parts.scheme) or proxies.get("all") or ""
+    if not address or proxy_bypass(parts.netloc) or _is_in_network(parts.hostname or "", proxies.get("no", "")):
+        return ""
+    return address if "://" in address else f"http://{address}"
+
+
+def _is_in_network(host: str, excepted: str) -> bool:
+    """Return whether ``NO_PROXY`` names a network of this address, which ``urllib`` does not understand."""
+    for entry in excepted.split(","):
+        with contextlib.suppress(ValueError):
+            if ipaddress.ip_address(host) in ipaddress.ip_network(entry.strip(), strict=False):
+                return True
+    return False
