@@ -122,12 +122,11 @@ def published_bytecode(entry: Path) -> Iterator[Tuple[str, bytes]]:
         return
     if hash_bytes(data) != read_marker(entry).get("manifest"):
         return
-    for path, facts in listed.items():
-        if path.endswith(".pyc"):
-            with contextlib.suppress(OSError):
-                content = read_file(entry / path)
-                if hash_bytes(content) == facts[-1]:
-                    yield path, content
+    for path in filter(lambda path: path.endswith(".pyc"), listed):
+        with contextlib.suppress(OSError):
+            content = read_file(entry / path)
+            if hash_bytes(content) == listed[path][-1]:
+                yield path, content
 
 
 def remove_bytecode(entry: Path, differences: List[Difference]) -> None:

@@ -133,12 +133,9 @@ def _finish(archive: Archive, platform: Platform, unpacked: Unpacked, final: Pat
 
 def _settle_bytecode(tree: Path) -> None:
     """Give what the interpreter has compiled the modes of its sources, whatever the umask."""
-    for folder, _, names in os.walk(str(tree / "lib")):
-        if os.path.basename(folder) == "__pycache__":
-            os.chmod(folder, 0o755)  # noqa: S103 - other users share the cache.
-            for path in (os.path.join(folder, name) for name in names):
-                if not os.path.islink(path):
-                    os.chmod(path, 0o644)
+    for path in _own_files(tree, "lib/**/__pycache__/*.pyc"):
+        path.parent.chmod(0o755)
+        path.chmod(0o644)
 
 
 def _name_archive(exc: ProvisionError, staging: Path, archive: Archive) -> None:
