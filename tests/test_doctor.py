@@ -14,12 +14,12 @@ import pytest
 from support.doctors import archive_name, environment, make_mirror, make_project, run_doctor
 from support.roots import GLIBC_AMD64, Content, make_root
 
+from provision_backend import doctor
 from provision_backend.cli.doctor import run
-from provision_backend.doctor import Finding, checks, ok, problem, warning
+from provision_backend.doctor import CHECKS, Check, run_check
 from provision_backend.doctor.building import check_plan, check_project
 from provision_backend.doctor.caches import check_cache
-from provision_backend.doctor.checks import CHECKS, Check, run_check
-from provision_backend.doctor.context import Context
+from provision_backend.doctor.context import Context, Finding, ok, problem, warning
 from provision_backend.doctor.machine import check_clock, check_host
 from provision_backend.doctor.network import check_network
 from provision_backend.errors import CacheError, MissingDependencyError, UsageError
@@ -273,7 +273,7 @@ def test_all_is_asked_within_the_time_that_is_promised(tmp_path: Path, monkeypat
     options = context(tmp_path, **{"connect-timeout": "300", "read-timeout": "600", "retries": "9"}).download_options()
 
     assert (options.connect_timeout, options.read_timeout, options.retries) == (10.0, 10.0, 0)
-    assert checks.DEADLINE == 30.0
+    assert doctor.DEADLINE == 30.0
 
 
 def test_nobody_waits_a_second_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ..doctor import PROBLEM, WARNING
-from ..doctor.checks import examine
-from ..doctor.context import Context
+from ..doctor import examine
+from ..doctor.context import PROBLEM, WARNING, Context
 from ..output import Reporter
 from ..settings import Settings
 from .answers import Answer

@@ -1,48 +1,80 @@
-"""``provision-backend doctor``: examine everything a build depends on, and advise what to do about each `Finding`.
+"""``provision-backend doctor``: examine everything a build depends on, and advise what to do about each finding.
 
-A finding, the result of a check, has three kinds.
+A check yields one `Finding` or more, each check by itself and in bounded time. A check that raises, or that hangs on a
+file system or a name server, becomes a finding of its own, and the others go on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
-from typing import Dict, List
+from dataclasses import replace
+from typing import Callable, Iterator, List, NamedTuple, Tuple
 
-from ..output import printable
+from ..errors import MissingDependencyError, ProvisionError
+from ..output import explained, redact_text
+from . import building, caches, machine, network
+from .context import Context, Finding, problem, run_within, warning
 
-__all__ = ["OK", "PROBLEM", "WARNING", "Finding", "ok", "problem", "warning"]
-
-OK, WARNING, PROBLEM = "ok", "warning", "problem"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One result of a check."""
-
-    status: str
-    """``ok``; ``warning`` for what may matter; ``problem`` for what makes a build fail, or do something unwanted."""
-    found: str
-    """What was examined and found, without a full stop."""
-    advice: str = ""
-    """What to do, perhaps in several lines; empty if nothing has to be done."""
-    check: str = ""
-    """Name of the check; set after it has run."""
-
-    def as_dict(self) -> Dict[str, str]:
-        """Return the object that ``--json`` prints."""
-        return {"check": self.check, "status": self.status, "found": self.found, "advice": self.advice}
-
-    def lines(self) -> List[str]:
-        """Return a line for the user, and those of the advice below it."""
-        # A path, or the text of a server or a file, may hold escape sequences.
-        first = f"{self.status:<7}  {self.check}: {printable(self.found)}"
-        return [first, *(f"         {printable(line)}" for line in self.advice.splitlines())]
+__all__ = ["CHECKS", "Check", "examine", "run_check"]
 
 
-ok = partial(Finding, OK)
-"""Makes a finding about which nothing has to be done."""
-warning = partial(Finding, WARNING)
-"""Makes a finding that may matter."""
-problem = partial(Finding, PROBLEM)
-"""Makes a finding that makes a build fail, or do something unwanted."""
+DEADLINE = 30.0  # seconds that a check may take
+
+
+class Check(NamedTuple):
+    """One thing to examine."""
+
+    name: str
+    look: Callable[[Context], Iterator[Finding]]
+    deadline: float = DEADLINE
+    """Seconds after which the check is given up."""
+
+
+_FUNCTIONS: Tuple[Callable[[Context], Iterator[Finding]], ...] = (
+    machine.check_host, machine.check_python, machine.check_packages,
+    building.check_settings, building.check_project, building.check_plan,
+    building.check_catalog, building.check_interpreter,
+    caches.check_cache, caches.check_entries, caches.check_shared_caches, caches.check_lock,
+    machine.check_clock, network.check_proxy, network.check_network, network.check_index,
+    machine.check_temporary, machine.check_compiler, machine.check_frontends,
+)  # fmt: skip
+# With --full, reading the entries of a cache on a network file system may take an hour.
+_DEADLINES = {"entries": 3600.0}
+_NAMES = [function.__name__.replace("check_", "").replace("_", " ") for function in _FUNCTIONS]
+
+CHECKS = [Check(name, look, _DEADLINES.get(name, DEADLINE)) for name, look in zip(_NAMES, _FUNCTIONS)]
+"""Every check, in the order in which people read them: a cause before its consequences."""
+
+
+def examine(context: Context) -> List[Finding]:
+    """Run every check."""
+    return [finding for check in CHECKS for finding in run_check(check, context)]
+
+
+def run_check(check: Check, context: Context) -> List[Finding]:
+    """Run one check; a failure of the check itself is a finding too."""
+    findings: List[Finding] = []
+
+    def _look() -> None:
+        try:
+            with explained():
+                # One by one, so that findings before a failure are kept.
+                for finding in check.look(context):
+                    findings.append(finding)  # noqa: PERF402 - the list is read while this goes on
+        except MissingDependencyError as exc:
+            findings.append(warning(f"not checked: {exc.message}", exc.hint))
+        except ProvisionError as exc:
+            findings.append(problem(exc.message, exc.hint))
+        except Exception as exc:
+            # An unforeseen fault, of ours or of the machine, must not stop the other checks.
+            findings.append(warning(f"the check failed: {type(exc).__name__}: {exc}", "please report this"))
+
+    in_time = run_within(check.deadline, [_look])
+    found = list(findings)
+    if not in_time:
+        text = f"no answer within {check.deadline:g} s: a file system, a name server or a program hangs"
+        found.append(problem(text, "look for a network mount that is not reachable, and at /etc/resolv.conf"))
+    # Messages of a check may quote an address that holds a password.
+    return [
+        replace(each, check=check.name, found=redact_text(each.found), advice=redact_text(each.advice))
+        for each in found
+    ]

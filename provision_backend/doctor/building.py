@@ -13,8 +13,7 @@ from ..errors import CacheError, HostError, MissingDependencyError, ProvisionErr
 from ..output import nearest, redact_url
 from ..project.pyproject import OWN_NAME, TABLE, names_us, parse_pyproject, read_text
 from ..settings import CONFIG_FILE, NO_CONFIG, OPTIONS
-from . import Finding, ok, problem, warning
-from .context import Context
+from .context import Context, Finding, ok, problem, warning
 
 __all__ = ["check_catalog", "check_interpreter", "check_plan", "check_project", "check_settings"]
 

@@ -23,8 +23,7 @@ from ..errors import CacheError
 from ..files import is_noexec, list_names, read_file
 from ..output import format_size
 from ..trust import user_name
-from . import Finding, ok, problem, warning
-from .context import Context
+from .context import Context, Finding, ok, problem, warning
 
 __all__ = [
     "check_cache", "check_entries", "check_lock", "check_shared_caches", "describe", "free_bytes",

@@ -1,7 +1,8 @@
-"""Look up what the checks examine: the settings, the project and the machine, each once and only on request.
+"""What the checks examine, and a `Finding`, the result of a check.
 
-Nothing here writes: the platform is not remembered, and no copy of a catalog is kept. A lookup that failed fails again
-with the same error, so that each check can report what the error means for it.
+The settings, the project and the machine are looked up once and only on request. Nothing here writes: the platform is
+not remembered, and no copy of a catalog is kept. A lookup that failed fails again with the same error, so that each
+check can report what the error means for it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import contextlib
 import functools
 import io
 import os
+import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, TypeVar
 
 from ..cache.platform import current_platform
 from ..cache.store import Cache, open_cache
@@ -25,21 +28,71 @@ from ..host.platforms import Platform, platform_from_triple
 from ..install.catalogs import load_archives
 from ..install.download import fetch_text
 from ..install.sources import DownloadOptions, download_options
-from ..output import Reporter, explained
+from ..output import Reporter, explained, printable
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project, is_wrapped, parse_pyproject, read_project
-from ..project.wanted import Wanted
 from ..provision import Explanation, Lookups, explain
 from ..settings import Settings
-from ..versions import parse_request
-from . import Finding, problem, warning
+from ..wanted import Wanted
 
-__all__ = ["MAX_WAIT", "Context"]
+__all__ = ["MAX_WAIT", "OK", "PROBLEM", "WARNING", "Context", "Finding", "ok", "problem", "run_within", "warning"]
+
+OK, WARNING, PROBLEM = "ok", "warning", "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One result of a check."""
+
+    status: str
+    """``ok``; ``warning`` for what may matter; ``problem`` for what makes a build fail, or do something unwanted."""
+    found: str
+    """What was examined and found, without a full stop."""
+    advice: str = ""
+    """What to do, perhaps in several lines; empty if nothing has to be done."""
+    check: str = ""
+    """Name of the check; set after it has run."""
+
+    def as_dict(self) -> Dict[str, str]:
+        """Return the object that ``--json`` prints."""
+        return {"check": self.check, "status": self.status, "found": self.found, "advice": self.advice}
+
+    def lines(self) -> List[str]:
+        """Return a line for the user, and those of the advice below it."""
+        # A path, or the text of a server or a file, may hold escape sequences.
+        first = f"{self.status:<7}  {self.check}: {printable(self.found)}"
+        return [first, *(f"         {printable(line)}" for line in self.advice.splitlines())]
+
+
+ok = functools.partial(Finding, OK)
+"""Makes a finding about which nothing has to be done."""
+warning = functools.partial(Finding, WARNING)
+"""Makes a finding that may matter."""
+problem = functools.partial(Finding, PROBLEM)
+"""Makes a finding that makes a build fail, or do something unwanted."""
 
 MAX_WAIT = 10.0
 """Seconds within which a server must accept a connection, and send something."""
 
 Result = TypeVar("Result")
+
+
+def run_within(seconds: float, tasks: Iterable[Callable[[], None]]) -> bool:
+    """Run functions side by side, and return whether all of them have ended in time; one that has not goes on."""
+    # A call that hangs on a dead network file system or a name server cannot be interrupted, only abandoned.
+    end = time.monotonic() + seconds
+    started = []
+    for task in tasks:
+        thread = threading.Thread(target=task, daemon=True)
+        try:
+            thread.start()
+            started.append(thread)
+        except RuntimeError:
+            # Old container runtimes refuse clone3, so that no thread can be started (pip#11665); then it may hang.
+            task()
+    for thread in started:
+        thread.join(max(end - time.monotonic(), 0))
+    return not any(thread.is_alive() for thread in started)
 
 
 def _once(method: Callable[[Context], Result]) -> Callable[[Context], Result]:
@@ -103,13 +156,7 @@ class Context:
     @_once
     def wanted(self) -> Wanted:
         """Return the requirements for the interpreter; without a project, those of the settings."""
-        plan = self.plan()
-        if plan is not None:
-            return plan.wanted
-        python = self.settings.python
-        if "/" in python or os.sep in python:
-            return Wanted("", None, os.path.abspath(python))
-        return Wanted("", parse_request(python, source=self.settings.origin("python")) if python else None)
+        return (self.plan() or make_plan(Project(self.directory), self.settings)).wanted
 
     @_once
     def platform(self) -> Platform:

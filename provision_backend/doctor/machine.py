@@ -20,9 +20,8 @@ from ..host.compatibility import check_libc_version
 from ..processes import run_quiet
 from ..project.plan import running_interpreter
 from ..versions import satisfies
-from . import Finding, ok, problem, warning
 from .caches import describe, free_bytes, try_writing
-from .context import Context
+from .context import Context, Finding, ok, problem, warning
 
 __all__ = [
     "check_clock", "check_compiler", "check_frontends", "check_host", "check_packages", "check_python",

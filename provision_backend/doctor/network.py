@@ -10,10 +10,10 @@ for the variables that reach a build environment.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Iterator, List, Mapping, NamedTuple, Tuple
 
@@ -26,8 +26,7 @@ from ..install.download import make_transport
 from ..install.sources import Source, SourceError, list_sources, local_path
 from ..output import redact_url
 from ..settings import load_toml, system_folders, user_folder
-from . import Finding, ok, problem, warning
-from .context import MAX_WAIT, Context
+from .context import MAX_WAIT, Context, Finding, ok, problem, run_within, warning
 
 __all__ = ["check_index", "check_network", "check_proxy"]
 
@@ -109,17 +108,7 @@ def _ask_all(sources: List[Source], archive: Archive, context: Context) -> List[
         answers[number] = _ask(source, archive, context)
 
     # One after the other they might exceed the deadline of a check: looking up a name has no time-out of ours.
-    end = time.monotonic() + _PATIENCE
-    started = []
-    for pair in enumerate(sources):
-        thread = threading.Thread(target=_put, args=pair, daemon=True)
-        try:
-            thread.start()
-            started.append(thread)
-        except RuntimeError:  # No thread can be started, as `run_check` has it.
-            _put(*pair)
-    for thread in started:
-        thread.join(max(end - time.monotonic(), 0))
+    run_within(_PATIENCE, [partial(_put, *pair) for pair in enumerate(sources)])
     return list(answers)
 
 
