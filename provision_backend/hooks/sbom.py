@@ -83,12 +83,10 @@ def _document(wheel: Path, build_backend: str, interpreter: Interpreter, install
     # A real backend may give its wheel a name that the specification does not know; the frontend will say so.
     name, _, rest = wheel.name.partition("-")
     name, version = canonicalize_name(name), rest.partition("-")[0].replace("_", "-")
-    subject = _component("library", name, version, _purl("pypi", name, version))
-    del subject["scope"]
-    subject["hashes"] = _hashes({"sha256": hash_file(wheel)})
+    subject = _component("library", name, version, "pypi", hashes={"sha256": hash_file(wheel)})
     subject["properties"] = _properties(wheel=wheel.name)
     tool = _component("application", OWN_NAME, own_version())
-    del tool["scope"], tool["bom-ref"]
+    del subject["scope"], tool["scope"], tool["bom-ref"]
     body = {
         "version": 1,
         "metadata": {
@@ -126,12 +124,10 @@ def _timestamp() -> Dict[str, str]:
 
 def _interpreter(interpreter: Interpreter) -> Dict[str, Any]:
     version = interpreter.version
-    component = _component("platform", "cpython", version, _purl("generic", "cpython", version))
+    component = _component("platform", "cpython", version, "generic", hashes={"sha256": interpreter.sha256})
     release, _, update = re.sub(r"(a|b|rc)", r" \1", version).partition(" ")
     # Advisories name CPython by this.
     component["cpe"] = f"cpe:2.3:a:python:python:{release}:{update or '*'}:*:*:*:*:*:*"
-    if interpreter.sha256:
-        component["hashes"] = _hashes({"sha256": interpreter.sha256})
     entry = entry_of(interpreter)
     component["properties"] = _properties(
         archive="" if entry is None else str(read_marker(entry).get("filename", "")),
@@ -146,12 +142,9 @@ def _distributions(installed: Dict[str, Distribution]) -> Iterator[Dict[str, Any
     for name, distribution in sorted(installed.items()):
         if name == OWN_NAME:
             continue
-        version = distribution.version or ""
-        component = _component("library", name, version, _purl("pypi", name, version))
         # An index gives an installer hashes, but no installer writes them down; those of a direct URL are known.
         url, hashes = _origin(distribution.read_text("direct_url.json"))
-        if hashes:
-            component["hashes"] = _hashes(hashes)
+        component = _component("library", name, distribution.version or "", "pypi", hashes=hashes)
         if url:
             component["externalReferences"] = [{"type": "distribution", "url": url}]
         yield component
@@ -176,22 +169,23 @@ def _origin(text: Optional[str]) -> Tuple[str, Dict[str, str]]:
     return shown, {str(key): str(value) for key, value in hashes.items()}
 
 
-def _component(kind: str, name: str, version: str, purl: str = "") -> Dict[str, Any]:
-    component = {"type": kind, "bom-ref": purl or name, "scope": "excluded", "name": name}
-    if version:
-        component["version"] = version
-    if purl:
-        component["purl"] = purl
-    return component
-
-
-def _purl(kind: str, name: str, version: str) -> str:
-    return f"pkg:{kind}/{quote(name, safe='')}" + (f"@{quote(version, safe='')}" if version else "")
-
-
-def _hashes(hashes: Dict[str, str]) -> List[Dict[str, str]]:
-    known = sorted((key, value) for key, value in hashes.items() if key in _ALGORITHMS)
-    return [{"alg": _ALGORITHMS[key], "content": value} for key, value in known]
+def _component(
+    kind: str, name: str, version: str, source: str = "", *, hashes: Optional[Dict[str, str]] = None
+) -> Dict[str, Any]:
+    """Return a component, whose Package-URL begins with its *source*; what is unknown is left out."""
+    at = f"@{quote(version, safe='')}" if version else ""
+    purl = f"pkg:{source}/{quote(name, safe='')}{at}" if source else ""
+    known = sorted((key, value) for key, value in (hashes or {}).items() if key in _ALGORITHMS and value)
+    component = {
+        "type": kind,
+        "bom-ref": purl or name,
+        "scope": "excluded",
+        "name": name,
+        "version": version,
+        "purl": purl,
+        "hashes": [{"alg": _ALGORITHMS[key], "content": value} for key, value in known],
+    }
+    return {key: value for key, value in component.items() if value}
 
 
 def _properties(**values: str) -> List[Dict[str, str]]:

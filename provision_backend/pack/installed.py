@@ -13,7 +13,6 @@ from ..processes import run_interpreter_json
 __all__ = ["Installation", "inspect_installation"]
 
 # It runs in the interpreter to pack, which may be any Python.
-
 _QUESTIONS = """
 import json, os, sys, sysconfig
 try:

@@ -94,19 +94,23 @@ class _Relocation:
     def settle(self, path: Path) -> List[Path]:
         """Find the libraries of a file, decide its RUNPATH, and return the libraries that were copied for it."""
         elf = read_elf(path)
-        self._note_glibc(elf)
+        symbols = " ".join(version for _, versions in elf.version_needs for version in versions)
+        versions = [self.needs.glibc, *re.findall(r"\bGLIBC_([\d.]+)(?!\S)", symbols)]
+        # As text, 2.4 would be newer than 2.17.
+        self.needs.glibc = max(versions, key=lambda text: [int(part) for part in text.split(".") if part])
         added = []
         carries = False
-        found = self._resolve(path, elf)
+        found, prefix = self._resolve(path, elf), str(self.installation.prefix)
         for name in elf.needed:
             # python-build-standalone's interpreters need "$ORIGIN/../lib/libpython3.12.so.1.0", which is in the tree.
             if _LIBC.fullmatch(name) or _ORIGIN.match(name):
                 continue
             source = found.get(name, "")
-            beside = os.path.lexists(str(self.lib / name))
-            if not source and not beside:
+            # The loader reports the path of a link or that of its target.
+            inside = source.startswith((f"{prefix}/", f"{os.path.realpath(prefix)}/"))
+            if not source and not os.path.lexists(str(self.lib / name)):
                 self._not_found(path, name)
-            elif source and not self._is_carried(source):
+            elif source and not inside and _SYSTEM.match(source):
                 self.needs.system.add(name)
             else:
                 carries = True
@@ -125,12 +129,6 @@ class _Relocation:
             environ["LD_LIBRARY_PATH"] = ":".join(part for part in search if part)
         done = run_quiet([self.loader, "--list", str(self.origins[path])], env=environ)
         return dict(re.findall(r"^\s*(\S+) => (/.*?)(?: \(0x[0-9a-f]+\))?$", done.stdout, re.MULTILINE))
-
-    def _is_carried(self, source: str) -> bool:
-        # The loader reports the path of a link or that of its target.
-        prefix = str(self.installation.prefix)
-        inside = source.startswith((f"{prefix}/", f"{os.path.realpath(prefix)}/"))
-        return inside or not _SYSTEM.match(source)
 
     def _not_found(self, path: Path, name: str) -> None:
         # A module that is broken in the installation, such as a tkinter without Tk, may stay broken.
@@ -173,28 +171,14 @@ class _Relocation:
         runpath = ":".join(filter(None, (runpath, *room)))
         self.runpaths.setdefault(runpath, []).append(str(path))
 
-    def _note_glibc(self, elf: ElfFile) -> None:
-        for _, versions in elf.version_needs:
-            for version in versions:
-                match = re.fullmatch(r"GLIBC_(\d+(\.\d+)*)", version)
-                if match:
-                    # As text, 2.4 would be newer than 2.17.
-                    self.needs.glibc = max(self.needs.glibc or "0", match[1], key=_numbers)
-
-
-def _numbers(version: str) -> List[int]:
-    return [int(part) for part in version.split(".")]
-
 
 def _elf_files(tree: Path) -> Iterator[Path]:
-    for folder, names, files in os.walk(str(tree)):
-        names.sort()
-        for path in (Path(folder) / name for name in sorted(files)):
-            if not os.path.islink(path):
-                with path.open("rb") as file:
-                    magic = file.read(4)
-                if magic == b"\x7fELF":
-                    yield path
+    files = (path for path in sorted(tree.rglob("*")) if os.path.isfile(path) and not os.path.islink(path))
+    for path in files:
+        with path.open("rb") as file:
+            magic = file.read(4)
+        if magic == b"\x7fELF":
+            yield path
 
 
 def _write_runpaths(runpaths: Dict[str, List[str]]) -> None:

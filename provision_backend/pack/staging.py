@@ -112,16 +112,13 @@ def _copy_folder(source: Path, target: Path) -> None:
         names[:] = sorted(name for name in names if name not in _DROPPED_FOLDERS)
         # os.walk counts a link to a folder as a folder, and does not follow it.
         links = [name for name in names if os.path.islink(Path(folder) / name)]
-        for name in links + [name for name in sorted(files) if _is_kept(name)]:
+        kept = (name for name in sorted(files) if not _DROPPED_FILES.fullmatch(name))
+        for name in links + [name for name in kept if not (name.endswith(".so") and is_test_module(name))]:
             _copy_file(Path(folder) / name, copy / name, root=source)
 
 
 def _raise(error: OSError) -> None:
     raise error
-
-
-def _is_kept(name: str) -> bool:
-    return not _DROPPED_FILES.fullmatch(name) and not (name.endswith(".so") and is_test_module(name))
 
 
 def _copy_file(source: Path, target: Path, *, root: Path | None = None) -> None:

@@ -15,7 +15,7 @@ from ..files import read_file
 from ..output import shorten, suggestion
 from ..settings import load_toml
 from ..versions import VersionRequest, has_long_number, is_specifier, leading_name, parse_request, plain_name
-from .wanted import Lock
+from ..wanted import Lock
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -43,19 +43,19 @@ class Project(NamedTuple):
 
     root: Path
     """The source tree, absolute."""
-    build_backend: str
+    build_backend: str = ""
     """The real backend: ``module`` or ``module:object``."""
-    requires: Tuple[str, ...]
+    requires: Tuple[str, ...] = ()
     """The real backend's requirements, in the order in which they are written; never ourselves."""
-    one_list: bool
+    one_list: bool = False
     """Whether ``requires`` is in ``[build-system]``, so that the frontend has installed what applies."""
-    backend_path: Tuple[str, ...]
+    backend_path: Tuple[str, ...] = ()
     """Folders of an in-tree real backend, relative to the root."""
-    requires_python: str
+    requires_python: str = ""
     """Valid version specifiers as the project writes them; may be empty."""
-    python: Optional[VersionRequest]
+    python: Optional[VersionRequest] = None
     """Which of the interpreters that satisfy it to provision, or None."""
-    installer: str
+    installer: str = ""
     """``pip``, ``uv`` or empty."""
     lock: Optional[Lock] = None
     """The archives that the project is built with, or None if it is not locked."""
@@ -90,6 +90,10 @@ def read_project(root: Path, text: Optional[str] = None) -> Project:
             # Most requirements are a name, with a version or two: packaging is imported for the others only.
             if plain_name(text) is None:
                 parse_requirement(text, f"{TABLE}.requires")
+    installer = read_string(table, TABLE, "installer")
+    if installer not in (None, "pip", "uv"):
+        raise ProjectError(f"pyproject.toml: {TABLE}.installer must be pip or uv, found {installer!r}")
+    names = document.get("project", {})
     return Project(
         root=root,
         build_backend=_build_backend(table),
@@ -98,10 +102,10 @@ def read_project(root: Path, text: Optional[str] = None) -> Project:
         backend_path=_backend_path(table, root),
         requires_python=_requires_python(document, table),
         python=_pin(table),
-        installer=_installer(table),
+        installer=installer or "",
         lock=_lock(table, root),
-        name=str(document.get("project", {}).get("name", "")),
-        version=str(document.get("project", {}).get("version", "")),
+        name=str(names.get("name", "")),
+        version=str(names.get("version", "")),
     )
 
 
@@ -224,21 +228,15 @@ def _backend_path(table: Mapping[str, Any], root: Path) -> Tuple[str, ...]:
     base = os.path.realpath(str(root))
     for folder in folders:
         # A TOML string may contain a NUL, for which os.path raises ValueError.
-        if "\0" in folder:
-            raise ProjectError(f"pyproject.toml: {TABLE}.backend-path names {folder!r}, which is not a folder")
-        resolved = os.path.realpath(os.path.join(base, folder))
+        resolved = Path(base if "\0" in folder else os.path.realpath(os.path.join(base, folder)))
         # PEP 517: the paths are relative and must lie inside the source tree, links included.
-        if os.path.isabs(folder) or not _is_inside(resolved, base):
+        if os.path.isabs(folder) or Path(base) not in (resolved, *resolved.parents):
             raise ProjectError(
                 f"pyproject.toml: {TABLE}.backend-path must name folders inside the project, found {folder!r}"
             )
-        if not os.path.isdir(resolved):
+        if "\0" in folder or not os.path.isdir(resolved):
             raise ProjectError(f"pyproject.toml: {TABLE}.backend-path names {folder!r}, which is not a folder")
     return tuple(folders)
-
-
-def _is_inside(path: str, base: str) -> bool:
-    return path == base or path.startswith(base.rstrip(os.sep) + os.sep)
 
 
 def _requires_python(document: Mapping[str, Any], table: Mapping[str, Any]) -> str:
@@ -271,13 +269,6 @@ def _pin(table: Mapping[str, Any]) -> Optional[VersionRequest]:
         return parse_request(text, source=f"{TABLE}.python")
     except UsageError as exc:
         raise ProjectError(f"pyproject.toml: {exc.message}", hint=exc.hint) from None
-
-
-def _installer(table: Mapping[str, Any]) -> str:
-    installer = read_string(table, TABLE, "installer")
-    if installer not in (None, "pip", "uv"):
-        raise ProjectError(f"pyproject.toml: {TABLE}.installer must be pip or uv, found {installer!r}")
-    return installer or ""
 
 
 def _lock(table: Mapping[str, Any], root: Path) -> Optional[Lock]:
