@@ -15,6 +15,7 @@ from provision_backend.cache.platform import current_platform
 from provision_backend.cache.store import open_cache
 from provision_backend.catalog.selection import load_builtin_catalog, select_archive
 from provision_backend.settings import load_settings
+from provision_backend.wanted import Wanted
 
 __all__ = ["main"]
 
@@ -24,8 +25,8 @@ def main() -> int:
     settings = load_settings()
     cache = open_cache(settings)
     triple = current_platform(settings, cache).triple
-    wanted = sys.argv[2]
-    archive = select_archive(load_builtin_catalog(triple), requires_python=wanted, request=None, triple=triple)
+    wanted = Wanted(sys.argv[2])
+    archive = select_archive(load_builtin_catalog(triple), wanted, triple)
     print(provide(cache, archive=archive))
     for number in range(int(sys.argv[1]) - 1):
         sha256 = f"{number:064x}"

@@ -31,9 +31,9 @@ from .install.catalogs import archives_for, load_archives, needs_fetching
 from .install.smoke import smoke_run
 from .interpreter import Interpreter, find_interpreters, inspect_interpreter
 from .output import Reporter
-from .project.wanted import Wanted, locked_archive
 from .settings import Settings
 from .versions import parse_version, satisfies
+from .wanted import Wanted, locked_archive
 
 __all__ = [
     "Choice", "Explanation", "Lookups", "explain", "find", "find_any", "is_broken", "provision", "set_aside_damaged",
@@ -137,8 +137,7 @@ class Explanation:
             return lock.archives if lock else self._lookups.archives(settings, triple, cache, self._reporter)
 
         self.triple, self.archives = archives_for(platform.triple, settings, _load)
-        terms: Any = {"requires_python": wanted.requires_python, "request": wanted.request, "triple": self.triple}
-        archive = locked_archive(lock, self.triple) if lock else select_archive(self.archives, **terms)
+        archive = locked_archive(lock, self.triple) if lock else select_archive(self.archives, wanted, self.triple)
         self.choice = Choice(archive, cache, platform)
         self.interpreter = cache.lookup(archive)
         if self.interpreter is None and lock is None and not self._lookups.upgrade:

@@ -40,6 +40,7 @@ from provision_backend.pack.packing import pack_interpreter  # noqa: E402
 from provision_backend.project.pyproject import read_project  # noqa: E402
 from provision_backend.settings import Settings, load_settings  # noqa: E402
 from provision_backend.trust import trust_cache  # noqa: E402
+from provision_backend.wanted import Wanted  # noqa: E402
 
 __all__ = ["ENTRIES", "Entry", "error_classes", "message_of", "page"]
 
@@ -86,8 +87,7 @@ def _quiet() -> Reporter:
 
 def _select(_: Path) -> None:
     archives = parse_catalog(_LINE, source="SHA256SUMS")
-    wanted = ">=3.99"
-    select_archive(archives, requires_python=wanted, request=None, triple="x86_64-unknown-linux-gnu")
+    select_archive(archives, Wanted(">=3.99"), "x86_64-unknown-linux-gnu")
 
 
 def _finalize(folder: Path) -> None:

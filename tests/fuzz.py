@@ -50,6 +50,7 @@ from provision_backend.output import redact_text
 from provision_backend.project.pyproject import read_project
 from provision_backend.settings import CONFIG_FILE, OPTIONS, load_settings
 from provision_backend.versions import parse_request, satisfies
+from provision_backend.wanted import Wanted
 
 __all__ = ["TARGETS", "Target", "mutate"]
 
@@ -133,7 +134,7 @@ def _check_sums(data: bytes) -> bool:
         archives = parse_catalog(data.decode("utf-8", "replace"), source="the catalog")
         for archive in archives[:3]:
             assert "/" not in archive.key
-            select_archive(archives, requires_python=">=3.8", request=None, triple=archive.triple)
+            select_archive(archives, Wanted(">=3.8"), archive.triple)
     except ProvisionError:
         return False
     return True

@@ -25,6 +25,7 @@ ORDER: Tuple[str, ...] = (
     "trust",
     "settings",
     "versions",
+    "wanted",
     "catalog",
     "host",
     "interpreter",

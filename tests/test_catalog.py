@@ -24,6 +24,7 @@ from provision_backend.catalog.selection import (
 )
 from provision_backend.errors import CatalogError, NoMatchingArchiveError
 from provision_backend.versions import parse_request
+from provision_backend.wanted import Wanted
 
 GNU = "x86_64-unknown-linux-gnu"
 MUSL = "x86_64-unknown-linux-musl"
@@ -204,9 +205,7 @@ def test_a_platform_without_built_in_data_has_no_archives(triple: str) -> None:
 @pytest.mark.parametrize("triple", [GNU, MUSL, "aarch64-unknown-linux-gnu", "aarch64-unknown-linux-musl"])
 def test_built_in_data_have_a_usable_build_of_each_minor_version(triple: str, minor: str) -> None:
     """Whoever asks for a version that is still in use gets one, and on musl one with the right SOABI."""
-    archive = select_archive(
-        load_builtin_catalog(triple), requires_python="", request=parse_request(minor), triple=triple
-    )
+    archive = select_archive(load_builtin_catalog(triple), Wanted("", parse_request(minor)), triple)
 
     assert archive.label.startswith(minor.rstrip("t") + ".")
     assert archive.label.endswith("t") == minor.endswith("t")
@@ -274,9 +273,8 @@ def test_the_newest_satisfying_version_is_selected(
     for order in (versions, versions[::-1]):
         archive = select_archive(
             catalog_of(*(name_of(version, "20251202") for version in order)),
-            requires_python=requires_python,
-            request=None if request_text is None else parse_request(request_text),
-            triple=GNU,
+            Wanted(requires_python, None if request_text is None else parse_request(request_text)),
+            GNU,
         )
 
         assert archive.label == expected
@@ -290,7 +288,7 @@ def test_the_newest_build_of_a_version_comes_first_and_stripped_before_not() -> 
         name_of("3.13.4", "20260101"),
         name_of("3.13.5", "20250723"),
     ]
-    matching = matching_archives(catalog_of(*names), requires_python="", request=None, triple=GNU)
+    matching = matching_archives(catalog_of(*names), Wanted(""), GNU)
 
     assert [archive.filename for archive in matching] == [names[3], names[1], names[0], names[2]]
 
@@ -298,10 +296,7 @@ def test_the_newest_build_of_a_version_comes_first_and_stripped_before_not() -> 
 def test_a_higher_cpu_level_is_selected_only_by_its_own_name() -> None:
     """A build for x86_64_v3 may not run where x86_64 does."""
     catalog = catalog_of(name_of("3.13.5", "20250723"), name_of("3.13.6", "20250814", "x86_64_v3-unknown-linux-gnu"))
-    selected = [
-        select_archive(catalog, requires_python="", request=None, triple=triple).version
-        for triple in (GNU, "x86_64_v3-unknown-linux-gnu")
-    ]
+    selected = [select_archive(catalog, Wanted(""), triple).version for triple in (GNU, "x86_64_v3-unknown-linux-gnu")]
 
     assert selected == ["3.13.5", "3.13.6"]
 
@@ -323,7 +318,7 @@ def test_musl_builds_that_cannot_load_native_modules_are_never_selected(
 ) -> None:
     """Static ones and those with the wrong SOABI are left out on musl (PBS#541, PBS#724), whatever is asked for."""
     catalog = catalog_of(name_of(version, tag, triple))
-    matching = matching_archives(catalog, requires_python="", request=parse_request(version), triple=triple)
+    matching = matching_archives(catalog, Wanted("", parse_request(version)), triple)
 
     assert matching == (catalog if usable or triple == GNU else ())
 
@@ -332,7 +327,7 @@ def test_an_older_usable_musl_build_is_preferred_to_a_newer_unusable_one() -> No
     """A version that was only built wrongly does not hide the one before it."""
     catalog = catalog_of(name_of("3.12.12", "20251014", MUSL), name_of("3.12.11", "20251031", MUSL))
 
-    assert select_archive(catalog, requires_python="", request=None, triple=MUSL).version == "3.12.11"
+    assert select_archive(catalog, Wanted(""), MUSL).version == "3.12.11"
 
 
 @pytest.mark.parametrize(
@@ -352,9 +347,8 @@ def test_nothing_that_satisfies_is_an_error_that_lists_what_there_is(
     with pytest.raises(NoMatchingArchiveError) as caught:
         select_archive(
             catalog_of(*(name_of(version, "20251202", MUSL) for version in versions), name_of("3.12.1", "20251202")),
-            requires_python=requires_python,
-            request=None if request_text is None else parse_request(request_text),
-            triple=MUSL,
+            Wanted(requires_python, None if request_text is None else parse_request(request_text)),
+            MUSL,
         )
 
     assert str(caught.value) == (
@@ -368,9 +362,8 @@ def test_a_free_threaded_request_is_answered_with_the_free_threaded_builds() -> 
     with pytest.raises(NoMatchingArchiveError) as caught:
         select_archive(
             catalog_of(*(name_of(version, "20251202") for version in ("3.12.12", "3.13.9t", "3.14.1t"))),
-            requires_python="",
-            request=parse_request("3.12t"),
-            triple=GNU,
+            Wanted("", parse_request("3.12t")),
+            GNU,
         )
 
     assert str(caught.value) == (
@@ -410,9 +403,8 @@ def test_a_platform_without_archives_is_an_error_that_lists_platforms(triple: st
     with pytest.raises(NoMatchingArchiveError) as caught:
         select_archive(
             catalog_of(*(name_of("3.13.9", "20251202", platform) for platform in platforms)),
-            requires_python=">=3.12",
-            request=None,
-            triple=triple,
+            Wanted(">=3.12"),
+            triple,
         )
 
     assert str(caught.value) == f"no CPython archive satisfies requires-python '>=3.12' on {triple}\n  {hint}"
@@ -421,7 +413,7 @@ def test_a_platform_without_archives_is_an_error_that_lists_platforms(triple: st
 def test_a_platform_without_built_in_data_is_answered_from_the_built_in_platforms() -> None:
     """An empty catalog is that of a platform there is no file for."""
     with pytest.raises(NoMatchingArchiveError) as caught:
-        select_archive((), requires_python="", request=None, triple="i686-unknown-linux-musl")
+        select_archive((), Wanted(""), "i686-unknown-linux-musl")
 
     assert str(caught.value) == (
         "there is no CPython archive for i686-unknown-linux-musl\n"
@@ -432,7 +424,7 @@ def test_a_platform_without_built_in_data_is_answered_from_the_built_in_platform
 def test_a_catalog_of_unusable_musl_builds_says_why_they_are_unusable() -> None:
     """A mirror of old musl builds is not reported as empty."""
     with pytest.raises(NoMatchingArchiveError) as caught:
-        select_archive(catalog_of(name_of("3.12.9", "20250212", MUSL)), requires_python="", request=None, triple=MUSL)
+        select_archive(catalog_of(name_of("3.12.9", "20250212", MUSL)), Wanted(""), MUSL)
 
     assert caught.value.hint == (
         "the archives for this platform are musl builds that cannot load native modules (tag below 20250311)"

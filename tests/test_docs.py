@@ -277,7 +277,15 @@ def test_messages_of_troubleshooting_are_ours() -> None:
         assert [part for part in parts if not any(part in text for text in known)] == [], message
 
 
-NOT_OF_A_BUILD = ("cli/", "doctor/", "mirror/", "pack/", "project/edit.py", "project/init.py", "project/init_checks.py")
+NOT_OF_A_BUILD = (
+    "cli/",
+    "doctor/",
+    "mirror.py",
+    "pack/",
+    "project/edit.py",
+    "project/init.py",
+    "project/init_checks.py",
+)
 """Modules that no build imports."""
 
 HOLE = "\0"

@@ -21,9 +21,9 @@ from provision_backend.project.edit import lock_lines, lock_text
 from provision_backend.project.lock import choose_archives, kept_archives
 from provision_backend.project.plan import Plan, RunningInterpreter, make_plan
 from provision_backend.project.pyproject import read_project
-from provision_backend.project.wanted import Lock, Wanted, locked_archive
 from provision_backend.settings import Settings
 from provision_backend.versions import parse_request
+from provision_backend.wanted import Lock, Wanted, locked_archive
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -24,10 +24,10 @@ from provision_backend.errors import (
     UsageError,
 )
 from provision_backend.output import Reporter
-from provision_backend.project.wanted import Wanted
 from provision_backend.provision import explain, find, find_any, provision
 from provision_backend.settings import Settings
 from provision_backend.versions import parse_request
+from provision_backend.wanted import Wanted
 
 pytestmark = pytest.mark.slow
 

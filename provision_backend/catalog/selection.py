@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterable, Sequence, Tuple
 
 from ..errors import CatalogError, NoMatchingArchiveError
-from ..versions import parse_version, satisfies
+from ..versions import parse_version
+from ..wanted import Wanted
 from .archive import Archive
 from .sums import SHA256SUMS, Sums, load_sums, parse_sums
 
 if TYPE_CHECKING:
     import zipfile
-
-    from ..versions import VersionRequest
 
 __all__ = [
     "builtin_triples", "load_builtin_catalog", "load_catalog_file", "matching_archives", "newest_of_minors",
@@ -69,22 +68,18 @@ def builtin_triples() -> Tuple[str, ...]:
     return tuple(sorted(name[: -len(".txt")] for name in names if name.endswith(".txt")))
 
 
-def matching_archives(
-    archives: Iterable[Archive], *, requires_python: str, request: VersionRequest | None, triple: str
-) -> Tuple[Archive, ...]:
+def matching_archives(archives: Iterable[Archive], wanted: Wanted, triple: str) -> Tuple[Archive, ...]:
     """Return the archives that match, newest version first, then newest tag, then stripped; see `select_archive`."""
     here = [archive for archive in archives if archive.triple == triple and _is_usable(archive)]
     # A project that says ">=3.15.0a1" said so when there was nothing else, and is best built by 3.15.2 today.
-    finals = [] if request is not None and request.prereleases else [each for each in here if not each.prerelease]
-    fitting = [each for each in finals if _fits(each, requires_python, request)]
+    finals = [] if wanted.request and wanted.request.prereleases else [each for each in here if not each.prerelease]
+    fitting = [each for each in finals if wanted.accepts(each.version, freethreaded=each.freethreaded)]
     # Whether a pre-release satisfies is asked only where it counts: that imports packaging.
-    fitting = fitting or [each for each in here if _fits(each, requires_python, request)]
+    fitting = fitting or [each for each in here if wanted.accepts(each.version, freethreaded=each.freethreaded)]
     return tuple(sorted(fitting, key=lambda archive: archive.sort_key, reverse=True))
 
 
-def select_archive(
-    archives: Sequence[Archive], *, requires_python: str, request: VersionRequest | None, triple: str
-) -> Archive:
+def select_archive(archives: Sequence[Archive], wanted: Wanted, triple: str) -> Archive:
     """Select the archive to provision: the newest version that matches, in its newest build.
 
     Musl builds that cannot load native modules are never selected, and pre-releases only if the request names one or
@@ -94,17 +89,14 @@ def select_archive(
     Raises:
         NoMatchingArchiveError: nothing matches; the hint names the available versions or platforms.
     """
-    matching = matching_archives(archives, requires_python=requires_python, request=request, triple=triple)
+    matching = matching_archives(archives, wanted, triple)
     if matching:
         return matching[0]
-    wanted = [f"requires-python '{requires_python}'"] if requires_python else []
-    wanted += [f"python '{request.text}'"] if request is not None else []
-    raise NoMatchingArchiveError(
-        f"no CPython archive satisfies {' and '.join(wanted)} on {triple}"
-        if wanted
-        else f"there is no CPython archive for {triple}",
-        hint=_describe_archives(archives, triple, freethreaded=request is not None and request.freethreaded),
-    )
+    message = f"there is no CPython archive for {triple}"
+    if wanted.requires_python or wanted.request:
+        message = f"no CPython archive satisfies {wanted.describe()} on {triple}"
+    freethreaded = wanted.request is not None and wanted.request.freethreaded
+    raise NoMatchingArchiveError(message, hint=_describe_archives(archives, triple, freethreaded=freethreaded))
 
 
 def newest_of_minors(archives: Iterable[Archive]) -> Tuple[Archive, ...]:
@@ -134,16 +126,6 @@ def _is_usable(archive: Archive) -> bool:
     if parse_version(archive.version)[:2] <= _LAST_MINOR_WITH_WRONG_SOABI:
         return archive.tag >= _FIRST_MUSL_SOABI_TAG
     return archive.tag >= _FIRST_DYNAMIC_MUSL_TAG
-
-
-def _fits(archive: Archive, requires_python: str, request: VersionRequest | None) -> bool:
-    """Tell whether an archive satisfies both; without a request, a free-threaded build does not."""
-    # The cheap comparison comes first, since each selection goes through the whole catalog.
-    if archive.freethreaded != (request is not None and request.freethreaded):
-        return False
-    if not satisfies(requires_python, archive.version):
-        return False
-    return request is None or request.matches(archive.version, freethreaded=archive.freethreaded)
 
 
 def _describe_archives(archives: Sequence[Archive], triple: str, *, freethreaded: bool) -> str:

@@ -1,23 +1,36 @@
-"""The commands ``pack``, ``mirror`` and ``cache key``, which add archives to a folder or name those of a project."""
+"""The commands ``pack``, ``mirror`` and ``cache key``, which add archives to a folder or name those of a project.
+
+A request on the command line that leaves the minor version open (``>=3.11``) stands for the newest archive of *each*
+minor version that satisfies it: a fleet has projects that need 3.11 beside ones that need 3.13. A project stands for
+the archive that its builds select, which is the locked one where it is locked.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Callable, Dict, List, Sequence, Tuple
 
 from ..cache.entries import FORMAT
+from ..cache.platform import current_platform
+from ..cache.store import open_cache
 from ..catalog.archive import Archive
-from ..errors import OfflineError
+from ..catalog.selection import matching_archives, newest_of_minors, select_archive
+from ..errors import OfflineError, UsageError
 from ..files import hash_bytes
+from ..install.catalogs import archives_for, load_archives
 from ..install.sources import download_options
-from ..mirror import select_archives
-from ..mirror.folder import check_folder, fill_folder, inspect_folder
+from ..mirror import check_folder, fill_folder, inspect_folder
 from ..output import Reporter
 from ..pack.packing import pack_interpreter
+from ..project.pyproject import read_project
 from ..settings import Settings
+from ..versions import parse_request
+from ..wanted import Wanted, locked_archive
 from .answers import Answer
+from .interpreters import read_wanted
 from .parser import add_repeatable, existing_folder, new_folder
 
 __all__ = [
@@ -66,15 +79,53 @@ def run_mirror(arguments: argparse.Namespace, settings: Settings, reporter: Repo
         existing_folder(arguments.directory)
     if arguments.verify:
         # The project in the current folder has nothing to do with a mirror that is only checked.
-        wanted = _select(arguments, settings, reporter) if arguments.requests else ()
+        wanted = _select(arguments, settings, reporter, newest=arguments.newest) if arguments.requests else ()
         return _verify(folder, wanted, settings, reporter)
-    archives = _select(arguments, settings, reporter)
+    archives = _select(arguments, settings, reporter, newest=arguments.newest)
     return _preview(folder, archives) if arguments.dry_run else _fill(folder, archives, settings, reporter)
 
 
-def _select(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Tuple[Archive, ...]:
-    requests, targets = arguments.requests or (), arguments.targets or ()
-    return select_archives(requests, targets, settings, reporter, newest=arguments.newest)
+def _select(
+    arguments: argparse.Namespace, settings: Settings, reporter: Reporter, *, newest: bool
+) -> Tuple[Archive, ...]:
+    """Return the archives for all requests on all targets, each once, by target and then best first."""
+    wanted = [Wanted("", parse_request(text, source="--python")) for text in arguments.requests or ()]
+    # The builds of a project never use older versions than the one that they select.
+    if not wanted:
+        wanted, newest = [_project_wants(settings, reporter)], True
+    cache = open_cache(settings)
+    load = partial(load_archives, settings, cache=cache, reporter=reporter)
+    found: Dict[str, Archive] = {}
+    for target in arguments.targets or [current_platform(settings, cache).triple]:
+        for each in wanted:
+            best, *older = _matching(each, target, settings, load)
+            found.update((archive.filename, archive) for archive in [best, *([] if newest else older)])
+    return tuple(found.values())
+
+
+def _project_wants(settings: Settings, reporter: Reporter) -> Wanted:
+    wanted = read_wanted(read_project, settings, reporter, advice="request one: --python '>=3.12'")
+    if wanted.path:
+        source = settings.origin("python")
+        raise UsageError(
+            f"{source} names the interpreter {settings.python!r}, which is not provisioned from an archive",
+            hint="unset it, or request one: --python '>=3.12'",
+        )
+    return wanted
+
+
+def _matching(
+    wanted: Wanted, target: str, settings: Settings, load: Callable[[str], Tuple[Archive, ...]]
+) -> Tuple[Archive, ...]:
+    """Return what a build would select, and then the newest archive of each older minor version."""
+    lock = wanted.lock
+    if lock is not None:
+        # A locked project is built with its locked archive, even if the catalog has a newer one by now.
+        return (locked_archive(lock, archives_for(target, settings, lambda _: lock.archives)[0]),)
+    triple, archives = archives_for(target, settings, load)
+    # It raises what a build would if nothing matches.
+    select_archive(archives, wanted, triple)
+    return newest_of_minors(matching_archives(archives, wanted, triple))
 
 
 def _fill(folder: Path, archives: Sequence[Archive], settings: Settings, reporter: Reporter) -> Answer:
@@ -100,11 +151,10 @@ def _preview(folder: Path, archives: Sequence[Archive]) -> Answer:
 def _verify(folder: Path, wanted: Sequence[Archive], settings: Settings, reporter: Reporter) -> Answer:
     checked = check_folder(folder, wanted, settings, reporter)
     lines = [f"missing: {name}" for name in checked.missing]
-    lines += [f"changed: {name}: {problem}" for name, problem in checked.changed]
+    lines += [f"changed: {name}: {problem}" for name, problem in checked.changed.items()]
     lines += [f"extra: {name}: it is not listed in SHA256SUMS" for name in checked.extra]
-    lines.append(f"{folder}: {len(checked.intact)} intact, {len(lines)} wrong")
-    data = {name: list(found) for name, found in checked._asdict().items()}
-    return Answer({"path": str(folder), **data, "changed": dict(checked.changed)}, lines, int(not checked.is_right))
+    summary = f"{folder}: {len(checked.intact)} intact, {len(lines)} wrong"
+    return Answer({"path": str(folder), **checked._asdict()}, [*lines, summary], int(bool(lines)))
 
 
 def _rows(archives: Sequence[Archive]) -> List[Dict[str, str]]:
@@ -119,9 +169,8 @@ def add_key_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_key(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Print a key for what the project in this folder, or the requests, would provision."""
-    requests, targets = arguments.requests or (), arguments.targets or ()
     try:
-        archives = select_archives(requests, targets, settings._replace(offline=True), reporter, newest=True)
+        archives = _select(arguments, settings._replace(offline=True), reporter, newest=True)
     except OfflineError:
         raise OfflineError(
             "the catalog is given by URL and the cache has no copy of it; a key is made without network",

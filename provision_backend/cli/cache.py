@@ -12,9 +12,9 @@ from ..cache.store import open_cache
 from ..cache.upkeep import Entry, Swept, clean_cache, list_entries, prune_cache, remove_entries
 from ..errors import UsageError
 from ..output import Reporter, format_size, shorten
-from ..project.wanted import Wanted
 from ..settings import Settings
 from ..versions import parse_request
+from ..wanted import Wanted
 from .answers import Answer, as_columns
 
 __all__ = [

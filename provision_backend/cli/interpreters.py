@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Callable
 
 from ..cache.platform import current_platform
 from ..cache.store import open_cache
@@ -13,10 +14,10 @@ from ..install.catalogs import load_archives
 from ..output import Reporter
 from ..project.plan import make_plan
 from ..project.pyproject import OWN_NAME, Project, parse_pyproject, read_project, read_text
-from ..project.wanted import Wanted
 from ..provision import find_any, provision
 from ..settings import Settings
 from ..versions import is_specifier, parse_request
+from ..wanted import Wanted
 from .answers import Answer, as_columns
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "add_install_arguments",
     "add_list_arguments",
     "read_request",
+    "read_wanted",
     "run_find",
     "run_install",
     "run_list",
@@ -49,7 +51,7 @@ def run_list(arguments: argparse.Namespace, settings: Settings, reporter: Report
     cache = open_cache(settings)
     triple = current_platform(settings, cache).triple
     archives = wanted.lock.archives if wanted.lock else load_archives(settings, triple, cache, reporter)
-    found = matching_archives(archives, requires_python=wanted.requires_python, request=wanted.request, triple=triple)
+    found = matching_archives(archives, wanted, triple)
     # Unless it asks for another one, a build fetches only the newest patch release of a minor version.
     if not arguments.all:
         found = newest_of_minors(found)
@@ -113,12 +115,18 @@ def read_request(text: str, settings: Settings, reporter: Reporter) -> Wanted:
     """Return which interpreter a request as for `parse_request`, or `PROJECT`, means."""
     if text != PROJECT:
         return Wanted("", parse_request(text, source="REQUEST"))
+    advice = "name a version such as 3.13, or go to the folder of a project"
+    return read_wanted(_read_any_project, settings, reporter, advice=advice)
+
+
+def read_wanted(read: Callable[[Path], Project], settings: Settings, reporter: Reporter, *, advice: str) -> Wanted:
+    """Return what builds of the project in the current folder want; an error's hint ends with the advice."""
     try:
-        project = _read_any_project(Path.cwd())
+        plan = make_plan(read(Path.cwd()), settings)
     except (ProjectError, UsageError) as exc:
-        exc.hint = exc.hint or "name a version such as 3.13, or go to the folder of a project"
+        # A build would fail in the same way, but these commands do not need the project.
+        exc.hint = f"{exc.hint}\nor {advice}" if exc.hint else advice
         raise
-    plan = make_plan(project, settings)
     if plan.note:
         reporter.info(plan.note)
     return plan.wanted
@@ -134,4 +142,4 @@ def _read_any_project(folder: Path) -> Project:
     requires_python = document.get("project", {}).get("requires-python", "")
     if not isinstance(requires_python, str) or not is_specifier(requires_python):
         raise ProjectError("pyproject.toml: project.requires-python must be a version specifier")
-    return Project(folder, "", (), False, (), requires_python, None, "")
+    return Project(folder, requires_python=requires_python)

@@ -18,9 +18,9 @@ from ..output import Reporter
 from ..project.edit import apply_changes, load_tomlkit, lock_lines, lock_text
 from ..project.lock import LOCK_FILE, choose_archives, kept_archives
 from ..project.pyproject import Project, read_project, read_text
-from ..project.wanted import Lock, Wanted
 from ..settings import Settings
 from ..versions import parse_request
+from ..wanted import Lock, Wanted
 from .answers import Answer
 from .parser import add_project, add_repeatable, existing_folder
 

@@ -20,7 +20,7 @@ from ..files import write_atomically
 from .pyproject import OWN_NAME, names_us, parse_pyproject
 
 if TYPE_CHECKING:
-    from .wanted import Lock
+    from ..wanted import Lock
 
 __all__ = [
     "append_table", "apply_changes", "load_tomlkit", "lock_lines", "lock_text", "parse_document", "render",

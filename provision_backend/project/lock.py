@@ -17,7 +17,7 @@ from ..errors import CatalogError, NoMatchingArchiveError, ProjectError
 from ..files import read_file
 from ..output import shorten
 from ..versions import PythonVersion, parse_version
-from .wanted import RELOCK, Lock, Wanted
+from ..wanted import RELOCK, Lock, Wanted
 
 __all__ = ["LOCK_FILE", "choose_archives", "kept_archives", "read_lock"]
 
@@ -139,15 +139,13 @@ def _build_of(archive: Archive) -> _Build:
 
 
 def _matching(archives: Sequence[Archive], wanted: Sequence[Wanted], triple: str) -> List[Archive]:
-    last = wanted[-1]
-    found = matching_archives(archives, requires_python=last.requires_python, request=last.request, triple=triple)
+    found = matching_archives(archives, wanted[-1], triple)
     return [archive for archive in found if _is_wanted(archive, wanted)]
 
 
 def _candidates(archives: Sequence[Archive], wanted: Sequence[Wanted], triple: str) -> List[Archive]:
-    last = wanted[-1]
     # It is called for its error, which lists the versions that exist.
-    select_archive(archives, requires_python=last.requires_python, request=last.request, triple=triple)
+    select_archive(archives, wanted[-1], triple)
     found = _matching(archives, wanted, triple)
     if not found:
         raise NoMatchingArchiveError(

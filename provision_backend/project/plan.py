@@ -13,8 +13,8 @@ from typing import NamedTuple, Optional
 from ..errors import UsageError
 from ..settings import Settings
 from ..versions import parse_request, satisfies
+from ..wanted import Lock, Wanted, check_lock
 from .pyproject import Project
-from .wanted import Lock, Wanted, check_lock
 
 __all__ = ["Plan", "RunningInterpreter", "make_plan", "running_interpreter"]
 

@@ -17,19 +17,19 @@ import os
 import shutil
 import tempfile
 from pathlib import Path, PurePosixPath
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
-from ..cache.locks import key_lock
-from ..cache.store import open_cache
-from ..catalog.archive import Archive, parse_archive
-from ..catalog.sums import SHA256SUMS, Sums, change_sums, load_sums
-from ..errors import CatalogError, DownloadError
-from ..files import hash_file, list_names, publish, remove_path, write_atomically
-from ..install.catalogs import load_archives
-from ..install.download import download_archive
-from ..install.sources import DownloadOptions
-from ..output import Reporter, format_size
-from ..settings import Settings
+from .cache.locks import key_lock
+from .cache.store import open_cache
+from .catalog.archive import Archive, parse_archive
+from .catalog.sums import SHA256SUMS, Sums, change_sums, load_sums
+from .errors import CatalogError, DownloadError
+from .files import hash_file, list_names, publish, remove_path, write_atomically
+from .install.catalogs import load_archives
+from .install.download import download_archive
+from .install.sources import DownloadOptions
+from .output import Reporter, format_size
+from .settings import Settings
 
 __all__ = [
     "Checked",
@@ -49,33 +49,31 @@ _INCOMING = ".incoming"
 class Contents(NamedTuple):
     """Which of the requested archives a folder has."""
 
-    present: Tuple[Archive, ...]
+    present: List[Archive]
     """Those with the sha256 of the catalog."""
-    missing: Tuple[Archive, ...]
+    missing: List[Archive]
     """Those that do not exist or are damaged."""
-    damaged: Tuple[str, ...]
+    damaged: List[str]
     """Names of those with another sha256; they are among the missing."""
 
 
 class Filled(NamedTuple):
     """What was done to a folder."""
 
-    fetched: Tuple[Archive, ...]
-    present: Tuple[Archive, ...]
+    fetched: List[Archive]
+    present: List[Archive]
     """Those that the folder had already, or that another process fetched meanwhile."""
-    dropped: Tuple[str, ...]
+    dropped: List[str]
     """Archives that were listed although they did not exist."""
 
 
 def inspect_folder(folder: Path, archives: Sequence[Archive]) -> Contents:
     """Read the archives in a folder and compare them with the catalog."""
     listed = load_sums(folder / SHA256SUMS, missing_ok=True).hashes
-    present: List[Archive] = []
-    missing: List[Archive] = []
-    damaged: List[str] = []
+    contents = Contents([], [], [])
     for archive in archives:
         found = _hash_if_exists(folder / archive.filename)
-        (present if found == archive.sha256 else missing).append(archive)
+        (contents.present if found == archive.sha256 else contents.missing).append(archive)
         if found not in (None, archive.sha256):
             # What is listed is not damage but another archive, such as one that pack made.
             if found == listed.get(archive.filename):
@@ -84,8 +82,8 @@ def inspect_folder(folder: Path, archives: Sequence[Archive]) -> Contents:
                     f"the folder has, and lists, {found}",
                     hint="it may have been made by 'provision-backend pack'; use another folder, or remove it",
                 )
-            damaged.append(archive.filename)
-    return Contents(tuple(present), tuple(missing), tuple(damaged))
+            contents.damaged.append(archive.filename)
+    return contents
 
 
 def _hash_if_exists(path: Path) -> Optional[str]:
@@ -112,10 +110,9 @@ def fill_folder(
     contents = inspect_folder(folder, archives)
     for name in contents.damaged:
         reporter.info(f"{name} is damaged and fetched again")
-    fetched: List[Archive] = []
-    present = list(contents.present)
     with work_folder(folder, lock_timeout, reporter) as work:
-        dropped = list_files(folder, {archive.filename: archive.sha256 for archive in present}, work)
+        dropped = list_files(folder, {archive.filename: archive.sha256 for archive in contents.present}, work)
+    filled = Filled([], contents.present, dropped)
     for archive in contents.missing:
         # The lock is released after each archive, so that pack waits for one download and not for all of them.
         with work_folder(folder, lock_timeout, reporter) as work:
@@ -125,12 +122,12 @@ def fill_folder(
                 arrived = work / archive.filename
                 download_archive(archive, arrived, options=options, reporter=reporter)
                 list_files(folder, {archive.filename: archive.sha256}, work, finished=arrived)
-            (present if exists else fetched).append(archive)
+            (filled.present if exists else filled.fetched).append(archive)
     with work_folder(folder, lock_timeout, reporter) as work:
         # After a complete run nothing is left to resume.
         for name in list_names(work):
             remove_path(work / name)
-    return Filled(tuple(fetched), tuple(present), tuple(dropped))
+    return filled
 
 
 def list_files(folder: Path, hashes: Mapping[str, str], work: Path, *, finished: Optional[Path] = None) -> List[str]:
@@ -226,18 +223,13 @@ def _writing(folder: Path) -> Iterator[None]:
 class Checked(NamedTuple):
     """What a check found, as sorted names below the folder."""
 
-    intact: Tuple[str, ...]
-    missing: Tuple[str, ...]
+    intact: List[str]
+    missing: List[str]
     """Listed or requested, and not in the folder."""
-    changed: Tuple[Tuple[str, str], ...]
-    """Name and what is wrong with it."""
-    extra: Tuple[str, ...]
+    changed: Dict[str, str]
+    """What is wrong with each."""
+    extra: List[str]
     """Archives in the folder that are not listed."""
-
-    @property
-    def is_right(self) -> bool:
-        """Whether nothing is wrong."""
-        return not (self.missing or self.changed or self.extra)
 
 
 def check_folder(folder: Path, requested: Sequence[Archive], settings: Settings, reporter: Reporter) -> Checked:
@@ -249,7 +241,7 @@ def check_folder(folder: Path, requested: Sequence[Archive], settings: Settings,
     known = {**_known_hashes(sums, settings, reporter), **{archive.filename: archive.sha256 for archive in requested}}
     intact: List[str] = []
     missing = {archive.filename for archive in requested if archive.filename not in sums.hashes}
-    changed: List[Tuple[str, str]] = []
+    changed: Dict[str, str] = {}
     for name, listed in sorted(sums.hashes.items()):
         reporter.detail(f"reading {name}")
         path = _locate(folder, name)
@@ -261,11 +253,11 @@ def check_folder(folder: Path, requested: Sequence[Archive], settings: Settings,
         elif found == listed == expected:
             intact.append(name)
         elif found == listed:
-            changed.append((name, f"its sha256 is {found}, as {SHA256SUMS} has it, and the catalog has {expected}"))
+            changed[name] = f"its sha256 is {found}, as {SHA256SUMS} has it, and the catalog has {expected}"
         else:
-            changed.append((name, f"its sha256 is {found}, and {SHA256SUMS} has {listed}"))
-    extra = tuple(name for name in _archives_in(folder) if name not in sums.hashes)
-    return Checked(tuple(intact), tuple(sorted(missing - set(extra))), tuple(changed), extra)
+            changed[name] = f"its sha256 is {found}, and {SHA256SUMS} has {listed}"
+    extra = [name for name in _archives_in(folder) if name not in sums.hashes]
+    return Checked(intact, sorted(missing - set(extra)), changed, extra)
 
 
 def _known_hashes(sums: Sums, settings: Settings, reporter: Reporter) -> Dict[str, str]:

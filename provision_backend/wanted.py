@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Optional, Tuple
 
-from ..errors import NoMatchingArchiveError, ProjectError
-from ..versions import VersionRequest, satisfies
+from .errors import NoMatchingArchiveError, ProjectError
+from .versions import VersionRequest, satisfies
 
 if TYPE_CHECKING:
-    from ..catalog.archive import Archive
+    from .catalog.archive import Archive
 
 __all__ = ["RELOCK", "Lock", "Wanted", "check_lock", "locked_archive"]
 
@@ -45,12 +45,12 @@ class Wanted(NamedTuple):
 
     def accepts(self, version: str, *, freethreaded: bool) -> bool:
         """Whether an interpreter of this version can be used; a free-threaded one only if it is asked for."""
-        if not satisfies(self.requires_python, version):
+        # The ABI of a free-threaded build differs (PEP 703), so its wheels would not fit the other interpreters. The
+        # cheap comparison comes first, since each selection goes through the whole catalog.
+        if freethreaded != (self.request is not None and self.request.freethreaded):
             return False
-        if self.request is None:
-            # The ABI of a free-threaded build differs (PEP 703), so its wheels would not fit the other interpreters.
-            return not freethreaded
-        return self.request.matches(version, freethreaded=freethreaded)
+        asked = self.request is None or satisfies(self.request.specifiers, version)
+        return asked and satisfies(self.requires_python, version)
 
     def describe(self) -> str:
         """Return it as the object of a message: ``requires-python '>=3.12' and python '3.13'``."""
