@@ -27,7 +27,6 @@ from .errors import CatalogError, DownloadError
 from .files import hash_file, list_names, publish, remove_path, write_atomically
 from .install.catalogs import load_archives
 from .install.download import download_archive
-from .install.sources import DownloadOptions
 from .output import Reporter, format_size
 from .settings import Settings
 
@@ -96,34 +95,32 @@ def _hash_if_exists(path: Path) -> Optional[str]:
         raise CatalogError(f"'{path}' cannot be read: {exc.strerror or exc}") from None
 
 
-def fill_folder(
-    folder: Path, archives: Sequence[Archive], *, options: DownloadOptions, reporter: Reporter, lock_timeout: float
-) -> Filled:
+def fill_folder(folder: Path, archives: Sequence[Archive], settings: Settings, reporter: Reporter) -> Filled:
     """Fetch the archives that a folder, which is created if necessary, does not have.
 
     Raises:
         DownloadError: an archive cannot be fetched, the folder cannot be written, or it lists another file under the
             name of an archive; the archives before that one are complete and listed.
         CatalogError: ``SHA256SUMS`` is malformed.
-        LockTimeoutError: another process held the folder's lock for *lock_timeout* seconds.
+        LockTimeoutError: another process held the folder's lock longer than the settings allow.
     """
     contents = inspect_folder(folder, archives)
     for name in contents.damaged:
         reporter.info(f"{name} is damaged and fetched again")
-    with work_folder(folder, lock_timeout, reporter) as work:
+    with work_folder(folder, settings.lock_timeout, reporter) as work:
         dropped = list_files(folder, {archive.filename: archive.sha256 for archive in contents.present}, work)
     filled = Filled([], contents.present, dropped)
     for archive in contents.missing:
         # The lock is released after each archive, so that pack waits for one download and not for all of them.
-        with work_folder(folder, lock_timeout, reporter) as work:
+        with work_folder(folder, settings.lock_timeout, reporter) as work:
             # Another process may have added it meanwhile.
             exists = inspect_folder(folder, [archive]).present
             if not exists:
                 arrived = work / archive.filename
-                download_archive(archive, arrived, options=options, reporter=reporter)
+                download_archive(archive, arrived, settings=settings, reporter=reporter)
                 list_files(folder, {archive.filename: archive.sha256}, work, finished=arrived)
             (filled.present if exists else filled.fetched).append(archive)
-    with work_folder(folder, lock_timeout, reporter) as work:
+    with work_folder(folder, settings.lock_timeout, reporter) as work:
         # After a complete run nothing is left to resume.
         for name in list_names(work):
             remove_path(work / name)

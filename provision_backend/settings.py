@@ -140,6 +140,10 @@ class Settings(NamedTuple):
     origins: Tuple[Tuple[str, str], ...] = ()
     """Pairs of key and place, for each key that does not have its default."""
 
+    def __repr__(self) -> str:
+        # A mirror may hold a password, and this ends up in logs.
+        return f"Settings({', '.join(dict(self.origins))})"
+
     def origin(self, key: str) -> str:
         """Return where the value of a key comes from: a variable's name, a config setting, or ``default``."""
         return dict(self.origins).get(key, "default")

@@ -32,7 +32,6 @@ from provision_backend.host.platforms import platform_from_triple  # noqa: E402
 from provision_backend.install.catalogs import fetch_catalog  # noqa: E402
 from provision_backend.install.download import download_archive  # noqa: E402
 from provision_backend.install.install import finalize_tree, tree_maker  # noqa: E402
-from provision_backend.install.sources import DownloadOptions  # noqa: E402
 from provision_backend.install.unpack import unpack_archive  # noqa: E402
 from provision_backend.interpreter import inspect_interpreter  # noqa: E402
 from provision_backend.output import Reporter  # noqa: E402
@@ -77,8 +76,8 @@ def _download(folder: Path, content: bytes = b"") -> None:
     if content:
         (mirror / _ARCHIVE).write_bytes(content)
     archive = parse_catalog(_LINE, source="SHA256SUMS")[0]
-    options = DownloadOptions(mirrors=(str(mirror),), retries=0)
-    download_archive(archive, folder / "archive", options=options, reporter=_quiet())
+    options = Settings(mirror=(str(mirror),), retries=0)
+    download_archive(archive, folder / "archive", settings=options, reporter=_quiet())
 
 
 def _quiet() -> Reporter:

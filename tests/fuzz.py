@@ -44,11 +44,11 @@ from provision_backend.host.elf import read_elf
 from provision_backend.host.loaders import libc_of_loader
 from provision_backend.host.targets import architecture_of, triple_of
 from provision_backend.install.download import make_transport
-from provision_backend.install.sources import DownloadOptions, SourceError, host_of, is_loopback, list_sources
+from provision_backend.install.sources import SourceError, host_of, is_loopback, list_sources
 from provision_backend.install.unpack import unpack_stream
 from provision_backend.output import redact_text
 from provision_backend.project.pyproject import read_project
-from provision_backend.settings import CONFIG_FILE, OPTIONS, load_settings
+from provision_backend.settings import CONFIG_FILE, OPTIONS, Settings, load_settings
 from provision_backend.versions import parse_request, satisfies
 from provision_backend.wanted import Wanted
 
@@ -187,7 +187,7 @@ def _check_url(data: bytes) -> bool:
     text = data.decode("utf-8", "replace")
     host_of(text), is_loopback(text), redact_text(text)
     try:
-        return all(repr(source) for source in list_sources(DownloadOptions((text,))))
+        return all(repr(source) for source in list_sources(Settings(mirror=(text,))))
     except ProvisionError:
         return False
 
@@ -205,9 +205,9 @@ class _Http:
             self._server = RawServer(lambda _number, _request: [self._answer])
             self._server.__enter__()
         self._answer = data.replace(b"%PORT%", str(self._server.port).encode())
-        options = DownloadOptions(connect_timeout=0.2, read_timeout=0.2, retries=0)
+        settings = Settings(connect_timeout=0.2, read_timeout=0.2, retries=0)
         try:
-            with make_transport(options).open(f"http://127.0.0.1:{self._server.port}/x") as stream:
+            with make_transport(settings).open(f"http://127.0.0.1:{self._server.port}/x") as stream:
                 for _ in stream.chunks:
                     pass
         except (ProvisionError, SourceError) as error:

@@ -270,7 +270,7 @@ def test_a_clock_before_the_newest_release_is_a_problem(tmp_path: Path) -> None:
 
 def test_all_is_asked_within_the_time_that_is_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However patient the settings are with a download, the doctor is not."""
-    options = context(tmp_path, **{"connect-timeout": "300", "read-timeout": "600", "retries": "9"}).download_options()
+    options = context(tmp_path, **{"connect-timeout": "300", "read-timeout": "600", "retries": "9"}).probe_settings()
 
     assert (options.connect_timeout, options.read_timeout, options.retries) == (10.0, 10.0, 0)
     assert doctor.DEADLINE == 30.0

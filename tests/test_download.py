@@ -23,8 +23,8 @@ from provision_backend.catalog.archive import Archive
 from provision_backend.errors import DownloadError, IntegrityError, OfflineError, ProvisionError
 from provision_backend.install.download import download_archive, fetch_text, stream_archive
 from provision_backend.install.partial import Partial
-from provision_backend.install.sources import DownloadOptions
 from provision_backend.output import Reporter
+from provision_backend.settings import Settings
 
 TAG = "20251110"
 FILE = f"cpython-3.13.5+{TAG}-x86_64-unknown-linux-gnu-install_only_stripped.tar.gz"
@@ -66,7 +66,7 @@ class Download:
         download_archive(
             ARCHIVE,
             self.to,
-            options=DownloadOptions(mirrors=mirrors, **options),
+            settings=Settings(mirror=mirrors, **options),
             reporter=Reporter(self.stream, 2),
         )
 
@@ -171,10 +171,10 @@ def test_a_folder_needs_no_http_library(tmp_path: Path) -> None:
         f"import sys; sys.path[:0] = {[str(Path(__file__).parent.parent)]!r}; from pathlib import Path;"
         "from provision_backend.catalog.archive import Archive; from provision_backend.output import Reporter;"
         "from provision_backend.install.download import download_archive;"
-        "from provision_backend.install.sources import DownloadOptions;"
-        "options = DownloadOptions(mirrors=(sys.argv[1],));"
+        "from provision_backend.settings import Settings;"
+        "options = Settings(mirror=(sys.argv[1],));"
         f"archive = {ARCHIVE!r};"
-        "download_archive(archive, Path(sys.argv[1], 'to'), options=options, reporter=Reporter());"
+        "download_archive(archive, Path(sys.argv[1], 'to'), settings=options, reporter=Reporter());"
         "unwanted = {'httpx2', 'httpx', 'http.client', 'ssl', 'socket', 'email', 'urllib.request', 'netrc'};"
         "assert not unwanted & set(sys.modules), unwanted & set(sys.modules)"
     )
@@ -189,10 +189,10 @@ def test_a_python_without_ssl_uses_plain_http(server: ArchiveServer) -> None:
         "import sys; sys.modules['_ssl'] = None;"
         "from provision_backend.errors import DownloadError;"
         "from provision_backend.install.download import fetch_text;"
-        "from provision_backend.install.sources import DownloadOptions;"
-        "assert len(fetch_text(sys.argv[1], options=DownloadOptions())) > 0;"
+        "from provision_backend.settings import Settings;"
+        "assert len(fetch_text(sys.argv[1], settings=Settings())) > 0;"
         "secure = sys.argv[1].replace('http:', 'https:')\n"
-        "try: fetch_text(secure, options=DownloadOptions())\n"
+        "try: fetch_text(secure, settings=Settings())\n"
         "except DownloadError as exc: print(exc.message); print(exc.hint)"
     )
     server.files["/text"] = b"a text"
@@ -421,9 +421,9 @@ def test_an_interrupted_download_goes_on(server: ArchiveServer, download: Downlo
                 raise KeyboardInterrupt
             return 0.0
 
-    options = DownloadOptions(mirrors=(server.url,))
+    options = Settings(mirror=(server.url,))
     with pytest.raises(KeyboardInterrupt):
-        download_archive(ARCHIVE, download.to, options=options, reporter=Reporter(io.StringIO(), clock=Clock()))
+        download_archive(ARCHIVE, download.to, settings=options, reporter=Reporter(io.StringIO(), clock=Clock()))
     kept = Path(f"{download.to}.part").stat().st_size
     assert 0 < kept < len(CONTENT)
     download(server.url)
@@ -439,9 +439,9 @@ def test_a_killed_process_leaves_what_the_next_continues(server: ArchiveServer, 
         "import sys; from pathlib import Path; from test_download import ARCHIVE;"
         "from provision_backend.output import Reporter;"
         "from provision_backend.install.download import download_archive;"
-        "from provision_backend.install.sources import DownloadOptions;"
-        "options = DownloadOptions(mirrors=(sys.argv[1],));"
-        "download_archive(ARCHIVE, Path(sys.argv[2]), options=options, reporter=Reporter())"
+        "from provision_backend.settings import Settings;"
+        "options = Settings(mirror=(sys.argv[1],));"
+        "download_archive(ARCHIVE, Path(sys.argv[2]), settings=options, reporter=Reporter())"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, server.url, str(download.to)], env=child_environment(), stderr=subprocess.DEVNULL
@@ -595,8 +595,8 @@ def test_a_slow_disk_is_no_slow_source(server: ArchiveServer, download: Download
             total += len(chunk)
         return total
 
-    options = DownloadOptions((server.url,), read_timeout=0.1, retries=0)
-    taken = stream_archive(ARCHIVE, tmp_path / "part", use, options=options, reporter=Reporter(io.StringIO()))
+    options = Settings(mirror=(server.url,), read_timeout=0.1, retries=0)
+    taken = stream_archive(ARCHIVE, tmp_path / "part", use, settings=options, reporter=Reporter(io.StringIO()))
 
     assert taken == len(CONTENT)
 
@@ -862,16 +862,16 @@ def test_a_text_is_fetched(server: ArchiveServer) -> None:
     """A catalog on this machine may come over plain HTTP."""
     server.files = {"/SHA256SUMS": "é\n".encode()}
 
-    assert fetch_text(f"{server.url}/SHA256SUMS", options=DownloadOptions()) == "é\n"
+    assert fetch_text(f"{server.url}/SHA256SUMS", settings=Settings()) == "é\n"
 
 
 def test_a_text_is_read_from_a_file(tmp_path: Path) -> None:
     """A file URL and a path do not need the network."""
     (tmp_path / "SHA256SUMS").write_text("a\n")
-    options = DownloadOptions(offline=True)
+    options = Settings(offline=True)
 
-    assert fetch_text(f"file://{tmp_path}/SHA256SUMS", options=options) == "a\n"
-    assert fetch_text(f"{tmp_path}/SHA256SUMS", options=options) == "a\n"
+    assert fetch_text(f"file://{tmp_path}/SHA256SUMS", settings=options) == "a\n"
+    assert fetch_text(f"{tmp_path}/SHA256SUMS", settings=options) == "a\n"
 
 
 def test_a_text_is_tried_again(server: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -880,7 +880,7 @@ def test_a_text_is_tried_again(server: ArchiveServer, monkeypatch: pytest.Monkey
     server.files = {"/SHA256SUMS": b"a\n"}
     server.script = [Reply(status=503), Reply(cut=1)]
 
-    assert fetch_text(f"{server.url}/SHA256SUMS", options=DownloadOptions()) == "a\n"
+    assert fetch_text(f"{server.url}/SHA256SUMS", settings=Settings()) == "a\n"
 
 
 @pytest.mark.parametrize(
@@ -888,23 +888,23 @@ def test_a_text_is_tried_again(server: ArchiveServer, monkeypatch: pytest.Monkey
     [
         (
             "http://user:s3cret@m.example/S?sig=s3cret",
-            DownloadOptions(),
+            Settings(),
             "could not fetch http://m.example/S: plain http:// is refused, "
             "since nothing says whether the text is the right one",
         ),
         (
             "https://user:s3cret@m.example/S",
-            DownloadOptions(offline=True),
+            Settings(offline=True),
             "offline: cannot fetch https://m.example/S\n  name a file of this machine, or allow the network",
         ),
-        ("/nowhere/S", DownloadOptions(), "could not fetch /nowhere/S: no such file"),
+        ("/nowhere/S", Settings(), "could not fetch /nowhere/S: no such file"),
     ],
     ids=["plain-http", "offline", "absent"],
 )
-def test_a_text_that_cannot_be_had_is_explained(url: str, options: DownloadOptions, expected: str) -> None:
+def test_a_text_that_cannot_be_had_is_explained(url: str, options: Settings, expected: str) -> None:
     """The error names the address without its secrets, and the reason."""
     with pytest.raises(DownloadError) as caught:
-        fetch_text(url, options=options)
+        fetch_text(url, settings=options)
 
     assert str(caught.value) == expected
 
@@ -914,11 +914,14 @@ def test_a_text_that_cannot_be_had_is_explained(url: str, options: DownloadOptio
     [(b"x" * 101, "sends more than the 100 B that are allowed"), (b"\xff\xfe", "it is not a UTF-8 text")],
     ids=["too-long", "not-a-text"],
 )
-def test_a_text_that_is_none_is_refused(server: ArchiveServer, content: bytes, expected: str) -> None:
+def test_a_text_that_is_none_is_refused(
+    server: ArchiveServer, content: bytes, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A catalog is small, and is text."""
+    monkeypatch.setattr("provision_backend.install.download.MAX_TEXT", 100)
     server.files = {"/S": content}
     with pytest.raises(DownloadError) as caught:
-        fetch_text(f"{server.url}/S", options=DownloadOptions(), limit=100)
+        fetch_text(f"{server.url}/S", settings=Settings())
 
     assert str(caught.value) == f"could not fetch {server.url}/S: {expected}"
 
@@ -927,6 +930,6 @@ def test_a_text_may_not_be_redirected_to_plain_http_elsewhere(server: ArchiveSer
     """The rule of plain HTTP holds for every hop."""
     server.redirects = {"/S": "http://m.example/S"}
     with pytest.raises(DownloadError) as caught:
-        fetch_text(f"{server.url}/S", options=DownloadOptions())
+        fetch_text(f"{server.url}/S", settings=Settings())
 
     assert "plain http:// is refused" in str(caught.value)

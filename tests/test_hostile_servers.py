@@ -23,9 +23,9 @@ from provision_backend.errors import CatalogError, DownloadError
 from provision_backend.files import remove_path
 from provision_backend.install import download, unpack
 from provision_backend.install.download import fetch_text, stream_archive
-from provision_backend.install.sources import DownloadOptions
 from provision_backend.install.unpack import Unpacked, unpack_stream
 from provision_backend.output import Reporter
+from provision_backend.settings import Settings
 
 pytestmark = pytest.mark.slow  # Together they take a minute.
 
@@ -289,9 +289,9 @@ def speak(answer: Answer) -> RawServer:
     return RawServer(lambda _number, _request: [answer] if isinstance(answer, bytes) else answer())
 
 
-def options(*mirrors: str) -> DownloadOptions:
+def options(*mirrors: str) -> Settings:
     """Return settings with short time-outs."""
-    return DownloadOptions(mirrors, connect_timeout=READ_TIMEOUT, read_timeout=READ_TIMEOUT, retries=0)
+    return Settings(mirror=mirrors, connect_timeout=READ_TIMEOUT, read_timeout=READ_TIMEOUT, retries=0)
 
 
 def check_text(text: str) -> None:
@@ -319,7 +319,7 @@ def test_the_next_source_serves(name: str, good: ArchiveServer, tmp_path: Path) 
     with speak(SERVERS[name]) as hostile:
         began = time.monotonic()
         mirrors = options(f"http://127.0.0.1:{hostile.port}", good.url)
-        unpacked = stream_archive(ARCHIVE, tmp_path / "part", use, options=mirrors, reporter=Reporter(said, 1))
+        unpacked = stream_archive(ARCHIVE, tmp_path / "part", use, settings=mirrors, reporter=Reporter(said, 1))
         took = time.monotonic() - began
 
     assert sorted(unpacked.written) == ["lib/a.py", "lib/b.py"]
@@ -335,7 +335,7 @@ def test_a_catalog_is_refused(name: str) -> None:
     with speak(SERVERS[name]) as hostile:
         began = time.monotonic()
         with pytest.raises((DownloadError, CatalogError)) as caught:
-            parse_catalog(fetch_text(f"http://127.0.0.1:{hostile.port}/S", options=options()), source="the catalog")
+            parse_catalog(fetch_text(f"http://127.0.0.1:{hostile.port}/S", settings=options()), source="the catalog")
         took = time.monotonic() - began
 
     assert took < DEADLINE

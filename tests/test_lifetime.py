@@ -126,8 +126,8 @@ def test_nothing_is_asked_of_the_kernel_for_a_command() -> None:
 _BUSY = {
     "downloads": """
 from provision_backend.install.download import fetch_text
-from provision_backend.install.sources import DownloadOptions
-work = lambda: fetch_text("http://127.0.0.1:" + sys.argv[2] + "/", options=DownloadOptions())
+from provision_backend.settings import Settings
+work = lambda: fetch_text("http://127.0.0.1:" + sys.argv[2] + "/", settings=Settings())
 """,
     "sleeps between two tries": """
 from provision_backend.install.download import sleep

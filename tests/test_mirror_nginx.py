@@ -19,9 +19,8 @@ from provision_backend.errors import DownloadError
 from provision_backend.install.catalogs import load_archives
 from provision_backend.install.download import download_archive
 from provision_backend.install.partial import Partial
-from provision_backend.install.sources import DownloadOptions
 from provision_backend.output import Reporter
-from provision_backend.settings import load_settings
+from provision_backend.settings import Settings, load_settings
 
 NAME = archive_name("3.13.9")
 QUOTED = NAME.replace("+", "%2B")
@@ -88,7 +87,7 @@ class Client:
         download_archive(
             self.archive,
             self.to,
-            options=DownloadOptions(mirrors=mirrors, retries=retries),
+            settings=Settings(mirror=mirrors, retries=retries),
             reporter=Reporter(self.told, 2),
         )
 

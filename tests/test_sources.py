@@ -9,7 +9,6 @@ import pytest
 from provision_backend.errors import UsageError
 from provision_backend.install.sources import (
     DEFAULT_SOURCES,
-    DownloadOptions,
     is_github,
     is_local,
     is_loopback,
@@ -23,7 +22,7 @@ QUOTED = FILE.replace("+", "%2B")
 
 def test_default_sources_are_asked_by_release_only() -> None:
     """Without a mirror upstream's two places are asked, each once, in their order."""
-    locations = [source.locations("20251110", FILE) for source in list_sources(DownloadOptions())]
+    locations = [source.locations("20251110", FILE) for source in list_sources(Settings())]
 
     assert locations == [(f"{base}/20251110/{QUOTED}",) for base in DEFAULT_SOURCES]
 
@@ -44,7 +43,7 @@ def test_default_sources_are_asked_by_release_only() -> None:
 )
 def test_a_mirror_is_asked_by_release_and_flat(mirror: str, expected: Tuple[str, ...]) -> None:
     """A mirror replaces the default sources, and the plus sign of a file name is quoted in URLs only."""
-    (source,) = list_sources(DownloadOptions(mirrors=(mirror,)))
+    (source,) = list_sources(Settings(mirror=(mirror,)))
 
     assert source.locations("20251110", FILE) == expected
 
@@ -72,16 +71,16 @@ def test_a_mirror_is_asked_by_release_and_flat(mirror: str, expected: Tuple[str,
 def test_what_is_not_a_mirror_is_refused(mirror: str, expected: str) -> None:
     """A mirror of another form is named, without its password, before anything is asked."""
     with pytest.raises(UsageError) as caught:
-        list_sources(DownloadOptions(mirrors=(mirror,)))
+        list_sources(Settings(mirror=(mirror,)))
 
     assert str(caught.value) == expected
 
 
-def test_options_do_not_show_their_mirrors() -> None:
-    """The repr of the options, which may end up in a log, has no URL in it."""
-    options = DownloadOptions(mirrors=("https://user:s3cret@m.example",))
+def test_settings_do_not_show_their_mirrors() -> None:
+    """The repr of the settings, which may end up in a log, has no URL in it."""
+    settings = Settings(mirror=("https://user:s3cret@m.example",))
 
-    assert "s3cret" not in repr(options) + repr(list_sources(options))
+    assert "s3cret" not in repr(settings) + repr(list_sources(settings))
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from provision_backend.catalog.archive import Archive
 from provision_backend.errors import DownloadError, IntegrityError, UnpackError
 from provision_backend.files import remove_path
 from provision_backend.install.download import stream_archive
-from provision_backend.install.sources import DownloadOptions
 from provision_backend.install.unpack import Unpacked, unpack_stream
 from provision_backend.output import Reporter
+from provision_backend.settings import Settings
 
 TAG = "20251110"
 FILE = f"cpython-3.13.5+{TAG}-x86_64-unknown-linux-gnu-install_only.tar.gz"
@@ -63,7 +63,7 @@ class Place:
         self, *mirrors: str, archive: Archive = ARCHIVE, reporter: Optional[Reporter] = None, **more: Any
     ) -> Path:
         """Fetch and unpack, and return the tree."""
-        options = DownloadOptions(mirrors=mirrors, **{"retries": 2, **more})
+        options = Settings(mirror=mirrors, **{"retries": 2, **more})
 
         def use(chunks: Iterator[bytes]) -> Unpacked:
             remove_path(self.staging)
@@ -72,7 +72,7 @@ class Place:
             return unpack_stream(chunks, archive.filename, self.staging)
 
         reporter = reporter or Reporter(self.said)
-        return stream_archive(archive, self.part_of, use, options=options, reporter=reporter).tree
+        return stream_archive(archive, self.part_of, use, settings=options, reporter=reporter).tree
 
     @property
     def kept(self) -> int:
@@ -265,9 +265,9 @@ def test_what_cannot_be_unpacked_is_fetched_to_its_end(server: ArchiveServer, pl
         next(chunks)
         raise UnpackError("no space left")
 
-    options = DownloadOptions(mirrors=(server.url,))
+    options = Settings(mirror=(server.url,))
     with pytest.raises(UnpackError, match="no space left"):
-        stream_archive(ARCHIVE, place.part_of, full, options=options, reporter=Reporter(place.said))
+        stream_archive(ARCHIVE, place.part_of, full, settings=options, reporter=Reporter(place.said))
 
     assert place.kept == len(GOOD)
 

@@ -25,8 +25,8 @@ from support.servers import ArchiveServer, RawServer, Reply, SocksProxy
 from provision_backend.errors import DownloadError
 from provision_backend.install.download import fetch_text
 from provision_backend.install.network import find_proxy
-from provision_backend.install.sources import DownloadOptions
 from provision_backend.install.transport import Transport
+from provision_backend.settings import Settings
 
 httpx: Any = importlib.import_module("httpx2" if sys.version_info >= (3, 11) else "httpx")
 
@@ -90,7 +90,7 @@ def plain() -> Iterator[ArchiveServer]:
 
 def fetch(url: str, **options: Any) -> str:
     """Fetch without retries."""
-    return fetch_text(url, options=DownloadOptions(retries=0, **options))
+    return fetch_text(url, settings=Settings(retries=0, **options))
 
 
 def refusal(url: str, **options: Any) -> str:
@@ -167,7 +167,7 @@ def test_an_unknown_certificate_is_not_tried_again(secure: ArchiveServer, monkey
     waits: List[float] = []
     monkeypatch.setattr("provision_backend.install.download.sleep", waits.append)
     with pytest.raises(DownloadError) as caught:
-        fetch_text(f"{secure.url}/S", options=DownloadOptions())
+        fetch_text(f"{secure.url}/S", settings=Settings())
 
     assert waits == []
     assert caught.value.message.startswith(f"could not fetch {secure.url}/S: its certificate is not trusted: ")
@@ -222,9 +222,9 @@ import sys
 sys.modules["socksio"] = None
 from provision_backend.errors import MissingDependencyError
 from provision_backend.install.download import fetch_text
-from provision_backend.install.sources import DownloadOptions
+from provision_backend.settings import Settings
 try:
-    fetch_text("https://m.example/S", options=DownloadOptions(retries=0))
+    fetch_text("https://m.example/S", settings=Settings(retries=0))
 except MissingDependencyError as exc:
     print(exc)
 """
@@ -242,7 +242,7 @@ def test_a_socks_proxy_is_used(plain: ArchiveServer, monkeypatch: pytest.MonkeyP
     pytest.importorskip("socksio")
     with SocksProxy(plain.port) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"socks5h://127.0.0.1:{proxy.port}")
-        with Transport(DownloadOptions()).open("http://m.example/S") as stream:
+        with Transport(Settings()).open("http://m.example/S") as stream:
             assert b"".join(stream.chunks) == b"text"
 
     assert proxy.asked == [b"m.example"]
@@ -251,7 +251,7 @@ def test_a_socks_proxy_is_used(plain: ArchiveServer, monkeypatch: pytest.MonkeyP
 def test_a_proxy_may_speak_tls(secure: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that is reached over HTTPS is checked with the same certificates as a server."""
     monkeypatch.setenv("HTTP_PROXY", secure.url)
-    with Transport(DownloadOptions()).open("http://m.example/S") as stream:
+    with Transport(Settings()).open("http://m.example/S") as stream:
         assert b"".join(stream.chunks) == b"text"
 
 
@@ -291,7 +291,7 @@ def test_a_proxy_gets_its_own_password(
     server, target = (world, GITHUB) if scheme == "https" else (plain, "http://m.example/S")
     monkeypatch.setenv(f"{scheme}_proxy".upper(), f"http://us%40er:s3cret@127.0.0.1:{server.port}")
 
-    with Transport(DownloadOptions()).open(target) as stream:
+    with Transport(Settings()).open(target) as stream:
         assert b"".join(stream.chunks) == b"text"
     assert server.requests[0].headers["proxy-authorization"] == basic("us@er:s3cret")
     behind = [seen for seen in server.requests if seen.method != "CONNECT"] if scheme == "https" else []
@@ -318,7 +318,7 @@ def test_a_proxy_that_refuses_is_explained(world: ArchiveServer, monkeypatch: py
     waits: List[float] = []
     monkeypatch.setattr("provision_backend.install.download.sleep", waits.append)
     with pytest.raises(DownloadError) as caught:
-        fetch_text(GITHUB, options=DownloadOptions())
+        fetch_text(GITHUB, settings=Settings())
 
     assert caught.value.message == (
         f"could not fetch {GITHUB}: the proxy http://127.0.0.1:{world.port} refuses: 407 Proxy Authentication Required"
@@ -427,7 +427,7 @@ def test_a_token_does_not_go_elsewhere(monkeypatch: pytest.MonkeyPatch, host: st
         seen.append((request.url.netloc.decode(), request.headers.get("authorization", "")))
         return httpx.Response(200, content=iter([b"text"]))
 
-    with Transport(DownloadOptions(), httpx.MockTransport(answer)).open(f"https://{host}/S") as stream:
+    with Transport(Settings(), httpx.MockTransport(answer)).open(f"https://{host}/S") as stream:
         assert b"".join(stream.chunks) == b"text"
 
     assert seen == [(host, "")]
@@ -437,7 +437,7 @@ def test_a_token_does_not_go_over_plain_http(plain: ArchiveServer, monkeypatch: 
     """Not even to a host of the right name: anybody on the way could read it."""
     monkeypatch.setenv("GITHUB_TOKEN", "t0ken")
     monkeypatch.setenv("HTTP_PROXY", plain.url)
-    with Transport(DownloadOptions()).open("http://github.com/S") as stream:
+    with Transport(Settings()).open("http://github.com/S") as stream:
         assert b"".join(stream.chunks) == b"text"
 
     assert sent_to(plain) == [("github.com", "")]

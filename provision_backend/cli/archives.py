@@ -21,7 +21,6 @@ from ..catalog.selection import matching_archives, newest_of_minors, select_arch
 from ..errors import OfflineError, UsageError
 from ..files import hash_bytes
 from ..install.catalogs import archives_for, load_archives
-from ..install.sources import download_options
 from ..mirror import check_folder, fill_folder, inspect_folder
 from ..output import Reporter
 from ..pack.packing import pack_interpreter
@@ -129,8 +128,7 @@ def _matching(
 
 
 def _fill(folder: Path, archives: Sequence[Archive], settings: Settings, reporter: Reporter) -> Answer:
-    options = download_options(settings)
-    filled = fill_folder(folder, archives, options=options, reporter=reporter, lock_timeout=settings.lock_timeout)
+    filled = fill_folder(folder, archives, settings, reporter)
     # SHA256SUMS is a catalog, so a build would select what it lists.
     for name in filled.dropped:
         reporter.info(f"removed {name} from SHA256SUMS: the file does not exist")

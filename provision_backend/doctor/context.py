@@ -27,7 +27,6 @@ from ..host.detection import detect_platform
 from ..host.platforms import Platform, platform_from_triple
 from ..install.catalogs import load_archives
 from ..install.download import fetch_text
-from ..install.sources import DownloadOptions, download_options
 from ..output import Reporter, explained, printable
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project, is_wrapped, parse_pyproject, read_project
@@ -189,7 +188,7 @@ class Context:
             return load_archives(settings, triple, cache, reporter)
         # `fetch_catalog` would keep a copy in the cache, and with it the next build would behave differently.
         try:
-            return parse_catalog(fetch_text(settings.catalog, options=self.download_options()), source="the catalog")
+            return parse_catalog(fetch_text(settings.catalog, settings=self.probe_settings()), source="the catalog")
         except DownloadError as exc:
             try:
                 # A build would take the copy in the cache too.
@@ -220,8 +219,8 @@ class Context:
         """Return a problem if an interpreter has to be installed first, else a warning."""
         return (problem if self.fetching() else warning)(found, advice)
 
-    def download_options(self) -> DownloadOptions:
-        """Return the options to ask sources with: once, and with short time-outs."""
-        options = download_options(self.settings)
-        connect, read = min(options.connect_timeout, MAX_WAIT), min(options.read_timeout, MAX_WAIT)
-        return options._replace(connect_timeout=connect, read_timeout=read, retries=0)
+    def probe_settings(self) -> Settings:
+        """Return the settings to ask sources with: once, and with short time-outs."""
+        settings = self.settings
+        connect, read = min(settings.connect_timeout, MAX_WAIT), min(settings.read_timeout, MAX_WAIT)
+        return settings._replace(connect_timeout=connect, read_timeout=read, retries=0)

@@ -83,7 +83,7 @@ def check_network(context: Context) -> Iterator[Finding]:
         else:
             yield warning("not checked, since no archive was selected", "see interpreter, catalog and host")
         return
-    sources = list_sources(context.download_options())
+    sources = list_sources(context.probe_settings())
     asked = [source for source in sources if source.is_local or not context.settings.offline]
     answers = _ask_all(asked, explanation.choice.archive, context)
     # A source that fails is no problem if another one has the archive.
@@ -135,7 +135,7 @@ def _ask(source: Source, archive: Archive, context: Context) -> _Answer:
 
 def _request(location: str, archive: Archive, context: Context) -> _Answer:
     # Four bytes are enough to distinguish an archive from a page.
-    with make_transport(context.download_options()).open(location, {"Range": "bytes=0-3"}) as stream:
+    with make_transport(context.probe_settings()).open(location, {"Range": "bytes=0-3"}) as stream:
         head = next(iter(stream.chunks), b"") if stream.status in (200, 206) else b""
         skew = _skew(stream.headers)
     if head.startswith(_MAGIC):

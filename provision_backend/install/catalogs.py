@@ -21,7 +21,6 @@ from ..files import hash_bytes, read_file
 from ..host.cpu import runnable_triples
 from ..output import Reporter, redact_url
 from ..settings import Settings
-from .sources import download_options
 
 __all__ = ["FRESH", "archives_for", "fetch_catalog", "load_archives", "needs_fetching"]
 
@@ -104,7 +103,7 @@ def _copy(settings: Settings, cache: Cache) -> Path:
 def _fetch(settings: Settings) -> str:
     from .download import fetch_text  # `needs_fetching` is called in builds that download nothing.
 
-    return fetch_text(settings.catalog, options=download_options(settings))
+    return fetch_text(settings.catalog, settings=settings)
 
 
 def _age(path: Path) -> float:

@@ -11,17 +11,20 @@ all of them were taken; where they turn out to be wrong, another source is tried
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import sys
+from collections import deque
 from pathlib import Path
 from time import monotonic, sleep
-from typing import IO, TYPE_CHECKING, Callable, Iterable, Iterator, List, Mapping, Optional, Tuple, TypeVar, Union
+from typing import IO, TYPE_CHECKING, Callable, Iterator, List, Mapping, Optional, Tuple, TypeVar, Union
 
 from ..errors import DownloadError, IntegrityError, MissingDependencyError, OfflineError, ProvisionError
 from ..files import new_hash
-from ..output import Reporter, format_size, redact_url
+from ..output import Reporter, format_size, redact_url, shorten
+from ..settings import Settings
 from .partial import Partial, Stream
-from .sources import DownloadOptions, Source, SourceError, host_of, list_sources, local_path
+from .sources import Source, SourceError, host_of, list_sources, local_path
 
 if TYPE_CHECKING:
     from ..catalog.archive import Archive
@@ -51,7 +54,7 @@ class _ExcessError(SourceError):
     """A source sends more than it may, so that nothing would go on with what it has sent."""
 
 
-def download_archive(archive: Archive, to: Path, *, options: DownloadOptions, reporter: Reporter) -> None:
+def download_archive(archive: Archive, to: Path, *, settings: Settings, reporter: Reporter) -> None:
     """Download *archive* into a file, which appears whole and verified, or not at all.
 
     A local mirror is copied too, since a file that another program may still change is not verified for long. The
@@ -65,7 +68,7 @@ def download_archive(archive: Archive, to: Path, *, options: DownloadOptions, re
         UsageError: a mirror is not of its form.
     """
     part = Partial(to)
-    _Delivery(archive, part, options, reporter, copies=True).run(_exhaust)
+    _Delivery(archive, part, settings, reporter, copies=True).run(lambda _: None)
     part.publish()
 
 
@@ -74,7 +77,7 @@ def stream_archive(
     part_of: Path,
     use: Callable[[Iterator[bytes]], Result],
     *,
-    options: DownloadOptions,
+    settings: Settings,
     reporter: Reporter,
 ) -> Result:
     """Download *archive* as `download_archive` does, give its bytes to a function while they arrive; return its result.
@@ -87,32 +90,31 @@ def stream_archive(
         part_of: path beside which the bytes are kept.
         use: called with the bytes, once for each source whose bytes turn out to be wrong and once for the right ones.
             Nothing is verified before it has taken the last one; what it raises is passed on if the bytes were right.
-        options: mirrors, time-outs, retries.
+        settings: mirrors, time-outs, retries.
         reporter: receives the progress.
     """
-    return _Delivery(archive, Partial(part_of), options, reporter).run(use)
+    return _Delivery(archive, Partial(part_of), settings, reporter).run(use)
 
 
-def fetch_text(url: str, *, options: DownloadOptions, limit: int = MAX_TEXT) -> str:
+def fetch_text(url: str, *, settings: Settings) -> str:
     """Return a small UTF-8 text, such as a catalog, which no hash protects.
 
     Args:
         url: ``https://``, ``file://`` or a path; ``http://`` only from this machine.
-        options: time-outs and retries; mirrors do not matter.
-        limit: bytes that it may have.
+        settings: time-outs and retries.
 
     Raises:
         DownloadError: it is not available, is too long, or is not a text.
         UsageError: *url* is not of its form.
     """
     name = redact_url(url)
-    if options.offline and local_path(url) is None:
+    if settings.offline and local_path(url) is None:
         raise OfflineError(f"offline: cannot fetch {name}", hint="name a file of this machine, or allow the network")
-    tries = _Tries(options)
+    tries = _Tries(settings)
     while True:
         try:
-            with _open_source(url, options, {}, secure=True, deadline=tries.deadline) as stream:
-                data = b"".join(_bounded(stream.chunks, limit))
+            with _open_source(url, settings, {}, tries.deadline, secure=True) as stream:
+                data = b"".join(_bounded(stream.chunks, MAX_TEXT))
             return data.decode("utf-8")
         except UnicodeDecodeError:
             raise DownloadError(f"could not fetch {name}: it is not a UTF-8 text") from None
@@ -126,10 +128,10 @@ def fetch_text(url: str, *, options: DownloadOptions, limit: int = MAX_TEXT) -> 
 class _Tries:
     """Decides how often the locations of a source are asked again, after how long, and until when."""
 
-    def __init__(self, options: DownloadOptions) -> None:
-        self.deadline = monotonic() + MAX_TIMES * options.read_timeout
-        self._retries = options.retries
-        self._left = TRIES_PER_RETRY * options.retries
+    def __init__(self, settings: Settings) -> None:
+        self.deadline = monotonic() + MAX_TIMES * settings.read_timeout
+        self._retries = settings.retries
+        self._left = TRIES_PER_RETRY * settings.retries
         self._in_a_row = 0
 
     def next_wait(self, failure: SourceError, *, progress: bool = False) -> Optional[float]:
@@ -151,11 +153,11 @@ class _Delivery:
     """
 
     def __init__(
-        self, archive: Archive, part: Partial, options: DownloadOptions, reporter: Reporter, *, copies: bool = False
+        self, archive: Archive, part: Partial, settings: Settings, reporter: Reporter, *, copies: bool = False
     ) -> None:
         self._archive = archive
         self._part = part
-        self._options = options
+        self._settings = settings
         self._reporter = reporter
         self._copies = copies
         self._begin_pass()
@@ -172,8 +174,8 @@ class _Delivery:
                 return self._pass(self._read_whole(), use)
         failures: List[Tuple[Source, Failure]] = []
         # A full disk is no reason to give up: a source may send more than there is, and the next one the file.
-        for source in list_sources(self._options):
-            if self._options.offline and not source.is_local:
+        for source in list_sources(self._settings):
+            if self._settings.offline and not source.is_local:
                 continue
             try:
                 return self._take(source, use)
@@ -181,12 +183,11 @@ class _Delivery:
                 if isinstance(failure, DownloadError) and not failure.disk:
                     raise
                 failures.append((source, failure))
-                self._reporter.detail(f"{source.name}: {_shorten(failure)}")
+                self._reporter.detail(f"{source.name}: {_describe(failure)}")
         raise self._error(failures)
 
     def _read_whole(self) -> Iterator[bytes]:
-        for block in self._part.blocks(self._part.size()):
-            yield self._note(block)
+        yield from map(self._note, self._part.blocks(self._part.size()))
         if self._digest.hexdigest() != self._archive.sha256:
             raise _StaleError
 
@@ -194,14 +195,10 @@ class _Delivery:
         """Try the locations of one source."""
         source.check_folder()
         absent: List[SourceError] = []
-        tries = _Tries(self._options)
+        tries = _Tries(self._settings)
         for location in source.locations(self._archive.tag, self._archive.filename):
             try:
-                while True:
-                    # Each further pass has cost a try, or begins without a part, so this comes to an end.
-                    with contextlib.suppress(_StaleError):
-                        return self._pass(self._fetch(location, tries), use)
-                    self._part.discard()
+                return self._take_from(location, tries, use)
             except SourceError as failure:
                 if not failure.absent:
                     raise
@@ -209,6 +206,13 @@ class _Delivery:
         reasons = " and ".join(dict.fromkeys(failure.reason for failure in absent))
         layouts = ", laid out by release and flat" if len(absent) > 1 else ""
         raise SourceError(reasons + layouts, hint=absent[-1].hint)
+
+    def _take_from(self, location: str, tries: _Tries, use: Callable[[Iterator[bytes]], Result]) -> Result:
+        while True:
+            # Each further pass has cost a try, or begins without a part, so this comes to an end.
+            with contextlib.suppress(_StaleError):
+                return self._pass(self._fetch(location, tries), use)
+            self._part.discard()
 
     def _pass(self, chunks: Iterator[bytes], use: Callable[[Iterator[bytes]], Result]) -> Result:
         """Give the bytes to their user, from the first one on, and return its result once they were verified."""
@@ -218,9 +222,9 @@ class _Delivery:
                 result = use(chunks)
             except ProvisionError:
                 # Damage on the way is a wrong hash, not what the unpacking makes of it: its cure is another source.
-                _exhaust(chunks)
+                deque(chunks, maxlen=0)
                 raise
-            _exhaust(chunks)
+            deque(chunks, maxlen=0)
             return result
 
     def _fetch(self, location: str, tries: _Tries) -> Iterator[bytes]:
@@ -248,20 +252,16 @@ class _Delivery:
     def _request(self, location: str, tries: _Tries) -> Iterator[bytes]:
         keeps = self._copies or local_path(location) is None
         rest = self._part.resume_headers(location) if keeps else {}
-        with _open_source(location, self._options, rest, deadline=tries.deadline) as stream:
+        with _open_source(location, self._settings, rest, tries.deadline) as stream:
             total = self._part.find_total(stream.headers) if rest and stream.status == 206 else None
             resumed, kept = total is not None, self._part.size()
-            if resumed:
-                if not self._given:
-                    # An earlier process has received them.
-                    for block in self._part.blocks(kept):
-                        yield self._note(block)
-                if self._given != kept:
-                    # The file is shorter than its size was a moment ago, so another process writes to it.
-                    raise _StaleError
-            elif stream.status != 200 or self._given:
+            if resumed and not self._given:
+                # An earlier process has received them.
+                yield from map(self._note, self._part.blocks(kept))
+            # Where the part is shorter than its size was a moment ago, another process writes to it.
+            if self._given != (kept if resumed else 0) or not (resumed or stream.status == 200):
                 raise _StaleError
-            else:
+            if not resumed:
                 total = stream.length
             if total is not None and total > MAX_ARCHIVE:
                 raise SourceError(f"announces {format_size(total)}, more than an archive may have")
@@ -302,7 +302,7 @@ class _Delivery:
         return chunk
 
     def _error(self, failures: List[Tuple[Source, Failure]]) -> Union[DownloadError, IntegrityError]:
-        lines = [f"{source.name}: {_shorten(failure)}" for source, failure in failures[:MAX_REASONS]]
+        lines = [f"{source.name}: {_describe(failure)}" for source, failure in failures[:MAX_REASONS]]
         if len(failures) > MAX_REASONS:
             lines.append(f"and {len(failures) - MAX_REASONS} more")
         hints = list(dict.fromkeys(failure.hint for _, failure in failures if failure.hint))
@@ -313,28 +313,12 @@ class _Delivery:
         if isinstance(last, IntegrityError):
             hints.append("what was found must not be trusted: compare it with the hash that its publisher names")
             return IntegrityError(name, last.expected, last.actual, hint="\n".join(lines + hints))
-        if self._options.offline:
+        if self._settings.offline:
             hints.append("put the file into a folder and set PROVISION_BACKEND_MIRROR to it, or build once online")
             message = f"offline: {name} is neither in the cache nor in a local mirror"
             return OfflineError(message, hint="\n".join(lines + hints))
         hints = hints or ["look at PROVISION_BACKEND_MIRROR and HTTPS_PROXY; 'provision-backend doctor' says more"]
         return DownloadError(f"could not download {name}", hint="\n".join(lines + hints))
-
-
-def _exhaust(chunks: Iterable[bytes]) -> None:
-    for _ in chunks:
-        pass
-
-
-def make_transport(options: DownloadOptions) -> Transport:
-    """Return what sends requests to servers, or raise `MissingDependencyError` where httpx is missing."""
-    try:
-        with _replaced_ssl():
-            from .transport import Transport
-    except ImportError:
-        package = "httpx2" if sys.version_info >= (3, 11) else "httpx"
-        raise MissingDependencyError(package, "download an interpreter") from None
-    return Transport(options)
 
 
 class _Missing(type):
@@ -348,39 +332,35 @@ class _NoSSL(Exception, metaclass=_Missing):  # noqa: N818 - it stands for any n
     """Takes the place of the module ``ssl``, and of each of its names, where this Python lacks it."""
 
 
-@contextlib.contextmanager
-def _replaced_ssl() -> Iterator[None]:
-    """Let httpx be imported by a Python without ``ssl``: it imports the module even for plain HTTP, which needs none.
-
-    A Python that was compiled on a system with an old OpenSSL has none, and a mirror inside a company may do without.
-    """
+def make_transport(settings: Settings, deadline: float = math.inf) -> Transport:
+    """Return what sends one request to a server, or raise `MissingDependencyError` where httpx is missing."""
+    # httpx imports ssl even for plain HTTP, which needs none. A Python that was compiled where OpenSSL is too old has
+    # none, and a mirror inside a company may do without.
+    replaced: Tuple[str, ...] = ()
     try:
         import ssl  # noqa: F401
     except ImportError:
-        names = ("ssl", "_ssl")
-        sys.modules.update(dict.fromkeys(names, _NoSSL))  # type: ignore[arg-type]
-        try:
-            yield
-        finally:
-            for name in names:
-                del sys.modules[name]
-    else:
-        yield
+        replaced = ("ssl", "_ssl")
+        sys.modules.update(dict.fromkeys(replaced, _NoSSL))  # type: ignore[arg-type]
+    try:
+        from .transport import Transport
+    except ImportError:
+        package = "httpx2" if sys.version_info >= (3, 11) else "httpx"
+        raise MissingDependencyError(package, "download an interpreter") from None
+    finally:
+        for name in replaced:
+            del sys.modules[name]
+    return Transport(settings, deadline=deadline)
 
 
 @contextlib.contextmanager
 def _open_source(
-    location: str,
-    options: DownloadOptions,
-    headers: Mapping[str, str],
-    *,
-    deadline: float,
-    secure: bool = False,
+    location: str, settings: Settings, headers: Mapping[str, str], deadline: float, *, secure: bool = False
 ) -> Iterator[Stream]:
     """Open a URL or a local file as a stream of bytes, about which nothing is verified; they raise `SourceError`."""
     path = local_path(location)
     if path is None:
-        with make_transport(options).open(location, headers, secure=secure, deadline=deadline) as stream:
+        with make_transport(settings, deadline).open(location, headers, secure=secure) as stream:
             if stream.status != 200 and not headers:
                 raise SourceError(f"answered {stream.status} to a request for the whole file")
             yield stream
@@ -427,9 +407,7 @@ def _explain_mismatch(head: bytes, headers: Mapping[str, str]) -> str:
     return ""
 
 
-def _shorten(failure: Failure) -> str:
+def _describe(failure: Failure) -> str:
     if isinstance(failure, IntegrityError):
         return f"found {failure.actual}"
-    if isinstance(failure, DownloadError):
-        return failure.message
-    return failure.reason if len(failure.reason) <= MAX_REASON else failure.reason[:MAX_REASON] + "…"
+    return failure.message if isinstance(failure, DownloadError) else shorten(failure.reason, MAX_REASON)

@@ -30,7 +30,6 @@ from ..settings import Settings
 from .download import stream_archive
 from .partial import Partial
 from .smoke import IMPORTED_BY_BUILDS, PIP_MODULES, smoke_run
-from .sources import download_options
 from .sysconfig_data import (
     patch_config_script,
     patch_json,
@@ -99,7 +98,7 @@ def _fetch(archive: Archive, staging: Path, download: Path, settings: Settings, 
             remove_path(destination)
             raise
 
-    return stream_archive(archive, download, _unpack, options=download_options(settings), reporter=reporter)
+    return stream_archive(archive, download, _unpack, settings=settings, reporter=reporter)
 
 
 def _finish(archive: Archive, platform: Platform, unpacked: Unpacked, final: Path, *, with_pip: bool) -> Dict[str, Any]:

@@ -18,7 +18,7 @@ import os
 import ssl
 import sys
 import time
-from typing import Any, Iterator, Optional
+from typing import Any, Dict, Optional
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -33,18 +33,15 @@ else:
     import httpcore
     import httpx
 
-__all__ = [
-    "MAX_OVERHEAD", "MIN_RATE", "Connections", "Network", "Pace", "find_proxy", "httpcore", "httpx", "make_context",
-    "plain_url",
-]  # fmt: skip
+__all__ = ["Connections", "Pace", "find_proxy", "httpcore", "httpx", "make_context"]
 
 MIN_RATE = 1000  # bytes a second; the line of a modem has five times as much, and dnf's "minrate" is the same
 MAX_OVERHEAD = 256 << 10  # bytes that may come beside bodies; httpcore allows 100 kB to a header, a proxy sends one too
 _TICK = 0.01  # seconds by which a time-out of the system may be early
 
 
-class Pace:
-    """Bounds one answer, whatever the server sends: redirects, interim answers, headers, body and trailers together.
+class Pace(httpcore.SyncBackend):  # type: ignore[misc]  # Without its package a class has no type.
+    """The network below one answer, which bounds redirects, interim answers, headers, body and trailers together.
 
     A silent server is the business of the time-outs. This is about one that goes on sending, where no single read takes
     long: it is given up when less than `MIN_RATE` of a body has come in *patience* seconds of waiting, when it sends
@@ -62,7 +59,15 @@ class Pace:
         self._patience = patience
         self._deadline = deadline
         self._received = 0
+        self._streams = contextlib.ExitStack()
+        self.close = self._streams.close
         self.begin_window()
+
+    def connect_tcp(self, *args: Any, **options: Any) -> httpcore.NetworkStream:
+        """Connect to a server or a proxy."""
+        stream = super().connect_tcp(*args, **options)
+        self._streams.callback(stream.close)  # httpcore leaves it open where a SOCKS proxy refuses.
+        return _Connection(stream, self)
 
     def begin_window(self) -> None:
         """Begin to measure anew, as where the header has come."""
@@ -75,14 +80,11 @@ class Pace:
         left = min(self._patience - self._waited, self._deadline - began)
         try:
             data: bytes = stream.read(size, timeout=left if timeout is None else min(timeout, left))
-        except httpcore.ReadTimeout:
-            # It was ours if it is over now.
+            self._received += len(data)
+        finally:
+            # A time-out was ours if the time is over now, and our error then takes the place of that one.
             self._waited += time.monotonic() - began
             self._check()
-            raise
-        self._waited += time.monotonic() - began
-        self._received += len(data)
-        self._check()
         return data
 
     def _check(self) -> None:
@@ -94,21 +96,6 @@ class Pace:
             if self.body - self._before < MIN_RATE * self._patience:
                 raise SourceError(f"sends less than {format_size(MIN_RATE)} a second for {self._patience:g} s")
             self.begin_window()
-
-
-class Network(httpcore.SyncBackend):  # type: ignore[misc]  # Without its package a class has no type.
-    """The network of httpcore, with every connection bounded by a `Pace`."""
-
-    def __init__(self, pace: Pace) -> None:
-        self._pace = pace
-        self._streams = contextlib.ExitStack()
-        self.close = self._streams.close
-
-    def connect_tcp(self, *args: Any, **options: Any) -> httpcore.NetworkStream:
-        """Connect to a server or a proxy."""
-        stream = super().connect_tcp(*args, **options)
-        self._streams.callback(stream.close)  # httpcore leaves it open where a SOCKS proxy refuses.
-        return _Connection(stream, self._pace)
 
 
 class _Connection(httpcore.NetworkStream):  # type: ignore[misc]
@@ -131,39 +118,32 @@ class _Connection(httpcore.NetworkStream):  # type: ignore[misc]
 class Connections(httpx.BaseTransport):  # type: ignore[misc]
     """What `httpx.HTTPTransport` does, which takes no network backend; errors stay those of httpcore."""
 
-    def __init__(self, pool: httpcore.ConnectionPool, network: Network) -> None:
-        self._pool = pool
-        self._network = network
+    def __init__(self, proxy: str, trusted: Optional[ssl.SSLContext], pace: Pace) -> None:
+        self._pace = pace
+        options: Dict[str, Any] = {"ssl_context": trusted, "network_backend": pace}
+        kind = httpcore.ConnectionPool
+        if proxy:
+            named = httpx.Proxy(proxy)
+            options.update(proxy_url=_plain_url(named.url), proxy_auth=named.raw_auth)
+            kind = httpcore.SOCKSProxy if named.url.scheme.startswith("socks") else httpcore.HTTPProxy
+            if named.url.scheme == "https":
+                options["proxy_ssl_context"] = trusted
+        self._pool = kind(**options)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and return the answer, whose body is still to come."""
-        asked = httpcore.Request(
-            request.method, plain_url(request.url), headers=request.headers.raw, extensions=request.extensions
-        )
+        fields, extensions = request.headers.raw, request.extensions
+        asked = httpcore.Request(request.method, _plain_url(request.url), headers=fields, extensions=extensions)
         answer = self._pool.handle_request(asked)
-        return httpx.Response(
-            answer.status, headers=answer.headers, stream=_Body(answer.stream), extensions=answer.extensions
-        )
+        return httpx.Response(answer.status, headers=answer.headers, content=answer.stream)
 
     def close(self) -> None:
         """Close every connection."""
         self._pool.close()
-        self._network.close()
+        self._pace.close()
 
 
-class _Body(httpx.SyncByteStream):  # type: ignore[misc]
-    """The body of an answer of httpcore, for httpx."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self.close = stream.close
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._stream)
-
-
-def plain_url(url: httpx.URL) -> httpcore.URL:
-    """Return a URL of httpx as one of httpcore."""
+def _plain_url(url: httpx.URL) -> httpcore.URL:
     return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
 
 

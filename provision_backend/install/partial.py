@@ -65,7 +65,7 @@ class Partial:
         # A validator means nothing at another URL.
         if notes.get("url") != redact_url(url) or not isinstance(validator, str) or not is_plain(validator):
             return {}
-        if not offset or not (total is None or (isinstance(total, int) and offset < total)) or not self._is_usable():
+        if not self._is_usable() or not (total is None or (isinstance(total, int) and offset < total)):
             return {}
         return {"Range": f"bytes={offset}-", "If-Range": validator}
 
@@ -84,7 +84,7 @@ class Partial:
 
     def is_whole(self) -> bool:
         """Return whether the file is complete, as after a crash just before the rename."""
-        return 0 < self.size() == self._read_notes().get("total") and self._is_usable()
+        return self._is_usable() and self.size() == self._read_notes().get("total")
 
     def size(self) -> int:
         """Return how many bytes have arrived."""
@@ -119,12 +119,9 @@ class Partial:
         if free is not None and free < needed:
             if not self.size():
                 self.discard()
-            raise DownloadError(
-                f"not enough space for {self.final.name} in {str(self.final.parent)!r}: "
-                f"wanted {format_size(needed)}, found {format_size(free)} free",
-                hint=_MAKE_ROOM,
-                disk=True,
-            )
+            found = f"wanted {format_size(needed)}, found {format_size(free)} free"
+            message = f"not enough space for {self.final.name} in {str(self.final.parent)!r}: {found}"
+            raise DownloadError(message, hint=_MAKE_ROOM, disk=True)
 
     @contextlib.contextmanager
     def append(self, offset: int) -> Iterator[IO[bytes]]:
@@ -153,34 +150,29 @@ class Partial:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
 
-    def _is_usable(self) -> bool:
-        return os.access(self.path, os.R_OK | os.W_OK)
-
     def _read_notes(self) -> Mapping[str, object]:
         with contextlib.suppress(OSError, ValueError):
             notes = read_json(self.notes)
             return notes if isinstance(notes, dict) else {}
         return {}
 
+    def _is_usable(self) -> bool:
+        return self.size() > 0 and os.access(self.path, os.R_OK | os.W_OK)
+
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise self._explain(error) from None
-
-    def _explain(self, error: OSError) -> DownloadError:
-        message = f"could not write {str(self.path)!r}: {error.strerror or error}"
-        if error.errno not in _FULL:
-            return DownloadError(
-                message, hint="set PROVISION_BACKEND_CACHE_DIR to a folder that can be written", disk=True
-            )
-        # A part that fills the disk is in everybody's way.
-        with contextlib.suppress(OSError):
-            self.discard()
-        free = self._free()
-        found = "" if free is None else f", {format_size(free)} free once the part is removed"
-        return DownloadError(f"{message}{found}", hint=_MAKE_ROOM, disk=True)
+            hint, found = "set PROVISION_BACKEND_CACHE_DIR to a folder that can be written", ""
+            if error.errno in _FULL:
+                # A part that fills the disk is in everybody's way.
+                with contextlib.suppress(OSError):
+                    self.discard()
+                hint, free = _MAKE_ROOM, self._free()
+                found = "" if free is None else f", {format_size(free)} free once the part is removed"
+            message = f"could not write {str(self.path)!r}: {error.strerror or error}{found}"
+            raise DownloadError(message, hint=hint, disk=True) from None
 
     def _free(self) -> Optional[int]:
         with contextlib.suppress(OSError):

@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_SOURCES",
-    "DownloadOptions",
     "Source",
     "SourceError",
-    "download_options",
     "host_of",
     "is_github",
     "is_local",
@@ -72,24 +70,6 @@ class SourceError(Exception):
         self.absent = absent
 
 
-class DownloadOptions(NamedTuple):
-    """The settings of downloads."""
-
-    mirrors: Tuple[str, ...] = ()
-    """URLs or paths, tried in order; empty means `DEFAULT_SOURCES`. They may hold passwords."""
-    offline: bool = False
-    """Use only what is on this machine."""
-    connect_timeout: float = 10.0
-    """Seconds within which a connection must be established."""
-    read_timeout: float = 60.0
-    """Seconds for which a server may be silent; proxies that scan first need many (uv issue 6072)."""
-    retries: int = 3
-    """How many failures in a row are forgiven; a request that received something is none."""
-
-    def __repr__(self) -> str:
-        return f"DownloadOptions({', '.join(map(redact_url, self.mirrors))})"
-
-
 class Source(NamedTuple):
     """One place that archives come from."""
 
@@ -129,34 +109,23 @@ class Source(NamedTuple):
             raise SourceError(error.strerror or str(error)) from None
 
 
-def download_options(settings: Settings) -> DownloadOptions:
-    """Return the part of the settings that downloads need."""
-    return DownloadOptions(
-        mirrors=settings.mirror,
-        offline=settings.offline,
-        connect_timeout=settings.connect_timeout,
-        read_timeout=settings.read_timeout,
-        retries=settings.retries,
-    )
-
-
 def is_local(settings: Settings) -> bool:
     """Whether all that is needed of an archive is on this machine, or has to be."""
     remote = [text for text in (settings.catalog, *settings.mirror) if text and local_path(text) is None]
     return settings.offline or (bool(settings.mirror) and not remote)
 
 
-def list_sources(options: DownloadOptions) -> Tuple[Source, ...]:
+def list_sources(settings: Settings) -> Tuple[Source, ...]:
     """Return the sources in the order in which they are tried: the mirrors, or where none is set, the default ones.
 
     Raises:
         UsageError: a mirror is neither ``https://``, ``http://``, ``file://`` nor a path.
     """
-    for mirror in options.mirrors:
+    for mirror in settings.mirror:
         local_path(mirror)
     # Upstream has one layout, and a second request that must fail would count against GitHub's rate limit.
     default = [Source(base, flat=False) for base in DEFAULT_SOURCES]
-    return tuple([Source(mirror) for mirror in options.mirrors] or default)
+    return tuple([Source(mirror) for mirror in settings.mirror] or default)
 
 
 def local_path(location: str) -> Optional[Path]:

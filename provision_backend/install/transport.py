@@ -18,6 +18,7 @@ Source: RFC 9110, 15 (status codes); 15.4 (a client does not carry credentials t
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import netrc
 import os
@@ -31,10 +32,11 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from ..errors import DownloadError, MissingDependencyError
 from ..output import printable, redact_text, redact_url
+from ..settings import Settings
 from ..versions import own_version
-from .network import Connections, Network, Pace, find_proxy, httpcore, httpx, make_context, plain_url
+from .network import Connections, Pace, find_proxy, httpcore, httpx, make_context
 from .partial import Stream, is_encoded, is_plain
-from .sources import DownloadOptions, SourceError, host_of, is_github, is_loopback
+from .sources import SourceError, host_of, is_github, is_loopback
 
 __all__ = ["Transport"]
 
@@ -54,69 +56,57 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Transport:
-    """Makes requests, each over a connection of its own.
+    """Makes a request and those that it is redirected to, each over a connection of its own.
 
     Args:
-        options: time-outs.
+        settings: the time-outs count.
         handler: sends the requests instead of the network, as ``httpx.MockTransport`` does.
+        deadline: the moment of ``time.monotonic()`` at which the whole answer must have come.
     """
 
-    def __init__(self, options: DownloadOptions, handler: Optional[httpx.BaseTransport] = None) -> None:
-        self._options = options
+    def __init__(
+        self, settings: Settings, handler: Optional[httpx.BaseTransport] = None, *, deadline: float = math.inf
+    ) -> None:
+        self._settings = settings
         self._handler = handler
+        self._pace = Pace(PATIENCE * settings.read_timeout, deadline)
+        self._open = contextlib.ExitStack()
         self._logins = _read_netrc()
-        self._context: Optional[ssl.SSLContext] = None
 
     @contextlib.contextmanager
-    def open(
-        self,
-        url: str,
-        headers: Optional[Mapping[str, str]] = None,
-        *,
-        secure: bool = False,
-        deadline: float = math.inf,
-    ) -> Iterator[Stream]:
+    def open(self, url: str, headers: Optional[Mapping[str, str]] = None, *, secure: bool = False) -> Iterator[Stream]:
         """Request *url*, and give the answer; the connection is closed at the end of the ``with`` statement.
 
         Args:
             url: an ``http(s)`` URL, with user name and password where it needs them.
             headers: further fields of the request.
             secure: refuse plain HTTP, except from this machine.
-            deadline: the moment of ``time.monotonic()`` at which the whole answer must have come.
 
         Raises:
             SourceError: no answer, or one that has no use.
             DownloadError: the proxy or CA settings of the environment are broken.
         """
-        with contextlib.ExitStack() as stack:
-            pace = Pace(PATIENCE * self._options.read_timeout, deadline)
-            response = self._follow(stack, url, headers or {}, secure, pace)
+        with self._open:
+            response = self._follow(url, headers or {}, secure=secure)
             fields = response.headers
-            chunks = self._chunks(response, pace)
-            yield Stream(response.status_code, fields, _content_length(fields), _find_validator(fields), chunks)
+            yield Stream(
+                response.status_code, fields, _content_length(fields), _find_validator(fields), self._chunks(response)
+            )
 
-    def _follow(
-        self, stack: contextlib.ExitStack, url: str, headers: Mapping[str, str], secure: bool, pace: Pace
-    ) -> httpx.Response:
-        first = target = _strip_userinfo(url)
+    def _follow(self, url: str, headers: Mapping[str, str], *, secure: bool) -> httpx.Response:
+        target = first = _strip_userinfo(url)
         for _ in range(MAX_REDIRECTS + 1):
             if secure and not (target.startswith("https:") or is_loopback(target)):
                 raise SourceError("plain http:// is refused, since nothing says whether the text is the right one")
-            response = None
-            try:
-                response = self._ask(stack, target, headers, self._choose_auth(target, url), pace)
-                location = response.headers.get("location", "") if response.status_code in REDIRECTS else ""
-                if not location:
+            firewall = f"a firewall must let through {host_of(target)} too, not only {host_of(first)}"
+            with _blame(target, first, firewall):
+                response = self._ask(target, headers, self._choose_auth(target, url))
+            location = response.headers.get("location", "") if response.status_code in REDIRECTS else ""
+            if not location:
+                with _blame(target, first):
                     self._check(response, target)
-                    return response
-            except SourceError as failure:
-                # The host of a redirect is not the one that people know.
-                if host_of(target) != host_of(first):
-                    failure.reason = f"redirected to {host_of(target)}: {failure.reason}"
-                    if response is None and not failure.hint:
-                        failure.hint = f"a firewall must let through {host_of(target)} too, not only {host_of(first)}"
-                raise
-            stack.close()  # The body of a redirect is of no use, and may have no end.
+                return response
+            self._open.close()  # The body of a redirect is of no use, and may have no end.
             target = _redirected(target, location)
         raise SourceError(f"more than {MAX_REDIRECTS} redirects")
 
@@ -137,31 +127,31 @@ class Transport:
             return None
         return (self._logins or {}).get(there[0] or "")
 
-    def _ask(
-        self, stack: contextlib.ExitStack, url: str, headers: Mapping[str, str], auth: Any, pace: Pace
-    ) -> httpx.Response:
+    def _ask(self, url: str, headers: Mapping[str, str], auth: Any) -> httpx.Response:
         # A proxy that compresses on the fly would break the hash, so the encoding that is none is asked for.
         fields = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", "Connection": "close", **headers}
         proxy = find_proxy(url)
+        timeout = httpx.Timeout(self._settings.read_timeout, connect=self._settings.connect_timeout)
         # One client a request: the next host may need another proxy, and nothing is asked twice.
-        client = stack.enter_context(self._make_client(url, proxy, pace))
+        handler = self._handler or self._connect(url, proxy)
+        client = self._open.enter_context(httpx.Client(trust_env=False, transport=handler, timeout=timeout))
         try:
             response = client.send(client.build_request("GET", url, headers=fields), stream=True, auth=auth)
         except Exception as error:
-            raise _translate(error, self._options, proxy) from None
-        stack.callback(response.close)
+            raise _translate(error, self._settings, proxy) from None
+        self._open.callback(response.close)
         if auth and is_github(url) and response.status_code in (401, 403, 404):
             # The token in the environment may be that of another GitHub; what is downloaded is public.
-            stack.close()
-            return self._ask(stack, url, headers, None, pace)
+            self._open.close()
+            return self._ask(url, headers, None)
         return response
 
-    def _make_client(self, url: str, proxy: str, pace: Pace) -> httpx.Client:
-        """Return a client for one request, with the proxy and the certificates that it needs."""
-        timeout = httpx.Timeout(self._options.read_timeout, connect=self._options.connect_timeout)
-        network = Network(pace)
+    def _connect(self, url: str, proxy: str) -> Connections:
+        """Return what sends one request, with the proxy and the certificates that it needs."""
+        # A request without TLS needs no certificates, which take longer to load than a near server to answer.
+        trusted = self._trusted if url.startswith("https:") or proxy.startswith("https:") else None
         try:
-            handler = self._handler or Connections(self._make_pool(url, proxy, network), network)
+            return Connections(proxy, trusted, self._pace)
         except RuntimeError:
             raise MissingDependencyError("socksio", f"use the proxy {redact_url(proxy)}", extra="socks") from None
         except (ValueError, httpx.InvalidURL):
@@ -172,32 +162,18 @@ class Transport:
             wanted = "wanted http://, https://, socks5:// or socks5h://"
             message = f"the environment names a proxy that cannot be used: {wanted}, {found}"
             raise DownloadError(message, hint=_ENVIRONMENT_HINT) from None
-        return httpx.Client(trust_env=False, transport=handler, timeout=timeout)
 
-    def _make_pool(self, url: str, proxy: str, network: Network) -> httpcore.ConnectionPool:
-        # A request without TLS needs no certificates, which take longer to load than a near server to answer.
-        trusted = self._trusted() if url.startswith("https:") or proxy.startswith("https:") else None
-        options: Dict[str, Any] = {"ssl_context": trusted, "network_backend": network}
-        if not proxy:
-            return httpcore.ConnectionPool(**options)
-        named = httpx.Proxy(proxy)
-        options.update(proxy_url=plain_url(named.url), proxy_auth=named.raw_auth)
-        if named.url.scheme.startswith("socks"):
-            return httpcore.SOCKSProxy(**options)
-        return httpcore.HTTPProxy(proxy_ssl_context=trusted if named.url.scheme == "https" else None, **options)
-
+    @functools.cached_property
     def _trusted(self) -> ssl.SSLContext:
         if isinstance(ssl, type):  # See `provision_backend.install.download.make_transport`.
             hint = "https:// needs it: name a folder or an http:// mirror in the setting mirror, or use another Python"
             raise SourceError("this Python has no module 'ssl'", hint=hint)
-        if self._context is None:
-            try:
-                self._context = make_context()
-            except (OSError, ValueError) as error:
-                # ssl.SSLError is an OSError. A CA file that does not exist is reported without its name.
-                message = f"could not set up HTTPS: {redact_text(str(error))}"
-                raise DownloadError(message, hint=_ENVIRONMENT_HINT) from None
-        return self._context
+        try:
+            return make_context()
+        except (OSError, ValueError) as error:
+            # ssl.SSLError is an OSError. A CA file that does not exist is reported without its name.
+            message = f"could not set up HTTPS: {redact_text(str(error))}"
+            raise DownloadError(message, hint=_ENVIRONMENT_HINT) from None
 
     def _check(self, response: httpx.Response, url: str) -> None:
         status, hint = response.status_code, ""
@@ -213,18 +189,30 @@ class Transport:
         wait = _read_retry_after(response.headers.get("retry-after", ""))
         raise SourceError(_describe(status), hint=hint, retry=status in RETRIED, wait=wait, absent=status in ABSENT)
 
-    def _chunks(self, response: httpx.Response, pace: Pace) -> Iterator[bytes]:
-        pace.begin_window()
+    def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
+        self._pace.begin_window()
         try:
             for chunk in response.iter_raw():
-                pace.body += len(chunk)
+                self._pace.body += len(chunk)
                 yield chunk
         except httpcore.RemoteProtocolError:
             length, received = _content_length(response.headers), response.num_bytes_downloaded
             known = f"after {received} of {length} bytes" if length is not None else "before its last chunk"
             raise SourceError(f"the body ended {known}", retry=True) from None
         except Exception as error:
-            raise _translate(error, self._options, "") from None
+            raise _translate(error, self._settings, "") from None
+
+
+@contextlib.contextmanager
+def _blame(target: str, first: str, hint: str = "") -> Iterator[None]:
+    """Have a failure name the host that a redirect has led to, which is not the one that people know."""
+    try:
+        yield
+    except SourceError as failure:
+        if host_of(target) != host_of(first):
+            failure.reason = f"redirected to {host_of(target)}: {failure.reason}"
+            failure.hint = failure.hint or hint
+        raise
 
 
 def _bearer(token: str) -> Callable[[httpx.Request], httpx.Request]:
@@ -299,7 +287,7 @@ def _read_retry_after(value: str) -> Optional[float]:
     return None if date is None else max(date - time.time(), 0.0)
 
 
-def _translate(error: Exception, options: DownloadOptions, proxy: str) -> SourceError:
+def _translate(error: Exception, settings: Settings, proxy: str) -> SourceError:
     """Return what an exception of a request means; the one place that knows those of httpx."""
     name = redact_url(proxy)
     by = f" by the proxy {name}" if proxy else ""
@@ -315,9 +303,9 @@ def _translate(error: Exception, options: DownloadOptions, proxy: str) -> Source
         # A refusal of the proxy (407, 403) stays one; a 502 may be gone the next time.
         return SourceError(f"the proxy {name} refuses: {reason}", retry=not match or int(match[1]) >= 500)
     if isinstance(error, httpcore.ConnectTimeout):
-        return SourceError(f"no connection within {options.connect_timeout:g} s{by}", retry=True)
+        return SourceError(f"no connection within {settings.connect_timeout:g} s{by}", retry=True)
     if isinstance(error, httpcore.TimeoutException):
-        return SourceError(f"nothing came for {options.read_timeout:g} s{by}", retry=True)
+        return SourceError(f"nothing came for {settings.read_timeout:g} s{by}", retry=True)
     if isinstance(error, httpcore.RemoteProtocolError):
         return SourceError(f"it closed the connection, or did not answer in HTTP{by}", retry=True)
     if isinstance(error, (httpcore.NetworkError, OSError)):
