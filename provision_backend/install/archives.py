@@ -53,6 +53,7 @@ _PIECE = 256 * 1024  # bytes that one step of decompression yields at most, so t
 _GRACE = 64 << 20  # decompressed bytes below which the ratio does not count, since small archives may be mostly zeros
 _EXTENSION = 64 * 1024  # bytes of an extended header; real ones hold a path and a time
 _SHOWN = 120  # characters of a path in a message
+_TRUNCATED = "the tar archive is truncated: it ends before its end-of-archive marker"
 _COMPRESSION = 6  # the default of gzip; 9 takes four times as long for one percent
 
 _MAGICS = (b"ustar\x0000", b"ustar  \0")  # POSIX and GNU
@@ -123,9 +124,6 @@ def read_sdist(sdist: Path, wanted: str, *, read_all: bool) -> Iterator[Tuple[st
                 return
 
 
-# Compressed bytes to the bytes of the tar archive.
-
-
 class _Zstandard:
     """The package ``zstandard``, the only one for Python 3.8, used as the others are."""
 
@@ -179,14 +177,13 @@ def decompress(chunks: Iterator[bytes]) -> Iterator[bytes]:
     consumed = produced = 0
     # Not a generator: to close it would close the chunks, which are still to be verified after an error.
     for data in chain([head], chunks):
-        if decoder.eof:
-            raise UnpackError(f"there is other data behind the end of the compressed stream of {produced} bytes")
+        ended = decoder.eof
         consumed += len(data)
         for piece in _translated(decoder, data, error):
             produced += len(piece)
             _check_ratio(consumed, produced)
             yield piece
-        if decoder.eof and decoder.unused_data:
+        if ended or (decoder.eof and decoder.unused_data):
             raise UnpackError(f"there is other data behind the end of the compressed stream of {produced} bytes")
     if not decoder.eof:
         raise UnpackError(f"the compressed stream is truncated: it ends after {consumed} bytes")
@@ -203,9 +200,8 @@ def _translated(decoder: Any, data: bytes, error: Type[Exception]) -> Iterator[b
             raise UnpackError(f"the compressed stream is corrupt: {exc}") from exc
         except (EOFError, MemoryError, OSError, OverflowError, ValueError) as exc:
             # A header may ask for a window or a buffer that is not available.
-            raise UnpackError(
-                f"the compressed stream cannot be decompressed: {str(exc) or type(exc).__name__}"
-            ) from exc
+            reason = str(exc) or type(exc).__name__
+            raise UnpackError(f"the compressed stream cannot be decompressed: {reason}") from exc
         data = getattr(decoder, "unconsumed_tail", b"")
         if piece:
             yield piece
@@ -217,9 +213,6 @@ def _check_ratio(consumed: int, produced: int) -> None:
         raise UnpackError(f"more than {MAX_BYTES} bytes come out of {consumed}: {bomb}")
     if produced > _GRACE and produced > consumed * MAX_RATIO:
         raise UnpackError(f"{produced} bytes come out of {consumed}, more than {MAX_RATIO} times as many: {bomb}")
-
-
-# The bytes of the tar archive to members.
 
 
 class Plain:
@@ -257,14 +250,19 @@ class Plain:
             if not self._view:
                 self._view = memoryview(next(self._pieces, b""))
                 if not self._view:
-                    raise _truncated()
+                    raise UnpackError(_TRUNCATED)
             view = self._view[:size]
             self._skip(len(view))
             size -= len(view)
             yield view
 
     def check_end(self) -> None:
-        """Check that only zeros follow; this also has the checksum, and the hash of a download, verified."""
+        """Check that only zeros follow, two blocks or more; this has the checksum and the download's hash verified."""
+        end = self.read(2 * _BLOCK)
+        if len(end) < 2 * _BLOCK:
+            raise UnpackError(_TRUNCATED)
+        if end.strip(b"\0"):
+            raise UnpackError("a single block of zeros stands between two members")
         for piece in chain([bytes(self._view)], self._pieces):
             if piece.strip(b"\0"):
                 raise UnpackError("there is other data behind the end of the tar archive")
@@ -283,13 +281,11 @@ def read_members(plain: Plain) -> Iterator[tarfile.TarInfo]:
     # In the mode "w" TarFile reads nothing by itself: it would take a malformed header for the end of the archive. The
     # encoding is that of python-build-standalone, whatever the host's locale.
     tar = tarfile.TarFile(fileobj=source, mode="w", encoding="utf-8")
-    total = 0
-    for count in range(MAX_MEMBERS + 1):
-        if plain.peek(_BLOCK) == _ZEROS:
-            _check_end(plain)
-            return
-        if count == MAX_MEMBERS:
-            break
+    total = count = 0
+    while plain.peek(_BLOCK) != _ZEROS:
+        count += 1
+        if count > MAX_MEMBERS:
+            raise UnpackError(f"it has more than {MAX_MEMBERS} members")
         _check_headers(plain)
         try:
             member = tarfile.TarInfo.fromtarfile(tar)
@@ -302,7 +298,7 @@ def read_members(plain: Plain) -> Iterator[tarfile.TarInfo]:
             refuse(member.name, f"has {member.size} bytes, with which the archive exceeds {MAX_BYTES} bytes")
         yield member
         plain.read(-member.size % _BLOCK)
-    raise UnpackError(f"it has more than {MAX_MEMBERS} members")
+    plain.check_end()
 
 
 def _check_headers(plain: Plain) -> None:
@@ -313,7 +309,7 @@ def _check_headers(plain: Plain) -> None:
         block = plain.peek(start + _BLOCK)[start:]
         kind, magic = block[156:157], block[257:265]
         if len(block) < _BLOCK:
-            raise _truncated()
+            raise UnpackError(_TRUNCATED)
         if block == _ZEROS:
             raise UnpackError("an extended header is followed by no member")
         for field in (block[:100], block[157:257], block[345:500] if magic == _MAGICS[0] else b""):
@@ -374,19 +370,6 @@ def _check_records(payload: bytes, *, is_global: bool) -> None:
         if not harmless and (key not in _PAX_USED or is_global):
             raise UnpackError(f"an extended header has the key {key!r}, which is not supported there")
         keys.add(key)
-
-
-def _check_end(plain: Plain) -> None:
-    plain.read(_BLOCK)
-    if plain.peek(_BLOCK) != _ZEROS:
-        if len(plain.peek(_BLOCK)) < _BLOCK:
-            raise _truncated()
-        raise UnpackError("a single block of zeros stands between two members")
-    plain.check_end()
-
-
-def _truncated() -> UnpackError:
-    return UnpackError("the tar archive is truncated: it ends before its end-of-archive marker")
 
 
 def quote(text: str) -> str:

@@ -22,7 +22,7 @@ import errno
 import os
 import re
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, NamedTuple, NoReturn
+from typing import Dict, Iterable, Iterator, NamedTuple
 
 from ..errors import UnpackError
 from ..files import Written, identify, new_hash, open_regular
@@ -57,8 +57,6 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 # A link in place of a file is never followed. Windows has no such flag, and reads text where nothing is said.
 _BY_DESCRIPTOR = {os.chmod, os.utime} <= os.supports_fd
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-
-
 # What a file system without links, modes or times answers.
 _UNSUPPORTED = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -104,7 +102,10 @@ def unpack_stream(chunks: Iterable[bytes], filename: str, destination: Path) -> 
         plain = Plain(decompress(iter(chunks)))
         for member in read_members(plain):
             _check_member(member)
-            tree.write(member, plain)
+            try:
+                tree.write(member, plain)
+            except OSError as exc:
+                raise tree.explain(member, exc) from exc
         return tree.finish()
     except UnpackError as exc:
         raise UnpackError(f"could not unpack {filename!r}: {exc.message}", hint=exc.hint) from exc
@@ -200,13 +201,7 @@ class _Tree:
         return Unpacked(self._destination / top, written)
 
     def write(self, member: Member, plain: Plain) -> None:
-        """Write one member; the content of a file is read from *plain*."""
-        try:
-            self._write(member, plain)
-        except OSError as exc:
-            self._fail(member, exc)
-
-    def _write(self, member: Member, plain: Plain) -> None:
+        """Write one member; the content of a file is read from *plain*, and an `OSError` is for `explain`."""
         name, kind = member.name, KINDS[member.type]
         self._make_parents(name)
         if kind == FOLDER:
@@ -250,20 +245,22 @@ class _Tree:
             raise UnpackError(f"it has more than {MAX_MEMBERS} members, implied directories included")
         self._kinds[path] = kind
 
-    def _fail(self, member: Member, exc: OSError) -> NoReturn:
-        where = str(self._destination)
+    def explain(self, member: Member, exc: OSError) -> UnpackError:
+        """Return the error of a member that could not be written."""
+        name, where = repr(member.name), repr(str(self._destination))
         if exc.errno == errno.EEXIST:
             # What this archive wrote is recorded and the folder was empty: the file system folds names.
-            raise UnpackError(
-                f"member {member.name!r} has the name of another member on the file system of {where!r}, "
+            return UnpackError(
+                f"member {name} has the name of another member on the file system of {where}, "
                 "which does not tell upper from lower case, or Unicode forms apart",
                 hint="let the setting cache-dir name a directory on a file system that does",
-            ) from exc
-        reason, full = exc.strerror, exc.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "free some space, or let the setting cache-dir name a directory that has it" if full else ""
-        if exc.errno in _UNSUPPORTED:
+            )
+        hint = ""
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = "free some space, or let the setting cache-dir name a directory that has it"
+        elif exc.errno in _UNSUPPORTED:
             hint = "exFAT and the like have no links and no modes; let the setting cache-dir name a directory elsewhere"
-        raise UnpackError(f"member {member.name!r} cannot be written to {where!r}: {reason}", hint=hint) from exc
+        return UnpackError(f"member {name} cannot be written to {where}: {exc.strerror}", hint=hint)
 
 
 def _write_file(path: bytes, member: Member, plain: Plain) -> Written:
