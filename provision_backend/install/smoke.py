@@ -43,9 +43,9 @@ IMPORTED_BY_BUILDS = [
 PIP_MODULES = ["venv", "pip._internal.cli.main_parser", "pip._internal.cli.main", "pip._internal.commands.install"]
 """What makes and fills a build environment where uv does not; pip imports 300 modules of its own."""
 
-# Nothing of the standard library that has a source is imported, unless asked: an archive brings no .pyc files.
+# Nothing that has a source is imported before builds' modules are compiled: an archive brings no .pyc files.
 _PROBE = r"""
-import sys
+import os, sys
 from importlib import machinery
 
 failed = {}
@@ -63,33 +63,9 @@ def find(name):
     return found
 
 def read_version(module):
-    # A release of pip has its version in the first lines of its module.
-    origin = find(module).origin
-    if not thorough:
-        with open(origin, encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("__version__ ="):
-                    return line.split("=")[1].strip(" \n'\"")
-    return getattr(__import__(module), "__version__", "")
-
-def read_suffix():
-    # As sysconfig finds it; its module is a literal of thousands of lines.
-    multiarch = getattr(sys.implementation, "_multiarch", "")
-    try:
-        origin = find("_sysconfigdata_%s_%s_%s" % (getattr(sys, "abiflags", ""), sys.platform, multiarch)).origin
-        with open(origin, encoding="utf-8") as file:
-            return file.read().split("'EXT_SUFFIX': '", 1)[1].split("'", 1)[0]
-    except Exception:
-        import sysconfig
-        return sysconfig.get_config_var("EXT_SUFFIX") or ""
-
-def encode(value):
-    if isinstance(value, dict):
-        return "{%s}" % ", ".join("%s: %s" % (encode(key), encode(value[key])) for key in value)
-    if isinstance(value, list):
-        return "[%s]" % ", ".join(map(encode, value))
-    units = str(value).encode("utf-16-be", "surrogatepass")
-    return '"%s"' % "".join("\\u%02x%02x" % pair for pair in zip(units[::2], units[1::2]))
+    # A release of pip has its version in the first lines of its module, and takes its time to be imported.
+    with open(find(module).origin, encoding="utf-8") as file:
+        return file.read().split('__version__ = "')[1].split('"')[0]
 
 for name, native in (("zlib", "zlib"), ("hashlib", "sys"), ("venv", "sys"), ("ssl", "_ssl"), ("ensurepip", "sys")):
     if attempt(name, find, name):
@@ -126,7 +102,6 @@ def compile_in_two_processes(names):
     os.waitpid(child, 0)
 
 if compiled:
-    import os
     compile_in_two_processes(compiled)
 for name in imported:
     try:
@@ -134,13 +109,15 @@ for name in imported:
     except Exception:
         pass
 
+import json, sysconfig
+
 info = sys.version_info
 level = {"alpha": "a", "beta": "b", "candidate": "rc"}.get(info.releaselevel)
-print(encode({
+print(json.dumps({
     "version": "%d.%d.%d" % info[:3] + ("%s%d" % (level, info.serial) if level else ""),
     "implementation": sys.implementation.name,
     "threading": "free-threaded" if "t" in getattr(sys, "abiflags", "") else "with GIL",
-    "ext_suffix": read_suffix(),
+    "ext_suffix": sysconfig.get_config_var("EXT_SUFFIX") or "",
     "suffixes": machinery.EXTENSION_SUFFIXES,
     "prefix": sys.prefix,
     "pip": attempt("pip", read_version, "pip") or "",
