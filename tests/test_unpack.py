@@ -804,13 +804,13 @@ def test_directory_that_is_not_empty_is_refused(sandbox: Sandbox) -> None:
 
 
 def test_directory_that_is_missing_is_named(tmp_path: Path) -> None:
-    """A staging directory that does not exist is an error of ours, not an OSError."""
+    """A staging directory that cannot be made is an error of ours, not an OSError."""
+    folder = tmp_path / "none" / "staging"
     with pytest.raises(UnpackError) as caught:
-        unpack_stream(io.BytesIO(GOOD), "a.tar.gz", tmp_path / "none")
+        unpack_stream(io.BytesIO(GOOD), "a.tar.gz", folder)
 
     assert caught.value.message == (
-        f"could not unpack 'a.tar.gz': the directory {str(tmp_path / 'none')!r} cannot be used: "
-        "No such file or directory"
+        f"could not unpack 'a.tar.gz': the directory {str(folder)!r} cannot be used: No such file or directory"
     )
 
 

@@ -13,7 +13,6 @@ Source: python-build-standalone, Running distributions; PEP 668.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import re
 import stat
@@ -22,22 +21,15 @@ from typing import Any, Callable, Dict, Iterator
 
 from ..catalog.archive import Archive
 from ..errors import DownloadError, InstallError, InterpreterError, ProvisionError, UnpackError
-from ..files import is_noexec, remove_path
+from ..files import is_noexec, remove_path, write_atomically
 from ..host.compatibility import check_tree, require_reader
 from ..host.platforms import Platform
 from ..output import Reporter
 from ..settings import Settings
+from . import sysconfig_data
 from .download import stream_archive
 from .partial import Partial
 from .smoke import IMPORTED_BY_BUILDS, PIP_MODULES, smoke_run
-from .sysconfig_data import (
-    patch_config_script,
-    patch_json,
-    patch_makefile,
-    patch_module,
-    patch_pkgconfig,
-    patch_program,
-)
 from .unpack import Unpacked, unpack_stream
 
 __all__ = ["finalize_tree", "find_executable", "tree_maker"]
@@ -77,7 +69,9 @@ def tree_maker(
         except ProvisionError as exc:
             if not isinstance(exc, DownloadError):
                 _forget(download)
-            _name_archive(exc, staging, archive)
+            # The folder of this attempt no longer exists when the error is read.
+            folder, name = f"{staging}/unpacked/", f"{archive.filename}/"
+            exc.message, exc.hint = exc.message.replace(folder, name), exc.hint.replace(folder, name)
             raise
 
     return _build
@@ -87,10 +81,6 @@ def _fetch(archive: Archive, staging: Path, download: Path, settings: Settings, 
     destination = staging / "unpacked"
 
     def _unpack(chunks: Iterator[bytes]) -> Unpacked:
-        try:
-            destination.mkdir()
-        except OSError as exc:
-            raise UnpackError(f"the directory {str(staging)!r} cannot be used: {exc.strerror}") from exc
         try:
             return unpack_stream(chunks, archive.filename, destination)
         except BaseException:
@@ -137,13 +127,6 @@ def _settle_bytecode(tree: Path) -> None:
         path.chmod(0o644)
 
 
-def _name_archive(exc: ProvisionError, staging: Path, archive: Archive) -> None:
-    """Have an error name the archive, not the folder of this attempt, which no longer exists when it is read."""
-    folder = re.compile(re.escape(str(staging)) + r"/unpacked/")
-    exc.message = folder.sub(f"{archive.filename}/", exc.message)
-    exc.hint = folder.sub(f"{archive.filename}/", exc.hint)
-
-
 def _forget(download: Path) -> None:
     """Remove an archive of which no interpreter could be made; one that is incomplete stays, to be resumed."""
     with contextlib.suppress(OSError):
@@ -165,10 +148,10 @@ def finalize_tree(tree: Path, *, final_path: Path) -> None:
         # Links of the final path are not resolved: tools compare it with what they are given.
         _patch_build_record(tree, stdlib, os.path.abspath(str(final_path)))
         for path in _own_files(tree, "lib/pkgconfig/*.pc"):
-            _rewrite(path, patch_pkgconfig)
+            _rewrite(path, sysconfig_data.patch_pkgconfig)
         _patch_program(executable, os.path.abspath(str(final_path)))
         marker = _EXTERNALLY_MANAGED.format(python=executable.name)
-        _write(stdlib / "EXTERNALLY-MANAGED", marker.encode(), mode=0o644)
+        write_atomically(stdlib / "EXTERNALLY-MANAGED", marker.encode(), durable=False)
         _link_executable(executable)
     except OSError as exc:
         raise InstallError(f"could not finalize {tree}: {exc.strerror or exc}: {exc.filename!r}") from exc
@@ -203,25 +186,25 @@ def _patch_build_record(tree: Path, stdlib: Path, prefix: str) -> None:
         raise UnpackError(f"{tree} does not say how it was built: wanted the file lib/{stdlib.name}/_sysconfigdata*.py")
     for path in modules:
         tail = "/" + path.relative_to(tree).as_posix()
-        _rewrite(path, functools.partial(patch_module, prefix=prefix, tail=tail))
+        _rewrite(path, sysconfig_data.patch_module, prefix=prefix, tail=tail)
         # CPython trusts a compiled module by size and time of its source, and both may stay the same.
         for stale in _own_files(stdlib, f"__pycache__/{path.stem}.*.pyc"):
             stale.unlink()
     for path in _own_files(stdlib, "_sysconfig_vars_*.json"):
-        _rewrite(path, functools.partial(patch_json, prefix=prefix, name=path.name))
+        _rewrite(path, sysconfig_data.patch_json, prefix=prefix, name=path.name)
     for path in _own_files(stdlib, "config-*/Makefile"):
-        _rewrite(path, functools.partial(patch_makefile, prefix=prefix))
+        _rewrite(path, sysconfig_data.patch_makefile, prefix=prefix)
     for path in _own_files(tree, "bin/python*-config"):
-        _rewrite(path, functools.partial(patch_config_script, prefix=prefix))
+        _rewrite(path, sysconfig_data.patch_config_script, prefix=prefix)
 
 
 def _patch_program(executable: Path, prefix: str) -> None:
     # One that holds libpython itself is a hundred times as large, and reading it would take its time.
     if executable.stat().st_size < _SMALL:
         content = executable.read_bytes()
-        patched = patch_program(content, prefix)
+        patched = sysconfig_data.patch_program(content, prefix)
         if patched != content:
-            _write(executable, patched, mode=0o755)
+            write_atomically(executable, patched, mode=0o755, durable=False)
 
 
 def _link_executable(executable: Path) -> None:
@@ -243,17 +226,9 @@ def _leads_elsewhere(root: Path, path: Path) -> bool:
     return any(os.path.islink(part) for part in [path, *path.parents] if root in part.parents)
 
 
-def _rewrite(path: Path, patch: Callable[[str], str]) -> None:
+def _rewrite(path: Path, patch: Callable[..., str], **facts: str) -> None:
     old = path.read_bytes()
-    new = patch(old.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+    new = patch(old.decode("utf-8", "surrogateescape"), **facts).encode("utf-8", "surrogateescape")
     if new != old:
-        _write(path, new, mode=stat.S_IMODE(path.stat().st_mode))
-
-
-def _write(path: Path, content: bytes, *, mode: int) -> None:
-    # What another name links to stays as it is, since the file is made anew.
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    with path.open("xb") as file:
-        file.write(content)
-    path.chmod(mode)
+        # What another name links to stays as it is, since the file is made anew.
+        write_atomically(path, new, mode=stat.S_IMODE(path.stat().st_mode), durable=False)

@@ -90,8 +90,8 @@ def unpack_stream(chunks: Iterable[bytes], filename: str, destination: Path) -> 
         chunks: its bytes, cut anywhere. They are taken to their end, unless the archive is refused before; what they
             raise is passed on unchanged, so they may download and verify on the way.
         filename: what to call the archive in messages; its ending decides nothing.
-        destination: an empty folder, on the file system where the tree is to stay. The tree is its ``python``, or
-            ``python/install`` of a "full" archive.
+        destination: a folder that is empty or missing, on the file system where the tree is to stay. The tree is its
+            ``python``, or ``python/install`` of a "full" archive.
 
     Raises:
         UnpackError: the archive is damaged or holds what is refused, or the tree cannot be written.
@@ -184,6 +184,7 @@ class _Tree:
         # Paths are passed as bytes, since the host's locale need not be able to encode them.
         self._root = os.fsencode(destination) + b"/"
         try:
+            destination.mkdir(exist_ok=True)
             with os.scandir(destination) as entries:
                 if next(entries, None):
                     raise UnpackError(f"the directory {str(destination)!r} is not empty")
