@@ -26,6 +26,7 @@ from provision_backend.hooks.installers import find_uv, interpreter_environment
 from provision_backend.hooks.requirements import find_distributions
 from provision_backend.interpreter import Interpreter, inspect_interpreter
 from provision_backend.output import Reporter
+from provision_backend.project.pyproject import Project
 from provision_backend.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -86,13 +87,7 @@ def make(tmp_path: Path, interpreter: Interpreter, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(subject, "disposable_folder", lambda: tmp_path / "build-env-x" / ".provision-backend")
 
     def make(*requires: str, of: Interpreter = interpreter, **settings: Any) -> BuildEnvironment:
-        return open_environment(
-            of,
-            requires,
-            settings=Settings(**settings),
-            reporter=Reporter(),
-            source=tmp_path,
-        )
+        return open_environment(of, Project(tmp_path, requires=requires), Settings(**settings), Reporter())
 
     return make
 
@@ -103,7 +98,7 @@ def bare(interpreter: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("bare")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(subject, "disposable_folder", lambda: folder)
-        yield open_environment(interpreter, [], settings=Settings(), reporter=Reporter(), source=folder)
+        yield open_environment(interpreter, Project(folder), Settings(), Reporter())
 
 
 def child(environment: BuildEnvironment, code: str = "json.dump(dict(os.environ), sys.stdout)") -> Any:

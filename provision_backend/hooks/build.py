@@ -16,7 +16,7 @@ import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import ProvisionError
 from ..output import Reporter, explained
@@ -31,24 +31,15 @@ __all__ = ["Build", "build", "find_hook", "get_requires", "open_build", "serves"
 _Settings = Optional[Mapping[str, Any]]
 
 
-class Build:
-    """What one call of a hook works with.
+class Build(NamedTuple):
+    """What one call of a hook works with."""
 
-    Args:
-        project: what the source tree says.
-        settings: what the user says.
-        plan: what is done.
-        config_settings: what is forwarded to the real backend: all but our own keys.
-    """
-
-    def __init__(
-        self, project: Project, settings: Settings, plan: Plan, config_settings: Optional[Dict[str, Any]]
-    ) -> None:
-        self.project = project
-        self.settings = settings
-        self.plan = plan
-        self.config_settings = config_settings
-        self.reporter = Reporter(verbosity=settings.verbose)
+    project: Project
+    settings: Settings
+    plan: Plan
+    config_settings: Optional[Dict[str, Any]]
+    """What is forwarded to the real backend: all but our own keys."""
+    reporter: Reporter
 
 
 def open_build(config_settings: Optional[Mapping[str, Any]] = None) -> Build:
@@ -68,7 +59,7 @@ def open_build(config_settings: Optional[Mapping[str, Any]] = None) -> Build:
         plan = make_plan(project, settings)
     # A build within this one, by an installer or the real backend, may be started in another folder.
     os.environ.update(settings.variables())
-    build = Build(project, settings, plan, strip_settings(config_settings))
+    build = Build(project, settings, plan, strip_settings(config_settings), Reporter(verbosity=settings.verbose))
     build.reporter.detail(f"{'provisioning' if plan.provision else 'passing through'}: {plan.reason}")
     build.reporter.took("read the project and decide", perf_counter() - began)
     return build

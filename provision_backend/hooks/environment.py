@@ -17,6 +17,7 @@ import functools
 import json
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
 
@@ -26,6 +27,7 @@ from ..errors import BuildEnvironmentError
 from ..files import hash_bytes, read_json, remove_path, write_atomically
 from ..output import Reporter
 from ..processes import clean_environment, drop_variables, last_lines, run_quiet
+from ..project.pyproject import Project
 from ..settings import Settings
 from .frontend import disposable_folder, frontend_folder, frontend_name
 from .installers import UV_DROPPED, Installer, find_uv, interpreter_environment, supports_python_option
@@ -43,29 +45,21 @@ _BYTECODE = "bytecode"
 """Folder in an environment for all bytecode that its hooks use and make."""
 
 
+@dataclass
 class BuildEnvironment:
-    """A virtual environment of the interpreter that runs the real backend.
+    """A virtual environment of the interpreter that runs the real backend."""
 
-    Args:
-        path: the environment's folder.
-        interpreter: what it is made of.
-        settings: say how it is filled.
-        reporter: told what is installed.
-        source: the source tree.
-    """
-
-    def __init__(
-        self, path: Path, interpreter: Interpreter, settings: Settings, reporter: Reporter, source: Path
-    ) -> None:
-        self.path = path
-        self.interpreter = interpreter
-        self.settings = settings
-        self.reporter = reporter
-        self.source = source
-        self.installed: Tuple[str, ...] = ()
-        """Requirements that were installed already, as they were asked for."""
-        self.asked: Tuple[str, ...] = ()
-        """Questions for dynamic requirements that were answered, and the answers installed."""
+    path: Path
+    interpreter: Interpreter
+    settings: Settings
+    """Say how it is filled."""
+    reporter: Reporter
+    source: Path
+    """The source tree."""
+    installed: Tuple[str, ...] = ()
+    """Requirements that were installed already, as they were asked for."""
+    asked: Tuple[str, ...] = ()
+    """Questions for dynamic requirements that were answered, and the answers installed."""
 
     @property
     def version(self) -> str:
@@ -172,38 +166,28 @@ class BuildEnvironment:
 
 
 def open_environment(
-    interpreter: Interpreter,
-    requires: Sequence[str],
-    *,
-    settings: Settings,
-    reporter: Reporter,
-    source: Path,
-    notice: str = "",
+    interpreter: Interpreter, project: Project, settings: Settings, reporter: Reporter, *, notice: str = ""
 ) -> BuildEnvironment:
-    """Make the build environment, or open the one that an earlier hook of the same build made.
+    """Open the build environment that an earlier hook of the same build made, or make it.
 
-    Args:
-        interpreter: what the environment is made of.
-        requires: the real backend's static requirements, installed before this returns.
-        settings: of this build.
-        reporter: told what is done.
-        source: the source tree.
-        notice: what is reported before a new environment is made, at every verbosity.
+    The static requirements of the project are installed before this returns; before a new environment is made, *notice*
+    is reported at every verbosity.
 
     Raises:
         BuildEnvironmentError: the environment could not be made or filled.
     """
     # In tox's lasting environment, a project whose requirements have changed gets another folder.
-    key = hash_bytes(json.dumps([interpreter.executable, interpreter.version, list(requires)]).encode("utf-8"))[:12]
+    facts = [interpreter.executable, interpreter.version, list(project.requires)]
+    key = hash_bytes(json.dumps(facts).encode("utf-8"))[:12]
     folders = _candidate_folders(key)
     for path in folders:
-        environment = BuildEnvironment(path, interpreter, settings, reporter, source)
+        environment = BuildEnvironment(path, interpreter, settings, reporter, project.root)
         if environment.load():
             return environment
         if _claim(path):
             reporter.info(notice)
             with reporter.step("make a build environment"):
-                _make(environment, requires)
+                _make(environment, project.requires)
             return environment
     raise BuildEnvironmentError(
         f"no folder for a build environment is free in {folders[0].parent}", hint="remove the folder and build again"
@@ -252,13 +236,7 @@ def _make(environment: BuildEnvironment, requires: Sequence[str]) -> None:
 def create_environment(interpreter: Interpreter, path: Path, settings: Settings) -> None:
     """Make a virtual environment with nothing in it, or with pip where the interpreter's own cannot fill it.
 
-    Args:
-        interpreter: what it is made of.
-        path: its folder, which may exist and be empty.
-        settings: say whether uv installs.
-
-    Raises:
-        BuildEnvironmentError: it could not be made.
+    Its folder may exist and be empty. If it cannot be made, `BuildEnvironmentError` is raised.
     """
     uv = find_uv(settings)
     if uv:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Protocol, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Union
 
 import pyproject_hooks
 
@@ -20,22 +20,12 @@ from ..settings import secret_variables
 from .frontend import UnsupportedOperation
 from .in_process import check_requires, import_advice, missing_hook
 
-__all__ = ["CurrentEnvironment", "HookEnvironment", "call_hook", "get_requires"]
+if TYPE_CHECKING:
+    from .environment import BuildEnvironment
 
+    HookEnvironment = Union[BuildEnvironment, "CurrentEnvironment"]
 
-class HookEnvironment(Protocol):
-    """Where a hook of the real backend can be run."""
-
-    @property
-    def python(self) -> str:
-        """Path of the interpreter."""
-
-    @property
-    def version(self) -> str:
-        """Its version."""
-
-    def environ(self) -> Dict[str, str]:
-        """Return the variables of a process there."""
+__all__ = ["CurrentEnvironment", "call_hook", "get_requires"]
 
 
 class CurrentEnvironment:

@@ -82,14 +82,7 @@ def _call_under(
     """Make the environment, ask for the dynamic requirements where that was not done yet, and call the hook."""
     project, asking = build.project, requires_hook(hook)
     notice = _notice(build, interpreter) if build.plan.provision else ""
-    environment = open_environment(
-        interpreter,
-        project.requires,
-        settings=build.settings,
-        reporter=build.reporter,
-        source=project.root,
-        notice=notice,
-    )
+    environment = open_environment(interpreter, project, build.settings, build.reporter, notice=notice)
     build.reporter.detail(f"{hook} of {project.build_backend} under {interpreter.executable}")
     question = _question(build, asking)
     if question not in environment.asked:
