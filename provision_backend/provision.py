@@ -231,12 +231,8 @@ def provision(
 ) -> Interpreter:
     """Return the interpreter for a build; download and install it if it is not in a cache yet.
 
-    Args:
-        wanted: the request.
-        settings: of the user.
-        reporter: shows the download.
-        upgrade: install the newest patch release of the catalog, even if a cache has an older one.
-        with_pip: whether pip of an interpreter that is installed will be used, and is to be compiled too.
+    With *upgrade* it is the newest patch release of the catalog, even if a cache has an older one; *with_pip* says that
+    pip of an interpreter that is installed will be used, and is to be compiled too.
     """
     lookups = Lookups(current_platform, load_archives, upgrade=upgrade)
     explanation = explain(wanted, settings, reporter, lookups=lookups)

@@ -50,7 +50,10 @@ def _answer(words: List[str]) -> int:
     at = words.index("--") if "--" in words else len(words)
     ours, theirs = words[:at], words[at + 1 :]
     if "--help" in ours or "-h" in ours:
-        show_lines(_help([word for word in ours if word not in ("--help", "-h")]), painter="help")
+        topic = [word for word in ours if word not in ("--help", "-h")]
+        overview = not topic or (len(topic) == 1 and topic[0] in GROUPS)
+        text = make_overview(*topic) if overview else make_parser(find_command(topic)[0]).format_help()
+        show_lines(text.splitlines(), painter="help")
         return 0
     command, rest = find_command(ours)
     if not command.runs_another:
@@ -74,12 +77,6 @@ def _run(command: Command, rest: Sequence[str], theirs: Sequence[str]) -> int:
     else:
         show_lines(answer.lines, painter=command.painter, color=arguments.color)
     return answer.code
-
-
-def _help(words: Sequence[str]) -> List[str]:
-    if not words or (len(words) == 1 and words[0] in GROUPS):
-        return make_overview(*words).splitlines()
-    return make_parser(find_command(words)[0]).format_help().splitlines()
 
 
 def _complain(text: str, words: Sequence[str]) -> None:

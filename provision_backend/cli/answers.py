@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import Any, Dict, List, NamedTuple, Sequence, TextIO, Tuple
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, TextIO, Tuple
 
 from ..errors import ProvisionError
 from ..output import is_terminal, paint, printable, wants_color
 
-__all__ = ["PAINTERS", "Answer", "as_columns", "paint_line", "show_lines"]
+__all__ = ["PAINTERS", "Answer", "as_columns", "edit_answer", "paint_line", "show_lines"]
 
 
 class Answer(NamedTuple):
@@ -37,6 +38,13 @@ def show_lines(lines: Sequence[str], *, painter: str = "", color: str = "auto") 
     # No lines are no output, rather than an empty line.
     if lines:
         _write("\n".join(lines))
+
+
+def edit_answer(path: Path, diff: Sequence[str], data: Mapping[str, Any], *, check: bool) -> Answer:
+    """Return the answer of a command that edits a file; the exit code is 1 if ``--check`` found something to change."""
+    edit = {"path": str(path), "changed": bool(diff), "written": bool(diff) and not check}
+    text = "".join(f"{line}\n" for line in diff)
+    return Answer({**edit, **data, "diff": text}, diff, int(bool(diff) and check))
 
 
 def as_columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> List[str]:

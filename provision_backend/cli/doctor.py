@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..doctor import examine
-from ..doctor.context import PROBLEM, WARNING, Context
+from ..doctor.context import Context, count
 from ..output import Reporter
 from ..settings import Settings
 from .answers import Answer
@@ -24,11 +24,6 @@ def run(arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) 
     """Run every check; the exit code is 1 if there is a problem."""
     findings = examine(Context(settings, existing_folder(arguments.directory), full=arguments.full))
     lines = [line for finding in findings for line in finding.lines()]
-    problems = sum(finding.status == PROBLEM for finding in findings)
-    warnings = sum(finding.status == WARNING for finding in findings)
-    summary = f"{_count(problems, 'problem')}, {_count(warnings, 'warning')}"
-    return Answer([finding.as_dict() for finding in findings], [*lines, summary], int(problems > 0))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+    states = [finding.status for finding in findings]
+    summary = ", ".join(count(states.count(name), name) for name in ("problem", "warning"))
+    return Answer([finding.as_dict() for finding in findings], [*lines, summary], int("problem" in states))

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import os
 from pathlib import Path
-from typing import Tuple
+from typing import Any, Dict, Tuple
 
 from ..errors import ProjectError, UsageError
 from ..files import read_file
@@ -15,7 +15,7 @@ from ..project.edit import apply_changes, load_tomlkit
 from ..project.init import Wrapped, unwrap_text, wrap_text
 from ..project.pyproject import is_wrapped, parse_pyproject, read_project, read_text
 from ..settings import Settings
-from .answers import Answer
+from .answers import Answer, edit_answer
 from .parser import add_project, existing_folder
 
 __all__ = ["add_arguments", "run"]
@@ -42,23 +42,17 @@ def run(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter) 
     try:
         text = read_text(root)
     except UsageError as exc:
-        exc.hint = _how_to_begin(root)
+        # setuptools builds a project without a pyproject.toml, so one may be missing on purpose.
+        if any(os.path.isfile(root / name) for name in ("setup.py", "setup.cfg")):
+            exc.hint = "create an empty one and run this again with --requires-python '>=3.X'"
         raise
     result, summary = _undo(text) if arguments.undo else _wrap(root, text, arguments)
     diff = apply_changes(root, {"pyproject.toml": (text, result.text)}, check=arguments.check)
     for line in (summary, *(f"note: {note}" for note in result.notes)):
         reporter.info(line)
-    data = {
-        "path": str(root / "pyproject.toml"),
-        "changed": bool(diff),
-        "written": bool(diff) and not arguments.check,
-        "form": result.form or None,
-        "build-backend": result.build_backend or None,
-        "requires": list(result.requires),
-        "notes": list(result.notes),
-        "diff": "".join(line + "\n" for line in diff),
-    }
-    return Answer(data, diff, int(bool(diff) and arguments.check))
+    data: Dict[str, Any] = {"form": result.form or None, "build-backend": result.build_backend or None}
+    data.update({"requires": list(result.requires), "notes": list(result.notes)})
+    return edit_answer(root / "pyproject.toml", diff, data, check=arguments.check)
 
 
 def _wrap(root: Path, text: str, arguments: argparse.Namespace) -> Tuple[Wrapped, str]:
@@ -89,10 +83,3 @@ def _undo(text: str) -> Tuple[Wrapped, str]:
     build_system = parse_pyproject(before)["build-system"]
     result = Wrapped(before, "", build_system["build-backend"], tuple(build_system["requires"]))
     return result, f"the build backend is {result.build_backend} again"
-
-
-def _how_to_begin(root: Path) -> str:
-    # setuptools builds a project without a pyproject.toml, so one may be missing on purpose.
-    if not any(os.path.isfile(root / name) for name in ("setup.py", "setup.cfg")):
-        return ""
-    return "create an empty one and run this again with --requires-python '>=3.X'"

@@ -21,7 +21,7 @@ from ..project.pyproject import Project, read_project, read_text
 from ..settings import Settings
 from ..versions import parse_request
 from ..wanted import Lock, Wanted
-from .answers import Answer
+from .answers import Answer, edit_answer
 from .parser import add_project, add_repeatable, existing_folder
 
 __all__ = ["add_arguments", "run"]
@@ -50,15 +50,8 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
     lock = _new_lock(project, arguments, settings, reporter)
     diff = apply_changes(root, _changes(root, project.lock, lock), check=arguments.check)
     reporter.info(_summary(project.lock, lock, changed=bool(diff), written=not arguments.check))
-    data = {
-        "path": str(root / lock.place),
-        "changed": bool(diff),
-        "written": bool(diff) and not arguments.check,
-        "always": lock.always,
-        "archives": [archive.as_dict() for archive in lock.archives],
-        "diff": "".join(line + "\n" for line in diff),
-    }
-    return Answer(data, diff, int(bool(diff) and arguments.check))
+    data = {"always": lock.always, "archives": [archive.as_dict() for archive in lock.archives]}
+    return edit_answer(root / lock.place, diff, data, check=arguments.check)
 
 
 def _new_lock(project: Project, arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Lock:

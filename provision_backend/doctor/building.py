@@ -13,7 +13,7 @@ from ..errors import CacheError, HostError, MissingDependencyError, ProvisionErr
 from ..output import nearest, redact_url
 from ..project.pyproject import OWN_NAME, TABLE, names_us, parse_pyproject, read_text
 from ..settings import CONFIG_FILE, NO_CONFIG, OPTIONS
-from .context import Context, Finding, ok, problem, warning
+from .context import Context, Finding, count, ok, problem, warning
 
 __all__ = ["check_catalog", "check_interpreter", "check_plan", "check_project", "check_settings"]
 
@@ -146,8 +146,8 @@ def _check_archives(context: Context, triple: str, archives: Tuple[Archive, ...]
         found = f"{name} has no archive for {triple}; it has some for {others}"
         return context.if_needed(found, advice)
     newest = max(here)
-    count = f"{len(here)} archive{'' if len(here) == 1 else 's'}"
-    text = f"{name} has {count} for {triple}, the newest of {newest[:4]}-{newest[4:6]}-{newest[6:]}"
+    day = f"{newest[:4]}-{newest[4:6]}-{newest[6:]}"
+    text = f"{name} has {count(len(here), 'archive')} for {triple}, the newest of {day}"
     # A tag is a date, or in a private mirror any eight digits.
     if newest >= time.strftime("%Y%m%d", time.gmtime(time.time() - _OLD * 86400)):
         return ok(text)

@@ -23,7 +23,7 @@ from ..errors import CacheError
 from ..files import is_noexec, list_names, read_file
 from ..output import format_size
 from ..trust import user_name
-from .context import Context, Finding, ok, problem, warning
+from .context import Context, Finding, count, ok, problem, warning
 
 __all__ = [
     "check_cache", "check_entries", "check_lock", "check_shared_caches", "describe", "free_bytes",
@@ -133,7 +133,7 @@ def check_shared_caches(context: Context) -> Iterator[Finding]:
             found = f"{root} is mounted noexec: no interpreter in it can be started"
             yield context.if_needed(found, "mount it without noexec")
         else:
-            yield ok(f"{describe(root)} has {_count(len(list_names(root / 'interpreters')))}")
+            yield ok(f"{describe(root)} has {count(len(list_names(root / 'interpreters')), 'interpreter')}")
 
 
 def check_entries(context: Context) -> Iterator[Finding]:
@@ -143,7 +143,7 @@ def check_entries(context: Context) -> Iterator[Finding]:
     except CacheError:
         yield warning("not checked, since a cache is not trusted", "see cache and shared caches")
         return
-    yield ok(f"{_count(len(entries))} in the caches")
+    yield ok(f"{count(len(entries), 'interpreter')} in the caches")
     for entry in (entry for entry in entries if entry.damaged):
         found = f"{entry.path} is damaged and passed over; a build makes a new one beside it"
         yield warning(found, "'provision-backend cache prune' removes it")
@@ -159,10 +159,6 @@ def check_entries(context: Context) -> Iterator[Finding]:
     left = find_leftovers(root)
     if left:
         yield ok(f"{len(left)} left over in {root / 'staging'} by killed processes; the next build removes them")
-
-
-def _count(number: int) -> str:
-    return f"{number} interpreter{'' if number == 1 else 's'}"
 
 
 def check_lock(context: Context) -> Iterator[Finding]:

@@ -34,9 +34,7 @@ from ..provision import Explanation, Lookups, explain
 from ..settings import Settings
 from ..wanted import Wanted
 
-__all__ = ["MAX_WAIT", "OK", "PROBLEM", "WARNING", "Context", "Finding", "ok", "problem", "run_within", "warning"]
-
-OK, WARNING, PROBLEM = "ok", "warning", "problem"
+__all__ = ["MAX_WAIT", "Context", "Finding", "count", "ok", "problem", "run_within", "warning"]
 
 
 @dataclass(frozen=True)
@@ -63,17 +61,22 @@ class Finding:
         return [first, *(f"         {printable(line)}" for line in self.advice.splitlines())]
 
 
-ok = functools.partial(Finding, OK)
+ok = functools.partial(Finding, "ok")
 """Makes a finding about which nothing has to be done."""
-warning = functools.partial(Finding, WARNING)
+warning = functools.partial(Finding, "warning")
 """Makes a finding that may matter."""
-problem = functools.partial(Finding, PROBLEM)
+problem = functools.partial(Finding, "problem")
 """Makes a finding that makes a build fail, or do something unwanted."""
 
 MAX_WAIT = 10.0
 """Seconds within which a server must accept a connection, and send something."""
 
 Result = TypeVar("Result")
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 problem``, ``2 problems``, ``no problems``."""
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def run_within(seconds: float, tasks: Iterable[Callable[[], None]]) -> bool:

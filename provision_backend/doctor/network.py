@@ -137,7 +137,9 @@ def _request(location: str, archive: Archive, context: Context) -> _Answer:
     # Four bytes are enough to distinguish an archive from a page.
     with make_transport(context.probe_settings()).open(location, {"Range": "bytes=0-3"}) as stream:
         head = next(iter(stream.chunks), b"") if stream.status in (200, 206) else b""
-        skew = _skew(stream.headers)
+        skew = 0.0
+        with suppress(TypeError, ValueError, OverflowError):
+            skew = parsedate_to_datetime(stream.headers.get("date", "")).timestamp() - time.time()
     if head.startswith(_MAGIC):
         return _Answer(True, f"has {archive.filename}", skew=skew)
     kind = stream.headers.get("content-type", "").split(";")[0]
@@ -178,19 +180,16 @@ def _advise(source: Source, failure: SourceError, environ: Mapping[str, str]) ->
     return f"{question} behind a proxy set HTTPS_PROXY;\n{mirror}"
 
 
-def _skew(headers: Mapping[str, str]) -> float:
-    with suppress(TypeError, ValueError, OverflowError):
-        return parsedate_to_datetime(headers.get("date", "")).timestamp() - time.time()
-    return 0.0
-
-
 def check_index(context: Context) -> Iterator[Finding]:
     """Check how variables and configuration files direct pip and uv."""
     environ = context.environ
     configured = read_pip_files(environ)
     found = [ok(f"{name} = {_redact(environ[name])}") for name in _INDEXES if environ.get(name)]
     found += [ok(f"{key} = {_redact(value)} ({place})") for key, (value, place) in configured.items() if key in _KEYS]
-    found += _check_dropped(environ)
+    dropped = "is set, and it is not passed on, since it would misdirect a build environment"
+    found += [ok(f"{name} {dropped}") for name in DROPPED if environ.get(name)]
+    if environ.get("PIP_REQUIRE_VIRTUALENV"):
+        found.append(ok("PIP_REQUIRE_VIRTUALENV is set and kept: a build environment is one"))
     for key in filter(configured.__contains__, ("prefix", "root")):
         value, place = configured[key]
         text = f"{place} sets {key} = {value}, so pip installs there and not into the build environment"
@@ -203,13 +202,6 @@ def check_index(context: Context) -> Iterator[Finding]:
 
 def _redact(value: str) -> str:
     return " ".join(redact_url(word) for word in value.split())
-
-
-def _check_dropped(environ: Mapping[str, str]) -> Iterator[Finding]:
-    for name in filter(environ.get, DROPPED):
-        yield ok(f"{name} is set, and it is not passed on, since it would misdirect a build environment")
-    if environ.get("PIP_REQUIRE_VIRTUALENV"):
-        yield ok("PIP_REQUIRE_VIRTUALENV is set and kept: a build environment is one")
 
 
 def _check_uv_target(context: Context) -> Iterator[Finding]:

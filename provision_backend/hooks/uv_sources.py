@@ -68,15 +68,12 @@ def _table(folder: Path, *keys: str) -> Dict[str, Any]:
 
 def _absolute_source(name: str, entry: Dict[str, Any], folder: Path, members: Sequence[Path]) -> Dict[str, Any]:
     if entry.pop("workspace", False):
-        found = [member for member in members if _has_name(member, name)]
+        named = [(normalised_name(str(_table(member, "project").get("name", ""))), member) for member in members]
+        found = [member for its_name, member in named if its_name == normalised_name(name)]
         entry["path"] = str(found[0]) if found else name  # uv reports what it does not find.
     if "path" in entry:
         entry["path"] = os.path.join(str(folder), entry["path"])
     return entry
-
-
-def _has_name(folder: Path, name: str) -> bool:
-    return normalised_name(str(_table(folder, "project").get("name", ""))) == normalised_name(name)
 
 
 def _toml(value: Any) -> str:

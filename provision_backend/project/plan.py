@@ -65,7 +65,9 @@ def make_plan(project: Project, settings: Settings, running: Optional[RunningInt
     # ask for that (setting python, or preference = only-managed). For the same reason a lock applies to provisioned
     # interpreters only, unless it says always.
     running = running or running_interpreter()
-    plan = (_plan_for_path if _is_path(settings.python) else _plan_for_version)(project, settings, running)
+    # "~=3.13" is a version specifier; a path in the home directory has a separator anyway.
+    is_path = "/" in settings.python or os.sep in settings.python
+    plan = (_plan_for_path if is_path else _plan_for_version)(project, settings, running)
     return plan if project.lock is None else _with_lock(plan, project.lock, project, settings)
 
 
@@ -101,11 +103,6 @@ def _plan_for_version(project: Project, settings: Settings, running: RunningInte
     if explicit is not None and not explicit.matches(running.version, freethreaded=running.freethreaded):
         return Plan(True, wanted, f"python '{explicit.text}' was asked for, and this is Python {running.version}")
     return Plan(False, wanted, f"Python {running.version} satisfies requires-python '{project.requires_python}'")
-
-
-def _is_path(text: str) -> bool:
-    # "~=3.13" is a version specifier; a path in the home directory has a separator anyway.
-    return "/" in text or os.sep in text
 
 
 def _plan_for_path(project: Project, settings: Settings, running: RunningInterpreter) -> Plan:
