@@ -14,6 +14,7 @@ __all__ = [
     "HostInterpreter",
     "Unavailable",
     "alpine_root",
+    "build_fixture",
     "cache_folder",
     "gnu_archive",
     "host_interpreters",
@@ -105,7 +106,7 @@ def standalone_archive(minimum: str = "3.12") -> Path:
     if Version(minimum) > Version("3.13"):
         raise Unavailable("; ".join(reasons))
     try:
-        return _build("build-gnu-python", "3.13")[0]
+        return build_fixture("build-gnu-python", "3.13")[0]
     except Unavailable as error:
         raise Unavailable("; ".join([*reasons, str(error)])) from None
 
@@ -119,7 +120,7 @@ def gnu_archive(version: str = "3.13") -> Path:
     Raises:
         Unavailable: It is not in the cache and cannot be built here.
     """
-    return _build("build-gnu-python", version)[0]
+    return build_fixture("build-gnu-python", version)[0]
 
 
 def musl_archive(version: str = "3.13") -> Path:
@@ -131,7 +132,7 @@ def musl_archive(version: str = "3.13") -> Path:
     Raises:
         Unavailable: It is not in the cache and cannot be built here.
     """
-    return _build("build-musl-python", version)[0]
+    return build_fixture("build-musl-python", version)[0]
 
 
 def static_musl_archive(version: str = "3.13", *, tag: str | None = None) -> Path:
@@ -147,7 +148,7 @@ def static_musl_archive(version: str = "3.13", *, tag: str | None = None) -> Pat
     Raises:
         Unavailable: It is not in the cache and cannot be built here.
     """
-    archive = _build("build-musl-python", "--static", version)[0]
+    archive = build_fixture("build-musl-python", "--static", version)[0]
     if tag is None:
         return archive
     renamed = archive.parent / tag / archive.name.replace(f"+{TAG}-", f"+{tag}-")
@@ -174,7 +175,7 @@ def alpine_root() -> Path:
     """
     if os.geteuid() != 0:
         raise Unavailable("chroot needs root")
-    return _build("build-alpine-root")[0]
+    return build_fixture("build-alpine-root")[0]
 
 
 @functools.lru_cache(maxsize=None)
@@ -190,7 +191,7 @@ def _run_build(cache: Path, command: tuple[str, ...]) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def _build(*command: str) -> list[Path]:
+def build_fixture(*command: str) -> list[Path]:
     """Return the paths that a build script prints; they are in the cache afterwards."""
     if shutil.which("bash") is None:
         raise Unavailable("the fixture scripts need bash")
