@@ -11,8 +11,9 @@ import errno
 import json
 import os
 import stat
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, List, NamedTuple, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable, List, NamedTuple, Optional, Tuple, TypeVar, Union
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -24,6 +25,7 @@ __all__ = [
     "hash_file",
     "identify",
     "is_noexec",
+    "is_run",
     "kind_of",
     "list_names",
     "new_hash",
@@ -35,6 +37,7 @@ __all__ = [
     "remove_path",
     "remove_unfinished",
     "rename",
+    "retry_if_in_use",
     "write_atomically",
 ]
 
@@ -43,6 +46,14 @@ _LIMIT = 64 << 20  # bytes of a text or JSON file; the longest known, a manifest
 
 # Without O_NONBLOCK, opening a FIFO waits for a writer. Windows has no such flag, and reads text by default.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+
+_OPENS_FOLDERS = hasattr(os, "O_DIRECTORY")  # Windows opens none, and so flushes none; NTFS keeps a journal of names.
+
+# ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION of Windows; `os.open` has the number of C only.
+_IN_USE = (5, 32, 33, None)
+_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds between two tries
+
+Result = TypeVar("Result")
 
 
 def new_hash() -> _Hash:
@@ -204,15 +215,37 @@ def rename(source: Path, target: Path) -> None:
     Raises:
         OSError: as `publish`; also EXDEV for a folder of a lower layer of an overlay file system.
     """
-    os.replace(str(source), str(target))
+    # Windows replaces no folder, and where `os.replace` is asked to, it answers as if a file in it were open.
+    move = os.rename if os.name == "nt" and os.path.isdir(source) else os.replace
+    retry_if_in_use(lambda: move(str(source), str(target)))
+
+
+def retry_if_in_use(action: Callable[[], Result]) -> Result:
+    """Call a function again, for three seconds, while Windows refuses because another process has a file open.
+
+    A virus scanner or an indexer opens what has just been written, for a moment. The last error leaves as it is, and on
+    other systems the first one.
+    """
+    for pause in _PAUSES:
+        try:
+            return action()
+        except PermissionError as exc:
+            if getattr(exc, "winerror", 0) not in _IN_USE:
+                raise
+        time.sleep(pause)
+    return action()
 
 
 def flush_tree(tree: Path) -> None:
     """Bring all files of a tree to the disk, so that a power cut leaves it complete or absent; flushes the file system.
 
+    Windows flushes single files only, which takes minutes for thousands of them, so there nothing is done.
+
     Raises:
         OSError: some of the data did not reach the disk.
     """
+    if not _OPENS_FOLDERS:
+        return
     descriptor = os.open(str(tree), os.O_RDONLY)
     try:
         _syncfs(descriptor)
@@ -238,6 +271,8 @@ def _syncfs(descriptor: int) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
+    if not _OPENS_FOLDERS:
+        return
     descriptor = os.open(str(folder), os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -266,6 +301,19 @@ def is_noexec(folder: Union[str, Path]) -> bool:
         return bool(os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0))
     except (OSError, AttributeError):
         return False  # It does not exist, or this is Windows.
+
+
+def is_run(program: Path) -> bool:
+    """Tell whether a process runs a program, on Windows; False elsewhere."""
+    if os.name != "nt":
+        return False  # While the file is open, nobody could start it: ETXTBSY.
+    try:
+        os.close(os.open(program, os.O_RDWR))
+    except PermissionError as exc:
+        return getattr(exc, "winerror", 0) in _IN_USE
+    except OSError:
+        pass
+    return False
 
 
 def list_names(folder: Path) -> List[str]:

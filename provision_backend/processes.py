@@ -16,6 +16,7 @@ import errno
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,8 +28,8 @@ from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence,
 from .errors import InterpreterError
 
 __all__ = [
-    "DROPPED_VARIABLES", "FRONTEND_VARIABLES", "CompletedOutput", "clean_environment", "drop_variables",
-    "follow_frontend", "last_lines", "run_interpreter_json", "run_quiet", "run_visible", "signal_name",
+    "DROPPED_VARIABLES", "FRONTEND_VARIABLES", "CompletedOutput", "become", "clean_environment", "drop_variables",
+    "follow_frontend", "is_alive", "last_lines", "run_interpreter_json", "run_quiet", "run_visible", "signal_name",
 ]  # fmt: skip
 
 DROPPED_VARIABLES: Dict[str, str] = {
@@ -130,6 +131,24 @@ def run_visible(
     sys.stdout.flush()
     sys.stderr.flush()
     return _run(command, env=env, cwd=cwd, stdout=stdout)[0]
+
+
+def become(command: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Have a program take the place of this process, with its standard input, its signals and its exit status.
+
+    Windows cannot do that: there the program runs beside this process, which waits and returns the exit status.
+
+    Raises:
+        OSError: it cannot be started.
+        ValueError: its name is empty.
+    """
+    if os.name != "nt":
+        os.execvpe(command[0], list(command), dict(environ))  # noqa: S606
+    # CreateProcess knows neither PATHEXT nor the PATH of the new environment.
+    program = shutil.which(command[0], path=environ.get("PATH")) or command[0]
+    # Ctrl-C reaches both, and what it means is for the program to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return subprocess.call([program, *command[1:]], env=dict(environ))
 
 
 def clean_environment(base: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
@@ -302,6 +321,32 @@ def last_lines(text: str, count: int = 15) -> str:
     """Return the end of what a program printed, without empty lines, as the hint of a message."""
     return "\n".join([line for line in text.splitlines() if line.strip()][-count:])
 
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this number runs on this machine, whoever owns it."""
+    if sys.platform != "win32":
+        try:
+            os.kill(pid, 0)
+        except (OSError, OverflowError) as exc:
+            return isinstance(exc, PermissionError)  # It belongs to another user.
+        return True
+    # There, os.kill with the signal 0 sends Ctrl-C.
+    try:
+        import ctypes
+
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    except ImportError:
+        return True  # What it makes counts as abandoned after a day.
+    handle = kernel.OpenProcess(_SYNCHRONIZE, False, pid)
+    if not handle:
+        return ctypes.get_last_error() == _ERROR_ACCESS_DENIED
+    alive = kernel.WaitForSingleObject(handle, 0) == _WAIT_TIMEOUT
+    kernel.CloseHandle(handle)
+    return alive
+
+
+_SYNCHRONIZE, _ERROR_ACCESS_DENIED, _WAIT_TIMEOUT = 0x100000, 5, 258
+"""The right to wait for a process, and two answers, of winnt.h and winerror.h."""
 
 _POLL = 0.5
 """Seconds between two looks at who the parent is."""

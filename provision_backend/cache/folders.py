@@ -21,13 +21,13 @@ from typing import Iterator, List, Optional
 
 from ..errors import CacheError, MissingDependencyError
 from ..files import hash_bytes, list_names, remove_path, write_atomically
+from ..processes import is_alive
 from ..trust import make_root
 
 __all__ = [
     "FOLDERS",
     "default_cache_dir",
     "find_leftovers",
-    "is_alive",
     "is_running",
     "make_folders",
     "mark_process",
@@ -177,15 +177,6 @@ def _is_abandoned(path: Path) -> bool:
         return abs(time.time() - path.stat().st_mtime) > _ABANDONED
     except OSError:
         return False
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of this number runs on this machine, whoever owns it."""
-    try:
-        os.kill(pid, 0)
-    except (OSError, OverflowError) as exc:
-        return isinstance(exc, PermissionError)  # It belongs to another user.
-    return True
 
 
 def _machine() -> str:

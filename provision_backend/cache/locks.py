@@ -1,6 +1,7 @@
 """Take locks between processes and users, by filelock; nothing else in the package locks anything.
 
-A lock is one that the kernel drops when its holder dies (flock), never the mere existence of a file. filelock cannot
+A lock is one that the kernel drops when its holder dies (flock, and on Windows the first byte of the file), never the
+mere existence of a file. filelock cannot
 tell a lock that another process holds from a file system that has no locks: before version 3.20 it polls until the
 time is over where flock fails with ENOLCK. So after a first attempt that failed, the kernel is asked once. Without
 filelock, as on such a file system, each process works under names of its own, and a rename decides who is first.
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional
 
 from ..errors import CacheError, LockTimeoutError
-from ..files import read_json, remove_unfinished, write_atomically
+from ..files import read_json, remove_unfinished, retry_if_in_use, write_atomically
 from ..output import Reporter
 from ..trust import user_name
 
@@ -29,6 +30,8 @@ try:
     import fcntl
 except ImportError:  # Windows, and interpreters built without it.
     fcntl = None  # type: ignore[assignment]
+if sys.platform == "win32":
+    import msvcrt
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -160,10 +163,11 @@ def _prepare(path: Path) -> os.stat_result:
     mode = 0o600 | (folder.st_mode & 0o022) * 3
     # There, a link of either kind may be another user's, and name a file of ours, which would get this mode.
     try:
-        # Linux refuses O_CREAT for another user's file in a sticky folder (fs.protected_regular).
-        descriptor = os.open(path, os.O_RDWR | _NOFOLLOW)
+        # Linux refuses O_CREAT for another user's file in a sticky folder (fs.protected_regular). Windows refuses both
+        # for the moment in which a holder removes the file, as filelock does there.
+        descriptor = retry_if_in_use(lambda: os.open(path, os.O_RDWR | _NOFOLLOW))
     except FileNotFoundError:
-        descriptor = os.open(path, os.O_RDWR | _NOFOLLOW | os.O_CREAT, mode)
+        descriptor = retry_if_in_use(lambda: os.open(path, os.O_RDWR | _NOFOLLOW | os.O_CREAT, mode))
     try:
         status = os.fstat(descriptor)
         if status.st_nlink > 1:
@@ -181,11 +185,21 @@ def _probe(path: Path, flags: int) -> None:
     """Lock a file for a moment; BlockingIOError says that another process holds the lock."""
     descriptor = os.open(path, flags | _NOFOLLOW)
     try:
-        if fcntl is not None:
-            # Shared, so that two processes that ask do not find each other.
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        _lock(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, *, exclusive: bool = False) -> None:
+    """Lock an open file until it is closed, or raise BlockingIOError."""
+    if fcntl is not None:
+        # Where it is shared, two processes that ask do not find each other.
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    elif sys.platform == "win32":
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError as exc:
+            raise BlockingIOError(exc.errno, exc.strerror) from None
 
 
 def is_locked(path: Path) -> bool:
@@ -205,8 +219,7 @@ def try_locking(folder: Path) -> None:
         OSError: its file system has no locks, or the folder cannot be written.
     """
     with tempfile.TemporaryFile(dir=str(folder)) as file:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(file.fileno(), exclusive=True)
 
 
 def _write_owner(path: Path) -> None:
@@ -246,7 +259,7 @@ def _find_holder(path: Path) -> int:
 
     Source: proc_locks(5).
     """
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, AttributeError):  # Windows has no os.major.
         status = os.stat(path)
         place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
         rows = map(str.split, Path("/proc/locks").read_text(encoding="ascii").splitlines())

@@ -190,7 +190,8 @@ def _members(tree: Path, folder: str = ".") -> Iterator[Tuple[str, os.stat_resul
             if item.is_dir(follow_symlinks=False):
                 yield from _members(tree, path)
             else:
-                yield path, item.stat(follow_symlinks=False)
+                # On Windows, `item.stat` has no inode number, so the file would not be the one that was hashed.
+                yield path, os.lstat(item.path)
 
 
 def _describe(tree: Path, path: str, status: os.stat_result, known: str = "") -> List[Any]:

@@ -2,7 +2,8 @@
 
 An interpreter leaves as it came, by one ``rename``: out of ``interpreters`` into ``staging``, where it is then deleted
 file by file, so that half of one is never visible. It stays when a process uses it, when it was used within the last
-two hours, and when another process holds the lock of its key. Which processes use one is read from ``/proc`` (Linux).
+two hours, and when another process holds the lock of its key. Which processes use one is read from ``/proc`` (Linux);
+Windows tells only that one does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Optional
 
 from ..errors import CacheError, LockTimeoutError
-from ..files import list_names, remove_path, rename
+from ..files import is_run, list_names, remove_path, rename
 from ..output import Reporter
 from .entries import CLOCK_ERROR, MARKER, find_builds, is_condemned, key_of, last_use, read_entry, read_marker
 from .folders import open_staging, sweep_staging, unwritable
@@ -169,6 +170,9 @@ class _Removal:
         if numbers:
             more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
             return f"process {numbers[0]}{more} uses it"
+        found = read_entry(entry.path)
+        if found is not None and is_run(Path(found.executable)):
+            return "a process uses it"
         builds = [] if entry.damaged or self._force else find_builds(self._root, entry.key)
         if builds:
             return builds[0]
@@ -196,8 +200,8 @@ class _Removal:
             return "another process provisions it now"
         except FileNotFoundError:
             return ""  # Another process has removed it.
-        except PermissionError:
-            return "it belongs to another user"
+        except PermissionError as exc:
+            return "a process uses it" if hasattr(exc, "winerror") else "it belongs to another user"
         except OSError as exc:
             raise unwritable(self._root, exc) from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 import signal
 import sys
 from typing import Dict, List, Mapping, Sequence
@@ -16,6 +17,7 @@ from ..errors import UsageError
 from ..hooks.installers import interpreter_environment
 from ..interpreter import Interpreter
 from ..output import Reporter
+from ..processes import become
 from ..provision import provision
 from ..settings import Settings
 from .answers import Answer
@@ -53,7 +55,9 @@ def command_for(interpreter: Interpreter, words: Sequence[str]) -> List[str]:
     if not words:
         return [interpreter.executable]
     minor = ".".join(interpreter.version.split(".")[:2]) + ("t" if interpreter.freethreaded else "")
-    name, *rest = words
+    first, *rest = words
+    # Windows calls a program with and without its ending, in either case.
+    name = re.sub(r"\.exe$", "", first.lower()) if os.name == "nt" else first
     if name in ("python", "python3", f"python{minor}"):
         return [interpreter.executable, *rest]
     if name in ("pip", "pip3", f"pip{minor}"):
@@ -79,7 +83,7 @@ def _become(command: Sequence[str], environ: Mapping[str, str], reporter: Report
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
-        os.execvpe(command[0], list(command), dict(environ))  # noqa: S606
+        return become(command, environ)
     except ValueError:
         raise UsageError("COMMAND is empty") from None
     except OSError as exc:

@@ -10,18 +10,20 @@ import errno
 import os
 import platform
 import re
+import shutil
 import tempfile
 import time
 from pathlib import Path
 from typing import Iterator, Optional, Union
 
-from ..cache.folders import FOLDERS, find_leftovers, is_alive
+from ..cache.folders import FOLDERS, find_leftovers
 from ..cache.locks import is_locked, read_owner, try_locking
 from ..cache.manifest import verify_entry
 from ..cache.upkeep import list_entries
 from ..errors import CacheError
 from ..files import is_noexec, list_names, read_file
 from ..output import format_size
+from ..processes import is_alive
 from ..trust import user_name
 from .context import Context, Finding, count, ok, problem, warning
 
@@ -217,8 +219,10 @@ def try_writing(folder: Union[str, Path]) -> Optional[OSError]:
 
 def free_bytes(folder: Union[str, Path]) -> Optional[int]:
     """Return the bytes that a user may still write; None if that is unknown."""
-    status = _status(folder)
-    return None if status is None else status.f_bavail * status.f_frsize
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
 
 
 def describe(folder: Union[str, Path]) -> str:
