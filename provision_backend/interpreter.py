@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
@@ -18,7 +19,12 @@ from .processes import run_interpreter_json
 from .trust import check_file
 from .versions import parse_version
 
+with contextlib.suppress(ImportError):  # Only Windows has a registry.
+    import winreg
+
 __all__ = ["Interpreter", "find_interpreters", "inspect_interpreter"]
+
+_NAME = re.compile(r"python(3(\.\d+t?)?)?" + (r"\.exe" if sys.platform == "win32" else ""))
 
 _QUESTIONS = """
 import importlib.util, json, os, sys
@@ -184,16 +190,16 @@ def _candidates() -> List[Tuple[Tuple[int, ...], Path]]:
         with contextlib.suppress(PermissionError):
             if not os.path.isabs(folder):
                 continue  # There is no HOME, and this user has no entry in passwd.
-            found += [(_version_in(each.parent.parent.name), each) for each in sorted(Path(folder).glob(pattern))]
-    return found
+            found += [(_version_in(str(each)[len(folder) :]), each) for each in sorted(Path(folder).glob(pattern))]
+    return [*found, *_registered()]
 
 
 def _executables_in(folder: Path) -> List[Tuple[Tuple[int, ...], Path]]:
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.name.startswith("python"))
+        names = sorted(os.listdir(folder))
     except OSError:
         return []
-    paths = [folder / name for name in names if re.fullmatch(r"python(3(\.\d+t?)?)?", name)]
+    paths = [folder / name for name in names if _NAME.fullmatch(name)]
     # "python3" is usually a link to a name such as "python3.12".
     return [
         (_version_in(path.name) or _version_in(os.path.basename(os.path.realpath(path))), path)
@@ -204,9 +210,33 @@ def _executables_in(folder: Path) -> List[Tuple[Tuple[int, ...], Path]]:
 
 def _version_folders() -> Iterator[Tuple[str, str]]:
     home = os.path.expanduser("~")
-    yield os.environ.get("PYENV_ROOT") or os.path.join(home, ".pyenv"), "versions/*/bin/python"
-    data = os.environ.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share")
-    yield os.environ.get("UV_PYTHON_INSTALL_DIR") or os.path.join(data, "uv", "python"), "*/bin/python3"
+    if sys.platform == "win32":
+        own, data, programs = ".pyenv/pyenv-win", os.environ.get("APPDATA"), ("python.exe", "python.exe")
+    else:
+        own, data, programs = ".pyenv", os.environ.get("XDG_DATA_HOME"), ("bin/python", "bin/python3")
+    yield os.environ.get("PYENV_ROOT") or os.path.join(home, own), f"versions/*/{programs[0]}"
+    data = data or os.path.join(home, ".local", "share")
+    yield os.environ.get("UV_PYTHON_INSTALL_DIR") or os.path.join(data, "uv", "python"), f"*/{programs[1]}"
+
+
+def _registered() -> Iterator[Tuple[Tuple[int, ...], Path]]:
+    """Yield the interpreters of the registry of Windows, as `_candidates` returns them (PEP 514)."""
+    if sys.platform != "win32":
+        return
+    for root in (winreg.HKEY_CURRENT_USER, winreg.HKEY_LOCAL_MACHINE):
+        for company in _subkeys(root, r"Software\Python"):
+            for tag in _subkeys(root, rf"Software\Python\{company}"):
+                path = rf"Software\Python\{company}\{tag}\InstallPath"
+                with contextlib.suppress(OSError), winreg.OpenKey(root, path) as key:
+                    yield _version_in(tag), Path(str(winreg.QueryValueEx(key, "ExecutablePath")[0]))
+
+
+def _subkeys(root: int, path: str) -> Iterator[str]:
+    if sys.platform != "win32":
+        return
+    with contextlib.suppress(OSError), winreg.OpenKey(root, path) as key:
+        for number in itertools.count():
+            yield winreg.EnumKey(key, number)
 
 
 def _version_in(name: str) -> Tuple[int, ...]:

@@ -171,9 +171,9 @@ def _is_gone(folder: Path, name: str) -> bool:
 
 def _locate(folder: Path, name: str) -> Optional[Path]:
     """Return the path of a file that is listed; None if the name leads out of the folder."""
-    # A list that was fetched from elsewhere must not make us read other files.
-    parts = PurePosixPath(name).parts
-    return None if ".." in parts or PurePosixPath(name).is_absolute() else folder.joinpath(*parts)
+    # A list that was fetched from elsewhere must not make us read other files, such as those of another drive.
+    path = folder.joinpath(*PurePosixPath(name).parts)
+    return path if folder in path.parents and ".." not in path.parts[len(folder.parts) :] else None
 
 
 @contextlib.contextmanager

@@ -126,21 +126,27 @@ class Partial:
     @contextlib.contextmanager
     def append(self, offset: int) -> Iterator[IO[bytes]]:
         """Open the file to write from *offset* on."""
-        with self._disk(), self.path.open("r+b") as file:
-            file.truncate(offset)
-            file.seek(offset)
-            yield file
-            file.flush()
-            self._identity = identify(os.fstat(file.fileno()))
+        with self._disk():
+            with self.path.open("r+b") as file:
+                file.truncate(offset)
+                file.seek(offset)
+                yield file
+                file.flush()
+                self._identity = identify(os.fstat(file.fileno()))
+            # Windows sets the time of a file that was written to when it is closed.
+            closed = identify(os.stat(self.path))
+            if closed[:2] == self._identity[:2]:
+                self._identity = closed
 
     def publish(self) -> None:
         """Flush the file that was written or read last to the disk, and give it its final name."""
-        with self._disk(), self.path.open("r+b") as file:
-            os.fsync(file.fileno())
-            # Where locks do not work another process may have begun anew, and this name be its file.
-            if identify(os.fstat(file.fileno())) != self._identity:
-                raise DownloadError(f"another process downloads {self.final.name} at the same time")
-            publish(self.path, self.final)
+        with self._disk():
+            with self.path.open("r+b") as file:
+                os.fsync(file.fileno())
+                # Where locks do not work another process may have begun anew, and this name be its file.
+                if identify(os.fstat(file.fileno())) != self._identity:
+                    raise DownloadError(f"another process downloads {self.final.name} at the same time")
+            publish(self.path, self.final)  # Windows renames no file that is open.
         with contextlib.suppress(OSError):
             self.notes.unlink()
 

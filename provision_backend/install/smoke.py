@@ -77,7 +77,7 @@ plain = ["_bisect", "_ctypes", "_datetime", "_heapq", "_json", "_random", "_sock
 for name in plain:
     if getattr(machinery.PathFinder.find_spec(name), "origin", None):
         attempt("native " + name, __import__, name)
-if attempt("_ctypes", find, "_ctypes"):
+if sys.platform != "win32" and attempt("_ctypes", find, "_ctypes"):
     attempt("dlopen", lambda: __import__("_ctypes").dlopen(None, 0))
 
 def compile_modules(names):
@@ -93,7 +93,7 @@ def compile_modules(names):
 def compile_in_two_processes(names):
     try:
         child = os.fork()
-    except OSError:
+    except (AttributeError, OSError):
         compile_modules(names)
         return
     compile_modules(names[::2] if child else names[1::2])

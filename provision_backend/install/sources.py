@@ -193,13 +193,14 @@ def _is_valid(url: str) -> bool:
 
 def _path_of_url(url: str) -> Path:
     authority, _, path = url.partition("://")[2].partition("/")
+    if os.name == "nt":
+        from urllib.request import url2pathname  # It imports an HTTP client, and is needed on Windows only.
+
+        # The share of another machine is a folder like any other there.
+        return Path(url2pathname("/" + path if authority in ("", "localhost") else f"//{authority}/{path}"))
     if authority not in ("", "localhost"):
         raise UsageError(
             f"cannot read {redact_url(url)!r}: it names another machine",
             hint="a file URL has three slashes: file:///path/of/the/mirror",
         )
-    if os.name == "nt":
-        from urllib.request import url2pathname  # It imports an HTTP client, and is needed on Windows only.
-
-        return Path(url2pathname("/" + path))
     return Path(unquote("/" + path))

@@ -22,7 +22,7 @@ import errno
 import os
 import re
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, NamedTuple
+from typing import Dict, Iterable, Iterator, NamedTuple, Tuple, Union
 
 from ..errors import UnpackError
 from ..files import Written, identify, new_hash, open_regular
@@ -52,10 +52,16 @@ MAX_PATH = 1024  # bytes of a path, and of the target of a link, in UTF-8
 MAX_DEPTH = 32  # components of a path; these two bounds are far above what the largest archives known hold
 _COMPONENT = 255  # bytes, NAME_MAX of every file system that matters
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_DRIVE = re.compile(r"[A-Za-z]:")
+# Windows opens a device, another stream of a file, or a file without the dots and spaces at the end of its name:
+# "Naming Files, Paths, and Namespaces", and ntpath.isreserved of Python 3.13, which judges the same names.
+_ELSEWHERE = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9\xb9\xb2\xb3]) *(\..*)?|.*:.*|.*[. ]", re.IGNORECASE
+)
+_NO_PRIVILEGE = 1314  # ERROR_PRIVILEGE_NOT_HELD: in Windows, only administrators and developers can make links
 
 # A link in place of a file is never followed. Windows has no such flag, and reads text where nothing is said.
 _BY_DESCRIPTOR = {os.chmod, os.utime} <= os.supports_fd
+_NO_FOLLOW: Dict[str, bool] = {"follow_symlinks": False} if os.link in os.supports_follow_symlinks else {}
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 # What a file system without links, modes or times answers.
 _UNSUPPORTED = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
@@ -140,11 +146,13 @@ def _check_path(path: str) -> None:
             refuse(path, f"has the path component {part!r}")
         if len(part.encode()) > _COMPONENT:
             refuse(path, f"has a path component of more than {_COMPONENT} bytes")
+        if _ELSEWHERE.fullmatch(part):
+            refuse(path, f"has the path component {quote(part)}, which on Windows is something else than that file")
 
 
 def _check_target(path: str, target: str) -> None:
     _check_text(target, path)
-    if not target or target.startswith("/") or _DRIVE.match(target):
+    if not target or target.startswith("/") or ":" in target:
         refuse(path, f"is a symbolic link to {quote(target)}; wanted a relative target")
     level = path.count("/")
     descended = False
@@ -218,7 +226,7 @@ class _Tree:
         elif kind == SYMLINK:
             os.symlink(target, path)
         else:
-            os.link(self._root + target, path, follow_symlinks=False)
+            os.link(self._root + target, path, **_NO_FOLLOW)
 
     def _make_parents(self, path: str) -> None:
         parent = path.rpartition("/")[0]
@@ -261,6 +269,8 @@ class _Tree:
             hint = "free some space, or let the setting cache-dir name a directory that has it"
         elif exc.errno in _UNSUPPORTED:
             hint = "exFAT and the like have no links and no modes; let the setting cache-dir name a directory elsewhere"
+        elif getattr(exc, "winerror", 0) == _NO_PRIVILEGE:
+            hint = "archives for Windows have no links, so this one may be for another system"
         return UnpackError(f"member {name} cannot be written to {where}: {exc.strerror}", hint=hint)
 
 
@@ -272,8 +282,16 @@ def _write_file(path: bytes, member: Member, plain: Plain) -> Written:
             digest.update(view)
             while view:
                 view = view[os.write(descriptor, view) :]
-        os.chmod(descriptor if _BY_DESCRIPTOR else path, 0o755 if member.mode & 0o100 else 0o644)
-        os.utime(descriptor if _BY_DESCRIPTOR else path, (int(member.mtime), int(member.mtime)))
-        return Written(digest.hexdigest(), identify(os.fstat(descriptor)))
+        if _BY_DESCRIPTOR:
+            return Written(digest.hexdigest(), _settle(descriptor, member))
     finally:
         os.close(descriptor)
+    # Windows sets the time of a file that was written to when it is closed.
+    return Written(digest.hexdigest(), _settle(path, member))
+
+
+def _settle(file: Union[int, bytes], member: Member) -> Tuple[int, ...]:
+    """Give a file that was written its mode and time, and return its identity."""
+    os.chmod(file, 0o755 if member.mode & 0o100 else 0o644)
+    os.utime(file, (int(member.mtime), int(member.mtime)))
+    return identify(os.stat(file))
