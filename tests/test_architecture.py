@@ -245,7 +245,7 @@ HOMES = {
     "elftools": {"host.elf"},
     "platformdirs": {"cache.folders"},
     "subprocess": {"processes"},
-    "os.rename": set(),
+    "os.rename": {"files"},
     "os.replace": {"files"},
 }
 
