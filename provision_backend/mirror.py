@@ -128,16 +128,13 @@ def fill_folder(folder: Path, archives: Sequence[Archive], settings: Settings, r
 
 
 def list_files(folder: Path, hashes: Mapping[str, str], work: Path, *, finished: Optional[Path] = None) -> List[str]:
-    """Add complete files to the ``SHA256SUMS`` of a mirror, and drop archives that do not exist.
+    """Add files to the ``SHA256SUMS`` of a mirror, drop archives that do not exist, and return the names of these.
 
     Args:
         folder: the mirror.
-        hashes: sha256 by name.
+        hashes: sha256 of complete files by name.
         work: what `work_folder` yielded.
         finished: one of the files, which is first moved into the folder and replaces one of the same name.
-
-    Returns:
-        The names of the archives that were dropped.
 
     Raises:
         CatalogError: ``SHA256SUMS`` is malformed, or lists another archive of the same name in another folder; then

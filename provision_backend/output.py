@@ -332,13 +332,7 @@ def _redact_login(part: str) -> str:
 
 
 def suggestion(word: str, known: Iterable[str], *, prefix: str = "") -> str:
-    """Return the hint of a message about an unknown word: the nearest known one, or all of them.
-
-    Args:
-        word: the word as the user wrote it.
-        known: the words that are accepted.
-        prefix: what a user writes before each of them.
-    """
+    """Return the hint of a message about an unknown word: the nearest known one, with its prefix, or all of them."""
     known = list(known)
     near = nearest(word, known)
     return f"did you mean {prefix + near!r}?" if near else "known keys: " + ", ".join(known)

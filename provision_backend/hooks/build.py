@@ -91,13 +91,9 @@ def _backend_requires(opened: Build, hook: str) -> List[str]:
 
 
 def build(hook: str, directory: str, config_settings: _Settings, *metadata: Optional[str]) -> Any:
-    """Run a hook that makes something, and return what the real backend returns.
+    """Run a hook that makes something in a directory, and return what the real backend returns.
 
-    Args:
-        hook: name of the hook.
-        directory: where the result goes.
-        config_settings: as the frontend gave them.
-        metadata: for the hooks that have it, ``metadata_directory``.
+    The last argument is the ``metadata_directory``, for the hooks that have it.
     """
     with _user_errors():
         opened = open_build(config_settings)

@@ -110,11 +110,7 @@ class BuildEnvironment:
                 target.write_bytes(content)
 
     def install(self, requirements: Sequence[str], *, what: str) -> None:
-        """Install what is not installed yet.
-
-        Args:
-            requirements: PEP 508 strings; markers are evaluated under this environment's interpreter.
-            what: what they are, for messages.
+        """Install those PEP 508 requirements that are not installed yet; *what* they are is said in messages.
 
         Raises:
             BuildEnvironmentError: the installer failed, or did not install where it should.
@@ -179,8 +175,10 @@ def open_environment(
     # In tox's lasting environment, a project whose requirements have changed gets another folder.
     facts = [interpreter.executable, interpreter.version, list(project.requires)]
     key = hash_bytes(json.dumps(facts).encode("utf-8"))[:12]
-    folders = _candidate_folders(key)
-    for path in folders:
+    # This needs no lock: the process that makes a folder owns it, and a file in it says that it is complete. A folder
+    # that another process has claimed and not completed is passed over.
+    parent = disposable_folder() or _private_folder()
+    for path in [parent / (key + suffix) for suffix in ("", "-1", "-2", "-3", "-4", "-5", "-6", "-7")]:
         environment = BuildEnvironment(path, interpreter, settings, reporter, project.root)
         if environment.load():
             return environment
@@ -190,15 +188,8 @@ def open_environment(
                 _make(environment, project.requires)
             return environment
     raise BuildEnvironmentError(
-        f"no folder for a build environment is free in {folders[0].parent}", hint="remove the folder and build again"
+        f"no folder for a build environment is free in {parent}", hint="remove the folder and build again"
     )
-
-
-def _candidate_folders(key: str) -> List[Path]:
-    # This needs no lock: the process that makes a folder owns it, and a file in it says that it is complete. A folder
-    # that another process has claimed and not completed is passed over.
-    folder = disposable_folder() or _private_folder()
-    return [folder / (key + suffix) for suffix in ("", "-1", "-2", "-3", "-4", "-5", "-6", "-7")]
 
 
 @functools.lru_cache(maxsize=None)  # A frontend may call many hooks in one process.

@@ -44,14 +44,10 @@ class CurrentEnvironment:
 
 
 def call_hook(project: Project, environment: HookEnvironment, hook: str, *args: Any) -> Any:
-    """Call a hook of the real backend in a build environment.
+    """Call a hook of the real backend in a build environment; *args* are in the order of the PEPs.
 
-    Args:
-        project: names the real backend.
-        environment: where it is installed.
-        hook: name of the hook.
-        args: its arguments, in the order of the PEPs. A missing ``prepare_metadata_for_build_*`` is answered from
-            a wheel, as frontends do; the wheel then serves ``build_wheel`` too.
+    A missing ``prepare_metadata_for_build_*`` is answered from a wheel, as frontends do; the wheel then serves
+    ``build_wheel`` too.
 
     Raises:
         HookFailedError: the hook raised; its traceback is on standard error already.

@@ -51,10 +51,8 @@ def frontend_name() -> str:
 def frontend_folder(source: Path) -> str:
     """Return the folder that the frontend was started in, where relative find-links and constraints start for it.
 
-    A hook is called in the source tree, which may be an sdist that has just been unpacked anywhere.
-
-    Args:
-        source: the source tree, for where the folder is unknown.
+    A hook is called in the source tree, which may be an sdist that has just been unpacked anywhere. Where the folder is
+    unknown, the answer is the source tree.
     """
     try:
         started = os.readlink(f"/proc/{os.getppid()}/cwd")
@@ -88,10 +86,6 @@ def disposable_folder() -> Optional[Path]:
 @contextmanager
 def guard_recursion(source: Path, build_backend: str) -> Iterator[None]:
     """Refuse a source tree whose build has led back to itself, before it forks without end.
-
-    Args:
-        source: the source tree.
-        build_backend: the real backend, for the message.
 
     Raises:
         ProjectError: the tree is being built already, or builds are nested too deep.

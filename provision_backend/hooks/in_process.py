@@ -120,14 +120,7 @@ def missing_hook(project: Project, hook: str) -> BackendError:
 
 
 def check_result(project: Project, hook: str, directory: str, result: Any) -> str:
-    """Return the name of what a hook has made, or raise `BackendError`; frontends end in a traceback then.
-
-    Args:
-        project: names the real backend.
-        hook: name of the hook.
-        directory: where it was to put its result.
-        result: what it has returned.
-    """
+    """Return the name of what a hook has made in a directory, or raise `BackendError`; frontends end in a traceback."""
     called = f"{hook} of the real backend {project.build_backend!r}"
     if result is None and hook.startswith("prepare_metadata"):
         # Some backends forget to return the name of the one folder that they have made.

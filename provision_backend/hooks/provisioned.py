@@ -31,15 +31,9 @@ __all__ = ["call_hook"]
 
 @follow_frontend()  # Downloads, installers and hooks may run for minutes.
 def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
-    """Provision where needed, install what the real backend requires, and forward the hook.
+    """Provision where needed, install what the real backend requires, and forward a hook that makes something.
 
-    Args:
-        build: the project, the settings and the plan.
-        hook: name of a hook that makes something.
-        arguments: its arguments, ``config_settings`` without our keys.
-
-    Raises:
-        ProvisionError: any of its subclasses.
+    The ``config_settings`` among its arguments are without our keys. Any `ProvisionError` may be raised.
     """
     interpreter = _interpreter(build)
     try:

@@ -122,7 +122,14 @@ def _is_met(text: str, extra: str = "", seen: FrozenSet[str] = frozenset()) -> b
     if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
         return True
     distribution = _find_distribution(requirement.name)
-    if distribution is None or not _fits(requirement, distribution):
+    # A removal that was interrupted leaves folders without metadata behind.
+    if distribution is None or "Version" not in (distribution.metadata or ()):
+        return False
+    try:
+        fits = requirement.specifier.contains(Version(distribution.version), prereleases=True)
+    except InvalidVersion:
+        fits = False
+    if not fits:
         return False
     nested = [item for item in distribution.requires or [] if "extra" in item]
     return all(_is_met(item, name, seen | {text}) for name in requirement.extras for item in nested)
@@ -137,17 +144,6 @@ def _find_distribution(name: str) -> Optional[importlib.metadata.Distribution]:
     wanted = canonicalize_name(name)
     candidates = importlib.metadata.distributions()
     return next((found for found in candidates if canonicalize_name(found.metadata["Name"] or "") == wanted), None)
-
-
-def _fits(requirement: Requirement, distribution: importlib.metadata.Distribution) -> bool:
-    # A removal that was interrupted leaves folders without metadata behind.
-    if "Version" not in (distribution.metadata or ()):
-        return False
-    try:
-        version = Version(distribution.version)
-    except InvalidVersion:
-        return False
-    return requirement.specifier.contains(version, prereleases=True)
 
 
 def check_wheel(wheel: Path, interpreter: Interpreter, reporter: Reporter, *, editable: bool) -> None:

@@ -51,7 +51,7 @@ def record_own_wheel(wheel: Path, build_backend: str, settings: Settings) -> Pat
 def record_wheel(
     wheel: Path, build_backend: str, interpreter: Interpreter, *, packages: Sequence[str], settings: Settings
 ) -> Path:
-    """Write down what the build of a wheel used.
+    """Write down what the build of a wheel used, and return the path of the file.
 
     Args:
         wheel: the wheel, just built.
@@ -59,9 +59,6 @@ def record_wheel(
         interpreter: what ran it.
         packages: the folders that its packages are installed in, in the order of ``sys.path``.
         settings: of the build; ``sbom`` names the folder of the file.
-
-    Returns:
-        The path of the file.
 
     Raises:
         UsageError: the file cannot be written.

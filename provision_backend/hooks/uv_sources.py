@@ -21,14 +21,10 @@ __all__ = ["uv_project"]
 
 
 def uv_project(source: Path, requirements: Sequence[str]) -> str:
-    """Return a ``pyproject.toml`` by which uv takes requirements from where ``[tool.uv.sources]`` says.
+    """Return a ``pyproject.toml`` by which uv takes PEP 508 requirements from where ``[tool.uv.sources]`` says.
 
-    Args:
-        source: the project, which may be a member of a workspace.
-        requirements: PEP 508 strings.
-
-    Returns:
-        The text, with absolute paths; empty where the table names none of the requirements.
+    The source tree may be a member of a workspace. The text has absolute paths, and is empty where the table names none
+    of the requirements.
     """
     own = _uv_table(source)
     outer = next((folder for folder in (source, *source.parents) if "workspace" in _uv_table(folder)), source)

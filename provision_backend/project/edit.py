@@ -47,10 +47,8 @@ def _write_text(root: Path, name: str, text: str) -> None:
 def apply_changes(root: Path, changes: Mapping[str, Tuple[str, str]], *, check: bool) -> List[str]:
     """Write the files of a project that change, and return the lines of the diff.
 
-    Args:
-        root: the project.
-        changes: text before and after, by file name, in the order in which the files are written.
-        check: write nothing.
+    The changes are the texts before and after, by file name, in the order in which the files are written; with *check*
+    nothing is.
 
     Raises:
         ProjectError: a file cannot be written; it and those after it are unchanged.

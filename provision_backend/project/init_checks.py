@@ -28,9 +28,7 @@ _MINOR_ONLY = re.compile(r"[0-9]+(\.[0-9]+)?")
 def refuse_unsafe(data: Mapping[str, Any], setup_py: str) -> None:
     """Raise `ProjectError` for a project that would not build, or build differently, once it is wrapped.
 
-    Args:
-        data: its ``pyproject.toml``.
-        setup_py: the text of its ``setup.py``, or empty.
+    It is given as its parsed ``pyproject.toml`` and the text of its ``setup.py``, which may be empty.
     """
     build_system = data.get("build-system", {})
     if "build-system" in data and "requires" not in build_system:
