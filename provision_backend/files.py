@@ -47,7 +47,7 @@ _LIMIT = 64 << 20  # bytes of a text or JSON file; the longest known, a manifest
 # Without O_NONBLOCK, opening a FIFO waits for a writer. Windows has no such flag, and reads text by default.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
-_OPENS_FOLDERS = hasattr(os, "O_DIRECTORY")  # Windows opens none, and so flushes none; NTFS keeps a journal of names.
+_WINDOWS = hasattr(OSError, "winerror")
 
 # ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION of Windows; `os.open` has the number of C only.
 _IN_USE = (5, 32, 33, None)
@@ -215,9 +215,13 @@ def rename(source: Path, target: Path) -> None:
     Raises:
         OSError: as `publish`; also EXDEV for a folder of a lower layer of an overlay file system.
     """
-    # Windows replaces no folder, and where `os.replace` is asked to, it answers as if a file in it were open.
-    move = os.rename if os.name == "nt" and os.path.isdir(source) else os.replace
-    retry_if_in_use(lambda: move(str(source), str(target)))
+    try:
+        retry_if_in_use(lambda: os.replace(str(source), str(target)))
+    except PermissionError:
+        # Windows replaces no folder, and answers as if a file in it were open.
+        if _WINDOWS and os.path.isdir(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        raise
 
 
 def retry_if_in_use(action: Callable[[], Result]) -> Result:
@@ -244,7 +248,7 @@ def flush_tree(tree: Path) -> None:
     Raises:
         OSError: some of the data did not reach the disk.
     """
-    if not _OPENS_FOLDERS:
+    if _WINDOWS:
         return
     descriptor = os.open(str(tree), os.O_RDONLY)
     try:
@@ -271,8 +275,8 @@ def _syncfs(descriptor: int) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    if not _OPENS_FOLDERS:
-        return
+    if _WINDOWS:
+        return  # It opens no folder, and NTFS keeps a journal of names.
     descriptor = os.open(str(folder), os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -305,7 +309,7 @@ def is_noexec(folder: Union[str, Path]) -> bool:
 
 def is_run(program: Path) -> bool:
     """Tell whether a process runs a program, on Windows; False elsewhere."""
-    if os.name != "nt":
+    if not _WINDOWS:
         return False  # While the file is open, nobody could start it: ETXTBSY.
     try:
         os.close(os.open(program, os.O_RDWR))

@@ -28,8 +28,9 @@ from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence,
 from .errors import InterpreterError
 
 __all__ = [
-    "DROPPED_VARIABLES", "FRONTEND_VARIABLES", "CompletedOutput", "become", "clean_environment", "drop_variables",
-    "follow_frontend", "is_alive", "last_lines", "run_interpreter_json", "run_quiet", "run_visible", "signal_name",
+    "DROPPED_VARIABLES", "FRONTEND_VARIABLES", "CompletedOutput", "clean_environment", "drop_variables",
+    "follow_frontend", "is_alive", "last_lines", "run_attached", "run_interpreter_json", "run_quiet", "run_visible",
+    "signal_name",
 ]  # fmt: skip
 
 DROPPED_VARIABLES: Dict[str, str] = {
@@ -133,17 +134,12 @@ def run_visible(
     return _run(command, env=env, cwd=cwd, stdout=stdout)[0]
 
 
-def become(command: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Have a program take the place of this process, with its standard input, its signals and its exit status.
-
-    Windows cannot do that: there the program runs beside this process, which waits and returns the exit status.
+def run_attached(command: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run a program with the standard streams of this process, and return its exit status: the ``exec`` of Windows.
 
     Raises:
         OSError: it cannot be started.
-        ValueError: its name is empty.
     """
-    if os.name != "nt":
-        os.execvpe(command[0], list(command), dict(environ))  # noqa: S606
     # CreateProcess knows neither PATHEXT nor the PATH of the new environment.
     program = shutil.which(command[0], path=environ.get("PATH")) or command[0]
     # Ctrl-C reaches both, and what it means is for the program to say.
@@ -324,25 +320,28 @@ def last_lines(text: str, count: int = 15) -> str:
 
 def is_alive(pid: int) -> bool:
     """Whether a process of this number runs on this machine, whoever owns it."""
-    if sys.platform != "win32":
-        try:
-            os.kill(pid, 0)
-        except (OSError, OverflowError) as exc:
-            return isinstance(exc, PermissionError)  # It belongs to another user.
-        return True
-    # There, os.kill with the signal 0 sends Ctrl-C.
+    if hasattr(signal, "CTRL_C_EVENT"):
+        return _is_alive_on_windows(pid)  # There, its number is 0.
+    try:
+        os.kill(pid, 0)
+    except (OSError, OverflowError) as exc:
+        return isinstance(exc, PermissionError)  # It belongs to another user.
+    return True
+
+
+def _is_alive_on_windows(pid: int) -> bool:
     try:
         import ctypes
-
-        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
     except ImportError:
         return True  # What it makes counts as abandoned after a day.
+    kernel: Any = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined, unused-ignore]
     handle = kernel.OpenProcess(_SYNCHRONIZE, False, pid)
     if not handle:
-        return ctypes.get_last_error() == _ERROR_ACCESS_DENIED
+        refused: int = ctypes.get_last_error()  # type: ignore[attr-defined, unused-ignore]
+        return refused == _ERROR_ACCESS_DENIED
     alive = kernel.WaitForSingleObject(handle, 0) == _WAIT_TIMEOUT
     kernel.CloseHandle(handle)
-    return alive
+    return bool(alive)
 
 
 _SYNCHRONIZE, _ERROR_ACCESS_DENIED, _WAIT_TIMEOUT = 0x100000, 5, 258

@@ -245,7 +245,7 @@ HOMES = {
     "elftools": {"host.elf"},
     "platformdirs": {"cache.folders"},
     "subprocess": {"processes"},
-    "os.rename": {"files"},
+    "os.rename": set(),
     "os.replace": {"files"},
 }
 

@@ -147,7 +147,8 @@ def _attempt(path: Path, timeout: float) -> Optional[BaseFileLock]:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
     # A lock on a file that a previous holder has removed excludes nobody.
     with suppress(FileNotFoundError):
-        if os.path.samestat(before, os.stat(path)):
+        # Both are in one folder; what an open file says of its device differs on Windows.
+        if before.st_ino == os.stat(path).st_ino:
             return lock
     lock.release()
     return None

@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..hooks.installers import interpreter_environment
 from ..interpreter import Interpreter
 from ..output import Reporter
-from ..processes import become
+from ..processes import run_attached
 from ..provision import provision
 from ..settings import Settings
 from .answers import Answer
@@ -83,7 +83,9 @@ def _become(command: Sequence[str], environ: Mapping[str, str], reporter: Report
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
-        return become(command, environ)
+        if os.name == "nt":
+            return run_attached(command, environ)
+        os.execvpe(command[0], list(command), dict(environ))  # noqa: S606
     except ValueError:
         raise UsageError("COMMAND is empty") from None
     except OSError as exc:
