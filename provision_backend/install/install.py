@@ -174,15 +174,16 @@ def find_executable(tree: Path) -> Path:
 
 
 def _standard_library(tree: Path, executable: Path) -> Path:
-    stdlib = tree / "lib" / executable.name.rstrip("d")
+    stdlib = tree / "Lib" if executable.parent == tree else tree / "lib" / executable.name.rstrip("d")
     if not os.path.isdir(stdlib) or _leads_elsewhere(tree, stdlib):
-        raise UnpackError(f"{tree} holds no standard library: wanted the folder lib/{stdlib.name}")
+        raise UnpackError(f"{tree} holds no standard library: wanted the folder {stdlib.relative_to(tree).as_posix()}")
     return stdlib
 
 
 def _patch_build_record(tree: Path, stdlib: Path, prefix: str) -> None:
     modules = list(_own_files(stdlib, "_sysconfigdata*.py"))
-    if not modules:
+    # Windows has none, and computes what the others record.
+    if not modules and stdlib.parent != tree:
         raise UnpackError(f"{tree} does not say how it was built: wanted the file lib/{stdlib.name}/_sysconfigdata*.py")
     for path in modules:
         tail = "/" + path.relative_to(tree).as_posix()

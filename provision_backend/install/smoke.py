@@ -151,7 +151,7 @@ def smoke_run(
     """Start an interpreter and check that it is what its archive says and can load native code.
 
     Args:
-        python: absolute path of the interpreter in its tree: ``<tree>/bin/python3.X``.
+        python: absolute path of the interpreter in its tree: ``<tree>/bin/python3.X`` or ``<tree>/python.exe``.
         version: full version that is wanted, PEP 440.
         freethreaded: whether a build without a GIL is wanted.
         triple: target triple of the archive.
@@ -169,7 +169,7 @@ def smoke_run(
         "implementation": "cpython",
         "version": version,
         "threading": "free-threaded" if freethreaded else "with GIL",
-        "prefix": os.path.realpath(str(python.parent.parent)),
+        "prefix": os.path.realpath(str(python.parent if python.suffix == ".exe" else python.parent.parent)),
     }
     try:
         # The interpreter resolves links to its own program, not those above it.
@@ -179,7 +179,7 @@ def smoke_run(
         ]
         wrong += _wrong_names(answer["ext_suffix"], answer["suffixes"], triple)
         failed = answer["failed"]
-        unusable = list(_unusable(failed))
+        unusable = list(_unusable(failed, triple))
         warnings = [f"module {name!r} is missing ({failed[name]})" for name in _WANTED_MODULES if name in failed]
         facts = Facts(answer["pip"], tuple(warnings))
     except (KeyError, TypeError, AttributeError):
@@ -200,12 +200,14 @@ def _wrong_names(suffix: str, suffixes: List[str], triple: str) -> Iterator[str]
         yield f"wanted extension modules named as it imports them ({', '.join(suffixes)}), found {suffix!r}"
 
 
-def _unusable(failed: Dict[str, str]) -> Iterable[str]:
+def _unusable(failed: Dict[str, str], triple: str) -> Iterable[str]:
     reasons: Dict[str, str] = {}
+    # The embeddable distribution for Windows has no module venv, and uv makes environments without it.
+    optional = (*_WANTED_MODULES, *(["venv"] if "-windows-" in triple else []))
     for name, why in failed.items():
         # A library that is missing fails all modules that need it, and is reported once.
         if name == "dlopen" or name.startswith("native "):
             reasons.setdefault(why, f"it cannot load native code ({why})")
-        elif name not in _WANTED_MODULES:
+        elif name not in optional:
             reasons.setdefault(why, f"its module {name!r} is missing ({why})")
     return reasons.values()

@@ -44,7 +44,7 @@ _HOST_PACKAGES = [
 ]
 _SCRIPT = """
 for each in proc dev; do mount --rbind "/$each" "$0/$each"; done
-mkdir -p "$0$1" && mount --bind "$1" "$0$1" && cd "$2" && shift 2 && exec chroot "$0" "$@"
+mkdir -p "$0$1" && mount --bind "$1" "$0$1" && shift && exec chroot "$0" "$@"
 """
 
 
@@ -104,7 +104,7 @@ class Windows:
             raise Unavailable("there is no program unshare")
         enter = [unshare, "--mount", "--fork", "--kill-child", "/bin/sh", "-c", _SCRIPT, str(self.root)]
         given = [f"{name}={value}" for name, value in variables.items()]
-        return [*enter, str(self.folder), str(cwd), "/usr/bin/env", "-i", *given]
+        return [*enter, str(self.folder), "/usr/bin/env", "-i", "-C", str(cwd), *given]
 
     def start(
         self, command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
