@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, List, NamedTuple, Optional, Tuple, TypeVar, Union
 
+from .host.systems import RUNNING
+
 if TYPE_CHECKING:
     from hashlib import _Hash
 
@@ -47,7 +49,7 @@ _LIMIT = 64 << 20  # bytes of a text or JSON file; the longest known, a manifest
 # Without O_NONBLOCK, opening a FIFO waits for a writer. Windows has no such flag, and reads text by default.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
-_WINDOWS = hasattr(OSError, "winerror")
+_WINDOWS = RUNNING.name == "windows"
 
 # ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION of Windows; `os.open` has the number of C only.
 _IN_USE = (5, 32, 33, None)

@@ -10,11 +10,11 @@ import contextlib
 import itertools
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .errors import CacheError, InterpreterError
+from .host.systems import RUNNING
 from .processes import run_interpreter_json
 from .trust import check_file
 from .versions import parse_version
@@ -24,7 +24,7 @@ with contextlib.suppress(ImportError):  # Only Windows has a registry.
 
 __all__ = ["Interpreter", "find_interpreters", "inspect_interpreter"]
 
-_NAME = re.compile(r"python(3(\.\d+t?)?)?" + (r"\.exe" if sys.platform == "win32" else ""))
+_NAME = re.compile(r"python(3(\.\d+t?)?)?" + re.escape(RUNNING.program_suffix))
 
 _QUESTIONS = """
 import importlib.util, json, os, sys
@@ -210,7 +210,7 @@ def _executables_in(folder: Path) -> List[Tuple[Tuple[int, ...], Path]]:
 
 def _version_folders() -> Iterator[Tuple[str, str]]:
     home = os.path.expanduser("~")
-    if sys.platform == "win32":
+    if RUNNING.name == "windows":
         own, data, programs = ".pyenv/pyenv-win", os.environ.get("APPDATA"), ("python.exe", "python.exe")
     else:
         own, data, programs = ".pyenv", os.environ.get("XDG_DATA_HOME"), ("bin/python", "bin/python3")
@@ -221,7 +221,7 @@ def _version_folders() -> Iterator[Tuple[str, str]]:
 
 def _registered() -> Iterator[Tuple[Tuple[int, ...], Path]]:
     """Yield the interpreters of the registry of Windows, as `_candidates` returns them (PEP 514)."""
-    if sys.platform != "win32":
+    if RUNNING.name != "windows":
         return
     for root in (winreg.HKEY_CURRENT_USER, winreg.HKEY_LOCAL_MACHINE):
         for company in _subkeys(root, r"Software\Python"):
@@ -232,8 +232,6 @@ def _registered() -> Iterator[Tuple[Tuple[int, ...], Path]]:
 
 
 def _subkeys(root: int, path: str) -> Iterator[str]:
-    if sys.platform != "win32":
-        return
     with contextlib.suppress(OSError), winreg.OpenKey(root, path) as key:
         for number in itertools.count():
             yield winreg.EnumKey(key, number)

@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import InterpreterError
+from .host.systems import RUNNING
 
 __all__ = [
     "DROPPED_VARIABLES", "FRONTEND_VARIABLES", "CompletedOutput", "clean_environment", "drop_variables",
@@ -158,8 +159,7 @@ def clean_environment(base: Optional[Mapping[str, str]] = None) -> Dict[str, str
         other Pythons have no place in a build, and ``PYTHONDONTWRITEBYTECODE=1``, since an interpreter in the cache is
         to stay as it was published.
     """
-    kept = "_PYTHON_HOST_PLATFORM" if sys.platform == "darwin" else ""
-    dropped = [name for name in DROPPED_VARIABLES if name != kept]
+    dropped = [name for name in DROPPED_VARIABLES if name not in RUNNING.build_variables]
     environ = drop_variables(os.environ if base is None else base, dropped)
     return {**environ, "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -320,7 +320,7 @@ def last_lines(text: str, count: int = 15) -> str:
 
 def is_alive(pid: int) -> bool:
     """Whether a process of this number runs on this machine, whoever owns it."""
-    if hasattr(signal, "CTRL_C_EVENT"):
+    if RUNNING.name == "windows":
         return _is_alive_on_windows(pid)  # There, its number is 0.
     try:
         os.kill(pid, 0)
@@ -411,7 +411,7 @@ def _child_options() -> Dict[str, Any]:
     """Return the arguments for Popen by which a child ends when this process is killed; empty where it cannot."""
     # The kernel means the thread that starts the child, so it must be one that lasts as long as the process.
     main = threading.current_thread() is threading.main_thread()
-    if not _is_following() or not main or not sys.platform.startswith("linux"):
+    if not _is_following() or not main or RUNNING.name != "linux":
         return {}
     try:
         import ctypes

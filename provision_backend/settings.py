@@ -20,6 +20,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .errors import CacheError, UsageError
 from .files import read_file
+from .host.systems import RUNNING
 from .output import redact_text, redact_url, shorten, suggestion
 
 if sys.version_info >= (3, 11):
@@ -29,7 +30,7 @@ else:
 
 __all__ = [
     "BESIDE", "CONFIG_FILE", "NO_CONFIG", "OPTIONS", "PREFIX", "Option", "Settings", "load_settings", "load_toml",
-    "secret_variables", "strip_settings", "system_folders", "user_folder",
+    "secret_variables", "strip_settings",
 ]  # fmt: skip
 
 PREFIX = "provision-backend."
@@ -253,28 +254,9 @@ def _read_files(environ: Mapping[str, str], folder: str) -> List[_Place]:
 
 def _usual_files(environ: Mapping[str, str]) -> List[str]:
     """Return the path of the user's file, and those that the machine's may have."""
-    name, folders = os.path.join("provision-backend", "config.toml"), (user_folder(environ), *system_folders(environ))
-    if sys.platform == "darwin":
-        support = "/Library/Application Support"
-        folders = os.path.expanduser("~") + support, support
+    name = os.path.join("provision-backend", "config.toml")
     # What is relative, as where there is no home directory, would be another file in every folder.
-    return [os.path.join(base, name) if os.path.isabs(base) else "" for base in folders]
-
-
-def user_folder(environ: Mapping[str, str]) -> str:
-    """Return the folder that the user's configuration files are below, ours and those of pip and uv.
-
-    It is written out because a build that passes through has no platformdirs, which would say the same.
-    """
-    named = environ.get("APPDATA" if sys.platform == "win32" else "XDG_CONFIG_HOME", "")
-    return named if os.path.isabs(named) else os.path.join(os.path.expanduser("~"), ".config")
-
-
-def system_folders(environ: Mapping[str, str]) -> Tuple[str, ...]:
-    """Return the folders that the machine's configuration files are below, the first of them first."""
-    if sys.platform == "win32":
-        return (environ.get("PROGRAMDATA", ""),)
-    return (*(environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep), "/etc")
+    return [os.path.join(base, name) if os.path.isabs(base) else "" for base in RUNNING.config_folders(environ)]
 
 
 def _exists(path: str) -> bool:

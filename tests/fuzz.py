@@ -35,13 +35,15 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
 
 from support.archives import gzipped, long_name, member, pax, tar
-from support.roots import elf_bytes, elf_names
+from support.roots import elf_bytes, elf_names, program_bytes, program_names
 from support.servers import RawServer
 
 from provision_backend.catalog.selection import parse_catalog, select_archive
 from provision_backend.errors import HostError, ProvisionError
 from provision_backend.host.elf import read_elf
 from provision_backend.host.loaders import libc_of_loader
+from provision_backend.host.macho import read_macho
+from provision_backend.host.pe import read_pe
 from provision_backend.host.targets import architecture_of, triple_of
 from provision_backend.install.download import make_transport
 from provision_backend.install.sources import SourceError, host_of, is_loopback, list_sources
@@ -99,6 +101,21 @@ def _check_elf(data: bytes) -> bool:
     if elf.loader is not None:
         triple_of(elf, libc_of_loader(elf.loader) or "unknown", elf.loader)
     return True
+
+
+def _programs(system: str) -> Callable[[], List[bytes]]:
+    return lambda: [program_bytes(name) for name in program_names(system)]
+
+
+def _reads(read: Callable[[io.BytesIO], object]) -> Callable[[bytes], bool]:
+    def _check(data: bytes) -> bool:
+        try:
+            read(io.BytesIO(data))
+        except HostError:
+            return False
+        return True
+
+    return _check
 
 
 def _archive_seeds() -> List[bytes]:
@@ -233,6 +250,8 @@ def _files(name: str) -> Callable[[], List[bytes]]:
 
 TARGETS: Dict[str, Target] = {
     "elf": Target(_elf_seeds, _check_elf),
+    "pe": Target(_programs("windows"), _reads(read_pe)),
+    "macho": Target(_programs("macos"), _reads(read_macho)),
     "archive": Target(_archive_seeds, _check_archive),
     "sums": Target(_files("sums"), _check_sums, text=True),
     "pyproject": Target(_files("pyproject"), _check_pyproject, text=True),

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.roots import make_root
+from support.roots import elf_bytes, make_root, program_bytes
 
 from provision_backend.errors import HostError, InterpreterError, MissingDependencyError, UsageError
 from provision_backend.host.compatibility import check_archive_runs, check_tree, require_reader
@@ -235,9 +235,107 @@ def test_a_tree_without_an_elf_executable_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_hosts_without_elf_files_are_not_checked(tmp_path: Path) -> None:
-    """There is nothing that could be read; the smoke run decides."""
-    check_tree(tmp_path / "none", platform_from_triple("aarch64-apple-darwin"))
+def make_program(path: Path, name: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(program_bytes(name))
+    return path
+
+
+MACOS_ARM64 = platform_from_triple("aarch64-apple-darwin")._replace(system_version=(14, 5))
+WINDOWS_AMD64 = platform_from_triple("x86_64-pc-windows-msvc")._replace(system_version=(10, 0, 19045))
+
+
+@pytest.mark.parametrize(
+    ("platform", "path", "program"),
+    [
+        pytest.param(MACOS_ARM64, "bin/python3.13", "aarch64-macos.11.0", id="macOS"),
+        pytest.param(MACOS_ARM64, "bin/python3.13", "universal-macos", id="a universal program"),
+        pytest.param(
+            platform_from_triple("aarch64-apple-darwin"), "bin/python3.13", "aarch64-macos.15.1.2", id="unknown version"
+        ),
+        pytest.param(WINDOWS_AMD64, "python.exe", "x86_64-windows-gnu", id="Windows"),
+        pytest.param(platform_from_triple("i686-pc-windows-msvc"), "python.exe", "x86-windows-gnu", id="32-bit"),
+    ],
+)
+def test_a_program_of_another_system_is_read(platform: Platform, path: str, program: str, tmp_path: Path) -> None:
+    """Each system has its form of executables, and none is taken on trust."""
+    check_tree(make_program(tmp_path / path, program), platform)
+
+
+@pytest.mark.parametrize(
+    ("platform", "path", "program", "found"),
+    [
+        pytest.param(
+            MACOS_ARM64,
+            "bin/python3.13",
+            "x86_64-macos.10.15",
+            "is not for this host: wanted aarch64-apple-darwin, found x86_64",
+            id="an Intel Mac",
+        ),
+        pytest.param(
+            MACOS_ARM64,
+            "bin/python3.13",
+            "aarch64-macos.15.1.2",
+            "needs a newer macOS than this host has: wanted 15.1.2 or newer, found 14.5",
+            id="a newer macOS",
+        ),
+        pytest.param(
+            WINDOWS_AMD64,
+            "python.exe",
+            "aarch64-windows-gnu",
+            "is not for this host: wanted x86_64-pc-windows-msvc, found aarch64",
+            id="another Windows",
+        ),
+        pytest.param(
+            WINDOWS_AMD64._replace(system_version=(5, 2)),
+            "python.exe",
+            "x86_64-windows-gnu",
+            "needs a newer Windows than this host has: wanted 6.0 or newer, found 5.2",
+            id="an older Windows",
+        ),
+    ],
+)
+def test_a_program_for_another_host_is_refused(
+    platform: Platform, path: str, program: str, found: str, tmp_path: Path
+) -> None:
+    """By its architecture and by the version of the system, before it is started."""
+    python = make_program(tmp_path / path, program)
+    with pytest.raises(InterpreterError) as caught:
+        check_tree(python, platform)
+
+    assert caught.value.message == f"'{python}' {found}"
+
+
+@pytest.mark.parametrize(
+    ("platform", "path", "library", "name"),
+    [
+        (MACOS_ARM64, "bin/python3.13", "lib/libpython3.13.dylib", "x86_64-macos.10.15"),
+        (WINDOWS_AMD64, "python.exe", "python313.dll", "x86-windows-gnu"),
+    ],
+    ids=["macOS", "Windows"],
+)
+def test_the_library_of_the_interpreter_is_read_too(
+    platform: Platform, path: str, library: str, name: str, tmp_path: Path
+) -> None:
+    """The program alone would start, and fail to load it."""
+    python = make_program(tmp_path / path, "universal-macos" if platform is MACOS_ARM64 else "x86_64-windows-gnu")
+    make_program(tmp_path / library, name)
+    with pytest.raises(InterpreterError, match=f"{library}' is not for this host"):
+        check_tree(python, platform)
+
+
+def test_an_elf_file_is_no_program_for_macos(tmp_path: Path) -> None:
+    """An archive for Linux under the name of one for macOS."""
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python3.13"
+    python.write_bytes(elf_bytes("debian/hostname.arm64"))
+    with pytest.raises(InterpreterError) as caught:
+        check_tree(python, MACOS_ARM64)
+
+    assert caught.value.message == (
+        f"the archive holds no interpreter for this host: cannot read '{python}' as a Mach-O file: "
+        "it starts with b'\\x7fELF'"
+    )
 
 
 def test_what_reads_a_tree_is_asked_for_where_there_are_elf_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,8 @@ def test_json_holds_what_a_packager_wants_to_see(tmp_path: Path) -> None:
         "float_abi": None,
         "bits": 64,
         "byte_order": "little",
+        "system": "linux",
+        "system_version": None,
         "problem": None,
         "hint": None,
         "notes": ["decided by '/bin/sh'"],

@@ -423,7 +423,7 @@ def test_a_hit_needs_none_of_the_packages_that_provisioning_needs(warm: Settings
         "PROVISION_BACKEND_CATALOG": warm.catalog,
         "PROVISION_BACKEND_PREFERENCE": "only-managed",
     }
-    hide = "import sys; sys.modules.update(dict.fromkeys(['elftools', 'filelock', 'httpx', 'httpx2', 'platformdirs']))"
+    hide = "import sys; sys.modules.update(dict.fromkeys(['elftools', 'filelock', 'httpx', 'httpx2']))"
     ask = "import provision_backend as b; print(b.get_requires_for_build_wheel(), *sys.modules)"
     # The first run, which has all packages, remembers what the host is.
     for first in ("import sys", hide):

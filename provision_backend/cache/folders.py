@@ -13,14 +13,14 @@ import contextlib
 import os
 import platform
 import stat
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Iterator, List, Optional
 
-from ..errors import CacheError, MissingDependencyError
+from ..errors import CacheError
 from ..files import hash_bytes, list_names, remove_path, write_atomically
+from ..host.systems import RUNNING
 from ..processes import is_alive
 from ..trust import make_root
 
@@ -53,22 +53,11 @@ def default_cache_dir() -> Path:
 
     Raises:
         CacheError: there is no home directory.
-        MissingDependencyError: platformdirs is needed and not installed.
     """
-    if sys.platform in ("darwin", "win32"):
-        try:
-            import platformdirs  # Late, since it is installed on these two systems only.
-        except ImportError:
-            raise MissingDependencyError("platformdirs", "find the user's cache folder") from None
-        return Path(platformdirs.user_cache_dir("provision-backend", appauthor=False))
-    # One rule of the XDG Base Directory Specification, which has relative paths ignored. It is written out here so that
-    # a warm cache needs no package.
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):
-        base = os.path.expanduser("~/.cache")
-    if not os.path.isabs(base):
+    folder = RUNNING.cache_folder(os.environ)
+    if not os.path.isabs(folder):
         raise CacheError("there is no home directory to keep a cache in", hint="set PROVISION_BACKEND_CACHE_DIR")
-    return Path(base, "provision-backend")
+    return Path(folder)
 
 
 def make_folders(root: Path, *names: str) -> None:

@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import stat
-import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional
 
 from ..errors import CacheError, LockTimeoutError
 from ..files import read_json, remove_unfinished, retry_if_in_use, write_atomically
+from ..host.systems import RUNNING
 from ..output import Reporter
 from ..trust import user_name
 
@@ -30,7 +30,7 @@ try:
     import fcntl
 except ImportError:  # Windows, and interpreters built without it.
     fcntl = None  # type: ignore[assignment]
-if sys.platform == "win32":
+with suppress(ImportError):  # Windows only.
     import msvcrt
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _attempt(path: Path, timeout: float) -> Optional[BaseFileLock]:
 
 def _prepare(path: Path) -> os.stat_result:
     """Make a lock file where it is missing, and return what it is; filelock follows links and opens files up."""
-    if fcntl is None and sys.platform != "win32":
+    if fcntl is None and RUNNING.name != "windows":
         raise OSError(errno.ENOSYS, "this Python has no module fcntl")
     path.parent.mkdir(exist_ok=True)
     # Whoever can open the file can lock it. So only those can who may write in the folder, and need it.
@@ -196,7 +196,7 @@ def _lock(descriptor: int, *, exclusive: bool = False) -> None:
     if fcntl is not None:
         # Where it is shared, two processes that ask do not find each other.
         fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    elif sys.platform == "win32":
+    elif RUNNING.name == "windows":
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except PermissionError as exc:

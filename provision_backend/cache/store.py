@@ -46,6 +46,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 from ..catalog.archive import Archive
 from ..errors import CacheError
 from ..files import flush_tree, list_names, publish, remove_path
+from ..host.systems import RUNNING
 from ..interpreter import Interpreter
 from ..output import Reporter
 from ..settings import Settings
@@ -238,7 +239,7 @@ def open_cache(settings: Settings) -> Cache:
     """
     root = _resolve(settings.cache_dir or str(default_cache_dir()))
     unusable = _UNUSABLE.search(str(root))
-    if unusable and os.name != "nt":
+    if unusable and RUNNING.name != "windows":
         raise CacheError(
             f"the cache {str(root)!r} cannot be used: compilers are given its path, and its {unusable[0]!r} means "
             "something else to distutils, make or CMake",

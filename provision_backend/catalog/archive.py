@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Dict, NamedTuple, Tuple
 
+from ..host.systems import SYSTEMS
 from ..versions import PythonVersion, parse_version
 
 __all__ = ["Archive", "format_archive_name", "parse_archive"]
@@ -25,7 +26,7 @@ _NAME = re.compile(
     rf"""
     {_IMPLEMENTATION}-(?P<version>[0-9]{{1,9}}\.[0-9]{{1,9}}\.[0-9]{{1,9}}(?:(?:a|b|rc)[0-9]{{1,9}})?)
     (?:\+|%2[Bb])(?P<tag>[0-9]{{8}})
-    -(?P<triple>[a-z0-9_]+-(?:unknown-linux-[a-z]+|apple-darwin|pc-windows-msvc))
+    -(?P<triple>[a-z0-9_]+-(?:{"|".join(system.triple for system in SYSTEMS.values())}))
     (?:-shared)?
     (?P<freethreaded>-freethreaded)?
     -(?P<flavor>install_only(?:_stripped)?)

@@ -21,7 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, _settings: Settings, _reporter: Reporter) -> Answer:
     """Describe the host."""
     platform = detect_platform(root=existing_folder(arguments.root, "--root")) if arguments.root else detect_platform()
-    lines = [platform.triple, f"libc: {platform.libc_name}", f"architecture: {platform.architecture}"]
+    lines = [
+        platform.triple,
+        f"{'libc' if platform.libc else 'system'}: {platform.libc_name}",
+        f"architecture: {platform.architecture}",
+    ]
     lines += [f"problem: {platform.problem}"] if platform.problem else []
     lines += [f"note: {note}" for note in platform.notes]
     lines += [f"evidence: {item.path} {item.finding}" for item in platform.evidence]

@@ -15,6 +15,7 @@ from typing import Dict, List, Mapping, Sequence
 
 from ..errors import UsageError
 from ..hooks.installers import interpreter_environment
+from ..host.systems import RUNNING
 from ..interpreter import Interpreter
 from ..output import Reporter
 from ..processes import run_attached
@@ -57,7 +58,7 @@ def command_for(interpreter: Interpreter, words: Sequence[str]) -> List[str]:
     minor = ".".join(interpreter.version.split(".")[:2]) + ("t" if interpreter.freethreaded else "")
     first, *rest = words
     # Windows calls a program with and without its ending, in either case.
-    name = re.sub(r"\.exe$", "", first.lower()) if os.name == "nt" else first
+    name = re.sub(r"\.exe$", "", first.lower()) if RUNNING.name == "windows" else first
     if name in ("python", "python3", f"python{minor}"):
         return [interpreter.executable, *rest]
     if name in ("pip", "pip3", f"pip{minor}"):
@@ -83,7 +84,7 @@ def _become(command: Sequence[str], environ: Mapping[str, str], reporter: Report
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
-        if os.name == "nt":
+        if RUNNING.name == "windows":
             return run_attached(command, environ)
         os.execvpe(command[0], list(command), dict(environ))  # noqa: S606
     except ValueError:

@@ -22,10 +22,11 @@ from ..errors import ProvisionError
 from ..files import hash_file, read_file
 from ..hooks.installers import DROPPED
 from ..hooks.pip_files import read_pip_files
+from ..host.systems import RUNNING
 from ..install.download import make_transport
 from ..install.sources import Source, SourceError, list_sources, local_path
 from ..output import redact_url
-from ..settings import load_toml, system_folders, user_folder
+from ..settings import load_toml
 from .context import MAX_WAIT, Context, Finding, ok, problem, run_within, warning
 
 __all__ = ["check_index", "check_network", "check_proxy"]
@@ -267,5 +268,5 @@ def _uv_files(environ: Mapping[str, str], folder: str) -> Iterator[str]:
     for parent in (Path(folder), *Path(folder).parents):
         yield str(parent / "uv.toml")
         yield str(parent / "pyproject.toml")
-    for base in (user_folder(environ), *system_folders(environ)):
+    for base in (RUNNING.user_folder(environ), *RUNNING.machine_folders(environ)):
         yield os.path.join(base, "uv", "uv.toml")

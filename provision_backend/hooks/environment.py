@@ -25,6 +25,7 @@ from ..cache.entries import entry_of
 from ..cache.manifest import published_bytecode
 from ..errors import BuildEnvironmentError
 from ..files import hash_bytes, read_json, remove_path, write_atomically
+from ..host.systems import RUNNING
 from ..output import Reporter
 from ..processes import clean_environment, drop_variables, last_lines, run_quiet
 from ..project.pyproject import Project
@@ -69,15 +70,13 @@ class BuildEnvironment:
     @property
     def python(self) -> str:
         """The environment's interpreter."""
-        folder, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
-        return str(self.path / folder / name)
+        return str(RUNNING.environment_python(self.path))
 
     @property
     def packages(self) -> List[str]:
         """The folders that packages are installed in."""
-        # The free-threaded build calls its folder python3.13t; lib64 is a link to lib.
-        pattern = "Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages"
-        return [str(folder) for folder in self.path.glob(pattern)]
+        # lib64 is a link to lib.
+        return [str(folder) for folder in self.path.glob(RUNNING.environment_packages)]
 
     def _installer_environ(self) -> Dict[str, str]:
         environ = interpreter_environment(self.interpreter, os.path.dirname(self.python))
@@ -240,7 +239,7 @@ def create_environment(interpreter: Interpreter, path: Path, settings: Settings)
     commands: List[Tuple[List[str], Optional[str]]] = [([*command, str(path)], None)]
     if not uv and not supports_python_option(interpreter.pip):
         # venv would start it with -I, so that no variable keeps it from storing bytecode in the interpreter's tree.
-        commands.append(([str(path / "bin" / "python"), "-m", "ensurepip", "--default-pip"], str(path)))
+        commands.append(([str(RUNNING.environment_python(path)), "-m", "ensurepip", "--default-pip"], str(path)))
     environ = drop_variables(clean_environment(), UV_DROPPED)
     for command, cwd in commands:
         done = run_quiet(command, env=environ, cwd=cwd, timeout=300.0)

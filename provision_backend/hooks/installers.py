@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Optional, Seq
 
 from ..errors import BuildEnvironmentError
 from ..files import list_names
+from ..host.systems import RUNNING
 from ..output import Reporter
 from ..processes import clean_environment, drop_variables, last_lines, run_quiet, run_visible
 from ..settings import Settings
@@ -239,7 +240,7 @@ def _uv_of_frontend() -> str:
 
 
 def _own_uv() -> str:
-    beside = Path(sys.executable).with_name("uv.exe" if os.name == "nt" else "uv")
+    beside = Path(sys.executable).with_name(f"uv{RUNNING.program_suffix}")
     return str(beside) if os.path.exists(beside) else ""
 
 

@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Dict, Iterator, Mapping, Tuple
 
 from ..files import read_file
-from ..settings import system_folders, user_folder
+from ..host.systems import RUNNING
 
 __all__ = ["configured_variables", "pip_variable", "read_pip_files"]
-
-_PIP_FILE = "pip.ini" if os.name == "nt" else "pip.conf"
 
 
 def configured_variables(environ: Mapping[str, str]) -> Dict[str, str]:
@@ -29,7 +27,7 @@ def configured_variables(environ: Mapping[str, str]) -> Dict[str, str]:
     That is the file of the frontend's own environment, and constraints of build environments, which a pip that installs
     by its command line obeys in further builds only.
     """
-    own = os.path.join(sys.prefix, _PIP_FILE)
+    own = os.path.join(sys.prefix, RUNNING.pip_file)
     found = read_pip_files(environ)
     keys = [key for key, (_, place) in found.items() if place == own or key == "build-constraint"]
     return {pip_variable(key): found[key][0] for key in keys if not environ.get(pip_variable(key))}
@@ -59,12 +57,13 @@ def _pip_files(environ: Mapping[str, str]) -> Iterator[str]:
     if given == os.devnull:
         return
     home = os.path.expanduser("~")
-    for base in reversed(system_folders(environ)):
-        yield os.path.join(base, "pip", _PIP_FILE)
+    # macOS has folders of its own beside those of any Unix.
+    for base in (*reversed(RUNNING.machine_folders(environ)), *RUNNING.own_config[1:]):
+        yield os.path.join(base, "pip", RUNNING.pip_file)
     yield "/etc/pip.conf"
-    yield os.path.join(home, "pip" if os.name == "nt" else ".pip", _PIP_FILE)
-    yield os.path.join(user_folder(environ), "pip", _PIP_FILE)
-    yield os.path.join(home, "Library", "Application Support", "pip", "pip.conf")
-    yield os.path.join(sys.prefix, _PIP_FILE)
+    yield os.path.join(home, RUNNING.pip_folder, RUNNING.pip_file)
+    for base in (RUNNING.user_folder(environ), *map(os.path.expanduser, RUNNING.own_config[:1])):
+        yield os.path.join(base, "pip", RUNNING.pip_file)
+    yield os.path.join(sys.prefix, RUNNING.pip_file)
     if given:
         yield given

@@ -1,9 +1,9 @@
 """Decide whether an archive runs on a platform: before the download by its name, afterwards by its executables.
 
 The first check reads no file but ``/proc/cpuinfo``. The second reads the interpreter and its ``libpython`` in the
-unpacked tree, so that an archive of another libc or architecture that a mirror offers under the right name is never
-published. Without the version of the host's libc, an interpreter would end with "version `GLIBC_2.17' not found" or
-"symbol not found" when it starts (uv#14262, uv#16341).
+unpacked tree, so that an archive of another system, libc or architecture that a mirror offers under the right name is
+never published. Without the version of the host's libc, an interpreter would end with "version `GLIBC_2.17' not found"
+or "symbol not found" when it starts (uv#14262, uv#16341).
 
 Source: python-build-standalone, "Running Distributions" and ``src/validation.rs`` for what its builds need.
 """
@@ -19,7 +19,9 @@ from ..errors import HostError, InterpreterError
 from .cpu import CPUINFO, missing_for_armv7, missing_for_level, read_cpu
 from .elf import ElfFile, read_elf, require_pyelftools
 from .loaders import Version, libc_of_loader
-from .platforms import Platform, platform_from_triple
+from .platforms import Platform, format_version, platform_from_triple
+from .programs import read_program
+from .systems import SYSTEMS
 from .targets import architecture_of, split_level, triple_of
 
 __all__ = ["check_archive_runs", "check_libc_version", "check_tree", "require_reader"]
@@ -94,7 +96,7 @@ def _check_cpu(platform: Platform, archive_triple: str, level: int, cpuinfo: Pat
 
 def require_reader(platform: Platform) -> None:
     """Raise MissingDependencyError now, before a download, if `check_tree` would raise it afterwards."""
-    if platform.libc != "none":
+    if SYSTEMS[platform.system].executable_format == "ELF":
         require_pyelftools()
 
 
@@ -102,19 +104,41 @@ def check_tree(python_executable: Path, platform: Platform) -> None:
     """Refuse an unpacked interpreter that is not for the platform, before it is started or published.
 
     Raises:
-        InterpreterError: it is not an ELF executable, is for another architecture or libc, is statically linked, or
-            needs a newer glibc than the host has. Hosts without ELF files (macOS, Windows) are not checked.
-        MissingDependencyError: pyelftools is not installed.
+        InterpreterError: it is no executable of the system, is for another architecture or libc, is statically linked,
+            or needs a newer glibc, macOS or Windows than the host has.
+        MissingDependencyError: pyelftools is needed and not installed.
     """
-    if platform.libc == "none":
+    system = SYSTEMS[platform.system]
+    # All interpreters for Windows are linked to this library, and those before tag 20250517 elsewhere.
+    libraries = filter(os.path.isfile, sorted(system.tree_of(python_executable.resolve()).glob(system.library)))
+    if not platform.libc:
+        for path in (python_executable, *libraries):
+            _check_program(path, platform)
         return
     elf = _read(python_executable)
     _check_linkage(python_executable, elf, platform)
     _check_version_needs(python_executable, elf, platform)
-    # Builds of python-build-standalone before 20250517 link the interpreter to this library.
-    for path in sorted((python_executable.resolve().parent.parent / "lib").glob("libpython3.*.so.1.0")):
-        if os.path.isfile(path):
-            _check_version_needs(path, _read(path), platform)
+    for path in libraries:
+        _check_version_needs(path, _read(path), platform)
+
+
+def _check_program(path: Path, platform: Platform) -> None:
+    """Check an executable of a system with one C library for its architecture, and the version of the system."""
+    system = SYSTEMS[platform.system]
+    try:
+        programs = read_program(path, system)
+    except HostError as exc:
+        raise InterpreterError(f"the archive holds no interpreter for this host: {exc.message}") from None
+    program = next((each for each in programs if each.architecture == platform.architecture), None)
+    if program is None:
+        found = " and ".join(each.architecture for each in programs)
+        raise InterpreterError(f"'{path}' is not for this host: wanted {platform.triple}, found {found}")
+    if program.minimum and platform.system_version and program.minimum > platform.system_version:
+        raise InterpreterError(
+            f"'{path}' needs a newer {system.title} than this host has: "
+            f"wanted {format_version(program.minimum)} or newer, found {format_version(platform.system_version)}",
+            hint=f"build on a newer {system.title}, or {_SYSTEM_HINT}",
+        )
 
 
 def _read(path: Path) -> ElfFile:

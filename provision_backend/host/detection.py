@@ -1,6 +1,7 @@
 """Detect the platform of the host, or of an unpacked image, from its files.
 
-Order of evidence:
+A system with one C library, such as macOS or Windows, is identified by the running interpreter's own executable. On
+Linux that may not be enough, and the order of evidence is:
 
 1. the running interpreter's own executable, whose loader certainly works here;
 2. the usual executables (``/bin/sh`` and others); a script or a static executable does not count (uv#1486, uv#1810);
@@ -24,8 +25,10 @@ from typing import List, Optional, Tuple
 from ..errors import HostError
 from .elf import ElfFile, machine_of, read_elf
 from .loaders import LoaderFile, Version, ask_confstr, ask_musl_loader, glibc_version, inspect_loader, libc_of_loader
-from .platforms import Evidence, Platform, platform_without_elf
+from .platforms import Evidence, Platform
+from .programs import platform_of_program
 from .rootfs import RootDirectory
+from .systems import RUNNING
 from .targets import ELF_TARGETS, architecture_of, float_abi_of, triple_of
 
 __all__ = ["detect_platform"]
@@ -70,9 +73,10 @@ def detect_platform(*, root: Path = Path("/"), executable: Optional[str] = None)
         MissingDependencyError: pyelftools is not installed.
     """
     directory = RootDirectory(root)
-    without_elf = platform_without_elf() if directory.is_running_system else None
-    if without_elf is not None:
-        return without_elf
+    if directory.is_running_system and RUNNING.architectures:
+        # A virtual environment of Windows has a small program that starts this one.
+        own = getattr(sys, "_base_executable", None) or sys.executable or ""
+        return platform_of_program(own if executable is None else executable, RUNNING)
     if executable is None:
         # sys.executable is empty in an embedded interpreter.
         executable = os.path.realpath(sys.executable) if directory.is_running_system and sys.executable else ""

@@ -12,19 +12,17 @@ Source: System V gABI, chapters 4 and 5; Linux Standard Base, "Symbol Versioning
 from __future__ import annotations
 
 import functools
-import io
 from pathlib import Path
 from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
-from ..errors import HostError, MissingDependencyError
-from .rootfs import open_regular_file
+from ..errors import MissingDependencyError
+from .rootfs import HeaderReader, MalformedError, read_headers
 
 __all__ = ["ElfFile", "machine_of", "read_elf", "require_pyelftools"]
 
 # Generous multiples of what the largest real executables need (a browser: 15 program headers, 60 dynamic entries).
 _MAX_SEGMENTS = 256
 _MAX_RECORDS = 8192
-_MAX_BYTES = 1 << 20
 # PATH_MAX: the kernel refuses a longer loader, and no name in the file can be longer and be found.
 _MAX_STRING = 4096
 
@@ -61,17 +59,7 @@ def read_elf(file: Union[BinaryIO, Path]) -> ElfFile:
         HostError: the file cannot be read, is not ELF, or contradicts itself.
         MissingDependencyError: pyelftools is not installed.
     """
-    if isinstance(file, Path):
-        with open_regular_file(file) as stream:
-            return read_elf(stream)
-    name = str(getattr(file, "name", "the file"))
-    try:
-        return _Reader(file).read()
-    except _MalformedError as exc:
-        raise HostError(f"cannot read {name!r} as an ELF file: {exc}") from None
-    except (OSError, ValueError) as exc:
-        reason = getattr(exc, "strerror", None) or str(exc)
-        raise HostError(f"cannot read {name!r}: {reason.lower()}") from exc
+    return read_headers(file, "an ELF file", lambda headers: _Reader(headers).read())
 
 
 def machine_of(elf: ElfFile) -> Tuple[int, int, str]:
@@ -87,10 +75,6 @@ def require_pyelftools() -> None:
         raise MissingDependencyError("pyelftools", "read the executables of this host") from exc
 
 
-class _MalformedError(Exception):
-    """The file contradicts itself; the text says where."""
-
-
 class _Segment(NamedTuple):
     type: Union[str, int]
     offset: int
@@ -99,18 +83,17 @@ class _Segment(NamedTuple):
 
 
 class _Reader:
-    """Reads one file within a budget of bytes and records."""
+    """Reads one file within a budget of records."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._size = file.seek(0, io.SEEK_END)
-        self._bytes_left = _MAX_BYTES
+    def __init__(self, headers: HeaderReader) -> None:
+        self._bytes = headers.read
+        self._size = headers.size
         self._records_left = _MAX_RECORDS
         self._structs: Any = None
         self._segments: List[_Segment] = []
 
     def read(self) -> ElfFile:
-        """Read all headers; raises `_MalformedError` at the first contradiction."""
+        """Read all headers; raises `MalformedError` at the first contradiction."""
         byte_order, bits = self._read_identification()
         header = self._record(_structs(byte_order, bits).Elf_Ehdr, 0, "the file header")
         self._structs = _structs(byte_order, bits, header["e_machine"])
@@ -136,23 +119,23 @@ class _Reader:
     def _read_identification(self) -> Tuple[str, int]:
         start = self._bytes(0, min(16, self._size), "the identification") if self._size else b""
         if start[:4] != b"\x7fELF":
-            raise _MalformedError(f"it starts with {start[:4]!r}")
+            raise MalformedError(f"it starts with {start[:4]!r}")
         if len(start) < 16:
-            raise _MalformedError(f"the identification ends after {len(start)} of 16 bytes")
+            raise MalformedError(f"the identification ends after {len(start)} of 16 bytes")
         bits = {1: 32, 2: 64}.get(start[4])
         byte_order = {1: "little", 2: "big"}.get(start[5])
         if bits is None or byte_order is None:
-            raise _MalformedError(f"class {start[4]} with data encoding {start[5]} is not defined")
+            raise MalformedError(f"class {start[4]} with data encoding {start[5]} is not defined")
         return byte_order, bits
 
     def _read_segments(self, header: Any) -> Iterator[_Segment]:
         count = header["e_phnum"]
         size = self._structs.Elf_Phdr.sizeof()
         if count > _MAX_SEGMENTS:
-            raise _MalformedError(f"{count} program headers, more than {_MAX_SEGMENTS}")
+            raise MalformedError(f"{count} program headers, more than {_MAX_SEGMENTS}")
         # With another size, which the kernel refuses too, each header would be read from the wrong place.
         if count and header["e_phentsize"] != size:
-            raise _MalformedError(f"program headers of {header['e_phentsize']} bytes, expected {size}")
+            raise MalformedError(f"program headers of {header['e_phentsize']} bytes, expected {size}")
         for index in range(count):
             entry = self._record(self._structs.Elf_Phdr, header["e_phoff"] + index * size, "a program header")
             yield _Segment(entry["p_type"], entry["p_offset"], entry["p_vaddr"], entry["p_filesz"])
@@ -162,10 +145,10 @@ class _Reader:
         if segment is None:
             return None
         if not 2 <= segment.size <= _MAX_STRING:
-            raise _MalformedError(f"the path of the loader takes {segment.size} bytes")
+            raise MalformedError(f"the path of the loader takes {segment.size} bytes")
         text, terminator, _ = self._bytes(segment.offset, segment.size, "the path of the loader").partition(b"\0")
         if not terminator or not text:
-            raise _MalformedError("the path of the loader is empty or does not end")
+            raise MalformedError("the path of the loader is empty or does not end")
         return _decode(text)
 
     def _read_dynamic(self) -> Dict[str, List[int]]:
@@ -222,11 +205,11 @@ class _Reader:
 
     def _string(self, dynamic: Dict[str, List[int]], offset: int) -> str:
         if "DT_STRTAB" not in dynamic:
-            raise _MalformedError("a dynamic section with names and without DT_STRTAB")
+            raise MalformedError("a dynamic section with names and without DT_STRTAB")
         # Without DT_STRSZ, which the loader does not need, the end of the file is the end of the table.
         limit = dynamic.get("DT_STRSZ", [self._size])[0]
         if offset >= limit:
-            raise _MalformedError(f"a name at {offset} of a string table of {limit} bytes")
+            raise MalformedError(f"a name at {offset} of a string table of {limit} bytes")
         start = self._file_offset(dynamic["DT_STRTAB"][0], "DT_STRTAB") + offset
         length = max(0, min(_MAX_STRING, limit - offset, self._size - start))
         text = b""
@@ -234,7 +217,7 @@ class _Reader:
         while len(text) < length and b"\0" not in text:
             text += self._bytes(start + len(text), min(64, length - len(text)), "a name")
         if b"\0" not in text:
-            raise _MalformedError(f"a name at {offset} of the string table that does not end")
+            raise MalformedError(f"a name at {offset} of the string table that does not end")
         return _decode(text.partition(b"\0")[0])
 
     def _file_offset(self, address: int, what: str) -> int:
@@ -242,7 +225,7 @@ class _Reader:
         for segment in self._segments:
             if segment.type == "PT_LOAD" and segment.address <= address < segment.address + segment.size:
                 return segment.offset + address - segment.address
-        raise _MalformedError(f"{what} points to {address:#x}, where no segment is loaded")
+        raise MalformedError(f"{what} points to {address:#x}, where no segment is loaded")
 
     def _segment(self, kind: str) -> Optional[_Segment]:
         return next((segment for segment in self._segments if segment.type == kind), None)
@@ -250,21 +233,8 @@ class _Reader:
     def _record(self, struct: Any, offset: int, what: str) -> Any:
         self._records_left -= 1
         if self._records_left < 0:
-            raise _MalformedError(f"more than {_MAX_RECORDS} records")
+            raise MalformedError(f"more than {_MAX_RECORDS} records")
         return struct.parse(self._bytes(offset, struct.sizeof(), what))
-
-    def _bytes(self, offset: int, size: int, what: str) -> bytes:
-        if offset + size > self._size:
-            raise _MalformedError(f"{what} reaches to byte {offset + size} of {self._size}")
-        self._bytes_left -= size
-        if self._bytes_left < 0:
-            raise _MalformedError(f"more than {_MAX_BYTES} bytes of headers")
-        self._file.seek(offset)
-        data = self._file.read(size)
-        # The file may have been cut off since its size was determined.
-        if not data or len(data) != size:
-            raise _MalformedError(f"{what} could not be read to its end")
-        return data
 
 
 @functools.lru_cache(maxsize=16)

@@ -1,22 +1,19 @@
 """Define `Platform`, what an interpreter must be built for to run on a host, and convert it from and to other forms.
 
-A platform comes from a target triple that a user wrote, or from the facts that ``detection.py`` found. Hosts without
-ELF files are identified here, by what the running Python was built for.
+A platform comes from a target triple that a user wrote, or from the facts that ``detection.py`` found.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-import sysconfig
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import UsageError
 from ..output import nearest
 from .rootfs import FileIdentity
+from .systems import SYSTEMS
 from .targets import ELF_TARGETS, LEVELED_TRIPLES, OTHER_TARGETS, split_level, with_level
 
-__all__ = ["Evidence", "Platform", "format_version", "platform_from_triple", "platform_without_elf"]
+__all__ = ["Evidence", "Platform", "format_version", "platform_from_triple"]
 
 
 class Evidence(NamedTuple):
@@ -41,14 +38,14 @@ class Evidence(NamedTuple):
 
 
 class Platform(NamedTuple):
-    """An architecture with a libc: what an interpreter must be built for to run on the host."""
+    """An architecture with a system and a libc: what an interpreter must be built for to run on the host."""
 
     triple: str
     """Target triple, such as ``x86_64-unknown-linux-musl``."""
     architecture: str
     """python-build-standalone's or LLVM's name; never with a microarchitecture level."""
     libc: str
-    """``gnu``, ``musl``, ``android`` (bionic), ``uclibc``, or ``none`` on macOS and Windows."""
+    """``gnu``, ``musl``, ``android`` (bionic) or ``uclibc``; empty where the system has one C library, its own."""
     libc_version: Optional[Tuple[int, ...]] = None
     """Version of the libc that an archive for this platform would be loaded with; None if it is unknown."""
     loader: Optional[str] = None
@@ -59,6 +56,10 @@ class Platform(NamedTuple):
     """Word size of the userland: 32 or 64."""
     byte_order: str = "little"
     """``little`` or ``big``."""
+    system: str = "linux"
+    """Name of a row of `provision_backend.host.systems.SYSTEMS`."""
+    system_version: Optional[Tuple[int, ...]] = None
+    """Version of the system where it decides what runs: that of macOS or Windows; None on Linux, or if unknown."""
     problem: Optional[str] = None
     """Why an executable for this very triple does not start here, as a sentence; None if it should."""
     hint: str = ""
@@ -70,15 +71,19 @@ class Platform(NamedTuple):
 
     @property
     def libc_name(self) -> str:
-        """The usual name of the libc, with its version if that is known: ``glibc 2.36``."""
-        name = {"gnu": "glibc", "android": "bionic (Android)", "uclibc": "uClibc", "none": "no ELF libc"}.get(self.libc)
-        return " ".join(filter(None, [name or self.libc, format_version(self.libc_version)]))
+        """The usual name of the libc, or of a system with its own, and the version if known: ``glibc 2.36``."""
+        if not self.libc:
+            return " ".join(filter(None, [SYSTEMS[self.system].title, format_version(self.system_version)]))
+        name = {"gnu": "glibc", "android": "bionic (Android)", "uclibc": "uClibc"}.get(self.libc, self.libc)
+        return " ".join(filter(None, [name, format_version(self.libc_version)]))
 
     def as_dict(self) -> Dict[str, Any]:
         """Return the platform for JSON; `from_dict` undoes it."""
         return {
             **self._asdict(),
+            "libc": self.libc or None,
             "libc_version": format_version(self.libc_version),
+            "system_version": format_version(self.system_version),
             "hint": self.hint or None,
             "notes": list(self.notes),
             "evidence": [item.as_dict() for item in self.evidence],
@@ -87,10 +92,16 @@ class Platform(NamedTuple):
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Platform:
         """Undo `as_dict`; raises KeyError, TypeError or ValueError for facts of another form."""
-        version = facts["libc_version"]
+
+        def _version(text: Optional[str]) -> Optional[Tuple[int, ...]]:
+            return tuple(int(part) for part in text.split(".")) if text else None
+
+        SYSTEMS[facts["system"]]
         # No field is optional: a record of an older version of ours is not completed with defaults.
         return cls(**{name: facts[name] for name in cls._fields})._replace(
-            libc_version=tuple(int(part) for part in version.split(".")) if version else None,
+            libc=facts["libc"] or "",
+            libc_version=_version(facts["libc_version"]),
+            system_version=_version(facts["system_version"]),
             hint=facts["hint"] or "",
             notes=tuple(facts["notes"]),
             evidence=tuple(Evidence.from_dict(item) for item in facts["evidence"]),
@@ -108,8 +119,8 @@ def platform_from_triple(triple: str) -> Platform:
     baseline, level = split_level(full)
     # Only builds for Linux have microarchitecture levels.
     if baseline in OTHER_TARGETS and level == 1:
-        architecture = baseline.split("-")[0]
-        return Platform(baseline, architecture, "none", bits=32 if architecture == "i686" else 64)
+        architecture, system = OTHER_TARGETS[baseline]
+        return Platform(baseline, architecture, "", bits=32 if architecture == "i686" else 64, system=system.name)
     target = ELF_TARGETS.get(baseline)
     if target is None:
         raise UsageError(f"unknown target {triple!r}", hint=_suggest(full))
@@ -129,20 +140,3 @@ def _suggest(triple: str) -> str:
 def format_version(version: Optional[Tuple[int, ...]]) -> Optional[str]:
     """Join the numbers of a version with dots: ``(2, 36)`` is ``2.36``."""
     return ".".join(map(str, version)) if version else None
-
-
-def platform_without_elf() -> Optional[Platform]:
-    """Return the running system if it has no ELF files, by what the running Python was built for; None elsewhere."""
-    if sys.platform not in ("darwin", "win32", "cygwin"):
-        return None
-    name = sysconfig.get_platform()
-    machine = name.rpartition("-")[2].lower()
-    # A universal binary holds code for both; the kernel decides which half runs.
-    if machine == "universal2":
-        machine = os.uname().machine
-    architecture = {"amd64": "x86_64", "win32": "i686", "arm64": "aarch64"}.get(machine, machine)
-    system = "apple-darwin" if sys.platform == "darwin" else "pc-windows-msvc"
-    evidence = Evidence("sysconfig.get_platform()", f"says {name!r}")
-    # A 32-bit Python on 64-bit Windows says win32; a pointer's size is that of the interpreter, not of the system.
-    bits = 64 if sys.maxsize > 1 << 32 else 32
-    return Platform(f"{architecture}-{system}", architecture, "none", bits=bits, evidence=(evidence,))

@@ -11,21 +11,28 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO, Iterator, List, NamedTuple, Optional
+from typing import BinaryIO, Callable, Iterator, List, NamedTuple, Optional, TypeVar, Union
 
 from ..errors import HostError, ProvisionError
 from ..files import kind_of, open_regular
 
-__all__ = ["FileIdentity", "Located", "RootDirectory", "open_regular_file"]
+__all__ = [
+    "FileIdentity", "HeaderReader", "Located", "MalformedError", "RootDirectory", "open_regular_file", "read_headers",
+]  # fmt: skip
+
+_Parsed = TypeVar("_Parsed")
 
 # The kernel's own limit (MAXSYMLINKS); a chain that is longer does not work in the root either.
 _MAX_LINKS = 40
 # A walk holds one descriptor for each directory on the way; PATH_MAX alone would allow 2048 of them.
 _MAX_DEPTH = 100
 _PATH_MAX = 4096
+# Of the headers of one executable; a browser has 100 KiB.
+_MAX_BYTES = 1 << 20
 
 
 def _flags(*names: str) -> int:
@@ -191,6 +198,56 @@ def open_regular_file(path: Path) -> BinaryIO:
         return open_regular(path)
     except (OSError, ValueError) as exc:
         raise _unreadable(str(path), exc) from exc
+
+
+class MalformedError(Exception):
+    """An executable contradicts itself; the text says where."""
+
+
+class HeaderReader:
+    """Reads parts of an executable, any of whose counts, offsets and links may be a lie.
+
+    Each read is checked against the size of the file, and all of them together against a budget of bytes.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._bytes_left = _MAX_BYTES
+        self.size = file.seek(0, io.SEEK_END)
+        """Bytes of the file."""
+
+    def read(self, offset: int, size: int, what: str) -> bytes:
+        """Return exactly these bytes; raises `MalformedError`, which says *what* they would have been."""
+        if offset + size > self.size:
+            raise MalformedError(f"{what} reaches to byte {offset + size} of {self.size}")
+        self._bytes_left -= size
+        if self._bytes_left < 0:
+            raise MalformedError(f"more than {_MAX_BYTES} bytes of headers")
+        self._file.seek(offset)
+        data = self._file.read(size)
+        # The file may have been cut off since its size was determined.
+        if not data or len(data) != size:
+            raise MalformedError(f"{what} could not be read to its end")
+        return data
+
+
+def read_headers(file: Union[BinaryIO, Path], kind: str, parse: Callable[[HeaderReader], _Parsed]) -> _Parsed:
+    """Parse the headers of an executable; a stream must support seeking, and is not closed.
+
+    Raises:
+        HostError: the file cannot be read, or *parse* has raised `MalformedError`; *kind* is "an ELF file" or the like.
+    """
+    if isinstance(file, Path):
+        with open_regular_file(file) as stream:
+            return read_headers(stream, kind, parse)
+    name = str(getattr(file, "name", "the file"))
+    try:
+        return parse(HeaderReader(file))
+    except MalformedError as exc:
+        raise HostError(f"cannot read {name!r} as {kind}: {exc}") from None
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "strerror", None) or str(exc)
+        raise HostError(f"cannot read {name!r}: {reason.lower()}") from exc
 
 
 def _stream(descriptor: int, name: str) -> BinaryIO:

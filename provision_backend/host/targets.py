@@ -1,4 +1,4 @@
-"""Find the target triple of an ELF header. Nothing here reads a file.
+"""Find the target triple of an ELF header, and list those of systems without a choice of libc. Reads no file.
 
 One table holds every known combination of architecture and libc, with the path at which executables for it look for
 their loader. Names are those of python-build-standalone for what it builds (``ppc64le``, ``i686``, ``armv7``) and those
@@ -12,6 +12,8 @@ supplements to the gABI for the meaning of ``e_flags``.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, NamedTuple, Optional, Tuple
+
+from .systems import SYSTEMS, System
 
 if TYPE_CHECKING:
     from .elf import ElfFile
@@ -127,10 +129,12 @@ def _read_table() -> None:
 
 _read_table()
 
-OTHER_TARGETS = ("aarch64-apple-darwin", "x86_64-apple-darwin") + tuple(
-    f"{architecture}-pc-windows-msvc" for architecture in ("aarch64", "i686", "x86_64")
-)
-"""The triples of hosts without ELF files."""
+OTHER_TARGETS: Dict[str, Tuple[str, System]] = {
+    f"{architecture}-{system.triple}": (architecture, system)
+    for system in SYSTEMS.values()
+    for architecture in system.architectures
+}
+"""The triples of systems that have one C library, their own; each with its architecture."""
 
 LEVELED_TRIPLES = ("x86_64-unknown-linux-gnu", "x86_64-unknown-linux-musl")
 """The only triples for which python-build-standalone builds microarchitecture levels."""

@@ -22,6 +22,7 @@ from typing import Any, Dict, Optional
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from ..host.systems import RUNNING
 from ..output import format_size
 from .sources import SourceError, is_loopback
 
@@ -154,7 +155,7 @@ def make_context() -> ssl.SSLContext:
         # httpx reads one of them only.
         return ssl.create_default_context(cafile=file or None, capath=folder or None)
     context: ssl.SSLContext = httpx.create_ssl_context()
-    if sys.platform not in ("win32", "darwin"):
+    if RUNNING.name not in ("windows", "macos"):
         # httpx trusts certifi's list alone, httpx2 the system's; a company's own authority is in the latter only.
         context.load_default_certs()
         with contextlib.suppress(ImportError):

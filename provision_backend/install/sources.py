@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
 import re
 import stat
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, Optional, Tuple
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from ..errors import UsageError
+from ..host.systems import RUNNING
 from ..output import redact_url
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _is_valid(url: str) -> bool:
 
 def _path_of_url(url: str) -> Path:
     authority, _, path = url.partition("://")[2].partition("/")
-    if os.name == "nt":
+    if RUNNING.name == "windows":
         from urllib.request import url2pathname  # It imports an HTTP client, and is needed on Windows only.
 
         # The share of another machine is a folder like any other there.

@@ -14,9 +14,12 @@ __all__ = [
     "elf_bytes",
     "elf_names",
     "make_root",
+    "program_bytes",
+    "program_names",
 ]
 
 _FOLDER = Path(__file__).resolve().parent.parent / "data" / "elf"
+_PROGRAMS = _FOLDER.with_name("programs")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,16 @@ def elf_bytes(name: str) -> bytes:
 def elf_names() -> List[str]:
     """List all fixtures."""
     return [f"{path.parent.name}/{path.name[:-3]}" for path in sorted(_FOLDER.glob("*/*.gz"))]
+
+
+def program_bytes(name: str) -> bytes:
+    """Return the head of a program for Windows or macOS, such as ``x86_64-windows-gnu``, in its original length."""
+    return gzip.decompress((_PROGRAMS / f"{name}.gz").read_bytes())
+
+
+def program_names(system: str) -> List[str]:
+    """List those for ``windows`` or ``macos``."""
+    return [path.name[:-3] for path in sorted(_PROGRAMS.glob(f"*{system}*.gz"))]
 
 
 def make_root(root: Path, *contents: Mapping[str, Content]) -> Path:
