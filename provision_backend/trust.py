@@ -11,8 +11,8 @@ A user who can put files where we look for interpreters can run programs as us. 
    write is used where the settings name it, its mode says so (2775) and we are in that group; then any member's
    interpreter is trusted. A group of the owner's name without other members, as many systems make, counts as nobody.
 
-The way is judged from ``/`` on, each folder before a name in it is looked up or made. What was judged cannot be
-exchanged afterwards except by the users who are trusted, so a path stays what it is.
+The way is judged from ``/`` on, each folder on a descriptor that stays open until the next name in it was judged or
+made. What was judged cannot be exchanged afterwards except by the users who are trusted, so a path stays what it is.
 Whoever owns ``/`` could exchange everything, and is trusted as root is: in a user namespace root has another number.
 
 A cache that fails this is an error: to continue without it would hide an attack. The interpreters of the machine that
@@ -38,6 +38,8 @@ except ImportError:  # Windows, where no file belongs to a number.
 __all__ = ["Trust", "check_file", "make_root", "trust_cache", "user_name"]
 
 _MAX_LINKS = 40  # as the kernel has it
+# With O_PATH a folder needs not be readable; other systems than Linux do not have it.
+_FLAGS = getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 class Trust(NamedTuple):
@@ -138,45 +140,69 @@ def _follow(path: str, owners: Set[int], *, make: bool = False) -> Tuple[str, Op
     Returns:
         Where it leads, without links, and what is there; None where it is missing or cannot be reached.
     """
-    folder, here, links = "/", os.stat("/"), 0
+    folder, links = "/", 0
     waiting = _names(path if os.path.isabs(path) else os.path.join(os.getcwd(), path))
-    while waiting:
-        step = os.path.normpath(os.path.join(folder, waiting.pop()))
-        _check_owner(path, folder, here, owners)
-        if not here.st_mode & stat.S_ISVTX:
-            _check_writers(path, folder, here)
-        status = _look(step)
-        if status is None and make:
-            with suppress(FileExistsError):  # Another process makes the same cache now.
-                # A umask of 0, which some CI systems have, must not make a folder above the cache everybody's.
-                os.mkdir(step, 0o755)
-            status = _look(step)
-        if status is None or links > _MAX_LINKS:
-            return step, None
-        # Those who may write here, in a sticky folder, can exchange what is theirs.
-        if _writers(here) and status.st_uid not in _trusted_users():
-            raise _foreign(path, step, status, f"{_writers(here)} can write to {folder}, so anybody could have made it")
-        if stat.S_ISLNK(status.st_mode):
-            links += 1
-            waiting += _names(os.readlink(step))
-        elif stat.S_ISDIR(status.st_mode):
-            folder, here = step, status
-        else:
-            return step, None if waiting else status
-    return folder, here
-
-
-def _look(path: str) -> Optional[os.stat_result]:
+    descriptor = os.open("/", _FLAGS)
     try:
-        return os.lstat(path)
+        while waiting:
+            name = waiting.pop()
+            step = os.path.normpath(os.path.join(folder, name))
+            status = _look(name, descriptor)
+            if status is None and make:
+                _check_folder(path, folder, descriptor, owners)
+                status = _make_folder(name, descriptor)
+            _check_folder(path, folder, descriptor, owners, (step, status))
+            if status is None or links > _MAX_LINKS:
+                return step, None
+            if stat.S_ISLNK(status.st_mode):
+                links += 1
+                waiting += _names(os.readlink(name, dir_fd=descriptor))
+                continue
+            folder = step
+            if not stat.S_ISDIR(status.st_mode):
+                return folder, None if waiting else status
+            following = os.open(name, _FLAGS, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = following
+        return folder, os.fstat(descriptor)
+    except OSError:
+        if make:
+            raise
+        return path, None  # Where folders cannot be opened without being read.
+    finally:
+        os.close(descriptor)
+
+
+def _look(name: str, descriptor: int) -> Optional[os.stat_result]:
+    try:
+        return os.stat(name, dir_fd=descriptor, follow_symlinks=False)
     except OSError:
         return None
+
+
+def _make_folder(name: str, descriptor: int) -> Optional[os.stat_result]:
+    with suppress(FileExistsError):  # Another process makes the same cache now.
+        # A umask of 0, which some CI systems have, must not make a folder above the cache everybody's.
+        os.mkdir(name, 0o755, dir_fd=descriptor)
+    return _look(name, descriptor)
 
 
 def _names(path: str) -> List[str]:
     """Return the names of a path, the last one first; "/" is one that leads to the root folder from anywhere."""
     names = [name for name in path.split("/") if name]
     return [*reversed(names), *(["/"] if path.startswith("/") else [])]
+
+
+def _check_folder(
+    path: str, folder: str, descriptor: int, owners: Set[int], step: Tuple[str, Optional[os.stat_result]] = ("", None)
+) -> None:
+    """Raise an error where another user can exchange what has a name in this folder on the way to a path."""
+    here, (place, status) = os.fstat(descriptor), step
+    _check_owner(path, folder, here, owners)
+    if not here.st_mode & stat.S_ISVTX:
+        _check_writers(path, folder, here)
+    elif status is not None and _writers(here) and status.st_uid not in _trusted_users():
+        raise _foreign(path, place, status, f"{_writers(here)} can write to {folder}, so anybody could have made it")
 
 
 def _check_owner(path: str, place: str, status: os.stat_result, owners: Set[int]) -> None:
