@@ -31,16 +31,18 @@ def test_every_place_is_there(command: Command) -> None:
 
 
 def test_every_function_of_a_command_is_in_the_table() -> None:
-    """No module has an ``add_arguments`` or a ``run`` that no command reaches."""
-    reached = {function for command in COMMANDS for function in load(command)}
-    found = {
+    """No module has a ``run``, or a row of ``ARGUMENTS``, that no command reaches."""
+    modules = [importlib.import_module(name) for name in {load(command)[0].__module__ for command in COMMANDS}]
+    functions = {
         value
-        for name in {load(command)[0].__module__ for command in COMMANDS}
-        for word, value in vars(importlib.import_module(name)).items()
-        if re.match("run|add_", word) and value.__module__ == name
+        for module in modules
+        for word, value in vars(module).items()
+        if word.startswith("run") and value.__module__ == module.__name__
     }
+    rows = {name for module in modules for name in getattr(module, "ARGUMENTS", {})}
 
-    assert found == reached - {None}
+    assert functions == {load(command)[0] for command in COMMANDS}
+    assert rows == {command.name for command in COMMANDS if load(command)[1]}
 
 
 def test_every_help_is_shown_without_any_extra() -> None:

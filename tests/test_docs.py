@@ -283,7 +283,6 @@ NOT_OF_A_BUILD = (
     "mirror.py",
     "pack/",
     "project/edit.py",
-    "project/init.py",
     "project/init_checks.py",
 )
 """Modules that no build imports."""

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Tuple
 import pytest
 
 from provision_backend.errors import MissingDependencyError, ProjectError
-from provision_backend.project.init import unwrap_text, wrap_text
+from provision_backend.project.edit import unwrap_text, wrap_text
 from provision_backend.project.pyproject import is_wrapped, parse_pyproject
 
 MARKER = "python_version >= '3.12'"
@@ -461,9 +461,7 @@ def test_what_cannot_be_wrapped_is_refused(name: str) -> None:
 
 def test_a_requirement_that_is_none_is_refused() -> None:
     """The reason is in the words of packaging."""
-    with pytest.raises(
-        ProjectError, match=r"^pyproject\.toml: build-system\.requires holds 'a b', not a requirement: "
-    ):
+    with pytest.raises(ProjectError, match=r"^pyproject\.toml: build-system\.requires: 'a b' is not a requirement: "):
         wrap_text(PROJECT + '[build-system]\nrequires = ["a b"]\n')
 
 

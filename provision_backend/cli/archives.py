@@ -30,24 +30,30 @@ from ..versions import parse_request
 from ..wanted import Wanted, locked_archive
 from .answers import Answer
 from .interpreters import read_wanted
-from .parser import add_repeatable, existing_folder, new_folder
+from .parser import existing_folder, new_folder, requests, targets
+from .registry import argument, flag
 
-__all__ = [
-    "add_key_arguments",
-    "add_mirror_arguments",
-    "add_pack_arguments",
-    "cache_key",
-    "run_key",
-    "run_mirror",
-    "run_pack",
-]
+__all__ = ["ARGUMENTS", "cache_key", "run_key", "run_mirror", "run_pack"]
 
-
-def add_pack_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``pack``."""
-    parser.add_argument("interpreter", metavar="PYTHON", help="path of its executable")
-    parser.add_argument("--to", required=True, metavar="DIR", help="folder for the archive and its SHA256SUMS")
-    parser.add_argument("--tag", metavar="YYYYMMDD", help="release tag in the archive's name; default today")
+ARGUMENTS = {
+    "pack": [
+        argument("interpreter", "PYTHON", "path of its executable"),
+        argument("--to", "DIR", "folder for the archive and its SHA256SUMS", required=True),
+        argument("--tag", "YYYYMMDD", "release tag in the archive's name; default today"),
+    ],
+    "mirror": [
+        argument("directory", "DIR", "the folder to fill; created if it does not exist"),
+        requests("3.13, 3.13.2, 3.13t or '>=3.11', which means the newest of each minor version from there on"),
+        targets("the platform of the archives, such as x86_64-unknown-linux-musl"),
+        flag("--newest", "of each request only the archive that a build selects"),
+        flag("--dry-run", "list what would be fetched, and write nothing"),
+        flag("--verify", "read and compare everything in DIR; fetch nothing"),
+    ],
+    "cache key": [
+        requests("3.13, 3.13.2, 3.13t or '>=3.12,<3.14'"),
+        targets("a platform, such as x86_64-unknown-linux-musl"),
+    ],
+}
 
 
 def run_pack(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
@@ -60,20 +66,11 @@ def run_pack(arguments: argparse.Namespace, settings: Settings, reporter: Report
     return Answer(data, [str(packed.path)])
 
 
-def add_mirror_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``mirror``."""
-    parser.add_argument("directory", metavar="DIR", help="the folder to fill; created if it does not exist")
-    python = "3.13, 3.13.2, 3.13t or '>=3.11', which means the newest of each minor version from there on"
-    add_repeatable(parser, target="the platform of the archives, such as x86_64-unknown-linux-musl", python=python)
-    parser.add_argument("--newest", action="store_true", help="of each request only the archive that a build selects")
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument("--dry-run", action="store_true", help="list what would be fetched, and write nothing")
-    group.add_argument("--verify", action="store_true", help="read and compare everything in DIR; fetch nothing")
-
-
 def run_mirror(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Fill a folder with archives, list what that would fetch, or check the folder."""
     folder = new_folder(arguments.directory)
+    if arguments.verify and arguments.dry_run:
+        raise UsageError("argument --verify: not allowed with argument --dry-run")
     if arguments.verify or os.path.exists(folder):
         existing_folder(arguments.directory)
     if arguments.verify:
@@ -157,12 +154,6 @@ def _verify(folder: Path, wanted: Sequence[Archive], settings: Settings, reporte
 
 def _rows(archives: Sequence[Archive]) -> List[Dict[str, str]]:
     return [archive.as_dict() for archive in archives]
-
-
-def add_key_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``cache key``."""
-    python = "3.13, 3.13.2, 3.13t or '>=3.12,<3.14'"
-    add_repeatable(parser, target="a platform, such as x86_64-unknown-linux-musl", python=python)
 
 
 def run_key(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:

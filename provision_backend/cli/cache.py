@@ -16,19 +16,26 @@ from ..settings import Settings
 from ..versions import parse_request
 from ..wanted import Wanted
 from .answers import Answer, as_columns
+from .registry import argument, flag
 
-__all__ = [
-    "add_clean_arguments",
-    "add_prune_arguments",
-    "add_uninstall_arguments",
-    "add_verify_arguments",
-    "run_clean",
-    "run_dir",
-    "run_list",
-    "run_prune",
-    "run_uninstall",
-    "run_verify",
-]
+__all__ = ["ARGUMENTS", "run_clean", "run_dir", "run_list", "run_prune", "run_uninstall", "run_verify"]
+
+ARGUMENTS = {
+    "uninstall": [
+        argument("request", "REQUEST", "3.13, 3.13.2, 3.13t, '<3.12', or the name of a folder that 'cache list' shows"),
+        flag("--all", "every interpreter that matches, if there are several"),
+        flag("--force", "also what is in use"),
+    ],
+    "cache verify": [
+        argument("key", "KEY", "only these interpreters", nargs="*"),
+        flag("--repair", "remove added bytecode; what differs otherwise is replaced by the next build that needs it"),
+    ],
+    "cache prune": [
+        argument("--unused-for", "DAYS", "also interpreters that were not used for this long"),
+        argument("--max-size", "SIZE", "also the longest unused, until the cache is below a size such as 500M or 2G"),
+    ],
+    "cache clean": [flag("--force", "also what is in use")],
+}
 
 # Powers of ten, as in the sizes that `format_size` prints.
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -60,13 +67,6 @@ def run_list(_arguments: argparse.Namespace, settings: Settings, _reporter: Repo
     return Answer([entry.as_dict() for entry in entries], as_columns(rows, right=[1]))
 
 
-def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``cache verify``."""
-    parser.add_argument("key", nargs="*", metavar="KEY", help="only these interpreters")
-    text = "remove bytecode that was added; what differs otherwise is replaced by the next build that needs it"
-    parser.add_argument("--repair", action="store_true", help=text)
-
-
 def run_verify(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Compare interpreters with what was published; the exit code is 1 if one differs."""
     cache = open_cache(settings)
@@ -87,13 +87,6 @@ def run_verify(arguments: argparse.Namespace, settings: Settings, reporter: Repo
     return Answer({str(path): list(map(str, found)) for path, found in problems.items()}, lines, int(differs))
 
 
-def add_prune_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``cache prune``."""
-    parser.add_argument("--unused-for", metavar="DAYS", help="also interpreters that were not used for this long")
-    text = "also the longest unused, until the cache is no larger than a size such as 500M or 2G"
-    parser.add_argument("--max-size", metavar="SIZE", help=text)
-
-
 def run_prune(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Remove what is damaged or left over, and on request what is old or too large."""
     # Zero is a limit, too, so an absent option is None.
@@ -102,23 +95,10 @@ def run_prune(arguments: argparse.Namespace, settings: Settings, reporter: Repor
     return _swept(prune_cache(open_cache(settings), unused_for=unused_for, max_size=max_size), reporter)
 
 
-def add_clean_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``cache clean``."""
-    parser.add_argument("--force", action="store_true", help="also what is in use")
-
-
 def run_clean(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Remove everything that is not in use; the exit code is 1 if something was kept."""
     swept = clean_cache(open_cache(settings), force=arguments.force)
     return _swept(swept, reporter)._replace(code=int(bool(swept.kept)))
-
-
-def add_uninstall_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``uninstall``."""
-    text = "3.13, 3.13.2, 3.13t or '<3.12', or the name of a folder that 'cache list' shows"
-    parser.add_argument("request", metavar="REQUEST", help=text)
-    parser.add_argument("--all", action="store_true", help="every interpreter that matches, if there are several")
-    parser.add_argument("--force", action="store_true", help="also what is in use")
 
 
 def run_uninstall(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:

@@ -13,14 +13,12 @@ from ..output import Reporter
 from ..settings import Settings
 from .answers import Answer
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["ARGUMENTS", "run"]
 
 SHELLS = ("bash", "zsh", "fish")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``completions``."""
-    parser.add_argument("shell", choices=SHELLS, help="which shell's script")
+ARGUMENTS = {"completions": [("shell", {"choices": SHELLS, "help": "which shell's script"})]}
 
 
 def run(arguments: argparse.Namespace, _settings: Settings, _reporter: Reporter) -> Answer:

@@ -9,13 +9,12 @@ from ..output import Reporter
 from ..settings import Settings
 from .answers import Answer
 from .parser import existing_folder
+from .registry import argument
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["ARGUMENTS", "run"]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``detect``."""
-    parser.add_argument("--root", metavar="DIR", help="inspect an unpacked image instead of the host")
+ARGUMENTS = {"detect": [argument("--root", "DIR", "inspect an unpacked image instead of the host")]}
 
 
 def run(arguments: argparse.Namespace, _settings: Settings, _reporter: Reporter) -> Answer:

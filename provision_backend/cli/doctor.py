@@ -9,15 +9,13 @@ from ..doctor.context import Context, count
 from ..output import Reporter
 from ..settings import Settings
 from .answers import Answer
-from .parser import add_project, existing_folder
+from .parser import PROJECT, existing_folder
+from .registry import flag
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["ARGUMENTS", "run"]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``doctor``."""
-    add_project(parser)
-    parser.add_argument("--full", action="store_true", help="also compare every file of the cache with its hash")
+ARGUMENTS = {"doctor": [PROJECT, flag("--full", "also compare every file of the cache with its hash")]}
 
 
 def run(arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> Answer:

@@ -11,25 +11,27 @@ from typing import Any, Dict, Tuple
 from ..errors import ProjectError, UsageError
 from ..files import read_file
 from ..output import Reporter
-from ..project.edit import apply_changes, load_tomlkit
-from ..project.init import Wrapped, unwrap_text, wrap_text
+from ..project.edit import Wrapped, apply_changes, load_tomlkit, unwrap_text, wrap_text
 from ..project.pyproject import is_wrapped, parse_pyproject, read_project, read_text
 from ..settings import Settings
 from .answers import Answer, edit_answer
-from .parser import add_project, existing_folder
+from .parser import PROJECT, existing_folder
+from .registry import argument, flag
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["ARGUMENTS", "run"]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``init``."""
-    add_project(parser)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if something would change")
-    parser.add_argument("--undo", action="store_true", help="give the project its own build system back")
-    text = "where the real requirements go; default one-list where requires-python can be a marker"
-    parser.add_argument("--form", choices=("one-list", "table"), help=text)
-    text = "for a project whose [project] does not have it, such as '>=3.12'"
-    parser.add_argument("--requires-python", metavar="SPECIFIER", help=text)
+_FORM = "where the real requirements go; default one-list where requires-python can be a marker"
+
+ARGUMENTS = {
+    "init": [
+        PROJECT,
+        flag("--check", "write nothing; exit with 1 if something would change"),
+        flag("--undo", "give the project its own build system back"),
+        ("--form", {"choices": ("one-list", "table"), "help": _FORM}),
+        argument("--requires-python", "SPECIFIER", "for a project whose [project] does not have it, such as '>=3.12'"),
+    ]
+}
 
 
 def run(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter) -> Answer:

@@ -19,29 +19,33 @@ from ..settings import Settings
 from ..versions import is_specifier, parse_request
 from ..wanted import Wanted
 from .answers import Answer, as_columns
+from .registry import argument, flag
 
-__all__ = [
-    "add_find_arguments",
-    "add_install_arguments",
-    "add_list_arguments",
-    "read_request",
-    "read_wanted",
-    "run_find",
-    "run_install",
-    "run_list",
-]
+__all__ = ["ARGUMENTS", "PROJECT", "REQUEST", "read_request", "read_wanted", "run_find", "run_install", "run_list"]
 
 PROJECT = "."
 """The REQUEST for what the project in the current folder wants."""
 
 _REQUEST = "3.13, 3.13.2, 3.13t or '>=3.12,<3.14'; '.' or nothing: what the project in this folder wants"
 
+REQUEST = argument("request", "REQUEST", _REQUEST, nargs="?", default=PROJECT)
+"""The argument of ``find`` and ``run``."""
 
-def add_list_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``list``."""
-    text = "only those that satisfy it: 3.13, 3.13t or '>=3.12'; '.' for what the project in this folder wants"
-    parser.add_argument("request", nargs="?", metavar="REQUEST", help=text)
-    parser.add_argument("--all", action="store_true", help="every version, instead of the newest of each minor")
+_LISTED = "only those that satisfy it: 3.13, 3.13t or '>=3.12'; '.' for what the project in this folder wants"
+_COMPILE = "compile pip too, and not only what every build imports: for an image, where builds run again and again"
+
+ARGUMENTS = {
+    "list": [
+        argument("request", "REQUEST", _LISTED, nargs="?"),
+        flag("--all", "every version, instead of the newest of each minor"),
+    ],
+    "find": [REQUEST],
+    "install": [
+        argument("request", "REQUEST", f"{_REQUEST}; may be repeated", nargs="*"),
+        flag("--upgrade", "install the newest patch release of the catalog, even if the cache has an older one"),
+        flag("--compile-bytecode", _COMPILE),
+    ],
+}
 
 
 def run_list(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
@@ -67,11 +71,6 @@ def run_list(arguments: argparse.Namespace, settings: Settings, reporter: Report
     return Answer(rows, as_columns(cells))
 
 
-def add_find_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``find``."""
-    parser.add_argument("request", nargs="?", default=PROJECT, metavar="REQUEST", help=_REQUEST)
-
-
 def run_find(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Print an interpreter of the caches or of the machine; nothing is fetched."""
     wanted = read_request(arguments.request, settings, reporter)
@@ -88,15 +87,6 @@ def run_find(arguments: argparse.Namespace, settings: Settings, reporter: Report
         reporter.info(f"no installed interpreter matches {what}; 'provision-backend install' fetches one")
         return Answer(None, code=1)
     return Answer(found.as_dict(), [found.executable])
-
-
-def add_install_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``install``."""
-    parser.add_argument("request", nargs="*", metavar="REQUEST", help=f"{_REQUEST}; may be repeated")
-    text = "install the newest patch release of the catalog, even if the cache has an older one"
-    parser.add_argument("--upgrade", action="store_true", help=text)
-    text = "compile pip too, and not only what every build imports: for an image, where builds run again and again"
-    parser.add_argument("--compile-bytecode", action="store_true", help=text)
 
 
 def run_install(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:

@@ -22,23 +22,27 @@ from ..settings import Settings
 from ..versions import parse_request
 from ..wanted import Lock, Wanted
 from .answers import Answer, edit_answer
-from .parser import add_project, add_repeatable, existing_folder
+from .parser import PROJECT, existing_folder, targets
+from .registry import flag
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["ARGUMENTS", "run"]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``lock``."""
-    add_project(parser)
-    add_repeatable(parser, target="a target triple to lock besides those already locked, or 'all' for every Linux")
-    parser.add_argument("--upgrade", action="store_true", help="move to the newest archives that satisfy the project")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if something would change")
-    parser.add_argument("--file", action="store_true", help="write the archives into a separate file")
-    text = "use the archives even where the running Python satisfies the project"
-    parser.add_argument("--always", action="store_const", const=True, help=text)
-    # argparse.BooleanOptionalAction is new in Python 3.9.
-    text = "use the archives only where an interpreter must be provisioned, which is the default"
-    parser.add_argument("--no-always", action="store_const", const=False, dest="always", help=text)
+_ALWAYS = "use the archives even where the running Python satisfies the project"
+_NO_ALWAYS = "use the archives only where an interpreter must be provisioned, which is the default"
+
+ARGUMENTS = {
+    "lock": [
+        PROJECT,
+        targets("a target triple to lock besides those already locked, or 'all' for every Linux"),
+        flag("--upgrade", "move to the newest archives that satisfy the project"),
+        flag("--check", "write nothing; exit with 1 if something would change"),
+        flag("--file", "write the archives into a separate file"),
+        # argparse.BooleanOptionalAction is new in Python 3.9.
+        flag("--always", _ALWAYS, default=None),
+        flag("--no-always", _NO_ALWAYS, action="store_false", default=None, dest="always"),
+    ]
+}
 
 
 def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:

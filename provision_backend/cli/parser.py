@@ -16,14 +16,17 @@ from typing import Any, Dict, NoReturn, Optional
 from ..errors import UsageError
 from ..output import COLOR_CHOICES, nearest
 from ..settings import OPTIONS
-from .registry import COMMANDS, GROUPS, Command, load
+from .registry import COMMANDS, GROUPS, Argument, Command, argument, load
 
 __all__ = [
-    "PROGRAM", "add_project", "add_repeatable", "existing_folder", "make_overview", "make_parser", "new_folder",
-    "synopsis",
+    "PROGRAM", "PROJECT", "existing_folder", "make_overview", "make_parser", "new_folder", "requests", "synopsis",
+    "targets",
 ]  # fmt: skip
 
 PROGRAM = "provision-backend"
+
+PROJECT = argument("directory", "DIR", "the project; default this folder", nargs="?", default=".")
+"""The argument that names the folder of a project; see `existing_folder`."""
 
 _METAVARS = {"path": "DIR", "paths": "DIRS", "seconds": "SECONDS", "number": "N"}
 
@@ -51,9 +54,8 @@ def make_parser(command: Command) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_epilog(command),
     )
-    _, add_arguments = load(command)
-    if add_arguments is not None:
-        add_arguments(parser)
+    for name, options in load(command)[1]:
+        parser.add_argument(name, **options)
     if command.has_json:
         parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--color", choices=COLOR_CHOICES, default="auto", help="default auto: on a terminal")
@@ -95,11 +97,6 @@ def synopsis(parser: argparse.ArgumentParser, command: Command) -> str:
     return " ".join([*parts, *tail])
 
 
-def add_project(parser: argparse.ArgumentParser) -> None:
-    """Add the argument that names the folder of a project; see `existing_folder`."""
-    parser.add_argument("directory", nargs="?", default=".", metavar="DIR", help="the project; default this folder")
-
-
 def existing_folder(text: str, argument: str = "DIR") -> Path:
     """Return the folder that an argument names, or raise a `UsageError`."""
     try:
@@ -123,14 +120,17 @@ def new_folder(text: str, argument: str = "DIR") -> Path:
     return Path(text)
 
 
-def add_repeatable(parser: argparse.ArgumentParser, *, target: str, python: str = "") -> None:
-    """Add ``--target`` and, if it has a help text, ``--python``, which may be repeated, instead of the settings."""
-    # The result has them as targets and requests, so that they are not read as settings.
-    if python:
-        text = f"{python}; may be repeated; default what the project in this folder would be built with"
-        parser.add_argument("--python", action="append", dest="requests", metavar="REQUEST", help=text)
-    text = f"{target}; may be repeated; default this host's"
-    parser.add_argument("--target", action="append", dest="targets", metavar="TRIPLE", help=text)
+def targets(text: str) -> Argument:
+    """Return ``--target``, which may be repeated, instead of the setting."""
+    # The result has them as targets, so that they are not read as a setting.
+    text += "; may be repeated; default this host's"
+    return argument("--target", "TRIPLE", text, action="append", dest="targets")
+
+
+def requests(text: str) -> Argument:
+    """Return ``--python``, which may be repeated, instead of the setting."""
+    text += "; may be repeated; default what the project in this folder would be built with"
+    return argument("--python", "REQUEST", text, action="append", dest="requests")
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:

@@ -2,13 +2,13 @@
 
 The table imports none of these modules, so that each command imports only what it needs itself, and the overview
 nothing. The parser, the help, the completion scripts and the reference page are all made from the table. A new command
-is a row here and a module with its ``add_arguments`` and ``run``, which are found by name.
+is a row here, and in a module its row of ``ARGUMENTS`` and its ``run``, which is found by name.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from ..errors import UsageError
 from ..output import Reporter, nearest
@@ -20,9 +20,21 @@ if TYPE_CHECKING:
     from .answers import Answer
 
     Run = Callable[[argparse.Namespace, Settings, Reporter], Answer]
-    AddArguments = Callable[[argparse.ArgumentParser], None]
 
-__all__ = ["COMMANDS", "GROUPS", "Command", "find_command", "load"]
+__all__ = ["COMMANDS", "GROUPS", "Argument", "Command", "argument", "find_command", "flag", "load"]
+
+Argument = Tuple[str, Dict[str, Any]]
+"""An argument of a command: its name, and how argparse's ``add_argument`` takes it."""
+
+
+def argument(name: str, metavar: str, text: str, **options: Any) -> Argument:
+    """Return an argument with its help, which calls the value *metavar*."""
+    return name, {"metavar": metavar, "help": text, **options}
+
+
+def flag(name: str, text: str, **options: Any) -> Argument:
+    """Return an option without a value, with its help."""
+    return name, {"action": "store_true", "help": text, **options}
 
 
 class Command(NamedTuple):
@@ -172,14 +184,14 @@ COMMANDS: Tuple[Command, ...] = (
 """In the order of the help."""
 
 
-def load(command: Command) -> Tuple[Run, Optional[AddArguments]]:
-    """Import the module of a command, and return its functions; not every command has arguments of its own."""
+def load(command: Command) -> Tuple[Run, Sequence[Argument]]:
+    """Import the module of a command, and return its function and its own arguments."""
     # A module that several commands share has run_prune instead of run, and so on.
     # Only the code of one command is imported: cache dir, for example, does not pay for what mirror needs.
     group, *words = command.name.split()
     module = import_module(f".{command.module or group}", __package__)
     word = f"_{words[0] if words else group}" if command.module or words else ""
-    return getattr(module, f"run{word}"), getattr(module, f"add{word}_arguments", None)
+    return getattr(module, f"run{word}"), getattr(module, "ARGUMENTS", {}).get(command.name, ())
 
 
 def find_command(argv: Sequence[str]) -> Tuple[Command, List[str]]:

@@ -22,20 +22,18 @@ from ..processes import run_attached
 from ..provision import provision
 from ..settings import Settings
 from .answers import Answer
-from .interpreters import add_find_arguments, read_request
+from .interpreters import REQUEST, read_request
+from .registry import flag
 
-__all__ = ["add_arguments", "command_for", "run", "variables_for"]
+__all__ = ["ARGUMENTS", "command_for", "run", "variables_for"]
 
 # The exit codes of a shell and of env(1) for a program that does not exist, and for one that cannot be started.
 _NOT_FOUND = 127
 _NOT_STARTED = 126
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``run``, without those after ``--``, which are never parsed."""
-    add_find_arguments(parser)
-    # The option is accepted so that a message can explain why there is no JSON.
-    parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
+# The arguments after ``--`` are never parsed. --json is accepted so that a message can explain why there is no JSON.
+ARGUMENTS = {"run": [REQUEST, flag("--json", argparse.SUPPRESS)]}
 
 
 def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:

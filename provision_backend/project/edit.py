@@ -1,7 +1,9 @@
 """Edit a project's ``pyproject.toml`` with tomlkit, show the change as a diff, and write it in one step.
 
-tomlkit keeps the comments and the layout of everything that an edit does not touch. A symbolic link stays one: the file
-that it points to, in the project too, is replaced, and keeps its mode and, if we have the right, its owner.
+A wrapped project builds through us: ``build-backend`` in ``[build-system]`` names us, ``requires`` begins with us, and
+``[tool.provision-backend]`` has the keys that moved there. tomlkit keeps the comments and the layout of everything that
+an edit does not touch. A symbolic link stays one: the file that it points to, in the project too, is replaced, and
+keeps its mode and, if we have the right, its owner.
 """
 
 from __future__ import annotations
@@ -12,20 +14,23 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from ..catalog.sums import format_line
 from ..errors import MissingDependencyError, ProjectError
 from ..files import write_atomically
-from .pyproject import OWN_NAME, names_us, parse_pyproject
+from .init_checks import backend_notes, choose_form, drop_marker, mark_requirement, refuse_unsafe, translate_specifiers
+from .pyproject import OWN_NAME, TABLE, names_us, parse_pyproject
 
 if TYPE_CHECKING:
     from ..wanted import Lock
 
-__all__ = [
-    "append_table", "apply_changes", "load_tomlkit", "lock_lines", "lock_text", "parse_document", "render",
-    "update_table",
-]  # fmt: skip
+__all__ = ["Wrapped", "apply_changes", "load_tomlkit", "lock_lines", "lock_text", "unwrap_text", "wrap_text"]
+
+# The defaults of PEP 517 and PEP 518. The comments tell the reader that the project had not written them.
+_REQUIRES, _BACKEND = ("setuptools>=40.8.0",), "setuptools.build_meta:__legacy__"
+_NO_TABLE = "the default where there is no [build-system]"
+_NO_BACKEND = "the default where no build-backend is named"
 
 
 def _write_text(root: Path, name: str, text: str) -> None:
@@ -75,7 +80,7 @@ def load_tomlkit(command: str) -> Any:
     return tomlkit
 
 
-def parse_document(tomlkit: Any, text: str) -> Any:
+def _parse_document(tomlkit: Any, text: str) -> Any:
     """Parse a file so that it can be edited."""
     parse_pyproject(text)
     try:
@@ -89,7 +94,7 @@ def parse_document(tomlkit: Any, text: str) -> Any:
     return document
 
 
-def append_table(tomlkit: Any, document: Any, parent: Any, key: str, table: Any) -> None:
+def _append_table(tomlkit: Any, document: Any, parent: Any, key: str, table: Any) -> None:
     """Add a table below the last one of its parent, with an empty line after it if another table follows."""
     if isinstance(parent, tomlkit.items.InlineTable):
         raise ProjectError(
@@ -102,7 +107,7 @@ def append_table(tomlkit: Any, document: Any, parent: Any, key: str, table: Any)
         parent[key].add(tomlkit.nl())
 
 
-def update_table(tomlkit: Any, table: Any, wanted: Mapping[str, Any], source: Any = None) -> None:
+def _update_table(tomlkit: Any, table: Any, wanted: Mapping[str, Any], source: Any = None) -> None:
     """Give a table the wanted keys, whose values are strings, booleans and lists of strings, and no others.
 
     A value that is right already is left as it is, and one that *source* has too is copied with its comments.
@@ -142,7 +147,7 @@ def _edited_array(tomlkit: Any, array: Any, wanted: Sequence[str]) -> Any:
     return tomlkit.value(f'{head}"{OWN_NAME}",{separator}{source[len(head) :]}')
 
 
-def render(document: Any, before: str, wanted: Mapping[str, Any]) -> str:
+def _render(document: Any, before: str, wanted: Mapping[str, Any]) -> str:
     """Return the text of an edited document, with the line breaks that the file had before."""
     text: str = document.as_string()
     if before.count("\r\n") and before.count("\r\n") == before.count("\n"):
@@ -161,14 +166,105 @@ def lock_lines(lock: Lock) -> List[str]:
 def lock_text(text: str, lock: Lock) -> str:
     """Return the ``pyproject.toml`` of a project with a new lock, whose archives may be in a file of their own."""
     tomlkit = load_tomlkit("lock")
-    document = parse_document(tomlkit, text)
+    document = _parse_document(tomlkit, text)
     wanted: Dict[str, Any] = {"always": True} if lock.always else {}
     wanted.update({"file": lock.file} if lock.file else {"archives": lock_lines(lock)})
     ours = document["tool"][OWN_NAME]
     table = ours.get("lock", tomlkit.table())
-    update_table(tomlkit, table, wanted)
+    _update_table(tomlkit, table, wanted)
     if "lock" not in ours:
-        append_table(tomlkit, document, ours, "lock", table)
+        _append_table(tomlkit, document, ours, "lock", table)
     expected = parse_pyproject(text)
     expected["tool"][OWN_NAME]["lock"] = wanted
-    return render(document, text, expected)
+    return _render(document, text, expected)
+
+
+class Wrapped(NamedTuple):
+    """A project that builds through us."""
+
+    text: str
+    form: str
+    """``one-list`` or ``table``."""
+    build_backend: str
+    """The real backend."""
+    requires: Tuple[str, ...]
+    """The real requirements, with the markers that they now have."""
+    notes: Tuple[str, ...] = ()
+    """Advice for the user."""
+
+
+def wrap_text(text: str, *, form: str = "", requires_python: str = "", setup_py: str = "") -> Wrapped:
+    """Wrap a project that is not wrapped yet.
+
+    Args:
+        text: its ``pyproject.toml``.
+        form: ``one-list`` or ``table``; empty for the first of them that is exact.
+        requires_python: written into our table if [project] does not have it.
+        setup_py: the text of its ``setup.py``, if it has one.
+    """
+    tomlkit = load_tomlkit("init")
+    document, data = _parse_document(tomlkit, text), parse_pyproject(text)
+    refuse_unsafe(data, setup_py)
+    comment = _NO_BACKEND if "build-system" in data else _NO_TABLE
+    build_system = {"requires": list(_REQUIRES), "build-backend": _BACKEND, **data.get("build-system", {})}
+    chosen, marker = choose_form({**data, "build-system": build_system}, form, requires_python)
+    wanted = _wrapped(data, build_system, marker if chosen == "one-list" else "")
+    if requires_python.strip():
+        wanted["tool"][OWN_NAME]["requires-python"] = requires_python.strip()
+    document.setdefault("build-system", tomlkit.table())
+    document.setdefault("tool", tomlkit.table(is_super_table=True))
+    table = tomlkit.table()
+    _update_table(tomlkit, table, wanted["tool"][OWN_NAME], source=document["build-system"])
+    if "build-backend" not in data.get("build-system", {}):
+        table["build-backend"].comment(comment)
+    _update_table(tomlkit, document["build-system"], wanted["build-system"])
+    _append_table(tomlkit, document, document["tool"], OWN_NAME, table)
+    # The first requirement of the frontend's list is ourselves.
+    requires = wanted["tool"][OWN_NAME].get("requires", wanted["build-system"]["requires"][1:])
+    backend = build_system["build-backend"]
+    return Wrapped(_render(document, text, wanted), chosen, backend, tuple(requires), backend_notes(backend, data))
+
+
+def _wrapped(data: Dict[str, Any], build_system: Dict[str, Any], marker: str) -> Dict[str, Any]:
+    """Return the parsed content of the wrapped file: in one list with this marker, or with a table if it is empty."""
+    table: Dict[str, Any] = {key: build_system[key] for key in ("build-backend", "backend-path") if key in build_system}
+    # With the marker, a frontend on another Python does not install what only the provisioned interpreter needs.
+    if marker:
+        ours = [OWN_NAME, *(mark_requirement(text, marker) for text in build_system["requires"])]
+    else:
+        table["requires"], ours = build_system["requires"], [OWN_NAME]
+    outer = {key: value for key, value in build_system.items() if key != "backend-path"}
+    outer.update({"build-backend": "provision_backend", "requires": ours})
+    return {**data, "build-system": outer, "tool": {**data.get("tool", {}), OWN_NAME: table}}
+
+
+def unwrap_text(text: str) -> str:
+    """Give a project its own build system back.
+
+    The lines that move may have another layout than before `wrap_text`, and the defaults that it wrote stay. A marker
+    that is not the one of ``requires-python`` stays, too, since a person wrote it.
+    """
+    tomlkit = load_tomlkit("init")
+    document, data = _parse_document(tomlkit, text), parse_pyproject(text)
+    table = data["tool"].pop(OWN_NAME)
+    if "build-backend" not in table:
+        raise ProjectError(f"pyproject.toml: {TABLE}.build-backend is missing, so the real backend is unknown")
+    requires_python = table.pop("requires-python", data.get("project", {}).get("requires-python", ""))
+    for key in table:
+        if key not in ("build-backend", "backend-path", "requires"):
+            raise ProjectError(
+                f"pyproject.toml: [{TABLE}] has {key!r}, which init does not write and --undo would lose",
+                hint="remove it and run this again",
+            )
+    marker = translate_specifiers(requires_python) or ""
+    others = [text for text in data["build-system"]["requires"] if not names_us(text)]
+    # `mark_requirement` uses double quotes in a requirement that already has some.
+    double = marker.replace("'", '"')
+    requires = [drop_marker(text, marker) or drop_marker(text, double) or text for text in others]
+    data["build-system"].update({"requires": requires, **table})
+    _update_table(tomlkit, document["build-system"], data["build-system"], source=document["tool"][OWN_NAME])
+    del document["tool"][OWN_NAME]
+    if not data["tool"]:
+        del document["tool"], data["tool"]
+    # Removing our table at the end of a file leaves an empty line.
+    return _render(document, text, data).rstrip() + ("\r\n" if "\r\n" in text else "\n")

@@ -83,7 +83,7 @@ def mark_requirement(text: str, marker: str) -> str:
 
 
 def choose_form(data: Mapping[str, Any], form: str, requires_python: str) -> Tuple[str, str]:
-    """Choose the form as `provision_backend.project.init.wrap_text` takes it, and return it with a marker.
+    """Choose the form as `provision_backend.project.edit.wrap_text` takes it, and return it with a marker.
 
     The marker says the same as ``requires-python``, and is empty if no marker does.
 

@@ -26,13 +26,13 @@ _DROPPED = ("PIP_", "UV_", "SSL_", "REQUESTS_", "PROVISION_BACKEND_", "PYTHON", 
 
 # Everything is imported before the rights are given up: another user may not be able to read the checkout.
 _SCRIPT = """
-import argparse, json, os, sys, tempfile
-from provision_backend.cli.doctor import add_arguments, run
+import json, os, sys, tempfile
+from provision_backend.cli.doctor import run
+from provision_backend.cli.parser import make_parser
+from provision_backend.cli.registry import find_command
 from provision_backend.output import Reporter
 from provision_backend.settings import load_settings
-parser = argparse.ArgumentParser()
-add_arguments(parser)
-arguments = parser.parse_args(sys.argv[2:])
+arguments = make_parser(find_command(["doctor"])[0]).parse_args(sys.argv[2:])
 uid = int(sys.argv[1])
 if uid:
     import encodings.idna, pwd

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple
 
-from provision_backend.cli.lock import add_arguments, run
+from provision_backend.cli.lock import run
+from provision_backend.cli.parser import make_parser
+from provision_backend.cli.registry import find_command
 from provision_backend.output import Reporter
 from provision_backend.settings import Settings
 
@@ -32,8 +33,7 @@ def lock(root: Path, *arguments: str, **settings: Any) -> Answer:
         arguments: of the command line, without the folder.
         settings: fields of `Settings`.
     """
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
+    parser = make_parser(find_command(["lock"])[0])
     stream = io.StringIO()
     answer = run(parser.parse_args([*arguments, str(root)]), Settings(**settings), Reporter(stream))
     return Answer(answer.data, list(answer.lines), answer.code, stream.getvalue())

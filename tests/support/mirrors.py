@@ -6,12 +6,12 @@ provisioned, a few bytes under a right name do.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import io
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
 
+from provision_backend.cli.parser import make_parser
 from provision_backend.cli.registry import find_command, load
 from provision_backend.output import Reporter
 from provision_backend.settings import load_settings
@@ -43,10 +43,8 @@ def run_key(*argv: str, **settings: Any) -> Answer:
 
 
 def _run(words: Sequence[str], argv: Sequence[str], settings: Mapping[str, Any]) -> Answer:
-    parser = argparse.ArgumentParser()
-    run, add_arguments = load(find_command(words)[0])
-    assert add_arguments is not None
-    add_arguments(parser)
+    command = find_command(words)[0]
+    parser, (run, _) = make_parser(command), load(command)
     flags = {key.replace("_", "-"): value for key, value in settings.items()}
     stream = io.StringIO()
     loaded = load_settings(flags=flags)
