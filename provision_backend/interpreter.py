@@ -39,7 +39,6 @@ print(json.dumps({
     "implementation": sys.implementation.name,
     "freethreaded": "t" in getattr(sys, "abiflags", ""),
     "executable": os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable),
-    "prefix": sys.base_prefix,
     "has_venv": importlib.util.find_spec("venv") is not None,
     "pip": getattr(pip, "__version__", ""),
 }))
@@ -148,7 +147,9 @@ def _inspect_new(pythons: Iterable[Path], seen: Set[str], skipped: List[Tuple[st
             continue
         seen.add(identity)
         try:
-            if _must_be_trusted(python):
+            # What another user's PATH or PYENV_ROOT names is that user's choice, but not what merely lies in a home.
+            at_home = os.path.expanduser("~") in map(str, python.parents)
+            if at_home or (hasattr(os, "geteuid") and os.geteuid() == 0):
                 check_file(python)
             found = inspect_interpreter(python)
         except (CacheError, InterpreterError) as exc:
@@ -158,12 +159,6 @@ def _inspect_new(pythons: Iterable[Path], seen: Set[str], skipped: List[Tuple[st
         if found.executable not in seen - {identity}:
             seen.add(found.executable)
             yield found
-
-
-def _must_be_trusted(python: Path) -> bool:
-    # What another user's PATH or PYENV_ROOT names is that user's choice, but not what merely lies in a home directory.
-    home = os.path.expanduser("~")
-    return (hasattr(os, "geteuid") and os.geteuid() == 0) or home in map(str, python.parents)
 
 
 def _may_be_accepted(version: Tuple[int, ...], accepts: Callable[[str, bool], bool]) -> bool:

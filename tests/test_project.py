@@ -78,7 +78,7 @@ MESSAGES = {
         "pyproject.toml: tool.provision-backend.requires must be an array of strings, found 1 (integer)"
     ),
     "requires-holds-no-requirement": (
-        "pyproject.toml: tool.provision-backend.requires holds 'hatchling 1.27', not a requirement: {reason}"
+        "pyproject.toml: tool.provision-backend.requires: 'hatchling 1.27' is not a requirement: {reason}"
     ),
     "requires-is-a-string": (
         "pyproject.toml: tool.provision-backend.requires must be an array of strings, found a string"

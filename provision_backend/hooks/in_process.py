@@ -151,18 +151,13 @@ def surprises(project: Project, made: Path, cache: str) -> Iterator[str]:
     if project.name and not project.version and version == "0.0.0":
         # It is what setuptools writes, and pbr.build where it is not the one that [build-system] names.
         yield f"{called} has the version 0.0.0, which stands for none: does {project.build_backend} look for its name?"
-    elif project.name and project.version and not _is_same(version, project.version):
-        yield f"{called} has the version {version!r}, and pyproject.toml has {project.version!r}"
+    elif project.name and project.version and version != project.version:
+        from .requirements import same_release
+
+        if not same_release(version, project.version):
+            yield f"{called} has the version {version!r}, and pyproject.toml has {project.version!r}"
     if is_sdist:
         yield from _surprises_inside(project, made, cache)
-
-
-def _is_same(version: str, promised: str) -> bool:
-    if version == promised:
-        return True
-    from .requirements import same_release
-
-    return same_release(version, promised)
 
 
 def _surprises_inside(project: Project, sdist: Path, cache: str) -> Iterator[str]:

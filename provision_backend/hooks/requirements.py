@@ -15,11 +15,10 @@ from packaging.tags import sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from ..errors import BackendError, ProjectError
-from ..output import Reporter, shorten
+from ..errors import BackendError
+from ..output import Reporter
 from ..project.plan import running_interpreter
-from ..project.pyproject import OWN_NAME
-from ..versions import has_long_number
+from ..project.pyproject import OWN_NAME, parse_requirement
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
@@ -113,12 +112,7 @@ def _is_met(text: str, extra: str = "", seen: FrozenSet[str] = frozenset()) -> b
     # Extras may refer to each other in a circle.
     if text in seen:
         return True
-    if has_long_number(text):
-        raise ProjectError(f"{shorten(text)!r} is not a requirement: it holds a number that no version has")
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement as exc:
-        raise ProjectError(f"{shorten(text)!r} is not a requirement: {str(exc).splitlines()[0]}") from None
+    requirement = parse_requirement(text)
     if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
         return True
     distribution = _find_distribution(requirement.name)

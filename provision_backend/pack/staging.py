@@ -13,7 +13,7 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
-from typing import List, Tuple
+from typing import Dict, List, Tuple
 
 from ..errors import PackError
 from ..files import hash_file
@@ -57,52 +57,33 @@ def copy_installation(installation: Installation, tree: Path) -> None:
     for key in ("stdlib", "platstdlib", "include"):
         if os.path.isdir(prefix / paths[key]) and not os.path.exists(tree / paths[key]):
             _copy_folder(prefix / paths[key], tree / paths[key])
-    _copy_libraries(installation, tree / "lib")
-    _copy_programs(installation, tree / "bin")
-    for folder, pattern in _extras(installation):
-        for path in sorted((prefix / folder).glob(pattern)):
+    _copy_file(installation.executable, tree / "bin" / installation.program)
+    patterns, links = _contents(installation)
+    for pattern in patterns:
+        for path in sorted(prefix.glob(pattern)):
             copy = _copy_folder if os.path.isdir(path) else _copy_file
-            copy(path, tree / folder / path.name)
-    tag = installation.program[len("python") :]
-    _link(tree / "lib/pkgconfig/python3.pc", f"python-{tag}.pc")
-    _link(tree / "lib/pkgconfig/python3-embed.pc", f"python-{tag}-embed.pc")
-    _link(tree / "share/man/man1/python3.1", f"python{installation.minor}.1")
+            copy(path, (tree / pattern.replace("lib64", "lib")).with_name(path.name))
+    for link, name in links.items():
+        if os.path.exists((tree / link).with_name(name)) and not os.path.lexists(str(tree / link)):
+            (tree / link).symlink_to(name)
 
 
-def _extras(installation: Installation) -> List[Tuple[str, str]]:
-    """Return pairs of a folder and a pattern of what is copied from it if it exists."""
-    tag = installation.program[len("python") :]
-    # Tcl looks for its scripts beside its library.
-    tcl = [("lib", f"{name}[0-9]*") for name in ("tcl", "tk", "itcl", "thread", "tdbc", "Tix")]
-    pkgconfig = [("lib/pkgconfig", f"python-{tag}.pc"), ("lib/pkgconfig", f"python-{tag}-embed.pc")]
-    return [*pkgconfig, ("share", "terminfo"), ("share/man/man1", f"python{installation.minor}.1"), *tcl]
-
-
-def _copy_libraries(installation: Installation, lib: Path) -> None:
-    # Other versions may live in the same prefix, as in /usr/local.
-    wanted = (f"lib{installation.program}.so*", "libpython3t.so" if installation.freethreaded else "libpython3.so")
-    for folder in ("lib64", "lib"):
-        for pattern in wanted:
-            for path in sorted((installation.prefix / folder).glob(pattern)):
-                _copy_file(path, lib / path.name)
-
-
-def _copy_programs(installation: Installation, folder: Path) -> None:
+def _contents(installation: Installation) -> Tuple[List[str], Dict[str, str]]:
+    """Return patterns of what is copied if it exists, and the names that links lead to."""
     program, minor = installation.program, installation.minor
-    _copy_file(installation.executable, folder / program)
-    for name in ("python", "python3", f"python{minor}"):
-        _link(folder / name, program)
-    scripts = ((f"{program}-config", "python3-config"), (f"pydoc{minor}", "pydoc3"), (f"idle{minor}", "idle3"))
-    for name, link in (*scripts, (f"2to3-{minor}", "2to3")):
-        source = installation.prefix / "bin" / name
-        if os.path.isfile(source):
-            _copy_file(source, folder / name)
-            _link(folder / link, name)
-
-
-def _link(link: Path, target: str) -> None:
-    if os.path.exists(link.parent / target) and not os.path.lexists(str(link)):
-        link.symlink_to(target)
+    tag = program[len("python") :]
+    # Other versions may live in the same prefix, as in /usr/local.
+    library = "libpython3t.so" if installation.freethreaded else "libpython3.so"
+    patterns = [f"{folder}/{name}" for folder in ("lib64", "lib") for name in (f"lib{program}.so*", library)]
+    shortened = {f"lib/pkgconfig/python-{tag}{kind}.pc": f"lib/pkgconfig/python3{kind}.pc" for kind in ("", "-embed")}
+    shortened.update({f"bin/{program}-config": "bin/python3-config", f"bin/pydoc{minor}": "bin/pydoc3"})
+    shortened.update({f"bin/idle{minor}": "bin/idle3", f"bin/2to3-{minor}": "bin/2to3"})
+    shortened[f"share/man/man1/python{minor}.1"] = "share/man/man1/python3.1"
+    # Tcl looks for its scripts beside its library.
+    tcl = [f"lib/{name}[0-9]*" for name in ("tcl", "tk", "itcl", "thread", "tdbc", "Tix")]
+    links = {f"bin/{name}": program for name in ("python", "python3", f"python{minor}")}
+    links.update({link: os.path.basename(path) for path, link in shortened.items()})
+    return [*patterns, *shortened, "share/terminfo", *tcl], links
 
 
 def _copy_folder(source: Path, target: Path) -> None:

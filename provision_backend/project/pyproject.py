@@ -285,15 +285,16 @@ def _lock(table: Mapping[str, Any], root: Path) -> Optional[Lock]:
     return read_lock(root, lines, file, always=bool(always))
 
 
-def parse_requirement(text: str, key: str) -> Requirement:
-    """Parse a requirement of the array *key*, or raise `ProjectError`."""
+def parse_requirement(text: str, key: str = "") -> Requirement:
+    """Parse a requirement, or raise `ProjectError`, which names the array of ``pyproject.toml`` that it is from."""
     # The frontend has checked the one-list form, so a pass-through build does not pay for this import.
     from packaging.requirements import InvalidRequirement, Requirement
 
-    if has_long_number(text):
-        raise ProjectError(f"pyproject.toml: {key} holds {shorten(text)!r}, with a number that no version has")
+    place = f"pyproject.toml: {key}: " if key else ""
+    reason = "it holds a number that no version has"
     try:
-        return Requirement(text)
+        if not has_long_number(text):
+            return Requirement(text)
     except InvalidRequirement as exc:
         reason = str(exc).splitlines()[0]
-        raise ProjectError(f"pyproject.toml: {key} holds {text!r}, not a requirement: {reason}") from None
+    raise ProjectError(f"{place}{shorten(text)!r} is not a requirement: {reason}")
