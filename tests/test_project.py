@@ -340,7 +340,7 @@ def test_unicode_and_windows_line_ends_are_read(tmp_path: Path) -> None:
         (TABLE + '# 日本\nrequires = ["ü @ file:///ü"]\n').encode().replace(b"\n", b"\r\n")
     )
 
-    with pytest.raises(ProjectError, match=r"^pyproject.toml: tool.provision-backend.requires holds 'ü @ file:///ü'"):
+    with pytest.raises(ProjectError, match=r"^pyproject.toml: tool.provision-backend.requires: 'ü @ file:///ü'"):
         read_project(tmp_path)
 
 
