@@ -257,11 +257,7 @@ def is_broken(interpreter: Interpreter) -> bool:
     # A tree that somebody has made smaller, as in an image, may do all the same.
     if entry is None or not verify_entry(entry, contents=False):
         return False
-    facts: Dict[str, Any] = {
-        "version": interpreter.version,
-        "freethreaded": interpreter.freethreaded,
-        "triple": interpreter.triple,
-    }
+    facts: Dict[str, Any] = {name: getattr(interpreter, name) for name in ("version", "freethreaded", "triple")}
     try:
         smoke_run(Path(interpreter.executable), thorough=True, **facts)
     except InterpreterError:

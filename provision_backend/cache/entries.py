@@ -115,10 +115,8 @@ def key_of(name: str) -> str:
 
 def entry_of(interpreter: Interpreter) -> Optional[Path]:
     """Return the folder of an interpreter in a cache; None for any other interpreter."""
-    for folder in Path(interpreter.executable).parents:
-        if interpreter.key and key_of(folder.name) == interpreter.key:
-            return folder
-    return None
+    folders = Path(interpreter.executable).parents
+    return next((each for each in folders if interpreter.key and key_of(each.name) == interpreter.key), None)
 
 
 def condemn_entry(root: Path, entry: Path) -> None:
@@ -134,8 +132,6 @@ def condemn_entry(root: Path, entry: Path) -> None:
 
 def is_condemned(root: Path, entry: Path) -> bool:
     """Whether `condemn_entry` was called for this interpreter, and it was not replaced since."""
-    if not os.path.isdir(root / "damaged"):
-        return False  # Most caches have none, and then a lookup needs no hash.
     try:
         note = read_json(root / "damaged" / _digest(entry))
         return bool(note["marker"] == _identity(entry))
@@ -149,11 +145,10 @@ def _digest(entry: Path) -> str:
 
 def _identity(entry: Path) -> str:
     # An interpreter that was repaired or replaced has another marker.
-    try:
+    with contextlib.suppress(OSError):
         status = os.stat(entry / MARKER)
-    except OSError:
-        return ""
-    return f"{status.st_ino} {status.st_mtime_ns}"
+        return f"{status.st_ino} {status.st_mtime_ns}"
+    return ""
 
 
 def note_use(root: Path, name: str) -> None:

@@ -94,8 +94,8 @@ class Cache(NamedTuple):
         """
         for root in self.roots:
             trust = self.trust(root)
-            for entry in _entries(root, archive.key):
-                interpreter = self._read(entry, trust)
+            for name in entries.entry_names(archive.key):
+                interpreter = self._read(root / "interpreters" / name, trust)
                 if interpreter is not None and interpreter.sha256 == archive.sha256:
                     return interpreter
         return None
@@ -174,15 +174,12 @@ class Cache(NamedTuple):
                 tree = _build_tree(build, archive, staging, download, final)
             except OSError as exc:
                 raise unwritable(self.root, exc) from None
-            return self._publish(tree, final, archive)
-
-    def _publish(self, tree: Path, final: Path, archive: Archive) -> Interpreter:
-        try:
-            publish(tree, final)
-        except OSError as exc:
-            # Without a lock another process may have been first; its interpreter is as good as ours.
-            if exc.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise unwritable(self.root, exc) from None
+            try:
+                publish(tree, final)
+            except OSError as exc:
+                # Without a lock another process may have been first; its interpreter is as good as ours.
+                if exc.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise unwritable(self.root, exc) from None
         found = self.lookup(archive)
         if found is None:
             raise CacheError(f"{final} was published and is not readable", hint="remove it and build again")
@@ -190,9 +187,9 @@ class Cache(NamedTuple):
 
     def _free_name(self, key: str) -> Path:
         folder = self.root / "interpreters"
-        for name in entries.entry_names(key):
-            if not os.path.lexists(folder / name):
-                return folder / name
+        free = [folder / name for name in entries.entry_names(key) if not os.path.lexists(folder / name)]
+        if free:
+            return free[0]
         raise CacheError(
             f"{folder} holds {entries.SPARE_NAMES} damaged copies of {key}",
             hint="remove them with 'provision-backend cache prune'",
@@ -252,13 +249,3 @@ def open_cache(settings: Settings) -> Cache:
 def _resolve(path: str) -> Path:
     # The final path is written into sysconfig, and must stay true when a link on the way is moved.
     return Path(os.path.realpath(path))
-
-
-def _entries(root: Path, key: str) -> Iterator[Path]:
-    names = entries.entry_names(key)
-    first = root / "interpreters" / next(names)
-    yield first
-    # A second copy exists only beside a damaged one, so that a hit looks at one path.
-    if os.path.lexists(first):
-        for name in names:
-            yield first.with_name(name)

@@ -125,16 +125,13 @@ def clean_cache(cache: Cache, *, force: bool = False) -> Swept:
         cache: only its writable folder is touched.
         force: remove what processes use, too.
     """
-    removal = _Removal(cache, recent=0, force=force)
-    for entry in list_entries(cache):
-        if not entry.shared:
-            removal.remove(entry)
-    removal.swept.leftovers += _sweep_downloads(cache.root, 0)
+    swept = remove_entries(cache, (entry for entry in list_entries(cache) if not entry.shared), force=force)
+    swept.leftovers += _sweep_downloads(cache.root, 0)
     for folder in ("platforms", "catalogs", "damaged", "used"):
         for name in list_names(cache.root / folder):
             if folder != "used" or not os.path.lexists(cache.root / "interpreters" / name.partition("~")[0]):
                 remove_path(cache.root / folder / name)
-    return removal.swept
+    return swept
 
 
 def remove_entries(cache: Cache, entries: Iterable[Entry], *, force: bool = False) -> Swept:
@@ -231,20 +228,18 @@ def _sweep_downloads(root: Path, age: float) -> List[str]:
         folder = root / "downloads" / name
         # A key ends with the first digits of the archive's hash.
         locks = (root / "locks").glob(f"*-{name[:8]}.lock")
-        # A time in the future is one of a wrong clock.
-        if abs(time.time() - _newest(folder)) >= age and not any(is_locked(path) for path in locks):
+        # What arrives changes the time of a file only; a time in the future is one of a wrong clock.
+        newest = max(map(_modified, (folder, *(folder / name for name in list_names(folder)))))
+        if abs(time.time() - newest) >= age and not any(map(is_locked, locks)):
             remove_path(folder)
             swept.append(name)
     return swept
 
 
-def _newest(folder: Path) -> float:
-    # What arrives changes the time of a file only, and not that of its folder.
-    times = [0.0]
-    for path in (folder, *(folder / name for name in list_names(folder))):
-        with contextlib.suppress(OSError):
-            times.append(path.stat().st_mtime)
-    return max(times)
+def _modified(path: Path) -> float:
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime
+    return 0.0
 
 
 def _processes_using(root: Path) -> Dict[str, List[int]]:
