@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from typing import Optional
 
 from ..files import hash_bytes, read_json
@@ -53,26 +54,21 @@ def _recall(cache: Cache) -> Optional[Platform]:
         path = root / "platforms" / _file_name()
         if not cache.trust(root).accepts(path):
             continue
-        try:
+        # A damaged record may contain anything.
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             platform = Platform.from_dict(read_json(path))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue
-        if platform.evidence and all(_still_holds(item) for item in platform.evidence):
-            return platform
+            if platform.evidence and all(map(_still_holds, platform.evidence)):
+                return platform
     return None
 
 
 def _still_holds(evidence: Evidence) -> bool:
-    identity = evidence.identity
-    if not isinstance(evidence.path, str):
-        return False  # A damaged record may contain anything.
     try:
         status = os.stat(evidence.path)
     except (OSError, ValueError):
         # A missing file is evidence, too: a loader that is installed later changes the result.
-        return identity is None
-    found = (status.st_size, status.st_mtime_ns, status.st_ino)
-    return identity is not None and found == (identity.size, identity.mtime_ns, identity.inode)
+        return evidence.identity is None
+    return evidence.identity == (status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 def remember_platform(platform: Platform, cache: Cache) -> None:
