@@ -15,6 +15,7 @@ import math
 import random
 import sys
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 from typing import IO, TYPE_CHECKING, Callable, Iterator, List, Mapping, Optional, Tuple, TypeVar, Union
@@ -146,21 +147,16 @@ class _Tries:
         return wait if monotonic() + wait < self.deadline else None
 
 
+@dataclass
 class _Delivery:
-    """One archive on its way from several sources to one user of its bytes.
+    """One archive on its way from several sources to one user of its bytes."""
 
-    With *copies* what a local mirror has is kept in the part too.
-    """
-
-    def __init__(
-        self, archive: Archive, part: Partial, settings: Settings, reporter: Reporter, *, copies: bool = False
-    ) -> None:
-        self._archive = archive
-        self._part = part
-        self._settings = settings
-        self._reporter = reporter
-        self._copies = copies
-        self._begin_pass()
+    archive: Archive
+    part: Partial
+    settings: Settings
+    reporter: Reporter
+    copies: bool = False
+    """Whether what a local mirror has is kept in the part, too."""
 
     def _begin_pass(self) -> None:
         self._digest = new_hash()
@@ -169,13 +165,13 @@ class _Delivery:
 
     def run(self, use: Callable[[Iterator[bytes]], Result]) -> Result:
         """Try what an earlier process has left, then the sources in order."""
-        if self._part.is_whole():
+        if self.part.is_whole():
             with contextlib.suppress(_StaleError):
                 return self._pass(self._read_whole(), use)
         failures: List[Tuple[Source, Failure]] = []
         # A full disk is no reason to give up: a source may send more than there is, and the next one the file.
-        for source in list_sources(self._settings):
-            if self._settings.offline and not source.is_local:
+        for source in list_sources(self.settings):
+            if self.settings.offline and not source.is_local:
                 continue
             try:
                 return self._take(source, use)
@@ -183,20 +179,20 @@ class _Delivery:
                 if isinstance(failure, DownloadError) and not failure.disk:
                     raise
                 failures.append((source, failure))
-                self._reporter.detail(f"{source.name}: {_describe(failure)}")
+                self.reporter.detail(f"{source.name}: {_describe(failure)}")
         raise self._error(failures)
 
     def _read_whole(self) -> Iterator[bytes]:
-        yield from map(self._note, self._part.blocks(self._part.size()))
-        if self._digest.hexdigest() != self._archive.sha256:
+        yield from map(self._note, self.part.blocks(self.part.size()))
+        if self._digest.hexdigest() != self.archive.sha256:
             raise _StaleError
 
     def _take(self, source: Source, use: Callable[[Iterator[bytes]], Result]) -> Result:
         """Try the locations of one source."""
         source.check_folder()
         absent: List[SourceError] = []
-        tries = _Tries(self._settings)
-        for location in source.locations(self._archive.tag, self._archive.filename):
+        tries = _Tries(self.settings)
+        for location in source.locations(self.archive.tag, self.archive.filename):
             try:
                 return self._take_from(location, tries, use)
             except SourceError as failure:
@@ -212,7 +208,7 @@ class _Delivery:
             # Each further pass has cost a try, or begins without a part, so this comes to an end.
             with contextlib.suppress(_StaleError):
                 return self._pass(self._fetch(location, tries), use)
-            self._part.discard()
+            self.part.discard()
 
     def _pass(self, chunks: Iterator[bytes], use: Callable[[Iterator[bytes]], Result]) -> Result:
         """Give the bytes to their user, from the first one on, and return its result once they were verified."""
@@ -234,14 +230,14 @@ class _Delivery:
             try:
                 yield from self._request(location, tries)
             except SourceError as failure:
-                progress = self._given > before and bool(self._part.resume_headers(location))
+                progress = self._given > before and bool(self.part.resume_headers(location))
                 if isinstance(failure, _ExcessError):
-                    self._part.discard()
+                    self.part.discard()
                 wait = tries.next_wait(failure, progress=progress)
                 if wait is None:
                     raise
                 again = "trying again" + (f" in {wait:.0f} s" if wait >= 1 else "")
-                self._reporter.info(f"{_name_origin(location)}: {failure.reason}; {again}")
+                self.reporter.info(f"{_name_origin(location)}: {failure.reason}; {again}")
             else:
                 return
             sleep(wait)
@@ -250,14 +246,14 @@ class _Delivery:
                 raise _StaleError
 
     def _request(self, location: str, tries: _Tries) -> Iterator[bytes]:
-        keeps = self._copies or local_path(location) is None
-        rest = self._part.resume_headers(location) if keeps else {}
-        with _open_source(location, self._settings, rest, tries.deadline) as stream:
-            total = self._part.find_total(stream.headers) if rest and stream.status == 206 else None
-            resumed, kept = total is not None, self._part.size()
+        keeps = self.copies or local_path(location) is None
+        rest = self.part.resume_headers(location) if keeps else {}
+        with _open_source(location, self.settings, rest, tries.deadline) as stream:
+            total = self.part.find_total(stream.headers) if rest and stream.status == 206 else None
+            resumed, kept = total is not None, self.part.size()
             if resumed and not self._given:
                 # An earlier process has received them.
-                yield from map(self._note, self._part.blocks(kept))
+                yield from map(self._note, self.part.blocks(kept))
             # Where the part is shorter than its size was a moment ago, another process writes to it.
             if self._given != (kept if resumed else 0) or not (resumed or stream.status == 200):
                 raise _StaleError
@@ -266,19 +262,19 @@ class _Delivery:
             if total is not None and total > MAX_ARCHIVE:
                 raise SourceError(f"announces {format_size(total)}, more than an archive may have")
             if keeps and not resumed:
-                self._part.begin(location, validator=stream.validator, total=total)
+                self.part.begin(location, validator=stream.validator, total=total)
             yield from self._receive(stream, total, location, keeps=keeps)
             self._verify(stream.headers, resumed=resumed)
 
     def _receive(self, stream: Stream, total: Optional[int], location: str, *, keeps: bool) -> Iterator[bytes]:
         """Yield what comes, keep it, and report how far it is."""
-        label, start, origin = f"downloading {self._archive.filename}", self._given, _name_origin(location)
+        label, start, origin = f"downloading {self.archive.filename}", self._given, _name_origin(location)
         with contextlib.ExitStack() as stack:
             file = None
             if keeps:
-                self._part.reserve((total or 0) - start)
-                file = stack.enter_context(self._part.append(start))
-            progress = stack.enter_context(self._reporter.progress(label, total, done=start, origin=origin))
+                self.part.reserve((total or 0) - start)
+                file = stack.enter_context(self.part.append(start))
+            progress = stack.enter_context(self.reporter.progress(label, total, done=start, origin=origin))
             for chunk in _bounded(stream.chunks, MAX_ARCHIVE - start):
                 if file is not None:
                     file.write(chunk)
@@ -287,13 +283,13 @@ class _Delivery:
 
     def _verify(self, headers: Mapping[str, str], *, resumed: bool) -> None:
         actual = self._digest.hexdigest()
-        if actual == self._archive.sha256:
+        if actual == self.archive.sha256:
             return
         if resumed:
             raise _StaleError
-        self._part.discard()
+        self.part.discard()
         hint = _explain_mismatch(self._head, headers)
-        raise IntegrityError(self._archive.filename, self._archive.sha256, actual, hint=hint)
+        raise IntegrityError(self.archive.filename, self.archive.sha256, actual, hint=hint)
 
     def _note(self, chunk: bytes) -> bytes:
         self._digest.update(chunk)
@@ -307,13 +303,13 @@ class _Delivery:
             lines.append(f"and {len(failures) - MAX_REASONS} more")
         hints = list(dict.fromkeys(failure.hint for _, failure in failures if failure.hint))
         last = failures[-1][1] if failures else None
-        name = self._archive.filename
+        name = self.archive.filename
         if isinstance(last, DownloadError):
             return last
         if isinstance(last, IntegrityError):
             hints.append("what was found must not be trusted: compare it with the hash that its publisher names")
             return IntegrityError(name, last.expected, last.actual, hint="\n".join(lines + hints))
-        if self._settings.offline:
+        if self.settings.offline:
             hints.append("put the file into a folder and set PROVISION_BACKEND_MIRROR to it, or build once online")
             message = f"offline: {name} is neither in the cache nor in a local mirror"
             return OfflineError(message, hint="\n".join(lines + hints))
