@@ -64,7 +64,7 @@ def _recall(cache: Cache) -> Optional[Platform]:
 
 def _still_holds(evidence: Evidence) -> bool:
     try:
-        status = os.stat(evidence.path)
+        status = os.stat(os.fspath(evidence.path))  # A number would be taken for a descriptor.
     except (OSError, ValueError):
         # A missing file is evidence, too: a loader that is installed later changes the result.
         return evidence.identity is None

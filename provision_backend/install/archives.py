@@ -72,39 +72,29 @@ Member = tarfile.TarInfo
 
 
 def write_archive(tree: Path, archive: Path, *, mtime: int) -> None:
-    """Write a folder as a ``.tar.gz`` whose bytes depend on its content and *mtime* alone; hard links become files.
+    """Write a folder as a ``.tar.gz`` whose bytes depend on its content and *mtime* alone.
 
     Args:
-        tree: the folder; its own name is the top of the archive.
+        tree: the folder, of which no file has a second name; its own name is the top of the archive.
         archive: the file, which must not exist.
         mtime: seconds since the epoch, the modification time of every member.
     """
-    paths = sorted(tree.rglob("*"), key=lambda path: path.relative_to(tree).as_posix())
+
+    def _normalize(member: Member) -> Member:
+        member.uid = member.gid = 0
+        member.uname = member.gname = ""
+        member.mtime = mtime
+        member.mode = 0o755 if member.isdir() or member.issym() or member.mode & 0o100 else 0o644
+        return member
+
+    # The gzip header has no file name and no time, either.
     with archive.open("xb") as raw:
-        # The gzip header has no file name and no time, either.
         with gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as packed, tarfile.open(
             fileobj=packed, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8"
         ) as tar:
-            for path in [tree, *paths]:
-                _add_member(tar, path, path.relative_to(tree.parent).as_posix(), mtime)
+            tar.add(str(tree), tree.name, filter=_normalize)
         raw.flush()
         os.fsync(raw.fileno())
-
-
-def _add_member(tar: tarfile.TarFile, path: Path, name: str, mtime: int) -> None:
-    member = tarfile.TarInfo(name)
-    member.mtime = mtime
-    if os.path.islink(path):
-        member.type, member.linkname, member.mode = tarfile.SYMTYPE, os.readlink(str(path)), 0o777
-        tar.addfile(member)
-    elif os.path.isdir(path):
-        member.type, member.mode = tarfile.DIRTYPE, 0o755
-        tar.addfile(member)
-    else:
-        status = path.stat()
-        member.size, member.mode = status.st_size, 0o755 if status.st_mode & 0o100 else 0o644
-        with path.open("rb") as content:
-            tar.addfile(member, content)
 
 
 def read_sdist(sdist: Path, wanted: str, *, read_all: bool) -> Iterator[Tuple[str, bytes]]:
