@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Written",
+    "age_of",
     "flush_tree",
     "hash_bytes",
     "hash_file",
@@ -150,6 +151,17 @@ class Written(NamedTuple):
 def identify(status: os.stat_result) -> Tuple[int, ...]:
     """Return the numbers that change once a file is written to or replaced."""
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def age_of(path: Path) -> float:
+    """Return the seconds since a file or a folder was changed, infinity where there is none.
+
+    A time in the future counts as its distance: a clock that was set back must not keep anything young for years.
+    """
+    try:
+        return abs(time.time() - path.stat().st_mtime)
+    except OSError:
+        return float("inf")
 
 
 def write_atomically(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
 from ..catalog.archive import Archive
-from ..files import hash_bytes, list_names, parse_json, read_file, read_json, remove_path
+from ..files import age_of, hash_bytes, list_names, parse_json, read_file, read_json, remove_path
 from ..interpreter import Interpreter
 from .folders import is_running, make_folders, mark_process, write_note
 
@@ -155,9 +155,8 @@ def note_use(root: Path, name: str) -> None:
     """Note in a cache that the interpreter of a name is used now; do nothing where the cache cannot be written."""
     # At most once an hour: prune counts days, and a hit should write nothing.
     stamp = root / "used" / name
-    with contextlib.suppress(OSError):
-        if abs(time.time() - stamp.stat().st_mtime) < _USE_RESOLUTION:
-            return
+    if age_of(stamp) < _USE_RESOLUTION:
+        return
     try:
         os.utime(str(stamp))
     except OSError:

@@ -14,12 +14,11 @@ import os
 import platform
 import stat
 import tempfile
-import time
 from pathlib import Path
 from typing import Iterator, List, Optional
 
 from ..errors import CacheError
-from ..files import hash_bytes, list_names, remove_path, write_atomically
+from ..files import age_of, hash_bytes, list_names, remove_path, write_atomically
 from ..host.systems import RUNNING
 from ..processes import is_alive
 from ..trust import make_root
@@ -160,12 +159,7 @@ def is_running(mark: str) -> Optional[bool]:
 
 
 def _is_abandoned(path: Path) -> bool:
-    if is_running(path.name.split("~")[1]) is False:
-        return True
-    try:
-        return abs(time.time() - path.stat().st_mtime) > _ABANDONED
-    except OSError:
-        return False
+    return is_running(path.name.split("~")[1]) is False or age_of(path) > _ABANDONED
 
 
 def _machine() -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Optional
 
 from ..errors import CacheError, LockTimeoutError
-from ..files import is_run, list_names, remove_path, rename
+from ..files import age_of, is_run, list_names, remove_path, rename
 from ..output import Reporter
 from .entries import CLOCK_ERROR, MARKER, find_builds, is_condemned, key_of, last_use, read_entry, read_marker
 from .folders import open_staging, sweep_staging, unwritable
@@ -228,18 +228,12 @@ def _sweep_downloads(root: Path, age: float) -> List[str]:
         folder = root / "downloads" / name
         # A key ends with the first digits of the archive's hash.
         locks = (root / "locks").glob(f"*-{name[:8]}.lock")
-        # What arrives changes the time of a file only; a time in the future is one of a wrong clock.
-        newest = max(map(_modified, (folder, *(folder / name for name in list_names(folder)))))
-        if abs(time.time() - newest) >= age and not any(map(is_locked, locks)):
+        # What arrives changes the time of a file only, and not that of its folder.
+        youngest = min(map(age_of, (folder, *(folder / name for name in list_names(folder)))))
+        if youngest >= age and not any(map(is_locked, locks)):
             remove_path(folder)
             swept.append(name)
     return swept
-
-
-def _modified(path: Path) -> float:
-    with contextlib.suppress(OSError):
-        return path.stat().st_mtime
-    return 0.0
 
 
 def _processes_using(root: Path) -> Dict[str, List[int]]:

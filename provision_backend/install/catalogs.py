@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from pathlib import Path
 from typing import Callable, Tuple
 
@@ -17,7 +16,7 @@ from ..cache.store import Cache
 from ..catalog.archive import Archive
 from ..catalog.selection import load_builtin_catalog, load_catalog_file, parse_catalog
 from ..errors import CacheError, CatalogError, DownloadError, OfflineError
-from ..files import hash_bytes, read_file
+from ..files import age_of, hash_bytes, read_file
 from ..host.cpu import runnable_triples
 from ..output import Reporter, redact_url
 from ..settings import Settings
@@ -69,7 +68,7 @@ def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
     if cache.trust(cache.root).accepts(copy):
         with contextlib.suppress(OSError, UnicodeDecodeError):
             kept = read_file(copy).decode("utf-8")
-    if kept is not None and (settings.offline or _age(copy) < FRESH):
+    if kept is not None and (settings.offline or age_of(copy) < FRESH):
         return kept
     if settings.offline:
         raise OfflineError(f"the catalog {redact_url(settings.catalog)} is not in the cache, and offline is set")
@@ -93,7 +92,7 @@ def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
 def needs_fetching(settings: Settings, cache: Cache) -> bool:
     """Whether `fetch_catalog` would make a request."""
     remote = "://" in settings.catalog and not settings.catalog.startswith("file://")
-    return remote and not settings.offline and _age(_copy(settings, cache)) >= FRESH
+    return remote and not settings.offline and age_of(_copy(settings, cache)) >= FRESH
 
 
 def _copy(settings: Settings, cache: Cache) -> Path:
@@ -104,11 +103,3 @@ def _fetch(settings: Settings) -> str:
     from .download import fetch_text  # `needs_fetching` is called in builds that download nothing.
 
     return fetch_text(settings.catalog, settings=settings)
-
-
-def _age(path: Path) -> float:
-    try:
-        # A clock that was set back must not keep a copy fresh for years.
-        return abs(time.time() - path.stat().st_mtime)
-    except OSError:
-        return float("inf")
