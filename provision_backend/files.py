@@ -38,7 +38,6 @@ __all__ = [
     "read_file",
     "read_json",
     "remove_path",
-    "remove_unfinished",
     "rename",
     "retry_if_in_use",
     "write_atomically",
@@ -59,18 +58,16 @@ _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds between two tries
 Result = TypeVar("Result")
 
 
-def new_hash() -> _Hash:
-    """Return a sha256 that bytes can be added to."""
+def new_hash(data: bytes = b"") -> _Hash:
+    """Return a sha256 of bytes, to which more can be added."""
     import hashlib  # Late, as tempfile and shutil below: a build that passes through only reads its pyproject.toml.
 
-    return hashlib.sha256()
+    return hashlib.sha256(data)
 
 
 def hash_bytes(data: bytes) -> str:
     """Return the sha256 of bytes, lower-case hex."""
-    digest = new_hash()
-    digest.update(data)
-    return digest.hexdigest()
+    return new_hash(data).hexdigest()
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -174,8 +171,7 @@ def write_atomically(
         data: the whole content.
         mode: its permissions, whatever the umask.
         folder: where the unfinished file is kept, on the same file system; None: beside the file.
-        prefix: of the unfinished file's name, by which it is recognised when this process is killed; empty for the
-            one that `remove_unfinished` knows.
+        prefix: of the unfinished file's name, by which it is recognised when this process is killed.
         durable: bring it to the disk. Without that a power cut may leave it empty, and a busy disk costs no seconds.
 
     Raises:
@@ -183,7 +179,7 @@ def write_atomically(
     """
     import tempfile
 
-    number, name = tempfile.mkstemp(prefix=prefix or _unfinished(path), dir=str(folder or path.parent))
+    number, name = tempfile.mkstemp(prefix=prefix or f".{path.name}.", dir=str(folder or path.parent))
     try:
         with open(number, "wb") as file:
             file.write(data)
@@ -198,17 +194,6 @@ def write_atomically(
         raise
 
 
-def remove_unfinished(path: Path) -> None:
-    """Remove what killed processes have left beside a file when they wrote it; no process may write it now."""
-    for name in list_names(path.parent):
-        if name.startswith(_unfinished(path)):
-            remove_path(path.parent / name)
-
-
-def _unfinished(path: Path) -> str:
-    return f".{path.name}."
-
-
 def publish(source: Path, target: Path) -> None:
     """Give a finished file or folder its final name, in one step, and bring that name to the disk.
 
@@ -220,7 +205,17 @@ def publish(source: Path, target: Path) -> None:
         OSError: EEXIST or ENOTEMPTY where the target is a folder that holds something; or it cannot be written.
     """
     rename(source, target)
-    _flush_folder(target.parent)
+    if _WINDOWS:
+        return  # It opens no folder, and NTFS keeps a journal of names.
+    descriptor = os.open(str(target.parent), os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as exc:
+        # Some network file systems cannot sync a folder; the rename itself has happened.
+        if exc.errno == errno.EIO:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def rename(source: Path, target: Path) -> None:
@@ -286,20 +281,6 @@ def _syncfs(descriptor: int) -> None:
     if number not in (errno.ENOSYS, errno.EPERM):
         raise OSError(number, os.strerror(number))
     os.sync()
-
-
-def _flush_folder(folder: Path) -> None:
-    if _WINDOWS:
-        return  # It opens no folder, and NTFS keeps a journal of names.
-    descriptor = os.open(str(folder), os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as exc:
-        # Some network file systems cannot sync a folder; the rename itself has happened.
-        if exc.errno == errno.EIO:
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def remove_path(path: Path) -> None:

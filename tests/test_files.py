@@ -19,7 +19,6 @@ from provision_backend.files import (
     parse_json,
     read_file,
     read_json,
-    remove_unfinished,
     write_atomically,
 )
 
@@ -83,14 +82,6 @@ def test_what_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytes
         write_atomically(tmp_path / "file", b"two")
     assert (tmp_path / "file").read_bytes() == b"one"
     assert os.listdir(tmp_path) == ["file"]
-
-
-def test_what_killed_writers_of_a_file_left_can_be_removed(tmp_path: Path) -> None:
-    """The leftovers of another file stay, and so does the file."""
-    for name in (".file.a1", ".file.b2", ".other.c3", "file"):
-        (tmp_path / name).touch()
-    remove_unfinished(tmp_path / "file")
-    assert sorted(os.listdir(tmp_path)) == [".other.c3", "file"]
 
 
 SPECIAL: Dict[str, Tuple[Callable[[Path], object], str]] = {

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional
 
 from ..errors import CacheError, LockTimeoutError
-from ..files import read_json, remove_unfinished, retry_if_in_use, write_atomically
+from ..files import read_json, retry_if_in_use
 from ..host.systems import RUNNING
 from ..output import Reporter
 from ..trust import user_name
@@ -226,9 +226,12 @@ def try_locking(folder: Path) -> None:
 def _write_owner(path: Path) -> None:
     owner = path.with_suffix(".owner")
     facts = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%H:%M:%S")}
-    with suppress(OSError):  # It only serves a message.
-        remove_unfinished(owner)
-        write_atomically(owner, json.dumps(facts).encode("ascii"), durable=False)
+    with suppress(OSError):  # It only serves a message, so half of one does no harm.
+        with suppress(FileNotFoundError):
+            owner.unlink()  # It may belong to another user.
+        with owner.open("x", encoding="ascii") as file:
+            json.dump(facts, file)
+        owner.chmod(0o644)
 
 
 def read_owner(path: Path) -> Dict[str, Any]:
