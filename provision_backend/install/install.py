@@ -29,7 +29,7 @@ from ..settings import Settings
 from . import sysconfig_data
 from .download import stream_archive
 from .partial import Partial
-from .smoke import IMPORTED_BY_BUILDS, PIP_MODULES, smoke_run
+from .smoke import smoke_run
 from .unpack import Unpacked, unpack_stream
 
 __all__ = ["finalize_tree", "find_executable", "tree_maker"]
@@ -104,8 +104,8 @@ def _finish(archive: Archive, platform: Platform, unpacked: Unpacked, final: Pat
             version=archive.version,
             freethreaded=archive.freethreaded,
             triple=archive.triple,
-            compiled=IMPORTED_BY_BUILDS,
-            imported=PIP_MODULES if with_pip else (),
+            compiled=True,
+            with_pip=with_pip,
         )
     except InterpreterError:
         if not is_noexec(tree):

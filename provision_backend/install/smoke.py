@@ -8,39 +8,29 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 from ..errors import InterpreterError
 from ..processes import run_interpreter_json
 
-__all__ = ["IMPORTED_BY_BUILDS", "PIP_MODULES", "Facts", "smoke_run"]
+__all__ = ["Facts", "smoke_run"]
 
-IMPORTED_BY_BUILDS = [
+_IMPORTED_BY_BUILDS = [
     "__future__", "_ast_unparse", "_colorize", "_compression", "_opcode_metadata", "_py_warnings", "_weakrefset",
-    "annotationlib", "argparse", "ast", "base64", "bisect", "bz2", "collections", "compression",
-    "compression._common", "compression._common._streams", "configparser", "contextlib", "copy", "copyreg", "csv",
-    "dataclasses", "datetime", "decimal", "difflib", "dis", "email", "email._encoded_words",
-    "email._header_value_parser", "email._parseaddr", "email._policybase", "email.base64mime", "email.charset",
-    "email.encoders", "email.errors", "email.feedparser", "email.generator", "email.header", "email.headerregistry",
-    "email.iterators", "email.message", "email.parser", "email.quoprimime", "email.utils", "encodings.utf_8_sig",
-    "enum", "fnmatch", "functools", "getopt", "gettext", "glob", "gzip", "hashlib", "heapq", "http", "http.client",
-    "importlib", "importlib._abc", "importlib.abc", "importlib.metadata", "importlib.metadata._adapters",
-    "importlib.metadata._collections", "importlib.metadata._functools", "importlib.metadata._itertools",
-    "importlib.metadata._meta", "importlib.metadata._text", "importlib.readers", "importlib.resources",
-    "importlib.resources._adapters", "importlib.resources._common", "importlib.resources._functional",
-    "importlib.resources._itertools", "importlib.resources.abc", "importlib.resources.readers", "inspect",
-    "ipaddress", "json", "json.decoder", "json.encoder", "json.scanner", "keyword", "linecache", "locale", "logging",
-    "lzma", "numbers", "opcode", "operator", "pathlib", "pathlib._abc", "pathlib._local", "pathlib._os",
-    "pathlib.types", "platform", "queue", "quopri", "random", "re", "re._casefix", "re._compiler", "re._constants",
-    "re._parser", "reprlib", "selectors", "shlex", "shutil", "signal", "socket", "sre_compile", "sre_constants",
-    "sre_parse", "ssl", "string", "string.templatelib", "struct", "subprocess", "sysconfig", "tarfile", "tempfile",
-    "textwrap", "threading", "token", "tokenize", "tomllib", "tomllib._parser", "tomllib._re", "tomllib._types",
-    "traceback", "types", "typing", "urllib", "urllib.error", "urllib.parse", "urllib.request", "urllib.response",
-    "warnings", "weakref", "zipfile", "zipfile._path", "zipfile._path.glob",
+    "annotationlib", "argparse", "ast", "base64", "bisect", "bz2", "collections", "compression.*",
+    "compression._common.*", "configparser", "contextlib", "copy", "copyreg", "csv", "dataclasses", "datetime",
+    "decimal", "difflib", "dis", "email.*", "encodings.utf_8_sig", "enum", "fnmatch", "functools", "getopt",
+    "gettext", "glob", "gzip", "hashlib", "heapq", "http", "http.client", "importlib", "importlib._abc",
+    "importlib.abc", "importlib.metadata.*", "importlib.readers", "importlib.resources.*", "inspect", "ipaddress",
+    "json.*", "keyword", "linecache", "locale", "logging", "lzma", "numbers", "opcode", "operator", "pathlib",
+    "pathlib.*", "platform", "queue", "quopri", "random", "re", "re.*", "reprlib", "selectors", "shlex", "shutil",
+    "signal", "socket", "sre_compile", "sre_constants", "sre_parse", "ssl", "string", "string.*", "struct",
+    "subprocess", "sysconfig", "tarfile", "tempfile", "textwrap", "threading", "token", "tokenize", "tomllib.*",
+    "traceback", "types", "typing", "urllib.*", "warnings", "weakref", "zipfile", "zipfile.*", "zipfile._path.*",
 ]  # fmt: skip
-"""What hooks of hatchling, setuptools and flit_core import of CPython 3.13, and its like in other versions."""
+"""What hooks of hatchling, setuptools and flit_core import of CPython; with a star, every module of a package."""
 
-PIP_MODULES = ["venv", "pip._internal.cli.main_parser", "pip._internal.cli.main", "pip._internal.commands.install"]
+_PIP_MODULES = ["venv", "pip._internal.cli.main_parser", "pip._internal.cli.main", "pip._internal.commands.install"]
 """What makes and fills a build environment where uv does not; pip imports 300 modules of its own."""
 
 # Nothing that has a source is imported before builds' modules are compiled: an archive brings no .pyc files.
@@ -84,7 +74,7 @@ def compile_modules(names):
     # What an import does except to execute: the bytecode is stored beside the source.
     for name in names:
         base = os.path.join(os.path.dirname(os.__file__), *name.split("."))
-        for path in (base + ".py", os.path.join(base, "__init__.py")):
+        for path in glob.glob(base + ".py") or [os.path.join(base, "__init__.py")]:
             try:
                 machinery.SourceFileLoader(name, path).get_code(name)
             except Exception:
@@ -102,6 +92,7 @@ def compile_in_two_processes(names):
     os.waitpid(child, 0)
 
 if compiled:
+    import glob
     compile_in_two_processes(compiled)
 for name in imported:
     try:
@@ -145,8 +136,8 @@ def smoke_run(
     freethreaded: bool,
     triple: str,
     thorough: bool = False,
-    compiled: Sequence[str] = (),
-    imported: Sequence[str] = (),
+    compiled: bool = False,
+    with_pip: bool = False,
 ) -> Facts:
     """Start an interpreter and check that it is what its archive says and can load native code.
 
@@ -157,14 +148,15 @@ def smoke_run(
         triple: target triple of the archive.
         thorough: import the modules that every build needs, and do not only look whether they and their libraries
             exist; for an archive that nothing has used yet.
-        compiled: modules of the standard library whose bytecode it stores in its tree, where it has them.
-        imported: modules that it imports then, so that it stores theirs and that of what they import.
+        compiled: have it store in its tree the bytecode of what builds import.
+        with_pip: have it store that of venv and pip, too.
 
     Raises:
         InterpreterError: it does not start, is not what was wanted, or cannot be used to build wheels.
     """
-    code = f"thorough = {thorough}\ncompiled = {list(compiled)}\nimported = {list(imported)}\n{_PROBE}"
-    answer = run_interpreter_json(python, code, keep_bytecode=bool(compiled or imported))
+    modules = _IMPORTED_BY_BUILDS if compiled else [], _PIP_MODULES if with_pip else []
+    code = f"thorough = {thorough}\ncompiled, imported = {modules}\n{_PROBE}"
+    answer = run_interpreter_json(python, code, keep_bytecode=compiled or with_pip)
     wanted = {
         "implementation": "cpython",
         "version": version,
