@@ -24,6 +24,7 @@ __all__ = [
     "Written",
     "age_of",
     "flush_tree",
+    "free_bytes",
     "hash_bytes",
     "hash_file",
     "identify",
@@ -292,6 +293,17 @@ def remove_path(path: Path) -> None:
     else:
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def free_bytes(folder: Union[str, Path]) -> Optional[int]:
+    """Return the bytes that this user may still write; None where that is unknown."""
+    import shutil
+
+    with contextlib.suppress(OSError):
+        usage = shutil.disk_usage(folder)
+        # File systems that do not count report nothing at all.
+        return usage.free if usage.total else None
+    return None
 
 
 def is_noexec(folder: Union[str, Path]) -> bool:

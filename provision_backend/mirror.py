@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
@@ -24,7 +23,7 @@ from .cache.store import open_cache
 from .catalog.archive import Archive, parse_archive
 from .catalog.sums import SHA256SUMS, Sums, change_sums, load_sums
 from .errors import CatalogError, DownloadError
-from .files import hash_file, list_names, publish, remove_path, write_atomically
+from .files import free_bytes, hash_file, list_names, publish, remove_path, write_atomically
 from .install.catalogs import load_archives
 from .install.download import download_archive
 from .output import Reporter, format_size
@@ -208,9 +207,9 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        hint = "name a folder that you can write"
-        with contextlib.suppress(OSError):
-            hint += f"; {format_size(shutil.disk_usage(str(folder)).free)} are free in this one"
+        free = free_bytes(folder)
+        room = "" if free is None else f"; {format_size(free)} are free in this one"
+        hint = f"name a folder that you can write{room}"
         raise DownloadError(f"could not write into {str(folder)!r}: {exc.strerror or exc}", hint=hint) from None
 
 

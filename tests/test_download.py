@@ -760,7 +760,7 @@ def test_a_full_disk_is_noticed_before_it_is_full(
     server: ArchiveServer, download: Download, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the announced length has no room, nothing is written."""
-    monkeypatch.setattr("provision_backend.install.partial.Partial._free", lambda _: 1000)
+    monkeypatch.setattr("provision_backend.install.partial.free_bytes", lambda _: 1000)
     with pytest.raises(DownloadError) as caught:
         download(server.url)
 
@@ -775,7 +775,7 @@ def test_a_mirror_that_announces_too_much_is_passed_over(
     server: ArchiveServer, download: Download, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lie about the length is no reason to give up: the next source has the file, for which there is room."""
-    monkeypatch.setattr("provision_backend.install.partial.Partial._free", lambda _: 600_000)
+    monkeypatch.setattr("provision_backend.install.partial.free_bytes", lambda _: 600_000)
     with ArchiveServer({BY_RELEASE: bytes(900_000)}) as liar:
         download(liar.url, server.url)
 

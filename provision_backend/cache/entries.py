@@ -14,7 +14,7 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, List, Optional
 
 from ..catalog.archive import Archive
 from ..files import age_of, hash_bytes, list_names, parse_json, read_file, read_json, remove_path
@@ -101,11 +101,9 @@ def write_marker(tree: Path, archive: Archive, facts: Dict[str, Any]) -> None:
     (tree / MARKER).write_bytes(_render_marker(content))
 
 
-def entry_names(key: str) -> Iterator[str]:
-    """Yield the names that the folder of an interpreter may have: the key, then those beside damaged copies."""
-    yield key
-    for number in range(1, SPARE_NAMES):
-        yield f"{key}.{number}"
+def entry_names(key: str) -> List[str]:
+    """Return the names that the folder of an interpreter may have: the key, then those beside damaged copies."""
+    return [key, *(f"{key}.{number}" for number in range(1, SPARE_NAMES))]
 
 
 def key_of(name: str) -> str:

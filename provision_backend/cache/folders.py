@@ -140,7 +140,8 @@ def sweep_staging(root: Path) -> List[str]:
 def find_leftovers(root: Path) -> List[str]:
     """Return the names in ``staging`` that belong to processes that have ended."""
     names = [name for name in list_names(root / "staging") if name.count("~") == 2]
-    return [name for name in names if _is_abandoned(root / "staging" / name)]
+    dead = [name for name in names if is_running(name.split("~")[1]) is False]
+    return [name for name in names if name in dead or age_of(root / "staging" / name) > _ABANDONED]
 
 
 def _staging_prefix(name: str) -> str:
@@ -156,10 +157,6 @@ def is_running(mark: str) -> Optional[bool]:
     """Whether the process of a mark runs; None where it is one of another machine, container or start of this one."""
     machine, _, pid = mark.rpartition("-")
     return is_alive(int(pid)) if machine == _machine() and pid.isdigit() else None
-
-
-def _is_abandoned(path: Path) -> bool:
-    return is_running(path.name.split("~")[1]) is False or age_of(path) > _ABANDONED
 
 
 def _machine() -> str:

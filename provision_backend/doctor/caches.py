@@ -10,7 +10,6 @@ import errno
 import os
 import platform
 import re
-import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -21,16 +20,13 @@ from ..cache.locks import is_locked, read_owner, try_locking
 from ..cache.manifest import verify_entry
 from ..cache.upkeep import list_entries
 from ..errors import CacheError
-from ..files import is_noexec, list_names, read_file
+from ..files import free_bytes, is_noexec, list_names, read_file
 from ..output import format_size
 from ..processes import is_alive
 from ..trust import user_name
 from .context import Context, Finding, count, ok, problem, warning
 
-__all__ = [
-    "check_cache", "check_entries", "check_lock", "check_shared_caches", "describe", "free_bytes",
-    "try_writing",
-]  # fmt: skip
+__all__ = ["check_cache", "check_entries", "check_lock", "check_shared_caches", "describe", "try_writing"]
 
 _ROOM = 500_000_000  # bytes; an archive, its unpacked tree and its build environments
 _FILES = 20_000  # an unpacked tree has up to a third of that
@@ -215,14 +211,6 @@ def try_writing(folder: Union[str, Path]) -> Optional[OSError]:
     except OSError as exc:
         return exc
     return None
-
-
-def free_bytes(folder: Union[str, Path]) -> Optional[int]:
-    """Return the bytes that a user may still write; None if that is unknown."""
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return None
 
 
 def describe(folder: Union[str, Path]) -> str:

@@ -14,13 +14,13 @@ from typing import Callable, Iterator, List, Mapping, Optional
 
 from ..catalog.selection import load_builtin_catalog
 from ..errors import HostError, InterpreterError, MissingDependencyError, ProvisionError
-from ..files import is_noexec
+from ..files import free_bytes, is_noexec
 from ..hooks.requirements import find_distributions, missing_extra
 from ..host.compatibility import check_libc_version
 from ..processes import run_quiet
 from ..project.plan import running_interpreter
 from ..versions import satisfies
-from .caches import describe, free_bytes, try_writing
+from .caches import describe, try_writing
 from .context import Context, Finding, ok, problem, warning
 
 __all__ = [

@@ -17,12 +17,11 @@ import errno
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import IO, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import DownloadError
-from ..files import identify, publish, read_json
+from ..files import free_bytes, identify, publish, read_json
 from ..output import format_size, redact_url
 
 __all__ = ["Partial", "Stream", "is_encoded", "is_plain"]
@@ -115,7 +114,7 @@ class Partial:
     def reserve(self, needed: int) -> None:
         """Raise `DownloadError` where so many more bytes have no room."""
         # Space is not allocated in advance, since the size of the part says how much has arrived.
-        free = self._free()
+        free = free_bytes(self.final.parent)
         if free is not None and free < needed:
             if not self.size():
                 self.discard()
@@ -175,17 +174,10 @@ class Partial:
                 # A part that fills the disk is in everybody's way.
                 with contextlib.suppress(OSError):
                     self.discard()
-                hint, free = _MAKE_ROOM, self._free()
+                hint, free = _MAKE_ROOM, free_bytes(self.final.parent)
                 found = "" if free is None else f", {format_size(free)} free once the part is removed"
             message = f"could not write {str(self.path)!r}: {error.strerror or error}{found}"
             raise DownloadError(message, hint=hint, disk=True) from None
-
-    def _free(self) -> Optional[int]:
-        with contextlib.suppress(OSError):
-            usage = shutil.disk_usage(self.final.parent)
-            # File systems that do not count report nothing at all.
-            return usage.free if usage.total else None
-        return None
 
 
 def is_encoded(headers: Mapping[str, str]) -> bool:
