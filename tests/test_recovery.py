@@ -61,9 +61,9 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Path:
-    """Return a cache with a real interpreter, to be copied."""
+    """Return a cache with a real interpreter, to be copied, whose user keeps new files from everybody."""
     cache = tmp_path_factory.mktemp("published") / "cache"
-    command = [sys.executable, "-m", "provision_backend", "install", "3"]
+    command = ["sh", "-c", 'umask 077 && exec "$@"', "sh", sys.executable, "-m", "provision_backend", "install", "3"]
     subprocess.run(command, env=environment(cache, mirror), check=True, stdout=subprocess.DEVNULL)
     return cache
 
@@ -254,6 +254,7 @@ def test_bytecode_of_what_builds_import_is_published(published: Path) -> None:
     for name, path in compiled.items():
         assert int.from_bytes(path.read_bytes()[8:12], "little") == int((library / f"{name}.py").stat().st_mtime)
         assert path.stat().st_mode & 0o777 == 0o644
+    assert (library / "json" / "__pycache__").stat().st_mode & 0o777 == 0o755
 
 
 @pytest.mark.parametrize("place", ["listed", "added"])

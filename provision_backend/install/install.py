@@ -115,16 +115,8 @@ def _finish(archive: Archive, platform: Platform, unpacked: Unpacked, final: Pat
             f"the cache {final.parent.parent} is mounted noexec, so no interpreter in it can be started",
             hint="set PROVISION_BACKEND_CACHE_DIR to a folder on another file system, or mount this one without noexec",
         ) from None
-    _settle_bytecode(tree)
     executable = str(python.relative_to(tree))
     return {"tree": tree, "written": unpacked.written, "executable": executable, "pip": facts.pip}
-
-
-def _settle_bytecode(tree: Path) -> None:
-    """Give what the interpreter has compiled the modes of its sources, whatever the umask."""
-    for path in _own_files(tree, "lib/**/__pycache__/*.pyc"):
-        path.parent.chmod(0o755)
-        path.chmod(0o644)
 
 
 def _forget(download: Path) -> None:

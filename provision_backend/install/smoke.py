@@ -93,6 +93,7 @@ def compile_in_two_processes(names):
 
 if compiled:
     import glob
+    os.umask(0o022)  # Other users share the tree.
     compile_in_two_processes(compiled)
 for name in imported:
     try:
