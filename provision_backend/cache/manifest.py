@@ -13,19 +13,11 @@ import stat
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from ..files import Written, hash_bytes, hash_file, identify, parse_json, read_file, remove_path
+from ..files import Written, hash_bytes, hash_file, identify, parse_json, read_file
 from ..output import printable
 from .entries import MARKER, read_marker
 
-__all__ = [
-    "MANIFEST",
-    "Difference",
-    "published_bytecode",
-    "remove_bytecode",
-    "tree_size",
-    "verify_entry",
-    "write_manifest",
-]
+__all__ = ["MANIFEST", "Difference", "published_bytecode", "tree_size", "verify_entry", "write_manifest"]
 
 MANIFEST = "provision-backend.manifest"
 """File in the root of an interpreter that lists everything in it."""
@@ -114,13 +106,6 @@ def published_bytecode(entry: Path) -> Iterator[Tuple[str, bytes]]:
             content = read_file(entry / path)
             if hash_bytes(content) == listed[path][-1]:
                 yield path, content
-
-
-def remove_bytecode(entry: Path, differences: List[Difference]) -> None:
-    """Remove the compiled modules that were added, as far as that is possible; each can be made again."""
-    for each in differences:
-        if each.is_added_bytecode:
-            remove_path(entry / each.path)
 
 
 def _differences(entry: Path, expected: Dict[str, Any], *, contents: bool) -> Iterator[Difference]:

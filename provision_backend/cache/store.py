@@ -54,7 +54,7 @@ from ..trust import Trust, trust_cache
 from . import entries
 from .folders import default_cache_dir, make_folders, open_staging, sweep_staging, unwritable
 from .locks import key_lock
-from .manifest import Difference, remove_bytecode, verify_entry, write_manifest
+from .manifest import Difference, verify_entry, write_manifest
 
 __all__ = ["Cache", "open_cache"]
 
@@ -135,7 +135,9 @@ class Cache(NamedTuple):
             CacheError: what is to be ignored cannot be noted in the writable cache.
         """
         differences = verify_entry(entry)
-        remove_bytecode(entry, differences)
+        for each in differences:
+            if each.is_added_bytecode:  # It can be made again.
+                remove_path(entry / each.path)
         if differences and verify_entry(entry):
             entries.condemn_entry(self.root, entry)
         return differences

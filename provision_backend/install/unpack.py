@@ -152,22 +152,18 @@ def _check_path(path: str) -> None:
 
 def _check_target(path: str, target: str) -> None:
     _check_text(target, path)
+    link = f"is a symbolic link to {quote(target)}"
     if not target or target.startswith("/") or ":" in target:
-        refuse(path, f"is a symbolic link to {quote(target)}; wanted a relative target")
-    level = path.count("/")
-    descended = False
-    for part in target.split("/"):
-        if part == "..":
-            # Behind a name, ".." would start from wherever that name leads if it is itself a link, which is how
-            # a lexically harmless target leaves the folder (CVE-2025-4330, CVE-2025-4138). In front of any
-            # name it starts from the link's own folder, which is never reached through a link.
-            level -= 1
-            if descended:
-                refuse(path, f"is a symbolic link to {quote(target)}, with '..' behind a name")
-        elif part not in ("", "."):
-            descended = True
-    if level < 1:
-        refuse(path, f"is a symbolic link to {quote(target)}, which is outside of {TOP!r}")
+        refuse(path, f"{link}; wanted a relative target")
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    up = parts.count("..")
+    # Behind a name, ".." would start from wherever that name leads if it is itself a link, which is how a lexically
+    # harmless target leaves the folder (CVE-2025-4330, CVE-2025-4138). In front of any name it starts from the link's
+    # own folder, which is never reached through a link.
+    if ".." in parts[up:]:
+        refuse(path, f"{link}, with '..' behind a name")
+    if path.count("/") - up < 1:
+        refuse(path, f"{link}, which is outside of {TOP!r}")
 
 
 def _check_text(text: str, owner: str) -> None:
