@@ -476,9 +476,9 @@ def test_without_filelock_work_continues_without_a_lock(tmp_path: Path, monkeypa
     assert "filelock is not installed); continuing without a lock" in said.getvalue()
 
 
-def test_leftovers_of_killed_holders_do_not_grow(tmp_path: Path) -> None:
-    """The next holder removes what others began to write beside the owner's file."""
-    for number in range(3):
-        (tmp_path / f".key.owner.{number}").touch()
+def test_what_a_killed_holder_began_to_write_is_replaced(tmp_path: Path) -> None:
+    """The next holder writes the owner's file anew, and leaves nothing beside it."""
+    (tmp_path / "key.owner").write_text('{"pid": 1')
     with key_lock(tmp_path, "key", timeout=0, reporter=Reporter(io.StringIO())):
+        assert json.loads((tmp_path / "key.owner").read_text())["pid"] == os.getpid()
         assert sorted(os.listdir(tmp_path)) == ["key.lock", "key.owner"]
