@@ -72,11 +72,7 @@ def hash_bytes(data: bytes) -> str:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file for reading; the empty device ``/dev/null`` counts as one.
-
-    Raises:
-        OSError: it cannot be opened, or is a FIFO, a socket or a device, from which reading may never end.
-    """
+    """Open a regular file, or ``/dev/null``; raise `OSError` for what may never end: a FIFO, a socket, a device."""
     # This is checked before the file is opened, since opening a device may rewind a tape or start a watchdog.
     _refuse_special(path, os.stat(path).st_mode)
     descriptor = os.open(path, _READ)
@@ -125,11 +121,7 @@ def parse_json(content: bytes) -> Any:
 
 
 def hash_file(path: Path) -> str:
-    """Return the sha256 of a regular file, lower-case hex.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """Return the sha256 of a regular file, lower-case hex; raise `OSError` where it cannot be read."""
     digest = new_hash()
     with open_regular(path) as file:
         for block in iter(lambda: file.read(_BLOCK), b""):
@@ -220,11 +212,7 @@ def publish(source: Path, target: Path) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Give a file or folder another name, in one step; `publish` also brings that name to the disk.
-
-    Raises:
-        OSError: as `publish`; also EXDEV for a folder of a lower layer of an overlay file system.
-    """
+    """Give a file or folder another name in one step; raise `OSError`, EXDEV for a folder of a lower overlay layer."""
     try:
         retry_if_in_use(lambda: os.replace(str(source), str(target)))
     except PermissionError:

@@ -98,14 +98,9 @@ def trust_cache(root: Path, *, name: str = "") -> Trust:
 
 
 def check_file(path: Path, *, named: bool = False) -> None:
-    """Check that no other user can exchange or write an executable or a configuration file, which may be a link.
+    """Check that no other user can exchange or write a file, which may be a link, or raise `CacheError`.
 
-    Args:
-        path: the file, which exists.
-        named: whether the settings name it, so that its owner is trusted.
-
-    Raises:
-        CacheError: another user can.
+    Where the settings have *named* it, its owner is trusted.
     """
     if hasattr(os, "geteuid"):
         owners = _trusted_users()
@@ -118,12 +113,7 @@ def check_file(path: Path, *, named: bool = False) -> None:
 
 
 def make_root(root: Path) -> None:
-    """Make a folder for a cache, and those above it, where no other user can exchange one of them.
-
-    Raises:
-        CacheError: another user can.
-        OSError: a folder cannot be made.
-    """
+    """Make a cache's folder and those above; raise `OSError`, or `CacheError` where another user can exchange one."""
     if hasattr(os, "geteuid"):
         _follow(str(root), _trusted_users(), make=True)
     else:

@@ -118,11 +118,7 @@ def entry_of(interpreter: Interpreter) -> Optional[Path]:
 
 
 def condemn_entry(root: Path, entry: Path) -> None:
-    """Note in the writable cache, *root*, that an interpreter in this or another cache is damaged.
-
-    Raises:
-        CacheError: the writable cache cannot be written.
-    """
+    """Note in the writable cache, or raise `CacheError`, that an interpreter in this or another cache is damaged."""
     make_folders(root, "damaged", "staging")
     note = {"entry": str(entry), "marker": _identity(entry)}
     write_note(root, root / "damaged" / _digest(entry), json.dumps(note))

@@ -48,11 +48,7 @@ _CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 
 
 def default_cache_dir() -> Path:
-    """Return the user's cache folder for us, without making it.
-
-    Raises:
-        CacheError: there is no home directory.
-    """
+    """Return the user's cache folder for us, without making it; raise `CacheError` where there is no home."""
     folder = RUNNING.cache_folder(os.environ)
     if not os.path.isabs(folder):
         raise CacheError("there is no home directory to keep a cache in", hint="set PROVISION_BACKEND_CACHE_DIR")
@@ -60,11 +56,7 @@ def default_cache_dir() -> Path:
 
 
 def make_folders(root: Path, *names: str) -> None:
-    """Make a cache and the folders of these names in it, or those that every cache has, where they are missing.
-
-    Raises:
-        CacheError: they cannot be made.
-    """
+    """Make a cache, and in it the folders of these names, or those that each has; raise `CacheError` if that fails."""
     try:
         if not os.path.exists(root):
             make_root(root)
@@ -99,11 +91,7 @@ def unwritable(root: Path, exc: OSError) -> CacheError:
 
 @contextlib.contextmanager
 def open_staging(root: Path, key: str) -> Iterator[Path]:
-    """Make a folder for this process only on the file system of a cache, and remove it at the end.
-
-    Raises:
-        CacheError: the cache cannot be written.
-    """
+    """Make a folder for this process on the file system of a cache, or raise `CacheError`; remove it at the end."""
     try:
         folder = Path(tempfile.mkdtemp(prefix=_staging_prefix(key), dir=str(root / "staging")))
     except OSError as exc:

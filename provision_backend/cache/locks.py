@@ -214,11 +214,7 @@ def is_locked(path: Path) -> bool:
 
 
 def try_locking(folder: Path) -> None:
-    """Lock a new file in a folder for a moment.
-
-    Raises:
-        OSError: its file system has no locks, or the folder cannot be written.
-    """
+    """Lock a new file in a folder for a moment; raise `OSError` where its file system has no locks."""
     with tempfile.TemporaryFile(dir=str(folder)) as file:
         _lock(file.fileno(), exclusive=True)
 

@@ -79,19 +79,11 @@ class Cache(NamedTuple):
         return (*self.shared, self.root)
 
     def trust(self, root: Path) -> Trust:
-        """Check that one of the folders can be trusted.
-
-        Raises:
-            CacheError: another user could have put interpreters there.
-        """
+        """Check that one of the folders can be trusted, or raise `CacheError`."""
         return trust_cache(root, name=dict(self.names).get(root, ""))
 
     def lookup(self, archive: Archive) -> Optional[Interpreter]:
-        """Find the published interpreter of an archive, or None, without lock, network or writing.
-
-        Raises:
-            CacheError: a cache cannot be trusted.
-        """
+        """Find the interpreter of an archive without lock, network or writing; raise `CacheError` as `trust` does."""
         for root in self.roots:
             trust = self.trust(root)
             for name in entries.entry_names(archive.key):
@@ -101,11 +93,7 @@ class Cache(NamedTuple):
         return None
 
     def published(self) -> List[Interpreter]:
-        """Return every published interpreter, those of shared caches first, each cache's in the order of keys.
-
-        Raises:
-            CacheError: a cache cannot be trusted.
-        """
+        """Return the interpreters, shared caches first, each in the order of keys; raise `CacheError` as `trust`."""
         found = []
         for root in self.roots:
             trust = self.trust(root)
@@ -128,11 +116,7 @@ class Cache(NamedTuple):
     def repair(self, entry: Path) -> List[Difference]:
         """Remove bytecode that was added to an interpreter, and have lookups ignore it if it differs otherwise.
 
-        Returns:
-            All differences from what was published; empty where there is none, and then nothing is done.
-
-        Raises:
-            CacheError: what is to be ignored cannot be noted in the writable cache.
+        Returns all differences from what was published; raises `CacheError` where the writable cache cannot be written.
         """
         differences = verify_entry(entry)
         for each in differences:
@@ -231,11 +215,7 @@ def _build_tree(build: Build, archive: Archive, staging: Path, download: Path, f
 
 
 def open_cache(settings: Settings) -> Cache:
-    """Return the cache that the settings name, without making anything.
-
-    Raises:
-        CacheError: no folder is named and there is no home directory, or its path breaks the build of extensions.
-    """
+    """Return the cache that the settings name, without making it; raise `CacheError` where it cannot be one."""
     root = _resolve(settings.cache_dir or str(default_cache_dir()))
     unusable = _UNUSABLE.search(str(root))
     if unusable and RUNNING.name != "windows":

@@ -73,11 +73,7 @@ class Swept:
 
 
 def list_entries(cache: Cache) -> List[Entry]:
-    """Return the interpreters of the caches, shared ones first, each cache's in the order of names.
-
-    Raises:
-        CacheError: a cache cannot be trusted.
-    """
+    """Return the interpreters, shared caches first, each in the order of names; raise `CacheError` as `Cache.trust`."""
     entries = []
     for root in cache.roots:
         trust = cache.trust(root)
@@ -119,12 +115,7 @@ def prune_cache(cache: Cache, *, unused_for: Optional[float] = None, max_size: O
 
 
 def clean_cache(cache: Cache, *, force: bool = False) -> Swept:
-    """Remove everything except what processes use or are provisioning.
-
-    Args:
-        cache: only its writable folder is touched.
-        force: remove what processes use, too.
-    """
+    """Remove from the writable cache all but what processes use, which *force* removes too, or are provisioning."""
     swept = remove_entries(cache, (entry for entry in list_entries(cache) if not entry.shared), force=force)
     swept.leftovers += _sweep_downloads(cache.root, 0)
     for folder in ("platforms", "catalogs", "damaged", "used"):

@@ -72,12 +72,9 @@ Member = tarfile.TarInfo
 
 
 def write_archive(tree: Path, archive: Path, *, mtime: int) -> None:
-    """Write a folder as a ``.tar.gz`` whose bytes depend on its content and *mtime* alone.
+    """Write a folder as a ``.tar.gz`` whose bytes depend on its content and *mtime*, seconds since the epoch, alone.
 
-    Args:
-        tree: the folder, of which no file has a second name; its own name is the top of the archive.
-        archive: the file, which must not exist.
-        mtime: seconds since the epoch, the modification time of every member.
+    No file of the folder has a second name. Its own name is the top of the archive, whose file must not exist.
     """
 
     def _normalize(member: Member) -> Member:
@@ -263,10 +260,7 @@ class Plain:
 
 
 def read_members(plain: Plain) -> Iterator[tarfile.TarInfo]:
-    """Yield the members, each of which is of a kind that is written; then check the end of the archive.
-
-    The caller reads the content of each member from *plain* before it asks for the next one.
-    """
+    """Yield the members, of the kinds that are written, then check the end; the caller reads what is in each before."""
     source: Any = plain
     # In the mode "w" TarFile reads nothing by itself: it would take a malformed header for the end of the archive. The
     # encoding is that of python-build-standalone, whatever the host's locale.

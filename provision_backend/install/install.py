@@ -150,11 +150,7 @@ def finalize_tree(tree: Path, *, final_path: Path) -> None:
 
 
 def find_executable(tree: Path) -> Path:
-    """Return ``bin/python3.X`` or ``bin/python3.Xt``: a real file, never a link (python-build-standalone#380).
-
-    Raises:
-        UnpackError: there is none.
-    """
+    """Return the file ``bin/python3.X[t]``, never a link (python-build-standalone#380), or raise `UnpackError`."""
     names = [path for path in _own_files(tree, "bin/python3.*") if re.fullmatch(r"python3\.\d+t?d?", path.name)]
     # A free-threaded build installs its program under both names; the longer one is what it calls itself.
     names.sort(key=lambda path: (-len(path.name), path.name))

@@ -116,11 +116,7 @@ def is_local(settings: Settings) -> bool:
 
 
 def list_sources(settings: Settings) -> Tuple[Source, ...]:
-    """Return the sources in the order in which they are tried: the mirrors, or where none is set, the default ones.
-
-    Raises:
-        UsageError: a mirror is neither ``https://``, ``http://``, ``file://`` nor a path.
-    """
+    """Return the sources in the order of trying; raise `UsageError` for a mirror that is neither a URL nor a path."""
     for mirror in settings.mirror:
         local_path(mirror)
     # Upstream has one layout, and a second request that must fail would count against GitHub's rate limit.
@@ -129,11 +125,7 @@ def list_sources(settings: Settings) -> Tuple[Source, ...]:
 
 
 def local_path(location: str) -> Optional[Path]:
-    """Return the path that a location means on this machine, or None when it is an ``http(s)`` URL.
-
-    Raises:
-        UsageError: the URL has another scheme, or is a ``file://`` URL of another machine.
-    """
+    """Return the path of a location, None for an ``http(s)`` URL; raise `UsageError` for another URL or machine."""
     if not _URL.match(location):
         return Path(location)
     scheme = location.partition("://")[0].lower()

@@ -239,11 +239,7 @@ def _moved(text: str, prefix: str) -> str:
 
 
 def read_module(text: str, path: str) -> Dict[str, Any]:
-    """Return the dictionary of a ``_sysconfigdata`` module, called *path* in an error, without running its code.
-
-    Raises:
-        UnpackError: the module does not assign a literal dictionary to ``build_time_vars``.
-    """
+    """Return the dictionary of a ``_sysconfigdata`` module without running it; an `UnpackError` names *path*."""
     try:
         assigned = [node for node in ast.parse(text).body if isinstance(node, ast.Assign)]
         named = [node.value for node in assigned if getattr(node.targets[0], "id", "") == "build_time_vars"]
