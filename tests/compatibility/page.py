@@ -10,7 +10,10 @@ import json
 import re
 import sys
 from pathlib import Path
+from textwrap import fill
 from typing import Dict, List
+
+from support.systems_table import HOW, cells_of, summary, table
 
 from .backends import BACKENDS, Backend
 from .frontends import FRONTENDS, Frontend
@@ -19,11 +22,32 @@ from .others import BY_HAND, OTHERS
 
 __all__ = ["main", "page"]
 
-PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "compatibility.md"
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGE = ROOT / "docs" / "compatibility.md"
+
+SUMMARIES = (ROOT / "README.md", ROOT / "docs" / "why.md")
+"""Pages that say in a sentence where builds ran, between two comments."""
+MARKS = "<!-- systems: written by the tests -->\n", "<!-- end of systems -->\n"
 
 _HEAD = """# Compatibility
 
-<!-- Written by scripts/test --matrix from what it has seen. -->
+<!-- Written by scripts/test --matrix and --architectures from what they have seen. -->
+
+"""
+
+_SYSTEMS = """## Systems
+
+How each step was tried on each target that there are archives for: {how}.
+*frontends* are those that built under a provisioned interpreter.
+
+"""
+
+_INTERPRETERS = """
+python-build-standalone's own archives cannot be had where these tests run. On x86-64 the interpreters are CPythons that
+`provision-backend pack` made of installed ones, or built from source with its prefix; on the other architectures of
+Linux, Debian's CPython 3.11 in the layout of those archives, under a Debian whose CPython is 3.13.
+
+## Frontends and backends
 
 Every frontend builds a project of every real backend through us, once where the host satisfies the project
 (pass-through) and once where it is too old (provisioned). *passed* means: the wheel and the sdist equal those that the
@@ -33,7 +57,7 @@ equal those of that wheel; an editable installation shows an edit of the source 
 
 Not every cell ran on every host. Pass-through: the oldest and the newest CPython from 3.12 on that the machine has, by
 turns of the frontends. Provisioned: the oldest CPython from 3.8 on; the newest below 3.12 for what older ones cannot
-run (`--config-json`, `--metadata`, tox). All of it ran on Linux.
+run (`--config-json`, `--metadata`, tox). All of it ran on Linux, x86-64, with glibc.
 """
 
 _OTHERS = """## Tools that build in their own way
@@ -70,7 +94,13 @@ def page(results: Dict[str, str]) -> str:
     reasons: List[str] = []
     tables = [_table(plan, results, reasons) for plan in PLANS]
     listed = [f"{number}. {reason}." for number, reason in enumerate(reasons, 1)]
-    return "\n".join([_HEAD, *tables, "## Why not\n", *listed, "", _others(results) + _PEERS])
+    head = _HEAD + _systems(results) + _INTERPRETERS
+    return "\n".join([head, *tables, "## Why not\n", *listed, "", _others(results) + _PEERS])
+
+
+def _systems(results: Dict[str, str]) -> str:
+    how = "; ".join(f"*{word}* {meaning}" for word, meaning in HOW.items())
+    return "\n".join(fill(part, 120) for part in _SYSTEMS.format(how=how).split("\n")) + table(results)
 
 
 def _others(results: Dict[str, str]) -> str:
@@ -86,7 +116,7 @@ def previous(text: str) -> Dict[str, str]:
     reasons = dict(re.findall(r"^(\d+)\. (.*)\.$", text, re.MULTILINE))
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     backends, labels = {each.label: each.key for each in BACKENDS}, {tool.label: tool.key for tool in OTHERS}
-    results: Dict[str, str] = {}
+    results = cells_of(text)
     plans = iter(PLANS)
     plan = ""
     for label, *cells in rows:
@@ -136,8 +166,31 @@ def main() -> int:
     if holes:
         sys.stderr.write(f"{len(holes)} cells were never run, {holes[0]} for one: {PAGE.name} stays as it is\n")
         return 0
+    results.update(_frontends(results))
     PAGE.write_text(page(results), encoding="utf-8")
+    for path in SUMMARIES:
+        path.write_text(with_summary(path.read_text(encoding="utf-8"), results), encoding="utf-8")
     return 0
+
+
+def _frontends(results: Dict[str, str]) -> Dict[str, str]:
+    """Return the frontends of the matrix that have built, as cells of the machine that the matrix runs on."""
+    passed = [frontend for backend in BACKENDS for frontend in FRONTENDS if _passed(results, backend, frontend)]
+    names = {frontend.label.split()[0].rstrip(",") for frontend in passed}
+    return {f"system.x86_64-unknown-linux-gnu.frontend-{name}": "run" for name in names}
+
+
+def _passed(results: Dict[str, str], backend: Backend, frontend: Frontend) -> bool:
+    return results[f"{backend.key}.{frontend.key}.provisioned"] == PASSED
+
+
+def with_summary(text: str, results: Dict[str, str]) -> str:
+    """Return a page with the sentence on where builds ran, between the two comments that mark its place."""
+    before, start, rest = text.partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    assert start, "the page has no comment that marks the place of the sentence"
+    assert end, "the page has no comment that ends the sentence"
+    return f"{before}{start}{fill(summary(results), 120)}\n{end}{after}"
 
 
 if __name__ == "__main__":
