@@ -38,6 +38,7 @@ _PROBE = r"""
 import os, sys
 from importlib import machinery
 
+os.umask(0o022)  # What it compiles is for other users, too.
 failed = {}
 
 def attempt(name, action, *arguments):
@@ -93,7 +94,6 @@ def compile_in_two_processes(names):
 
 if compiled:
     import glob
-    os.umask(0o022)  # Other users share the tree.
     compile_in_two_processes(compiled)
 for name in imported:
     try:
