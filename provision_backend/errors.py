@@ -149,10 +149,12 @@ class HookFailedError(BackendError):
 
     Args:
         returncode: exit status of the process, negative for a signal.
-        signal: name of the signal that ended it, or empty.
+        cause: what has ended it, such as ``the signal SIGKILL``; empty where it ended by itself.
+        hint: what it may have lacked.
     """
 
-    def __init__(self, hook: str, returncode: int, *, signal: str = "") -> None:
-        end = f"was ended by the signal {signal}" if signal else f"ended with exit status {returncode}"
-        super().__init__(f"the real backend's {hook} {end}")
+    def __init__(self, hook: str, returncode: int, *, cause: str = "", hint: str = "") -> None:
+        end = f"was ended by {cause}" if cause else f"ended with exit status {returncode}"
+        super().__init__(f"the real backend's {hook} {end}", hint=hint)
         self.returncode = returncode
+        self.cause = cause

@@ -23,15 +23,19 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import InterpreterError
 from .host.systems import RUNNING
 
+if RUNNING.name == "windows":
+    from . import windows
+
 __all__ = [
-    "DROPPED_VARIABLES", "FRONTEND_VARIABLES", "CompletedOutput", "clean_environment", "drop_variables",
-    "follow_frontend", "is_alive", "last_lines", "run_attached", "run_interpreter_json", "run_quiet", "run_visible",
-    "signal_name",
+    "DROPPED_VARIABLES", "FRONTEND_VARIABLES", "CompletedOutput", "abnormal_end", "clean_environment",
+    "drop_variables", "follow_frontend", "frontend_id", "frontend_programs", "is_alive", "last_lines", "run_attached",
+    "run_interpreter_json", "run_quiet", "run_visible",
 ]  # fmt: skip
 
 DROPPED_VARIABLES: Dict[str, str] = {
@@ -65,6 +69,22 @@ _NOT_STARTED = {
     errno.EACCES: "it is not executable for this user, or its file system is mounted noexec",
 }
 
+
+_EXCEPTION = 0xC0000000
+"""The least exit status that stands for an exception on Windows: NTSTATUS, severity "error"."""
+
+_ILLEGAL = "illegal instruction"
+
+_EXCEPTIONS = {
+    0xC0000005: "access violation",
+    0xC000001D: _ILLEGAL,
+    0xC00000FD: "stack overflow",
+    0xC000013A: "Ctrl-C",
+    0xC0000135: "a DLL that it needs is missing",
+    0xC0000139: "a DLL that it needs is another version",
+    0xC0000409: "it has aborted itself",
+}
+"""Those of them that builds meet, as people call them; ntstatus.h."""
 
 _GRACE = 3.0
 """Seconds that a program has to end when it is asked to; then it is killed."""
@@ -166,9 +186,11 @@ def clean_environment(base: Optional[Mapping[str, str]] = None) -> Dict[str, str
 
 def drop_variables(environ: Mapping[str, str], names: Sequence[str]) -> Dict[str, str]:
     """Return a copy of an environment without the variables of some names; ``A_*`` stands for all that begin so."""
-    exact = {name for name in names if not name.endswith("*")}
-    beginnings = tuple(name[:-1] for name in names if name.endswith("*"))
-    return {name: value for name, value in environ.items() if name not in exact and not name.startswith(beginnings)}
+    fold = str.upper if RUNNING.name == "windows" else str  # There a variable is the same in any case.
+    exact = {fold(name) for name in names if not name.endswith("*")}
+    beginnings = tuple(fold(name[:-1]) for name in names if name.endswith("*"))
+    kept = [name for name in environ if fold(name) not in exact and not fold(name).startswith(beginnings)]
+    return {name: environ[name] for name in kept}
 
 
 def run_interpreter_json(
@@ -212,12 +234,17 @@ def run_interpreter_json(
     return answer
 
 
-def signal_name(number: int) -> str:
-    """Return what people call a signal: ``SIGKILL``; its number where it has no name."""
+def abnormal_end(returncode: int) -> str:
+    """Return what has ended a program that did not end by itself: ``the signal SIGKILL``; empty for an exit status."""
+    if returncode >= _EXCEPTION:
+        name = _EXCEPTIONS.get(returncode, "")
+        return f"the exception 0x{returncode:08X}" + (f" ({name})" if name else "")
+    if returncode >= 0:
+        return ""
     try:
-        return signal.Signals(number).name
+        return f"the signal {signal.Signals(-returncode).name}"
     except ValueError:
-        return str(number)
+        return f"the signal {-returncode}"
 
 
 def _run(command: Sequence[str], *, timeout: Optional[float] = None, **options: Any) -> Tuple[int, bytes, bytes]:
@@ -302,10 +329,11 @@ def _not_started(program: str, exc: OSError) -> InterpreterError:
 
 
 def _ended_badly(program: str, done: CompletedOutput) -> InterpreterError:
-    if done.returncode < 0:
-        name = signal_name(-done.returncode)
-        hint = "it was built for a newer CPU than this one" if name == "SIGILL" else last_lines(done.stderr, 3)
-        return InterpreterError(f"{program!r} was ended by the signal {name}", hint=hint)
+    cause = abnormal_end(done.returncode)
+    if cause:
+        illegal = cause.endswith(("SIGILL", f"({_ILLEGAL})"))
+        hint = "it was built for a newer CPU than this one" if illegal else last_lines(done.stderr, 3)
+        return InterpreterError(f"{program!r} was ended by {cause}", hint=hint)
     message = f"{program!r} ended with exit status {done.returncode}"
     if done.returncode == 127:
         # musl's and glibc's loaders end so when a library or a symbol is missing: a libc that is too old (uv#16341).
@@ -321,31 +349,13 @@ def last_lines(text: str, count: int = 15) -> str:
 def is_alive(pid: int) -> bool:
     """Whether a process of this number runs on this machine, whoever owns it."""
     if RUNNING.name == "windows":
-        return _is_alive_on_windows(pid)  # There, its number is 0.
+        return windows.is_alive(pid)
     try:
         os.kill(pid, 0)
     except (OSError, OverflowError) as exc:
         return isinstance(exc, PermissionError)  # It belongs to another user.
     return True
 
-
-def _is_alive_on_windows(pid: int) -> bool:
-    try:
-        import ctypes
-    except ImportError:
-        return True  # What it makes counts as abandoned after a day.
-    kernel: Any = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined, unused-ignore]
-    handle = kernel.OpenProcess(_SYNCHRONIZE, False, pid)
-    if not handle:
-        refused: int = ctypes.get_last_error()  # type: ignore[attr-defined, unused-ignore]
-        return refused == _ERROR_ACCESS_DENIED
-    alive = kernel.WaitForSingleObject(handle, 0) == _WAIT_TIMEOUT
-    kernel.CloseHandle(handle)
-    return bool(alive)
-
-
-_SYNCHRONIZE, _ERROR_ACCESS_DENIED, _WAIT_TIMEOUT = 0x100000, 5, 258
-"""The right to wait for a process, and two answers, of winnt.h and winerror.h."""
 
 _POLL = 0.5
 """Seconds between two looks at who the parent is."""
@@ -356,33 +366,74 @@ _CLEANING = 15.0
 _SET_PARENT_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of linux/prctl.h."""
 
-_followed: Optional[Tuple[int, int]] = None
-"""Ids of the process that is a hook, and of the frontend that it follows. A command in the background is not a hook."""
+_followed: Optional[Tuple[int, Callable[[], bool]]] = None
+"""Id of the process that is a hook, and whether the frontend that it follows has ended; None for a command."""
 
 
 @contextmanager
 def follow_frontend() -> Iterator[None]:
-    """End this process, and what it runs, when its parent ends while the body runs; to be used by a hook.
+    """End this process, and what it runs, when its frontend ends while the body runs; to be used by a hook.
 
-    Where there are interval timers, which Windows lacks, this holds whatever the body does: download, unpack, wait for
-    a lock or sleep. Elsewhere it holds while a program runs. A timer or a handler of the frontend's is left alone.
+    On Windows, and where there are interval timers, this holds whatever the body does: download, unpack, wait for a
+    lock or sleep. Elsewhere it holds while a program runs. A timer or a handler of the frontend's is left alone.
     """
     global _followed
+    if _is_following():
+        yield  # One hook process may do several things that a frontend waits for.
+        return
     before = _followed
-    if not _is_following():
-        _followed = (os.getpid(), os.getppid())
-    timed = _can_use_timer()
-    if timed:
-        # Not PR_SET_PDEATHSIG: it is about the thread that has started this process, and those of uv and tox may end.
-        signal.signal(signal.SIGALRM, _end_with_frontend)
-        signal.setitimer(signal.ITIMER_REAL, _POLL, _POLL)
+    _followed = (os.getpid(), _frontend_watch())
+    try:
+        if RUNNING.name == "windows":
+            looking = windows.end_with(_frontend_has_ended, _end_with_frontend, every=_POLL, grace=_CLEANING)
+        else:
+            looking = _looking_by_timer()
+        with looking:
+            yield
+    finally:
+        _followed = before
+
+
+def frontend_id() -> int:
+    """Return the number of the process that has called this hook; all hooks of one run of a frontend have the same."""
+    return windows.frontend_id() if RUNNING.name == "windows" else os.getppid()
+
+
+def frontend_programs() -> List[str]:
+    """Return the paths of programs that may be the frontend's, absolute; empty where the system does not show them."""
+    parent = frontend_id()
+    if RUNNING.name == "windows":
+        return windows.programs_above(parent)
+    try:
+        command = Path(f"/proc/{parent}/cmdline").read_bytes()
+    except OSError:
+        return []
+    # The program of a relative path is one of the frontend's folder, and a bare name was found on PATH.
+    name = os.fsdecode(command.split(b"\0")[0])
+    return [os.path.join(os.path.realpath(f"/proc/{parent}/cwd"), name)] if "/" in name else []
+
+
+def _frontend_watch() -> Callable[[], bool]:
+    parent = frontend_id()
+    if RUNNING.name == "windows":
+        # Windows goes on to name a parent that has ended.
+        return functools.partial(windows.has_ended, windows.open_process(parent))
+    return lambda: os.getppid() != parent
+
+
+@contextmanager
+def _looking_by_timer() -> Iterator[None]:
+    if not _can_use_timer():
+        yield
+        return
+    # Not PR_SET_PDEATHSIG: it is about the thread that has started this process, and those of uv and tox may end.
+    signal.signal(signal.SIGALRM, _end_with_frontend)
+    signal.setitimer(signal.ITIMER_REAL, _POLL, _POLL)
     try:
         yield
     finally:
-        if timed:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        _followed = before
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
 def _can_use_timer() -> bool:
@@ -394,7 +445,8 @@ def _can_use_timer() -> bool:
 def _end_with_frontend(_number: int, _frame: object) -> None:
     if _is_following() and _frontend_has_ended():
         # What is unfinished is removed first. If this is swallowed, as in a destructor, the next alarm repeats it.
-        signal.setitimer(signal.ITIMER_REAL, _CLEANING, _CLEANING)
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, _CLEANING, _CLEANING)
         raise SystemExit(1)
 
 
@@ -404,7 +456,7 @@ def _is_following() -> bool:
 
 
 def _frontend_has_ended() -> bool:
-    return _followed != (os.getpid(), os.getppid())
+    return _followed is not None and _followed[1]()
 
 
 def _child_options() -> Dict[str, Any]:

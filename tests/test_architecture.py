@@ -23,6 +23,7 @@ ORDER: Tuple[str, ...] = (
     "host.systems",
     "files",
     "output",
+    "windows",
     "processes",
     "trust",
     "settings",

@@ -14,7 +14,7 @@ import pytest
 from pyproject_hooks import BackendUnavailable, UnsupportedOperation
 from support.toys import ROOT, Host, another_interpreter, host_environment, project_of
 
-from provision_backend.errors import ProjectError
+from provision_backend.errors import HookFailedError, ProjectError
 from provision_backend.hooks import build as calls
 from provision_backend.hooks.frontend import guard_recursion
 
@@ -226,6 +226,21 @@ class TestFailures:
             "provision-backend: the real backend's build_wheel was ended by the signal SIGKILL\n"
         )
         assert host.returncode == 128 + 9
+
+    def test_what_a_failed_build_may_have_lacked(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """The traceback of the real backend stands above, so only what it does not know is added."""
+        failed = HookFailedError("build_wheel", 1, hint="extension modules need a compiler")
+
+        assert calls._as_exit(failed).code == 1
+        assert capsys.readouterr().err == "provision-backend: extension modules need a compiler\n"
+
+    def test_an_exception_of_windows(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A process that crashed has said nothing, and its number is too large for an exit status of ours."""
+        cause = "the exception 0xC0000005 (access violation)"
+        crashed = HookFailedError("build_wheel", 0xC0000005, cause=cause)
+
+        assert calls._as_exit(crashed).code == 1
+        assert capsys.readouterr().err.endswith(f"build_wheel was ended by {cause}\n")
 
     def test_an_sdist_that_cannot_be_made(self, host: Host, tmp_path: Path, way: Dict[str, str]) -> None:
         """The real caller of build and pip has its own exception for that (PEP 517)."""

@@ -21,7 +21,6 @@ from provision_backend.errors import BuildEnvironmentError
 from provision_backend.hooks import environment as subject
 from provision_backend.hooks.environment import BuildEnvironment, create_environment, open_environment
 from provision_backend.hooks.forwarded import CurrentEnvironment
-from provision_backend.hooks.frontend import frontend_run
 from provision_backend.hooks.installers import find_uv, interpreter_environment
 from provision_backend.hooks.requirements import find_distributions
 from provision_backend.interpreter import Interpreter, inspect_interpreter
@@ -308,7 +307,7 @@ class TestOpenEnvironment:
         assert message.endswith(": Not a directory")
 
     def test_an_interpreter_that_makes_no_environment(self, make: Any, tmp_path: Path) -> None:
-        """What the venv module says is the hint."""
+        """What the venv module says is the hint; the embeddable distribution for Windows has no such module."""
         program = tmp_path / "python3.13"
         program.write_text("#!/bin/sh\necho no venv here >&2\nexit 3\n")
         program.chmod(0o755)
@@ -316,6 +315,13 @@ class TestOpenEnvironment:
             make(of=Interpreter(str(program), "3.13.1", pip="24.0"))
 
         assert str(caught.value) == (f"{program} could not make a virtual environment: exit status 3\n  no venv here")
+        program.write_text(f"#!/bin/sh\necho {program}: No module named venv >&2\nexit 1\n")
+        with pytest.raises(BuildEnvironmentError) as caught:
+            make(of=Interpreter(str(program), "3.13.1", pip="24.0"))
+        assert str(caught.value) == (
+            f"{program} cannot make a build environment: its module 'venv' is missing\n"
+            "  have uv make it: install uv, and set PROVISION_BACKEND_INSTALLER=uv"
+        )
 
     def test_hooks_of_one_process_share_a_private_environment(self, interpreter: Interpreter, tmp_path: Path) -> None:
         """Without a frontend's environment it is a temporary folder, which goes with the process."""
@@ -332,10 +338,6 @@ print(json.dumps(glob.glob(os.environ["TMPDIR"] + "/provision-backend-*/*")))
 """
         assert len(host.run(code, cwd=project, env=env)) == 1
         assert list((tmp_path / "tmp").iterdir()) == []
-
-    def test_a_run_of_a_frontend_is_told_by_the_parent(self) -> None:
-        """All hook processes of build and pip have the frontend as their parent (frontends 1.1)."""
-        assert frontend_run() == str(os.getppid())
 
 
 REPORTS = """

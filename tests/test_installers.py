@@ -21,6 +21,7 @@ from support.toys import another_interpreter, toy_wheel
 from provision_backend.errors import BuildEnvironmentError
 from provision_backend.hooks import installers
 from provision_backend.hooks.installers import Installer, find_uv, supports_python_option
+from provision_backend.host.systems import SYSTEMS
 from provision_backend.interpreter import Interpreter, inspect_interpreter
 from provision_backend.output import Reporter
 from provision_backend.processes import clean_environment
@@ -429,6 +430,16 @@ class TestFindUv:
         program(tmp_path / "uv")
 
         assert find_uv(Settings(installer="uv")) == str(tmp_path / "uv")
+
+    def test_that_of_an_installed_python_of_windows_is_below_it(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """There python.exe stands above Scripts, where uv.exe is, unless it is that of a virtual environment."""
+        monkeypatch.setattr(installers, "RUNNING", SYSTEMS["windows"])
+        (tmp_path / "Scripts").mkdir()
+        program(tmp_path / "Scripts/uv.exe")
+
+        assert installers._uv_beside(str(tmp_path / "python.exe")) == str(tmp_path / "Scripts/uv.exe")
 
 
 def program(path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import List
 
 import pytest
 
@@ -15,7 +16,9 @@ from provision_backend.host.systems import SYSTEMS
 from provision_backend.processes import (
     DROPPED_VARIABLES,
     CompletedOutput,
+    abnormal_end,
     clean_environment,
+    drop_variables,
     last_lines,
     run_interpreter_json,
     run_quiet,
@@ -145,10 +148,7 @@ class TestCleanEnvironment:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
-    @pytest.mark.parametrize(
-        "name",
-        ["PIP_BUILD_TRACKER", "PIP_INDEX_URL", "LD_LIBRARY_PATH", "PYTHONWARNINGS", "CC", "MACOSX_DEPLOYMENT_TARGET"],
-    )
+    @pytest.mark.parametrize("name", ["PIP_BUILD_TRACKER", "PIP_INDEX_URL", "LD_LIBRARY_PATH", "PYTHONWARNINGS", "CC"])
     def test_keeps(self, name: str) -> None:
         """What the user or pip's guard against recursion says reaches the child."""
         assert clean_environment({name: "x"}) == {name: "x", "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -236,6 +236,30 @@ class TestRunInterpreterJson:
             run_interpreter_json(program, "")
 
         assert str(caught.value) == f"{str(program)!r} was ended by the signal 40"
+
+
+@pytest.mark.parametrize(
+    ("returncode", "end"),
+    [
+        (0, ""),
+        (3, ""),
+        (-9, "the signal SIGKILL"),
+        (0xC0000005, "the exception 0xC0000005 (access violation)"),
+        (0xC0000374, "the exception 0xC0000374"),
+    ],
+)
+def test_what_has_ended_a_program(returncode: int, end: str) -> None:
+    """An exception of Windows has the place of a signal, and both are told from an exit status."""
+    assert abnormal_end(returncode) == end
+
+
+@pytest.mark.parametrize(("system", "left"), [("linux", ["pythonhome", "Pep517_X", "Path"]), ("windows", ["Path"])])
+def test_a_variable_has_any_case_on_windows(monkeypatch: pytest.MonkeyPatch, system: str, left: List[str]) -> None:
+    """There ``PythonHome`` is ``PYTHONHOME``; elsewhere it is another variable."""
+    monkeypatch.setattr(processes, "RUNNING", SYSTEMS[system])
+    given = dict.fromkeys(("pythonhome", "Pep517_X", "Path", "PYTHONHOME"), "x")
+
+    assert list(drop_variables(given, ["PYTHONHOME", "PEP517_*"])) == left
 
 
 def test_last_lines_are_the_end_without_gaps() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from ..errors import ProvisionError
+from ..errors import HookFailedError, ProvisionError
 from ..output import Reporter, explained
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project, read_project
@@ -138,14 +138,14 @@ def serves(project: Project, hook: str, config_settings: Optional[Mapping[str, A
 
 
 def _cache_in_tree(opened: Build, hook: str) -> str:
-    """Return the path of the cache below the source tree; empty where it lies elsewhere, or no sdist is made."""
+    """Return the path, with slashes, of a cache in the source tree; empty where none is there, or no sdist is made."""
     root = os.path.realpath(str(opened.project.root))
     base = opened.settings.cache_dir or os.environ.get("XDG_CACHE_HOME") or "~"
     if hook != "build_sdist" or not os.path.realpath(os.path.expanduser(base)).startswith(root + os.sep):
         return ""
     from ..cache.store import open_cache
 
-    return os.path.relpath(str(open_cache(opened.settings).root), root)
+    return os.path.relpath(str(open_cache(opened.settings).root), root).replace(os.sep, "/")
 
 
 def _build_here(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
@@ -200,16 +200,17 @@ def _user_errors() -> Iterator[None]:
 
 
 def _as_exit(exc: ProvisionError) -> SystemExit:
-    returncode: Optional[int] = getattr(exc, "returncode", None)
-    if returncode is None:
+    reporter = Reporter(color="never")
+    if not isinstance(exc, HookFailedError):
         # A text in SystemExit would be printed too, but tox expects a number there and shows the text four times.
-        Reporter(color="never").error(str(exc))
+        reporter.error(str(exc))
         return SystemExit(1)
-    if returncode > 0:
-        return SystemExit(returncode)  # The real backend's own traceback stands above.
+    if not exc.cause:
+        reporter.info(exc.hint)
+        return SystemExit(exc.returncode)  # The real backend's own traceback stands above.
     # A process that was killed has said nothing itself, and a shell shows such an end as 128 and the signal's number.
-    Reporter(color="never").error(exc.message)
-    return SystemExit(128 - returncode)
+    reporter.error(exc.message)
+    return SystemExit(128 - exc.returncode if exc.returncode < 0 else 1)
 
 
 def find_hook(name: str) -> Callable[..., Any]:

@@ -16,7 +16,9 @@ import atexit
 import functools
 import json
 import os
+import re
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
@@ -101,12 +103,16 @@ class BuildEnvironment:
         Source: the documentation of ``sys.pycache_prefix``.
         """
         entry = entry_of(self.interpreter)
+        # The path of the interpreter goes on below the folder, on Windows without the letter of its drive.
+        below = re.sub(r"^([A-Za-z]:)?[\\/]+", "", str(entry))
         for path, content in published_bytecode(entry) if entry else ():
             if "/site-packages/" not in path:
-                source = Path(f"{self.path / _BYTECODE}{entry}", path)
+                source = self.path / _BYTECODE / below / path
                 target = source.parent.parent / source.name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(content)
+                # Windows takes no path of more than 260 characters, and then the module is compiled again.
+                with suppress(OSError):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(content)
 
     def install(self, requirements: Sequence[str], *, what: str) -> None:
         """Install those PEP 508 requirements that are not installed yet; *what* they are is said in messages.
@@ -243,6 +249,11 @@ def create_environment(interpreter: Interpreter, path: Path, settings: Settings)
     environ = drop_variables(clean_environment(), UV_DROPPED)
     for command, cwd in commands:
         done = run_quiet(command, env=environ, cwd=cwd, timeout=300.0)
+        if "No module named venv" in done.stderr:
+            raise BuildEnvironmentError(
+                f"{command[0]} cannot make a build environment: its module 'venv' is missing",
+                hint="have uv make it: install uv, and set PROVISION_BACKEND_INSTALLER=uv",
+            )
         if done.returncode != 0:
             raise BuildEnvironmentError(
                 f"{command[0]} could not make a virtual environment: exit status {done.returncode}",

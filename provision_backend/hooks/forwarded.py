@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, 
 import pyproject_hooks
 
 from ..errors import BackendError, HookFailedError
-from ..processes import FRONTEND_VARIABLES, drop_variables, follow_frontend, run_visible, signal_name
+from ..host.compilers import missing_compiler
+from ..processes import FRONTEND_VARIABLES, abnormal_end, drop_variables, follow_frontend, run_visible
 from ..project.pyproject import Project
 from ..settings import secret_variables
 from .frontend import UnsupportedOperation
@@ -75,7 +76,8 @@ def _caller(project: Project, environment: HookEnvironment, hook: str) -> pyproj
         with follow_frontend():
             returncode = run_visible(cmd, env=environ, cwd=cwd, stdout=None)
         if returncode:
-            raise HookFailedError(hook, returncode, signal=signal_name(-returncode) if returncode < 0 else "")
+            hint = missing_compiler(environ) if hook in ("build_wheel", "build_editable") else ""
+            raise HookFailedError(hook, returncode, cause=abnormal_end(returncode), hint=hint)
 
     return pyproject_hooks.BuildBackendHookCaller(
         str(project.root),

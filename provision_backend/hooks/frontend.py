@@ -17,8 +17,7 @@ from typing import Iterator, List, Optional
 from ..errors import ProjectError
 
 __all__ = [
-    "INSTALLED", "UnsupportedOperation", "disposable_folder", "frontend_folder", "frontend_name", "frontend_run",
-    "guard_recursion",
+    "INSTALLED", "UnsupportedOperation", "disposable_folder", "frontend_folder", "frontend_name", "guard_recursion",
 ]  # fmt: skip
 
 INSTALLED = Path(os.path.abspath(__file__)).parent.parent.parent
@@ -33,12 +32,6 @@ _MAX_DEPTH = 10
 
 class UnsupportedOperation(Exception):  # noqa: N818 - PEP 517 gives the name.
     """The real backend cannot make an sdist of this tree; the message is its own traceback."""
-
-
-def frontend_run() -> str:
-    """Return what tells one run of a frontend from the next: all its hook processes have the same parent."""
-    # No frontend names its run in a variable.
-    return str(os.getppid())
 
 
 def frontend_name() -> str:

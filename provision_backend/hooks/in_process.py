@@ -139,7 +139,7 @@ def surprises(project: Project, made: Path, cache: str) -> Iterator[str]:
     Args:
         project: what it promises; a project without ``[project]`` promises no name and no version.
         made: the file; nothing is said of a folder.
-        cache: path of the cache below the source tree; empty where it lies elsewhere.
+        cache: path of the cache below the source tree, with slashes; empty where it lies elsewhere.
     """
     is_sdist, called = made.name.endswith(".tar.gz"), made.name
     if not is_sdist and made.suffix != ".whl":

@@ -20,7 +20,7 @@ from ..errors import BuildEnvironmentError
 from ..files import list_names
 from ..host.systems import RUNNING
 from ..output import Reporter
-from ..processes import clean_environment, drop_variables, last_lines, run_quiet, run_visible
+from ..processes import clean_environment, drop_variables, frontend_programs, last_lines, run_quiet, run_visible
 from ..settings import Settings
 from ..versions import leading_name
 from .frontend import INSTALLED, frontend_name
@@ -207,7 +207,7 @@ def find_uv(settings: Settings) -> str:
     if settings.installer == "pip":
         return ""
     if settings.installer == "uv":
-        found = os.environ.get("UV") or shutil.which("uv") or _own_uv()
+        found = os.environ.get("UV") or _uv_on_path() or _uv_beside(sys.executable)
         if not found:
             raise BuildEnvironmentError("the installer uv was asked for, and no uv is on PATH")
         return found
@@ -228,20 +228,22 @@ def _uv_of_frontend() -> str:
         return ""
     if os.environ.get("UV"):
         return os.environ["UV"]
-    try:
-        program = Path(f"/proc/{os.getppid()}/cmdline").read_bytes().split(b"\0")[0]
-    except OSError:
-        program = b""
     # build takes the uv that is installed with it before the one on PATH.
-    name = os.fsdecode(program)
-    # A relative path is one of the frontend's folder.
-    beside = Path(os.path.realpath(f"/proc/{os.getppid()}/cwd"), name).with_name("uv") if "/" in name else None
-    return str(beside) if beside and os.access(str(beside), os.X_OK) else shutil.which("uv") or ""
+    return next(filter(None, map(_uv_beside, frontend_programs())), "") or _uv_on_path()
 
 
-def _own_uv() -> str:
-    beside = Path(sys.executable).with_name(f"uv{RUNNING.program_suffix}")
-    return str(beside) if os.path.exists(beside) else ""
+def _uv_on_path() -> str:
+    # Windows looks in the current folder first, and the installer is run in another one.
+    found = shutil.which("uv")
+    return os.path.abspath(found) if found else ""
+
+
+def _uv_beside(python: str) -> str:
+    """Return the uv that is installed in the environment of an interpreter, or empty."""
+    folder = Path(python).parent
+    # An interpreter of Windows stands above its programs, where it is not that of a virtual environment.
+    places = [place / f"uv{RUNNING.program_suffix}" for place in (folder, folder / RUNNING.environment_programs)]
+    return next((str(place) for place in places if os.access(str(place), os.X_OK)), "")
 
 
 def _constraints(files: Optional[str]) -> List[str]:

@@ -7,19 +7,17 @@ frontend could not install.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Tuple
 
 from ..cache.store import open_cache
 from ..errors import BuildEnvironmentError, MissingDependencyError, ProvisionError
 from ..interpreter import Interpreter, inspect_interpreter
-from ..processes import follow_frontend
+from ..processes import follow_frontend, frontend_id
 from ..project.plan import running_interpreter
 from ..provision import provision, set_aside_damaged
 from . import forwarded
 from .environment import BuildEnvironment, open_environment
-from .frontend import frontend_run
 from .in_process import check_result, requires_hook
 from .installers import find_uv
 
@@ -100,8 +98,8 @@ def _notice(build: Build, interpreter: Interpreter) -> str:
 
 def _question(build: Build, asking: str) -> str:
     # The hooks of one build ask the same: pip's metadata step and its build step, for one. tox uses its environment
-    # again for a project that may have changed, and then it is another question.
-    circumstances = [frontend_run(), str(build.project.root), build.project.build_backend]
+    # again for a project that may have changed, and then it is another question. No frontend names its run.
+    circumstances = [frontend_id(), str(build.project.root), build.project.build_backend]
     return json.dumps([asking, build.config_settings, *circumstances], sort_keys=True, default=repr)
 
 
@@ -123,6 +121,6 @@ def _interpreter(build: Build) -> Interpreter:
             found = provision(build.plan.wanted, build.settings, build.reporter, with_pip=with_pip)
         if found.source == "managed":
             # Between two hooks of a build nothing runs that would keep `cache clean` from removing it.
-            open_cache(build.settings).note_use(found, frontend=os.getppid())
+            open_cache(build.settings).note_use(found, frontend=frontend_id())
         return found
     return inspect_interpreter(Path(running_interpreter().executable))

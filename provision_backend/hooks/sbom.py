@@ -68,7 +68,7 @@ def record_wheel(
     text = _document(wheel, build_backend, interpreter, find_distributions(packages))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(text.encode("utf-8"))  # The same bytes on every system.
     except OSError as exc:
         raise UsageError(
             f"{settings.origin('sbom')} names {settings.sbom!r}, and {path} cannot be written: {exc.strerror}"
