@@ -200,7 +200,6 @@ def run_interpreter_json(
     arguments: Sequence[str] = (),
     env: Optional[Mapping[str, str]] = None,
     timeout: float = 60.0,
-    keep_bytecode: bool = False,
 ) -> Dict[str, Any]:
     """Run code in an interpreter and return the JSON object that it prints as its last line.
 
@@ -213,15 +212,13 @@ def run_interpreter_json(
         arguments: ``sys.argv[1:]`` of the code.
         env: all environment variables of the interpreter; None: `clean_environment()`.
         timeout: seconds after which the interpreter is killed.
-        keep_bytecode: let the interpreter store what it compiles, which ``-B`` prevents.
 
     Raises:
         InterpreterError: it does not start, is ended by a signal or an error, or prints something else.
     """
     program = os.fspath(python)
     env = clean_environment() if env is None else env
-    options = ["-I"] if keep_bytecode else ["-I", "-B"]
-    done = run_quiet([program, *options, "-c", code, *arguments], env=env, timeout=timeout)
+    done = run_quiet([program, "-I", "-B", "-c", code, *arguments], env=env, timeout=timeout)
     if done.returncode:
         raise _ended_badly(program, done)
     last = (done.stdout.strip().splitlines() or [""])[-1]

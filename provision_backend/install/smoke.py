@@ -38,7 +38,9 @@ _PROBE = r"""
 import os, sys
 from importlib import machinery
 
-os.umask(0o022)  # What it compiles is for other users, too.
+# What it compiles from here on, and not while it started, is for other users, too.
+os.umask(0o022)
+sys.dont_write_bytecode = not compiled
 failed = {}
 
 def attempt(name, action, *arguments):
@@ -157,7 +159,7 @@ def smoke_run(
     """
     modules = _IMPORTED_BY_BUILDS if compiled else [], _PIP_MODULES if with_pip else []
     code = f"thorough = {thorough}\ncompiled, imported = {modules}\n{_PROBE}"
-    answer = run_interpreter_json(python, code, keep_bytecode=compiled or with_pip)
+    answer = run_interpreter_json(python, code)
     wanted = {
         "implementation": "cpython",
         "version": version,
