@@ -20,7 +20,13 @@ from provision_backend.processes import clean_environment, run_interpreter_json
 
 DATA = Path(__file__).parent / "data" / "sysconfig"
 FINAL = Path("/cache/interpreters/cpython")
-TREES = {"gnu-3.10": "python3.10", "aarch64-3.13": "python3.13", "musl-3.13t": "python3.13t", "gnu-3.14": "python3.14"}
+TREES = {
+    "gnu-3.10": "python3.10",
+    "aarch64-3.13": "python3.13",
+    "musl-3.13t": "python3.13t",
+    "gnu-3.14": "python3.14",
+    "macos-3.13": "python3.13",
+}
 
 
 def make_tree(folder: Path, name: str = "gnu-3.10") -> Path:

@@ -148,7 +148,10 @@ class TestCleanEnvironment:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
-    @pytest.mark.parametrize("name", ["PIP_BUILD_TRACKER", "PIP_INDEX_URL", "LD_LIBRARY_PATH", "PYTHONWARNINGS", "CC"])
+    @pytest.mark.parametrize(
+        "name",
+        ["PIP_BUILD_TRACKER", "PIP_INDEX_URL", "LD_LIBRARY_PATH", "PYTHONWARNINGS", "CC", "MACOSX_DEPLOYMENT_TARGET"],
+    )
     def test_keeps(self, name: str) -> None:
         """What the user or pip's guard against recursion says reaches the child."""
         assert clean_environment({name: "x"}) == {name: "x", "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}

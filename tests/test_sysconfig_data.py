@@ -56,6 +56,29 @@ def patch_fixture(name: str, prefix: str = FINAL) -> Dict[str, Any]:
     return run_module(patch_module(path.read_text(encoding="utf-8"), prefix=prefix, tail=tail))
 
 
+def test_a_build_for_macos_compiles_on_any_mac() -> None:
+    """Its SDK, its folders and its availability errors are gone; architecture, oldest macOS and frameworks stay."""
+    values = patch_fixture("macos-3.13")
+
+    kept = "-arch arm64 -mmacosx-version-min=11.0"
+    assert (values["CC"], values["CXX"]) == ("cc", "c++")
+    assert values["LDSHARED"] == values["BLDSHARED"] == f"cc -bundle -undefined dynamic_lookup {kept}"
+    assert values["LDCXXSHARED"] == f"c++ -bundle -undefined dynamic_lookup {kept}"
+    assert values["LDFLAGS"] == values["CONFIGURE_LDFLAGS"] == kept
+    assert values["CFLAGS"].split()[-6:] == [
+        *kept.split(), "-Wno-nullability-completeness", "-Wno-expansion-to-defined", "-Wno-undef-prefix", "-fPIC"
+    ][-6:]  # fmt: skip
+    assert values["AR"] == "ar"
+    assert (values["LIBS"], values["LINKFORSHARED"]) == (
+        "-ldl  -framework CoreFoundation",
+        "-Wl,-stack_size,1000000  -framework CoreFoundation",
+    )
+    assert values["MACOSX_DEPLOYMENT_TARGET"] == "11.0"
+    assert (values["prefix"], values["LIBDIR"]) == (FINAL, f"{FINAL}/lib")
+    used = [value for name, value in values.items() if name != "CONFIG_ARGS" and isinstance(value, str)]
+    assert not [value for value in used if "/var/folders" in value or "Xcode" in value]
+
+
 class TestReplacePrefix:
     """`replace_prefix`."""
 
@@ -151,6 +174,10 @@ class TestCleanValue:
             pytest.param("LDFLAGS", " -Wl,-x -LModules/_hacl", " -Wl,-x", id="folder of the build tree"),
             pytest.param("LIBS", "-lssl -l:libatomic.a -lz", "-lssl -lz", id="libatomic"),
             pytest.param("CFLAGS", "-isysroot /Xcode/SDK -O2", "-O2", id="SDK"),
+            pytest.param(
+                "LDFLAGS", "-L/var/folders/0w/T/tmpb/tools/deps/lib -Wl,-x", "-Wl,-x", id="a temporary folder of macOS"
+            ),
+            pytest.param("CFLAGS", "-O2 -Werror=unguarded-availability-new", "-O2", id="availability in the SDK"),
             pytest.param(
                 "CFLAGS",
                 "-isystem /tools/deps/linux-uapi/usr/include/x86_64 -isystem /tools/deps/linux-uapi/usr/include -O3",

@@ -24,6 +24,7 @@ from ..errors import DownloadError, InstallError, InterpreterError, ProvisionErr
 from ..files import is_noexec, remove_path, write_atomically
 from ..host.compatibility import check_tree, require_reader
 from ..host.platforms import Platform
+from ..host.systems import RUNNING, SYSTEMS
 from ..output import Reporter
 from ..settings import Settings
 from . import sysconfig_data
@@ -107,7 +108,11 @@ def _finish(archive: Archive, platform: Platform, unpacked: Unpacked, final: Pat
             compiled=True,
             with_pip=with_pip,
         )
-    except InterpreterError:
+    except InterpreterError as exc:
+        if platform.system != RUNNING.name:
+            titles = SYSTEMS[platform.system].title, RUNNING.title
+            exc.hint = "it is a program for {}, which the setting target names, and this host is {}".format(*titles)
+            raise
         if not is_noexec(tree):
             raise
         # It is the cache that has to be changed, and not the archive.

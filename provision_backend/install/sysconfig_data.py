@@ -51,7 +51,8 @@ _UNUSABLE_FLAGS = re.compile(
     r"""(?<![^\s"'=])
     (?: -isysroot[ \t]+[^\s"']+             # An SDK of the machine that built.
       | -isystem[ \t]+/tools/deps[^\s"']*   # Its kernel headers (python-build-standalone#1163).
-      | -[IL]/tools/deps(?:/[^\s"']*)?      # Its libraries.
+      | -[IL](?:/[^\s"']*)?/tools/deps(?:/[^\s"']*)?  # Its libraries; on macOS below a temporary folder.
+      | -Werror=unguarded-availability-new  # Right for CPython, too strict for others; builds of 2025 drop it, too.
       | -fdebug-default-version=\d+         # gcc refuses it (python-build-standalone#194).
       | -LModules/_hacl                     # A folder of the build tree (python-build-standalone#1011).
       | -l:libatomic\.a                     # Not everywhere (python-build-standalone#616).
