@@ -14,13 +14,15 @@ import pytest
 from support.archives import gzipped, member, pax, tar
 from support.command_line import bare_machine, ours
 from support.roots import program_bytes
+from support.systems_table import recorded
 
 from provision_backend.install.install import finalize_tree
 from provision_backend.install.unpack import unpack_stream
 
 __all__ = ["bare_machine"]  # A fixture that every test here uses.
 
-ARCHIVE = "cpython-3.13.1+20241219-aarch64-apple-darwin-install_only.tar.gz"
+ARM64, AMD64 = "aarch64-apple-darwin", "x86_64-apple-darwin"
+PROGRAM = {ARM64: "aarch64-macos.11.0", AMD64: "x86_64-macos.10.15"}
 RECORD = Path(__file__).parent / "data" / "sysconfig" / "macos-3.13"
 PROGRAMS = (
     "bin/python3.13",
@@ -31,7 +33,7 @@ PROGRAMS = (
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="there the interpreter would start")
 
 
-def make_tree(folder: Path, program: str = "aarch64-macos.11.0") -> Path:
+def make_tree(folder: Path, program: str) -> Path:
     """Make a tree as python-build-standalone lays it out for macOS; its programs end at once where they can start."""
     tree = folder / "python"
     shutil.copytree(str(RECORD), str(tree))
@@ -44,59 +46,67 @@ def make_tree(folder: Path, program: str = "aarch64-macos.11.0") -> Path:
     return tree
 
 
-def make_mirror(folder: Path, tree: Path) -> Dict[str, str]:
+def archive_of(triple: str) -> str:
+    return f"cpython-3.13.1+20241219-{triple}-install_only.tar.gz"
+
+
+def make_mirror(folder: Path, tree: Path, triple: str) -> Dict[str, str]:
     """Pack a tree into a folder, and return the variables by which we take it for what this host needs."""
     folder.mkdir()
-    with tarfile.open(str(folder / ARCHIVE), "w:gz") as archive:
+    path = folder / archive_of(triple)
+    with tarfile.open(str(path), "w:gz") as archive:
         archive.add(str(tree), "python")
-    digest = hashlib.sha256((folder / ARCHIVE).read_bytes()).hexdigest()
-    (folder / "SHA256SUMS").write_text(f"{digest}  {ARCHIVE}\n")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "SHA256SUMS").write_text(f"{digest}  {path.name}\n")
     return {
-        "PROVISION_BACKEND_TARGET": "aarch64-apple-darwin",
+        "PROVISION_BACKEND_TARGET": triple,
         "PROVISION_BACKEND_MIRROR": str(folder),
         "PROVISION_BACKEND_CATALOG": str(folder / "SHA256SUMS"),
         "PROVISION_BACKEND_CACHE_DIR": str(folder.parent / "cache"),
     }
 
 
-def test_all_but_the_start_works_elsewhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize("triple", [ARM64, AMD64])
+def test_all_but_the_start_works_elsewhere(triple: str, tmp_path: Path) -> None:
     """It is listed, mirrored, locked, fetched, unpacked, read and finalized; then the message says why it ends."""
-    env = make_mirror(tmp_path / "mirror", make_tree(tmp_path))
+    archive = archive_of(triple)
+    env = make_mirror(tmp_path / "mirror", make_tree(tmp_path, PROGRAM[triple]), triple)
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "toy"\nversion = "1"\nrequires-python = ">=3.13"\n'
         '[tool.provision-backend]\nbuild-backend = "toy"\nrequires = []\n'
     )
 
-    assert ours("list", ">=3.13", env=env).out.split()[:2] == ["3.13.1", "20241219"]
-    assert ours("mirror", str(tmp_path / "copy"), "--python", "3.13", env=env).code == 0
-    assert (tmp_path / "copy" / ARCHIVE).read_bytes() == (tmp_path / "mirror" / ARCHIVE).read_bytes()
-    assert ARCHIVE in ours("lock", str(tmp_path), "--target", "aarch64-apple-darwin", env=env).out
-    done = ours("install", "3.13", env=env)
-    assert done.code == 1
-    assert done.err.splitlines()[-2:] == [
-        f"provision-backend: could not start '{ARCHIVE}/python/bin/python3.13': Exec format error",
-        "  it is a program for macOS, which the setting target names, and this host is Linux",
-    ]
-    assert list((tmp_path / "cache/interpreters").iterdir()) == []
+    with recorded(triple, "install", how="parsed"):
+        assert ours("list", ">=3.13", env=env).out.split()[:2] == ["3.13.1", "20241219"]
+        assert ours("mirror", str(tmp_path / "copy"), "--python", "3.13", env=env).code == 0
+        assert (tmp_path / "copy" / archive).read_bytes() == (tmp_path / "mirror" / archive).read_bytes()
+        assert archive in ours("lock", str(tmp_path), "--target", triple, env=env).out
+        done = ours("install", "3.13", env=env)
+        assert done.code == 1
+        assert done.err.splitlines()[-2:] == [
+            f"provision-backend: could not start '{archive}/python/bin/python3.13': Exec format error",
+            "  it is a program for macOS, which the setting target names, and this host is Linux",
+        ]
+        assert list((tmp_path / "cache/interpreters").iterdir()) == []
 
 
 def test_an_interpreter_for_another_mac_is_not_even_started(tmp_path: Path) -> None:
     """Its file is read before that."""
-    env = make_mirror(tmp_path / "mirror", make_tree(tmp_path, "x86_64-macos.10.15"))
+    env = make_mirror(tmp_path / "mirror", make_tree(tmp_path, PROGRAM[AMD64]), ARM64)
 
     assert ours("install", "3.13", env=env).err.splitlines()[-1] == (
-        f"provision-backend: '{ARCHIVE}/python/bin/python3.13' is not for this host: "
-        "wanted aarch64-apple-darwin, found x86_64"
+        f"provision-backend: '{archive_of(ARM64)}/python/bin/python3.13' is not for this host: "
+        f"wanted {ARM64}, found x86_64"
     )
 
 
 def test_programs_keep_every_byte(tmp_path: Path) -> None:
     """A changed one would break the signature, without which nothing starts on arm64."""
-    tree = make_tree(tmp_path)
+    tree = make_tree(tmp_path, PROGRAM[ARM64])
     finalize_tree(tree, final_path=Path("/cache/interpreters/cpython"))
 
     assert {name: (tree / name).read_bytes() for name in PROGRAMS} == dict.fromkeys(
-        PROGRAMS, program_bytes("aarch64-macos.11.0")
+        PROGRAMS, program_bytes(PROGRAM[ARM64])
     )
     assert os.readlink(str(tree / "bin/python")) == "python3.13"
 
@@ -106,7 +116,7 @@ def test_a_mark_of_quarantine_is_not_unpacked(tmp_path: Path) -> None:
     """An archive that a browser has fetched may carry it, and macOS would refuse to start what has it."""
     marks = [prefix + b"com.apple.quarantine=0081" for prefix in (b"SCHILY.xattr.user.", b"LIBARCHIVE.xattr.user.")]
     members = [member("python/", kind="5"), pax(*marks), member("python/file", b"content")]
-    unpack_stream([gzipped(tar(*members))], ARCHIVE, tmp_path / "unpacked")
+    unpack_stream([gzipped(tar(*members))], archive_of(ARM64), tmp_path / "unpacked")
 
     assert (tmp_path / "unpacked/python/file").read_bytes() == b"content"
     assert os.listxattr(str(tmp_path / "unpacked/python/file")) == []

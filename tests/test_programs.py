@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from support.roots import elf_bytes, program_bytes
+from support.systems_table import recorded
 
 from provision_backend.errors import HostError, InterpreterError
 from provision_backend.host import programs
@@ -78,7 +80,8 @@ def test_a_universal_interpreter_is_what_runs_of_it(
     python.write_bytes(program_bytes("universal-macos"))
     platform = platform_of_program(str(python), MACOS)
 
-    assert platform.triple == f"{expected}-apple-darwin"
+    with recorded(f"{expected}-apple-darwin", "detect", how="parsed"):
+        assert platform.triple == f"{expected}-apple-darwin"
     assert platform.evidence[0].finding == f"is a macOS program (Mach-O) for x86_64 and aarch64, and runs as {expected}"
 
 
@@ -145,7 +148,9 @@ def test_windows_is_identified_by_the_interpreter(
     python.write_bytes(program_bytes(program))
     platform = platform_of_program(str(python), WINDOWS)
 
-    assert (platform.triple, platform.bits, platform.notes[1:]) == (triple, bits, notes)
+    # The one of x86_64 runs for real under wine.
+    with nullcontext() if program == "x86_64-windows-gnu" else recorded(triple, "detect", how="parsed"):
+        assert (platform.triple, platform.bits, platform.notes[1:]) == (triple, bits, notes)
     assert platform.libc_name == "Windows 10.0.19045"
     assert [(item.path, item.finding) for item in platform.evidence] == [
         (str(python), f"is a Windows program (PE) for {platform.architecture}"),

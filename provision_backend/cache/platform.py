@@ -43,10 +43,12 @@ def current_platform(settings: Settings, cache: Cache) -> Platform:
 
 
 def _file_name() -> str:
-    # The executable that runs us is the first evidence, so what was found depends on it.
+    # The executable that runs us is the first evidence, so what was found depends on it, and on the architecture that
+    # runs of a universal one of macOS.
     path = os.path.realpath(sys.executable)
     readable = "".join(each if each.isalnum() else "-" for each in path if each.isascii())[-80:].strip("-")
-    return f"{readable}-{hash_bytes(os.fsencode(path))[:8]}.json"
+    running = os.uname().machine if hasattr(os, "uname") else ""
+    return f"{readable}-{hash_bytes(os.fsencode(path + running))[:8]}.json"
 
 
 def _recall(cache: Cache) -> Optional[Platform]:
