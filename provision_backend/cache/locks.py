@@ -119,6 +119,7 @@ def _wait(path: Path, timeout: float) -> BaseFileLock:
             lock = _attempt(path, left)  # The folder was removed in between; where it cannot be made, this fails, too.
         if lock is not None:
             return lock
+        time.sleep(min(_POLL, left))
     raise LockTimeoutError(
         f"the lock {path} was held for {timeout:g} seconds by {_describe_owner(path)}",
         hint="wait for that process or end it, or raise PROVISION_BACKEND_LOCK_TIMEOUT",
@@ -143,6 +144,10 @@ def _attempt(path: Path, timeout: float) -> Optional[BaseFileLock]:
         lock.acquire(timeout=timeout, poll_interval=_POLL)
     except (Timeout, FileNotFoundError):
         return None  # The folder may be removed while this process waits.
+    except OSError as exc:
+        if exc.errno:
+            raise
+        return None  # wine gives no reason where the file is locked, and Windows gives EACCES.
     except NotImplementedError:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
     # A lock on a file that a previous holder has removed excludes nobody.
@@ -199,8 +204,8 @@ def _lock(descriptor: int, *, exclusive: bool = False) -> None:
     elif RUNNING.name == "windows":
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError as exc:
-            raise BlockingIOError(exc.errno, exc.strerror) from None
+        except OSError:
+            raise BlockingIOError(errno.EACCES, "another process holds the lock") from None
 
 
 def is_locked(path: Path) -> bool:
