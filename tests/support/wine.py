@@ -166,14 +166,25 @@ class Windows:
         command: list[str | Path] = [self.python, "-m", "provision_backend", *arguments]
         return self.run(command, env={**self.settings(), **(env or {})}, cwd=cwd, check=check)
 
+    def boot(self) -> None:
+        """Start what stands for the kernel, so that it numbers processes on; it ends ten minutes after the last one."""
+        self._control("-p600")
+
     def stop(self) -> None:
         """End everything that runs on this machine."""
-        subprocess.run([*self._enter(self.folder, {}), "wineserver", "-k"], stdin=subprocess.DEVNULL, check=False)
+        self._control("-k")
+
+    def _control(self, option: str) -> None:
+        command = [*self._enter(self.folder, {}), "wineserver", option]
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def kill(self, process: subprocess.Popen[str]) -> None:
-        """End a process at once, as the task manager does; what it started may go on."""
+        """End a process at once, as the task manager does; what it started may go on, and hold its output open."""
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 def windows_path(path: Path) -> str:
@@ -200,6 +211,7 @@ def open_windows() -> Iterator[Windows]:
             subprocess.run(["cp", "-al", str(kept / part), name], check=True)
         _install_host(windows)
         _make_mirror(windows)
+        windows.boot()
         try:
             yield windows
         finally:
