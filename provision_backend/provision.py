@@ -117,10 +117,7 @@ class Explanation:
             self.reason = exc
 
     def _take_system(self) -> bool:
-        found = find_interpreters(
-            lambda version, freethreaded: self.wanted.accepts(version, freethreaded=freethreaded), self.passed_over
-        )
-        self.interpreter = next(found, None)
+        self.interpreter = next(find_interpreters(self.wanted.accepts, self.passed_over), None)
         return self.interpreter is not None
 
     def _choose(self) -> None:

@@ -67,10 +67,6 @@ class VersionRequest(NamedTuple):
     prereleases: bool = False
     """Whether the request itself names a pre-release."""
 
-    def matches(self, version: str, *, freethreaded: bool) -> bool:
-        """Tell whether an interpreter of this full version, ``3.13.5`` or ``3.15.0a1``, is one of those asked for."""
-        return freethreaded == self.freethreaded and satisfies(self.specifiers, version)
-
 
 def parse_request(text: str, *, source: str = "python") -> VersionRequest:
     """Parse a version request, with or without the prefix ``cpython``, ``cpython-``, ``cpython@`` or ``python``.

@@ -43,7 +43,7 @@ class Wanted(NamedTuple):
     lock: Optional[Lock] = None
     """The archives of which one must be provisioned; they satisfy the rest."""
 
-    def accepts(self, version: str, *, freethreaded: bool) -> bool:
+    def accepts(self, version: str, freethreaded: bool) -> bool:
         """Whether an interpreter of this version can be used; a free-threaded one only if it is asked for."""
         # The ABI of a free-threaded build differs (PEP 703), so its wheels would not fit the other interpreters. The
         # cheap comparison comes first, since each selection goes through the whole catalog.

@@ -168,7 +168,7 @@ def _check_pyproject(data: bytes) -> bool:
 def _check_request(data: bytes) -> bool:
     try:
         request = parse_request(data.decode("utf-8", "replace"))
-        request.matches("3.13.5", freethreaded=False)
+        Wanted("", request).accepts("3.13.5", False)
         satisfies(request.specifiers, "3.15.0a1")
     except ProvisionError:
         return False

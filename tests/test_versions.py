@@ -26,6 +26,7 @@ from provision_backend.versions import (
     satisfies,
     satisfies_plain,
 )
+from provision_backend.wanted import Wanted
 
 
 @pytest.mark.parametrize(
@@ -134,16 +135,16 @@ def test_any_other_text_is_refused(text: str) -> None:
 )
 def test_a_request_matches_the_versions_it_says(request_text: str, version: str, expected: bool) -> None:
     """A minor version means each of its patches, a patch only itself."""
-    assert parse_request(request_text).matches(version, freethreaded=False) is expected
+    assert Wanted("", parse_request(request_text)).accepts(version, False) is expected
 
 
 @pytest.mark.parametrize("text", ["3.13", "3.13.2", ">=3.13"])
 def test_free_threading_is_matched_exactly(text: str) -> None:
     """Without ``t`` a free-threaded build never matches, with ``t`` no other does."""
-    plain, threaded = parse_request(text), parse_request(f"{text}t")
+    plain, threaded = (Wanted("", parse_request(each)) for each in (text, f"{text}t"))
 
-    assert [plain.matches("3.13.2", freethreaded=flag) for flag in (False, True)] == [True, False]
-    assert [threaded.matches("3.13.2", freethreaded=flag) for flag in (False, True)] == [False, True]
+    assert [plain.accepts("3.13.2", flag) for flag in (False, True)] == [True, False]
+    assert [threaded.accepts("3.13.2", flag) for flag in (False, True)] == [False, True]
 
 
 @pytest.mark.parametrize(

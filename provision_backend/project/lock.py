@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives, parse_catalog, select_archive
@@ -124,13 +124,17 @@ def choose_archives(
         # An older provision-backend has an older catalog; an upgrade with it must not go back.
         if not kept or newest > max(builds):
             builds, kept = {newest}, ()
-    _refuse_missing(candidates, kept, builds)
     chosen = {archive.triple: archive for archive in kept}
     extra = {triple: _matching(archives, wanted, triple) for triple, archives in more.items()}
     for triple, found in {**extra, **candidates}.items():
         same = next((archive for archive in found if _build_of(archive) in builds), None)
         if same is not None:
             chosen.setdefault(triple, same)
+        elif triple in candidates and triple not in chosen:
+            raise NoMatchingArchiveError(
+                f"there is no archive for {triple} of the build that the project is locked to, {_describe(builds)}",
+                hint="--upgrade moves all targets to the newest build that they all have",
+            )
     return tuple(chosen[triple] for triple in sorted(chosen))
 
 
@@ -158,23 +162,11 @@ def _newest_common(candidates: Mapping[str, Sequence[Archive]]) -> _Build:
     common = set.intersection(*({_build_of(archive) for archive in found} for found in candidates.values()))
     if common:
         return max(common)
-    newest = [
-        f"newest for {triple}: {_describe([_build_of(found[0])])}" for triple, found in sorted(candidates.items())
-    ]
+    newest = [f"newest for {triple}: {_describe([_build_of(found[0])])}" for triple, found in candidates.items()]
     raise NoMatchingArchiveError(
         f"no build of CPython that satisfies the project has archives for all of {', '.join(sorted(candidates))}",
         hint="\n".join(sorted(newest)),
     )
-
-
-def _refuse_missing(candidates: Mapping[str, Sequence[Archive]], kept: Sequence[Archive], builds: Set[_Build]) -> None:
-    targets = {archive.triple for archive in kept}
-    for triple, found in candidates.items():
-        if triple not in targets and not builds & set(map(_build_of, found)):
-            raise NoMatchingArchiveError(
-                f"there is no archive for {triple} of the build that the project is locked to, {_describe(builds)}",
-                hint="--upgrade moves all targets to the newest build that they all have",
-            )
 
 
 def _describe(builds: Iterable[_Build]) -> str:

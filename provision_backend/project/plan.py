@@ -100,7 +100,7 @@ def _plan_for_version(project: Project, settings: Settings, running: RunningInte
     if not satisfies(project.requires_python, running.version):
         reason = f"Python {running.version} does not satisfy requires-python '{project.requires_python}'"
         return Plan(True, wanted, reason)
-    if explicit is not None and not explicit.matches(running.version, freethreaded=running.freethreaded):
+    if explicit is not None and not Wanted("", explicit).accepts(running.version, running.freethreaded):
         return Plan(True, wanted, f"python '{explicit.text}' was asked for, and this is Python {running.version}")
     return Plan(False, wanted, f"Python {running.version} satisfies requires-python '{project.requires_python}'")
 
