@@ -102,11 +102,7 @@ class CompletedOutput(NamedTuple):
 
 
 def run_quiet(
-    command: Sequence[str],
-    *,
-    env: Optional[Mapping[str, str]] = None,
-    cwd: Optional[str] = None,
-    timeout: float = 60.0,
+    command: Sequence[str], *, env: Optional[Mapping[str, str]] = None, cwd: Optional[str] = None, timeout: float = 60.0
 ) -> CompletedOutput:
     """Run a program without standard input and return what it printed.
 
@@ -136,15 +132,10 @@ def run_visible(
     cwd: Optional[str] = None,
     stdout: Optional[int] = 2,
 ) -> int:
-    """Run a program without standard input, let it print to standard error, and return its exit status.
+    """Run a program as `run_quiet` does, but let it print to the file descriptor *stdout*, and return its exit status.
 
-    Standard output stays ours: a command line with ``--json`` promises what stands there.
-
-    Args:
-        command: as for `run_quiet`, and so are the next two.
-        env: all its environment variables.
-        cwd: its working directory.
-        stdout: file descriptor for what it prints; None: our standard output, for what stands in for this process.
+    Standard output stays ours: a command line with ``--json`` promises what stands there. With None it is the
+    program's, for what stands in for this process.
 
     Raises:
         InterpreterError: it could not be started.
@@ -194,12 +185,7 @@ def drop_variables(environ: Mapping[str, str], names: Sequence[str]) -> Dict[str
 
 
 def run_interpreter_json(
-    python: os.PathLike[str],
-    code: str,
-    *,
-    arguments: Sequence[str] = (),
-    env: Optional[Mapping[str, str]] = None,
-    timeout: float = 60.0,
+    python: os.PathLike[str], code: str, *, arguments: Sequence[str] = (), env: Optional[Mapping[str, str]] = None
 ) -> Dict[str, Any]:
     """Run code in an interpreter and return the JSON object that it prints as its last line.
 
@@ -211,14 +197,13 @@ def run_interpreter_json(
         code: Python source that ends by printing one JSON object on one line.
         arguments: ``sys.argv[1:]`` of the code.
         env: all environment variables of the interpreter; None: `clean_environment()`.
-        timeout: seconds after which the interpreter is killed.
 
     Raises:
         InterpreterError: it does not start, is ended by a signal or an error, or prints something else.
     """
     program = os.fspath(python)
     env = clean_environment() if env is None else env
-    done = run_quiet([program, "-I", "-B", "-c", code, *arguments], env=env, timeout=timeout)
+    done = run_quiet([program, "-I", "-B", "-c", code, *arguments], env=env)
     if done.returncode:
         raise _ended_badly(program, done)
     last = (done.stdout.strip().splitlines() or [""])[-1]
@@ -246,13 +231,13 @@ def abnormal_end(returncode: int) -> str:
 
 def _run(command: Sequence[str], *, timeout: Optional[float] = None, **options: Any) -> Tuple[int, bytes, bytes]:
     """Run a program to its end; it does not outlive this process, nor a frontend that a hook follows."""
-    with _passing_on_sigterm() as running:
+    with _passing_on_sigterm() as adopt:
         try:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, **_child_options(), **options)
         except OSError as exc:
             raise _not_started(str(command[0]), exc) from exc
         with child:
-            running.adopt(child)
+            adopt(child)
             try:
                 output, errors = _communicate(child, timeout)
             except BaseException:
@@ -271,44 +256,37 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-class _Running:
-    """The child of the moment, which gets the SIGTERM that this process gets."""
-
-    def __init__(self) -> None:
-        self.child: Optional[subprocess.Popen[bytes]] = None
-        self.terminated = False
-
-    def adopt(self, child: subprocess.Popen[bytes]) -> None:
-        """Pass signals on to a child; one that has arrived while it was being started, at once."""
-        self.child = child
-        if self.terminated:
-            child.terminate()
-
-    def pass_on(self, _number: int, _frame: object) -> None:
-        """Handle SIGTERM: end the child now, and this process when the child has ended."""
-        self.terminated = True
-        if self.child is not None:
-            self.child.terminate()
-
-
 @contextmanager
-def _passing_on_sigterm() -> Iterator[_Running]:
+def _passing_on_sigterm() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
     """Let a SIGTERM end the child first and then this process, which would otherwise leave it running.
 
-    A terminal sends its signals to the whole group; ``kill``, tox and containers send them to one process. A handler
-    that the frontend has set is left alone, and only the main thread can set one.
+    Yields what is called with the child once it has started. A terminal sends its signals to the whole group; ``kill``,
+    tox and containers send them to one process. A handler that the frontend has set is left alone, and only the main
+    thread can set one.
     """
-    running = _Running()
+    children: List[subprocess.Popen[bytes]] = []
+    signals: List[int] = []
+
+    def _adopt(child: subprocess.Popen[bytes]) -> None:
+        children.append(child)
+        if signals:
+            child.terminate()  # One has arrived while it was being started.
+
+    def _pass_on(number: int, _frame: object) -> None:
+        signals.append(number)
+        for child in children:
+            child.terminate()
+
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield running
+        yield _adopt
         return
-    signal.signal(signal.SIGTERM, running.pass_on)
+    signal.signal(signal.SIGTERM, _pass_on)
     try:
-        yield running
+        yield _adopt
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if running.terminated:
+        if signals:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -420,7 +398,9 @@ def _frontend_watch() -> Callable[[], bool]:
 
 @contextmanager
 def _looking_by_timer() -> Iterator[None]:
-    if not _can_use_timer():
+    main = threading.current_thread() is threading.main_thread()
+    usable = main and hasattr(signal, "setitimer") and signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+    if not usable or signal.getitimer(signal.ITIMER_REAL)[0]:
         yield
         return
     # Not PR_SET_PDEATHSIG: it is about the thread that has started this process, and those of uv and tox may end.
@@ -431,12 +411,6 @@ def _looking_by_timer() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-
-
-def _can_use_timer() -> bool:
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        return False
-    return signal.getsignal(signal.SIGALRM) is signal.SIG_DFL and not signal.getitimer(signal.ITIMER_REAL)[0]
 
 
 def _end_with_frontend(_number: int, _frame: object) -> None:
