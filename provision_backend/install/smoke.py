@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 from ..errors import InterpreterError
+from ..host.systems import RUNNING
 from ..processes import run_interpreter_json
 
 __all__ = ["Facts", "smoke_run"]
@@ -164,7 +165,7 @@ def smoke_run(
         "implementation": "cpython",
         "version": version,
         "threading": "free-threaded" if freethreaded else "with GIL",
-        "prefix": os.path.realpath(str(python.parent if python.suffix == ".exe" else python.parent.parent)),
+        "prefix": os.path.realpath(str(RUNNING.tree_of(python))),
     }
     try:
         # The interpreter resolves links to its own program, not those above it.
