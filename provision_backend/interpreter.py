@@ -219,11 +219,11 @@ def _registered() -> Iterator[Tuple[Tuple[int, ...], Path]]:
     if RUNNING.name != "windows":
         return
     for root in (winreg.HKEY_CURRENT_USER, winreg.HKEY_LOCAL_MACHINE):
-        for company in _subkeys(root, r"Software\Python"):
-            for tag in _subkeys(root, rf"Software\Python\{company}"):
-                path = rf"Software\Python\{company}\{tag}\InstallPath"
-                with contextlib.suppress(OSError), winreg.OpenKey(root, path) as key:
-                    yield _version_in(tag), Path(str(winreg.QueryValueEx(key, "ExecutablePath")[0]))
+        companies = [rf"Software\Python\{name}" for name in _subkeys(root, r"Software\Python")]
+        for path in (rf"{company}\{tag}" for company in companies for tag in _subkeys(root, company)):
+            with contextlib.suppress(OSError), winreg.OpenKey(root, rf"{path}\InstallPath") as key:
+                tag = path.rpartition("\\")[2]
+                yield _version_in(tag), Path(str(winreg.QueryValueEx(key, "ExecutablePath")[0]))
 
 
 def _subkeys(root: int, path: str) -> Iterator[str]:

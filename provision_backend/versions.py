@@ -204,11 +204,7 @@ def _parse_specifiers(text: str) -> SpecifierSet:
 
 
 def plain_name(requirement: str) -> Optional[str]:
-    """Return the name of a requirement that consists of a name and, perhaps, plain clauses.
-
-    Returns:
-        None for any other form, which only ``packaging`` can judge.
-    """
+    """Return the name of a requirement that is a name and plain clauses; None for what only ``packaging`` can judge."""
     match = re.fullmatch(_PLAIN_REQUIREMENT, requirement)
     return match[1] if match and satisfies_plain(match[2] or "", "3") is not None else None
 

@@ -76,11 +76,7 @@ def check_lock(lock: Lock, requires_python: str, pin: Optional[VersionRequest]) 
 
 
 def locked_archive(lock: Lock, triple: str) -> Archive:
-    """Return the archive that a build uses on a platform.
-
-    Raises:
-        NoMatchingArchiveError: the lock has none for it; the hint says how to add it or build without the lock.
-    """
+    """Return the archive that a build uses on a platform, or raise `NoMatchingArchiveError` with a way out."""
     # A level of x86-64 is a triple of its own: an archive for another level is another build than the locked one.
     for archive in lock.archives:
         if archive.triple == triple:

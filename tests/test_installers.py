@@ -1,4 +1,4 @@
-"""`Installer`: what a builder has set for pip or uv does not misdirect it, and what should reach it does.
+"""`install`: what a builder has set for pip or uv does not misdirect it, and what should reach it does.
 
 The pip of a real second interpreter, and a real uv, install tiny wheels from a folder.
 """
@@ -20,7 +20,8 @@ from support.toys import another_interpreter, toy_wheel
 
 from provision_backend.errors import BuildEnvironmentError
 from provision_backend.hooks import installers
-from provision_backend.hooks.installers import Installer, find_uv, supports_python_option
+from provision_backend.hooks.environment import BuildEnvironment
+from provision_backend.hooks.installers import find_uv, install, supports_python_option
 from provision_backend.host.systems import SYSTEMS
 from provision_backend.interpreter import Interpreter, inspect_interpreter
 from provision_backend.output import Reporter
@@ -52,15 +53,10 @@ class Place:
 
     def install(self, *requirements: str, verbosity: int = 0, **settings: Any) -> List[str]:
         """Install and return what is there."""
-        installer = Installer(
-            self.interpreter,
-            str(self.folder / "env" / "bin" / "python"),
-            [str(path) for path in self.folder.glob("env/lib/python*/site-packages")],
-            Settings(**settings),
-            Reporter(verbosity=verbosity),
-        )
+        reporter = Reporter(verbosity=verbosity)
+        place = BuildEnvironment(self.folder / "env", self.interpreter, Settings(**settings), reporter, self.folder)
         environ = {**clean_environment(), **self.environ}
-        installer.install(requirements, environ=environ, cwd=str(self.folder), what="the toys")
+        install(place, requirements, environ=environ, cwd=str(self.folder), what="the toys")
         return self.found()
 
     def found(self) -> List[str]:
@@ -488,13 +484,13 @@ def test_the_command_of_keyring_is_asked_where_there_is_one(
 ) -> None:
     """The frontend's pip may import keyring, and the provisioned interpreter does not have it; a setting stands."""
     monkeypatch.setattr(installers, "find_uv", lambda _: uv)
-    installer = Installer(interpreter, "/env/bin/python", [], Settings(), Reporter())
+    place = BuildEnvironment(Path("/env"), interpreter, Settings(), Reporter(), Path("/"))
     environ = {"PATH": str(tmp_path)}
-    assert name not in installer._command(environ)[2]
+    assert name not in installers._command(place, environ)[2]
     program(tmp_path / "keyring")
 
-    assert installer._command(environ)[2][name] == "subprocess"
-    assert installer._command({**environ, name: "disabled"})[2][name] == "disabled"
+    assert installers._command(place, environ)[2][name] == "subprocess"
+    assert installers._command(place, {**environ, name: "disabled"})[2][name] == "disabled"
 
 
 @pytest.mark.parametrize(("pip", "inside"), [("24.0", False), ("22.2", True), ("", True)])
@@ -502,8 +498,8 @@ def test_a_pip_that_cannot_install_elsewhere_is_that_of_the_environment(
     interpreter: Interpreter, pip: str, inside: bool
 ) -> None:
     """The interpreter's own pip has to be told where to install; an older one was put into the environment."""
-    installer = Installer(interpreter._replace(pip=pip), "/env/bin/python", [], Settings(), Reporter())
-    _, command, _ = installer._command({})
+    place = BuildEnvironment(Path("/env"), interpreter._replace(pip=pip), Settings(), Reporter(), Path("/"))
+    _, command, _ = installers._command(place, {})
 
     assert command[0] == ("/env/bin/python" if inside else interpreter.executable)
     assert ("--python" in command) != inside

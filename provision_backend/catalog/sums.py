@@ -91,11 +91,7 @@ def load_sums(file: Path, *, missing_ok: bool = False) -> Sums:
 
 
 def change_sums(sums: Sums, *, add: Mapping[str, str], drop: Collection[str], source: str) -> Sums:
-    """Return what is listed after paths are dropped and then others, with their sha256, added or replaced.
-
-    Raises:
-        CatalogError: the result would list another archive of the same name in another folder.
-    """
+    """Return what is listed after a change, or raise `CatalogError` if that has two archives of the same name."""
     hashes = {**{path: sha256 for path, sha256 in sums.hashes.items() if path not in drop}, **add}
     # What would be refused when it is read must not be written either.
     return parse_sums(Sums(hashes, comments=sums.comments).render(), source=source)

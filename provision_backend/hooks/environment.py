@@ -33,7 +33,7 @@ from ..processes import clean_environment, drop_variables, last_lines, run_quiet
 from ..project.pyproject import Project
 from ..settings import Settings
 from .frontend import disposable_folder, frontend_folder, frontend_name
-from .installers import UV_DROPPED, Installer, find_uv, interpreter_environment, supports_python_option
+from .installers import UV_DROPPED, find_uv, install, interpreter_environment, supports_python_option
 from .uv_sources import uv_project
 
 if TYPE_CHECKING:
@@ -115,19 +115,14 @@ class BuildEnvironment:
                     target.write_bytes(content)
 
     def install(self, requirements: Sequence[str], *, what: str) -> None:
-        """Install those PEP 508 requirements that are not installed yet; *what* they are is said in messages.
-
-        Raises:
-            BuildEnvironmentError: the installer failed, or did not install where it should.
-        """
+        """Install PEP 508 requirements that are missing, or raise `BuildEnvironmentError`; *what* they are is shown."""
         missing = [text for text in requirements if text not in self.installed]
         if not missing:
             return
         self.reporter.detail(f"installing {what} under CPython {self.interpreter.version}: {', '.join(missing)}")
         with self.reporter.step(f"install {what}"):
-            installer = Installer(self.interpreter, self.python, self.packages, self.settings, self.reporter)
             cwd, file = frontend_folder(self.source), self._file_for_uv(missing)
-            installer.install(missing, environ=self._installer_environ(), cwd=cwd, what=what, file=file)
+            install(self, missing, environ=self._installer_environ(), cwd=cwd, what=what, file=file)
         self.installed += tuple(missing)
 
     def _file_for_uv(self, requirements: Sequence[str]) -> str:

@@ -78,11 +78,7 @@ def disposable_folder() -> Optional[Path]:
 
 @contextmanager
 def guard_recursion(source: Path, build_backend: str) -> Iterator[None]:
-    """Refuse a source tree whose build has led back to itself, before it forks without end.
-
-    Raises:
-        ProjectError: the tree is being built already, or builds are nested too deep.
-    """
+    """Raise `ProjectError` if the build of a source tree has led back to itself, or builds are nested too deep."""
     # pip's own guard, PIP_BUILD_TRACKER, sees builds of sdists only: without this one, 50 nested processes were counted
     # in 12 seconds.
     before = os.environ.get(_ACTIVE)

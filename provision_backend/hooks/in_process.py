@@ -103,11 +103,7 @@ def requires_hook(hook: str) -> str:
 
 @_without_secrets()
 def call_hook(project: Project, hook: str, *args: Any) -> Any:
-    """Call a hook of the real backend and return what it returns; its exceptions pass.
-
-    Raises:
-        BackendError: it lacks the hook.
-    """
+    """Call a hook of the real backend, whose exceptions pass; raises `BackendError` if it lacks the hook."""
     function = getattr(load_backend(project), hook, None)
     if function is None:
         raise missing_hook(project, hook)

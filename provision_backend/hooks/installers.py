@@ -14,7 +14,7 @@ import shutil
 import sys
 import sysconfig
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import BuildEnvironmentError
 from ..files import list_names
@@ -28,9 +28,10 @@ from .pip_files import configured_variables, pip_variable
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
+    from .environment import BuildEnvironment
 
 __all__ = [
-    "DROPPED", "UV_DROPPED", "Installer", "find_uv", "interpreter_environment", "supports_python_option",
+    "DROPPED", "UV_DROPPED", "find_uv", "install", "interpreter_environment", "supports_python_option",
 ]  # fmt: skip
 
 # Each of these misdirects or empties the installation into a build environment; all were tried.
@@ -81,108 +82,102 @@ _TIMEOUT = 3600.0
 """Seconds an installer may take; a build dependency without a wheel is compiled in that time."""
 
 
-class Installer(NamedTuple):
-    """Installs requirements into one build environment."""
+def install(
+    environment: BuildEnvironment,
+    requirements: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    cwd: str,
+    what: str,
+    file: str = "",
+) -> None:
+    """Install PEP 508 requirements into a build environment, and check that they are there.
 
-    interpreter: Interpreter
-    """What the environment is made of; its pip installs."""
-    python: str
-    """The environment's own interpreter."""
-    packages: Sequence[str]
-    """The folders that packages are installed in."""
-    settings: Settings
-    reporter: Reporter
+    A *file* may list them for the installer. *environ* is that of a process in the build environment; relative paths of
+    find-links and constraints start at *cwd*; *what* they are is said in messages.
 
-    def install(
-        self, requirements: Sequence[str], *, environ: Mapping[str, str], cwd: str, what: str, file: str = ""
-    ) -> None:
-        """Install requirements, and check that they are there.
+    Raises:
+        BuildEnvironmentError: the installer failed, or installed somewhere else; or uv was asked for and there
+            is none.
+    """
+    name, command, variables = _command(environment, environ)
+    command += ["--requirements", file] if file else requirements
+    if environment.reporter.verbosity:
+        returncode, hint = run_visible(command, env=variables, cwd=cwd), ""
+    else:
+        done = run_quiet(command, env=variables, cwd=cwd, timeout=_TIMEOUT)
+        returncode, hint = done.returncode, last_lines(done.stdout + done.stderr)
+        hint += f"\n{_UNSEEN[name]}" if _NOT_FOUND.search(hint) else ""
+    failed = f"could not install {what} under CPython {environment.interpreter.version}: {name}"
+    if returncode != 0:
+        raise BuildEnvironmentError(f"{failed} ended with exit status {returncode}", hint=hint)
+    _check_installed(environment, requirements, failed, hint=_MISDIRECTED[name])
 
-        Args:
-            requirements: PEP 508 strings.
-            file: a file that lists them, for the installer; empty for none.
-            environ: variables of a process in the build environment.
-            cwd: where relative paths of find-links and constraints start.
-            what: what they are, for messages.
 
-        Raises:
-            BuildEnvironmentError: the installer failed, or installed somewhere else; or uv was asked for and there
-                is none.
-        """
-        name, command, variables = self._command(environ)
-        command += ["--requirements", file] if file else requirements
-        if self.reporter.verbosity:
-            returncode, hint = run_visible(command, env=variables, cwd=cwd), ""
-        else:
-            done = run_quiet(command, env=variables, cwd=cwd, timeout=_TIMEOUT)
-            returncode, hint = done.returncode, last_lines(done.stdout + done.stderr)
-            hint += f"\n{_UNSEEN[name]}" if _NOT_FOUND.search(hint) else ""
-        failed = f"could not install {what} under CPython {self.interpreter.version}: {name}"
-        if returncode != 0:
-            raise BuildEnvironmentError(f"{failed} ended with exit status {returncode}", hint=hint)
-        self._check_installed(requirements, failed, hint=_MISDIRECTED[name])
+def _check_installed(environment: BuildEnvironment, requirements: Sequence[str], failed: str, *, hint: str) -> None:
+    # Both installers exit with 0 when a configuration file has sent the packages elsewhere, or left them out.
+    # importlib.metadata would read each file for the same answer; it and packaging take a tenth of a build.
+    files = [name for folder in environment.packages for name in list_names(Path(folder))]
+    found = {leading_name(name.partition("-")[0]) for name in files if name.endswith((".dist-info", ".egg-info"))}
+    if all(leading_name(text) in found for text in requirements):
+        return
+    # What is absent may be a path, or not apply to this interpreter.
+    from .requirements import names_for
 
-    def _check_installed(self, requirements: Sequence[str], failed: str, *, hint: str) -> None:
-        # Both installers exit with 0 when a configuration file has sent the packages elsewhere, or left them out.
-        # importlib.metadata would read each file for the same answer; it and packaging take a tenth of a build.
-        files = [name for folder in self.packages for name in list_names(Path(folder))]
-        found = {leading_name(name.partition("-")[0]) for name in files if name.endswith((".dist-info", ".egg-info"))}
-        if all(leading_name(text) in found for text in requirements):
-            return
-        # What is absent may be a path, or not apply to this interpreter.
-        from .requirements import names_for
+    names = names_for(requirements, environment.interpreter.version)
+    absent = [name for name in names if leading_name(name) not in found]
+    if absent:
+        raise BuildEnvironmentError(
+            f"{failed} succeeded, and {', '.join(map(repr, absent))} is not in the build environment", hint=hint
+        )
 
-        names = names_for(requirements, self.interpreter.version)
-        absent = [name for name in names if leading_name(name) not in found]
-        if absent:
-            raise BuildEnvironmentError(
-                f"{failed} succeeded, and {', '.join(map(repr, absent))} is not in the build environment", hint=hint
-            )
 
-    def _command(self, environ: Mapping[str, str]) -> Tuple[str, List[str], Dict[str, str]]:
-        """Return the installer's name, its command without the requirements, and its variables."""
-        uv = find_uv(self.settings)
-        if uv:
-            command = [uv, "pip", "install", "--python", self.python, "--quiet", *_UV_OPTIONS]
-            command += _constraints(environ.get("UV_BUILD_CONSTRAINT"))
-            return "uv", command, self._adapted(drop_variables(environ, UV_DROPPED), "UV")
-        # Before 22.3 pip installs only into the environment that it is started in, and so has been put there.
-        command = [self.python, "-I", "-B", "-m", "pip"]
-        if supports_python_option(self.interpreter.pip):
-            command = [self.interpreter.executable, "-I", "-B", "-m", "pip", "--python", self.python]
-        environ = {**environ, **configured_variables(environ)}
-        variables = {**drop_variables(environ, PIP_DROPPED), **_PIP_SET}
-        self._drop_features(command, variables)
-        # pip takes back a configured target and user scheme in this way for its own build environments.
-        # What a hook imports is compiled then; compiling all of setuptools takes longer than installing it.
-        command += ["install", "--quiet", "--no-user", "--no-compile", "--target", ""]
-        command += _constraints(environ.get("PIP_BUILD_CONSTRAINT"))
-        return "pip", command, self._adapted(variables, "PIP")
+def _command(environment: BuildEnvironment, environ: Mapping[str, str]) -> Tuple[str, List[str], Dict[str, str]]:
+    """Return the installer's name, its command without the requirements, and its variables."""
+    uv = find_uv(environment.settings)
+    if uv:
+        command = [uv, "pip", "install", "--python", environment.python, "--quiet", *_UV_OPTIONS]
+        command += _constraints(environ.get("UV_BUILD_CONSTRAINT"))
+        return "uv", command, _adapted(drop_variables(environ, UV_DROPPED), "UV", environment.reporter)
+    # Before 22.3 pip installs only into the environment that it is started in, and so has been put there.
+    command = [environment.python, "-I", "-B", "-m", "pip"]
+    if supports_python_option(environment.interpreter.pip):
+        command = [environment.interpreter.executable, "-I", "-B", "-m", "pip", "--python", environment.python]
+    environ = {**environ, **configured_variables(environ)}
+    variables = {**drop_variables(environ, PIP_DROPPED), **_PIP_SET}
+    _drop_features(command, variables)
+    # pip takes back a configured target and user scheme in this way for its own build environments.
+    # What a hook imports is compiled then; compiling all of setuptools takes longer than installing it.
+    command += ["install", "--quiet", "--no-user", "--no-compile", "--target", ""]
+    command += _constraints(environ.get("PIP_BUILD_CONSTRAINT"))
+    return "pip", command, _adapted(variables, "PIP", environment.reporter)
 
-    def _drop_features(self, pip: Sequence[str], variables: Dict[str, str]) -> None:
-        """Drop the names of features that this pip does not know, and ends with an error over."""
-        for option in ("use-feature", "use-deprecated"):
-            name, known = pip_variable(option), []
-            for word in variables.pop(name, "").split():
-                done = run_quiet([*pip, f"--{option}={word}", "--version"], env=variables)
-                known += [word] if done.returncode == 0 else []
-            if known:
-                variables[name] = " ".join(known)
 
-    def _adapted(self, variables: Dict[str, str], prefix: str) -> Dict[str, str]:
-        """Change variables so that an installer does what the frontend's own does in a build environment."""
-        constraint, keyring = f"{prefix}_CONSTRAINT", f"{prefix}_KEYRING_PROVIDER"
-        # build and tox run pip or uv by its command line, which obeys it. uv, and since 26.2 pip (pypa/pip#13300), keep
-        # run-time constraints from the environments that they make.
-        if frontend_name() and not (prefix == "PIP" and _frontends_pip_obeys_constraints()):
-            if variables.pop(constraint, "") and frontend_name() == "pip":
-                self.reporter.info(f"{constraint} is not used in a build environment; {prefix}_BUILD_CONSTRAINT is")
-            if prefix == "PIP":
-                variables[constraint] = os.devnull  # A configuration file may hold one, too.
-        # The frontend's installer may import keyring, which the interpreter does not have; the command serves any.
-        if not variables.get(keyring) and shutil.which("keyring", path=variables.get("PATH")):
-            variables[keyring] = "subprocess"
-        return variables
+def _drop_features(pip: Sequence[str], variables: Dict[str, str]) -> None:
+    """Drop the names of features that this pip does not know, and ends with an error over."""
+    for option in ("use-feature", "use-deprecated"):
+        name, known = pip_variable(option), []
+        for word in variables.pop(name, "").split():
+            done = run_quiet([*pip, f"--{option}={word}", "--version"], env=variables)
+            known += [word] if done.returncode == 0 else []
+        if known:
+            variables[name] = " ".join(known)
+
+
+def _adapted(variables: Dict[str, str], prefix: str, reporter: Reporter) -> Dict[str, str]:
+    """Change variables so that an installer does what the frontend's own does in a build environment."""
+    constraint, keyring = f"{prefix}_CONSTRAINT", f"{prefix}_KEYRING_PROVIDER"
+    # build and tox run pip or uv by its command line, which obeys it. uv, and since 26.2 pip (pypa/pip#13300), keep
+    # run-time constraints from the environments that they make.
+    if frontend_name() and not (prefix == "PIP" and _frontends_pip_obeys_constraints()):
+        if variables.pop(constraint, "") and frontend_name() == "pip":
+            reporter.info(f"{constraint} is not used in a build environment; {prefix}_BUILD_CONSTRAINT is")
+        if prefix == "PIP":
+            variables[constraint] = os.devnull  # A configuration file may hold one, too.
+    # The frontend's installer may import keyring, which the interpreter does not have; the command serves any.
+    if not variables.get(keyring) and shutil.which("keyring", path=variables.get("PATH")):
+        variables[keyring] = "subprocess"
+    return variables
 
 
 def _frontends_pip_obeys_constraints() -> bool:

@@ -84,11 +84,7 @@ def find_distributions(path: Sequence[str]) -> Dict[str, importlib.metadata.Dist
 
 
 def extra_requirements(extra: str) -> Tuple[str, ...]:
-    """Return the requirements of one of our own extras, read from our own metadata, without its marker.
-
-    Returns:
-        PEP 508 strings; empty where the package runs from a folder without metadata.
-    """
+    """Return the PEP 508 requirements of one of our own extras, without its marker; empty without our own metadata."""
     try:
         declared = importlib.metadata.requires(OWN_NAME) or []
     except importlib.metadata.PackageNotFoundError:
