@@ -7,7 +7,7 @@ from typing import Any, Mapping, Optional, Tuple
 
 from ..errors import ProjectError
 from ..versions import is_specifier, normalised_name
-from .pyproject import OWN_NAME, TABLE, names_us, parse_requirement, read_string, read_strings
+from .pyproject import OWN_NAME, TABLE, names_us, parse_requirement, read_strings, read_value
 
 __all__ = [
     "add_marker", "backend_notes", "choose_form", "drop_marker", "mark_requirement", "refuse_unsafe",
@@ -36,7 +36,7 @@ def refuse_unsafe(data: Mapping[str, Any], setup_py: str) -> None:
             "pyproject.toml: build-system.requires is missing, which PEP 518 demands",
             hint='add what the backend needs, for example requires = ["setuptools"], and run this again',
         )
-    read_string(build_system, "build-system", "build-backend")
+    read_value(build_system, "build-system", "build-backend", str)
     read_strings(build_system, "build-system", "backend-path")
     for text in read_strings(build_system, "build-system", "requires"):
         parse_requirement(text, _REQUIRES)
@@ -110,7 +110,7 @@ def choose_form(data: Mapping[str, Any], form: str, requires_python: str) -> Tup
 
 def _known_python(data: Mapping[str, Any], requires_python: str) -> str:
     project = data.get("project", {})
-    static = read_string(project, "project", "requires-python")
+    static = read_value(project, "project", "requires-python", str)
     if static is not None and requires_python:
         raise ProjectError(f"pyproject.toml: --requires-python is given although project.requires-python is {static!r}")
     text = static if static is not None else requires_python

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
 
 from ..errors import ProjectError, UsageError
 from ..files import read_file
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OWN_NAME", "TABLE", "Project", "is_wrapped", "names_us", "parse_pyproject", "parse_requirement",
-    "read_project", "read_string", "read_strings", "read_text",
+    "read_project", "read_strings", "read_text", "read_value",
 ]  # fmt: skip
 
 OWN_NAME = "provision-backend"
 """Name of our distribution, normalised as in PEP 503."""
 
 TABLE = "tool.provision-backend"
+
+Value = TypeVar("Value")
 
 _KEYS = ("build-backend", "requires", "backend-path", "requires-python", "python", "installer", "lock")
 
@@ -73,7 +75,7 @@ def read_project(root: Path, text: Optional[str] = None) -> Project:
         ProjectError: it is unreadable or not TOML, or a key is missing, unknown or of the wrong type.
     """
     document = parse_pyproject(read_text(root) if text is None else text)
-    table = _read(document.get("tool", {}), "tool", OWN_NAME, dict)
+    table = read_value(document.get("tool", {}), "tool", OWN_NAME, dict)
     if table is None:
         raise ProjectError(
             f"pyproject.toml: [{TABLE}] is missing",
@@ -90,7 +92,7 @@ def read_project(root: Path, text: Optional[str] = None) -> Project:
             # Most requirements are a name, with a version or two: packaging is imported for the others only.
             if plain_name(text) is None:
                 parse_requirement(text, f"{TABLE}.requires")
-    installer = read_string(table, TABLE, "installer")
+    installer = read_value(table, TABLE, "installer", str)
     if installer not in (None, "pip", "uv"):
         raise ProjectError(f"pyproject.toml: {TABLE}.installer must be pip or uv, found {installer!r}")
     names = document.get("project", {})
@@ -147,7 +149,7 @@ def names_us(requirement: str) -> bool:
 def is_wrapped(data: Mapping[str, Any]) -> bool:
     """Tell whether a project is wrapped; raise `ProjectError` if it has only our table or only our backend's name."""
     backend = data.get("build-system", {}).get("build-backend")
-    table = _read(data.get("tool", {}), "tool", OWN_NAME, dict)
+    table = read_value(data.get("tool", {}), "tool", OWN_NAME, dict)
     if backend == "provision_backend":
         if table is not None:
             return True
@@ -163,7 +165,8 @@ def is_wrapped(data: Mapping[str, Any]) -> bool:
     return False
 
 
-def _read(table: Mapping[str, Any], section: str, key: str, kind: type) -> Any:
+def read_value(table: Mapping[str, Any], section: str, key: str, kind: Type[Value]) -> Optional[Value]:
+    """Return a value of a table, None if it has none; raise `ProjectError` for another type."""
     value = table.get(key)
     # TOML has no null, so None means that the key is absent.
     if value is None or isinstance(value, kind):
@@ -175,12 +178,6 @@ def _wrong_type(key: str, wanted: str, found: Any) -> ProjectError:
     kinds = (wanted, _TYPE_NAMES.get(type(found), type(found).__name__))
     wanted, kind = (f"an {each}" if each[0] in "aeiou" else f"a {each}" for each in kinds)
     return ProjectError(f"pyproject.toml: {key} must be {wanted}, found {kind}")
-
-
-def read_string(table: Mapping[str, Any], section: str, key: str) -> Optional[str]:
-    """Return a string of a table, None if it has none; raise `ProjectError` for another type."""
-    text: Optional[str] = _read(table, section, key, str)
-    return text
 
 
 def read_strings(table: Mapping[str, Any], section: str, key: str) -> List[str]:
@@ -203,7 +200,7 @@ def _refuse_unknown(table: Mapping[str, Any], section: str, known: Sequence[str]
 
 
 def _build_backend(table: Mapping[str, Any]) -> str:
-    backend = read_string(table, TABLE, "build-backend")
+    backend = read_value(table, TABLE, "build-backend", str)
     if backend is None:
         raise ProjectError(
             f"pyproject.toml: {TABLE}.build-backend is missing",
@@ -240,9 +237,9 @@ def _backend_path(table: Mapping[str, Any], root: Path) -> Tuple[str, ...]:
 
 
 def _requires_python(document: Mapping[str, Any], table: Mapping[str, Any]) -> str:
-    own = read_string(table, TABLE, "requires-python")
+    own = read_value(table, TABLE, "requires-python", str)
     project = document.get("project", {})
-    static = read_string(project, "project", "requires-python")
+    static = read_value(project, "project", "requires-python", str)
     # The two could contradict each other, and frontends and indexes know only the standard one.
     if own is not None and static is not None:
         raise ProjectError(
@@ -262,7 +259,7 @@ def _requires_python(document: Mapping[str, Any], table: Mapping[str, Any]) -> s
 
 
 def _pin(table: Mapping[str, Any]) -> Optional[VersionRequest]:
-    text = read_string(table, TABLE, "python")
+    text = read_value(table, TABLE, "python", str)
     if text is None:
         return None
     try:
@@ -272,7 +269,7 @@ def _pin(table: Mapping[str, Any]) -> Optional[VersionRequest]:
 
 
 def _lock(table: Mapping[str, Any], root: Path) -> Optional[Lock]:
-    lock = _read(table, TABLE, "lock", dict)
+    lock = read_value(table, TABLE, "lock", dict)
     if lock is None:
         return None
     section = f"{TABLE}.lock"
@@ -281,7 +278,7 @@ def _lock(table: Mapping[str, Any], root: Path) -> Optional[Lock]:
     from .lock import read_lock
 
     lines = read_strings(lock, section, "archives") if "archives" in lock else None
-    file, always = read_string(lock, section, "file"), _read(lock, section, "always", bool)
+    file, always = read_value(lock, section, "file", str), read_value(lock, section, "always", bool)
     return read_lock(root, lines, file, always=bool(always))
 
 
