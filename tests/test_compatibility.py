@@ -251,6 +251,12 @@ WINDOWS_AMD64 = platform_from_triple("x86_64-pc-windows-msvc")._replace(system_v
         pytest.param(MACOS_ARM64, "bin/python3.13", "aarch64-macos.11.0", id="macOS"),
         pytest.param(MACOS_ARM64, "bin/python3.13", "universal-macos", id="a universal program"),
         pytest.param(
+            MACOS_ARM64._replace(system_version=(11,)),
+            "bin/python3.13",
+            "aarch64-macos.11.0",
+            id="a version without a dot",
+        ),
+        pytest.param(
             platform_from_triple("aarch64-apple-darwin"), "bin/python3.13", "aarch64-macos.15.1.2", id="unknown version"
         ),
         pytest.param(WINDOWS_AMD64, "python.exe", "x86_64-windows-gnu", id="Windows"),

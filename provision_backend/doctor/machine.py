@@ -17,6 +17,7 @@ from ..errors import HostError, InterpreterError, MissingDependencyError, Provis
 from ..files import free_bytes, is_noexec
 from ..hooks.requirements import find_distributions, missing_extra
 from ..host.compatibility import check_libc_version
+from ..host.systems import RUNNING
 from ..processes import run_quiet
 from ..project.plan import running_interpreter
 from ..versions import satisfies
@@ -90,7 +91,8 @@ def check_python(context: Context) -> Iterator[Finding]:
 def check_packages(_context: Context) -> Iterator[Finding]:
     """Check whether the packages that only provisioning needs are installed."""
     # A checkout without metadata names no requirements.
-    missing = missing_extra("provision") or ([] if importlib.util.find_spec("elftools") else ["pyelftools"])
+    reads_elf = RUNNING.executable_format != "ELF" or importlib.util.find_spec("elftools")
+    missing = missing_extra("provision") or ([] if reads_elf else ["pyelftools"])
     if missing:
         yield warning(
             f"missing for provisioning: {', '.join(missing)}",

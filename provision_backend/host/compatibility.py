@@ -133,7 +133,7 @@ def _check_program(path: Path, platform: Platform) -> None:
     if program is None:
         found = " and ".join(each.architecture for each in programs)
         raise InterpreterError(f"'{path}' is not for this host: wanted {platform.triple}, found {found}")
-    if program.minimum and platform.system_version and program.minimum > platform.system_version:
+    if program.minimum and platform.system_version and program.minimum > (*platform.system_version, 0, 0):
         raise InterpreterError(
             f"'{path}' needs a newer {system.title} than this host has: "
             f"wanted {format_version(program.minimum)} or newer, found {format_version(platform.system_version)}",
