@@ -212,22 +212,18 @@ class Progress:
     def _draw(self) -> None:
         # The last column stays free: a terminal that wraps there would start a new line at every drawing.
         room = max(self._reporter.width() - 1, 0)
-        bar = self._bar(room - len(PREFIX) - STATE_WIDTH)
+        cells = min(room - len(PREFIX) - STATE_WIDTH - 3, 40)
+        bar = full = ""
+        if self._total and cells >= 5:
+            full = "#" * (min(self._done, self._total) * cells // self._total)
+            bar = f"[{full.ljust(cells, '.')}] "
         text = f"{PREFIX}{bar}{self._state()}"[:room]
         # Blanks cover the end of a longer drawing.
         padding = " " * (self._drawn - len(text))
         self._drawn = len(text)
-        full = "#" * bar.count("#")
         if full and self._reporter.wants_color():
             text = text.replace(full, paint(full, "green"), 1)
         self._reporter.write(f"\r{text}{padding}")
-
-    def _bar(self, room: int) -> str:
-        cells = min(room - 3, 40)
-        if not self._total or cells < 5:
-            return ""
-        full = min(self._done, self._total) * cells // self._total
-        return f"[{'#' * full}{'.' * (cells - full)}] "
 
     def _state(self) -> str:
         seconds = self._reporter.clock() - self._began

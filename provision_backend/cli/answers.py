@@ -35,9 +35,21 @@ def show_lines(lines: Sequence[str], *, painter: str = "", color: str = "auto") 
         lines = [printable(line) for line in lines]
     if painter and wants_color(sys.stdout, color):
         lines = ["".join(paint(text, style) for text, style in paint_line(painter, line)) for line in lines]
-    # No lines are no output, rather than an empty line.
-    if lines:
-        _write("\n".join(lines))
+    if not lines:
+        return  # No lines are no output, rather than an empty line.
+    stream = sys.stdout
+    # Python sets it to None when the descriptor was closed before the start.
+    if stream is None:
+        raise ProvisionError("standard output cannot be written: it is closed")
+    try:
+        _encode(stream, "".join(f"{line}\n" for line in lines))
+        stream.flush()
+    except BrokenPipeError:
+        # Otherwise Python flushes once more at exit, and prints a traceback.
+        sys.stdout = None
+    except OSError as exc:
+        sys.stdout = None
+        raise ProvisionError(f"standard output cannot be written: {exc.strerror or exc}") from None
 
 
 def edit_answer(path: Path, diff: Sequence[str], data: Mapping[str, Any], *, check: bool) -> Answer:
@@ -57,22 +69,6 @@ def as_columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> L
         ).rstrip()
         for row in rows
     ]
-
-
-def _write(text: str) -> None:
-    stream = sys.stdout
-    # Python sets it to None when the descriptor was closed before the start.
-    if stream is None:
-        raise ProvisionError("standard output cannot be written: it is closed")
-    try:
-        _encode(stream, text + "\n")
-        stream.flush()
-    except BrokenPipeError:
-        # Otherwise Python flushes once more at exit, and prints a traceback.
-        sys.stdout = None
-    except OSError as exc:
-        sys.stdout = None
-        raise ProvisionError(f"standard output cannot be written: {exc.strerror or exc}") from None
 
 
 def _encode(stream: TextIO, text: str) -> None:

@@ -129,7 +129,10 @@ def _member_time(tag: str) -> int:
 
 def _make_archive(installation: Installation, staging: Path, archive: Path, *, time: int, triple: str) -> List[str]:
     """Stage, relocate, archive and verify; return the notes."""
-    working = _importable_modules(installation)
+    library = installation.prefix / installation.paths["platstdlib"] / "lib-dynload"
+    names = {path.name.split(".")[0] for path in library.glob("*.so") if not is_test_module(path.name)}
+    answer = run_interpreter_json(installation.executable, _IMPORTS, arguments=sorted(names.union(_MODULES)))
+    working = set(answer["imported"])
     tree = staging / "staged" / "python"
     copy_installation(installation, tree)
     install_bundled(installation, tree)
@@ -160,14 +163,6 @@ def _describe(needs: Needs, installation: Installation, tree: Path) -> List[str]
     if not os.path.isfile(tree / installation.paths["include"] / "Python.h"):
         notes.append("has no Python.h, so no extension modules can be built with it")
     return notes
-
-
-def _importable_modules(installation: Installation) -> Set[str]:
-    """Return the names of the extension modules, and of `_MODULES`, that an installed interpreter can import."""
-    library = installation.prefix / installation.paths["platstdlib"] / "lib-dynload"
-    names = {path.name.split(".")[0] for path in library.glob("*.so") if not is_test_module(path.name)}
-    answer = run_interpreter_json(installation.executable, _IMPORTS, arguments=sorted(names.union(_MODULES)))
-    return set(answer["imported"])
 
 
 def _check_moved(
