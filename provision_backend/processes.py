@@ -102,7 +102,11 @@ class CompletedOutput(NamedTuple):
 
 
 def run_quiet(
-    command: Sequence[str], *, env: Optional[Mapping[str, str]] = None, cwd: Optional[str] = None, timeout: float = 60.0
+    command: Sequence[str],
+    *,
+    env: Optional[Mapping[str, str]] = None,
+    cwd: Optional[str] = None,
+    timeout: float = 300.0,
 ) -> CompletedOutput:
     """Run a program without standard input and return what it printed.
 
@@ -110,7 +114,7 @@ def run_quiet(
         command: the program and its arguments.
         env: all its environment variables; None: those of this process.
         cwd: its working directory; None: this one.
-        timeout: seconds after which it is killed.
+        timeout: seconds after which it is killed. An interpreter that qemu-user emulates compiles for a minute of CPU.
 
     Raises:
         InterpreterError: it could not be started, or did not end in time. Any exit status is a result, not an error.

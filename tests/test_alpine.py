@@ -20,6 +20,7 @@ from support.alpine import AlpineRoot, host_glibc
 from support.alpine_host import MIRROR, WHEELS, AlpineHost, offer
 from support.projects import c_extension, pure
 from support.real_interpreters import Unavailable, musl_archive, standalone_archive
+from support.systems_table import recorded
 
 pytestmark = pytest.mark.slow
 
@@ -113,6 +114,7 @@ def loader_of(path: Path) -> str:
         return str(segment.get_interp_name())
 
 
+@recorded(TRIPLE, "detect", how="run")
 def test_detect_says_musl_and_its_version_and_why(host: AlpineHost) -> None:
     """Inside, the platform and the version of its libc are read from the host interpreter and its loader."""
     found = json.loads(host.ours("detect", "--json").stdout)
@@ -135,6 +137,7 @@ def test_detect_from_outside_says_the_same(host: AlpineHost) -> None:
     assert found["evidence"]
 
 
+@recorded(TRIPLE, "pure", "frontend-build", how="run")
 def test_a_pure_project_is_built_under_a_provisioned_interpreter(host: AlpineHost, first: Built) -> None:
     """CPython 3.11 for musl makes sdist and wheel of a project that needs 3.13, and says what it downloads."""
     name = musl_archive("3.13").name
@@ -147,6 +150,7 @@ def test_a_pure_project_is_built_under_a_provisioned_interpreter(host: AlpineHos
     assert first.output.count(f"provision-backend: downloading {name}: done") == 1
 
 
+@recorded(TRIPLE, "install", how="run")
 def test_the_provisioned_interpreter_is_for_musl(host: AlpineHost, provisioned: Mapping[str, Any]) -> None:
     """What is in the cache names musl in its key, and its executable asks for musl's loader."""
     executable = provisioned["executable"]
@@ -185,6 +189,7 @@ def test_a_c_extension_is_built_with_zig(host: AlpineHost, extension: Built) -> 
     assert "Python 3.11.2 cannot install it" in extension.output
 
 
+@recorded(TRIPLE, "extension", how="run")
 def test_the_provisioned_interpreter_loads_the_extension(host: AlpineHost, extension: Built, venv: str) -> None:
     """Pip installs the wheel into an environment of the provisioned interpreter, and zig's code runs there."""
     host.run([venv, "-m", "pip", "install", "-q", extension.files["wheel"]])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Union
 
 import pytest
 from support.foreign import MACHINES, WORK, ForeignMachine, open_foreign_machine
@@ -52,15 +52,15 @@ def on(*names: str, always: str = "") -> List[Any]:
 
 
 @pytest.fixture(scope="module")
-def opened() -> Dict[str, ForeignMachine]:
-    """Return the machines that were asked for so far."""
+def opened() -> Dict[str, Union[ForeignMachine, Unavailable]]:
+    """Return the machines that were asked for so far, or why there is none."""
     return {}
 
 
 @pytest.fixture
 def machine(
     request: pytest.FixtureRequest,
-    opened: Dict[str, ForeignMachine],
+    opened: Dict[str, Union[ForeignMachine, Unavailable]],
     own_wheel: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> ForeignMachine:
@@ -70,8 +70,11 @@ def machine(
         try:
             opened[name] = open_foreign_machine(name, tmp_path_factory.mktemp(name), own_wheel)
         except Unavailable as error:
-            pytest.skip(str(error))
-    return opened[name]
+            opened[name] = error
+    found = opened[name]
+    if isinstance(found, Unavailable):
+        pytest.skip(str(found))
+    return found
 
 
 def wanted(machine: ForeignMachine) -> str:

@@ -243,7 +243,7 @@ def create_environment(interpreter: Interpreter, path: Path, settings: Settings)
         commands.append(([str(RUNNING.environment_python(path)), "-m", "ensurepip", "--default-pip"], str(path)))
     environ = drop_variables(clean_environment(), UV_DROPPED)
     for command, cwd in commands:
-        done = run_quiet(command, env=environ, cwd=cwd, timeout=300.0)
+        done = run_quiet(command, env=environ, cwd=cwd)
         if "No module named venv" in done.stderr:
             raise BuildEnvironmentError(
                 f"{command[0]} cannot make a build environment: its module 'venv' is missing",

