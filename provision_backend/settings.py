@@ -246,17 +246,12 @@ def _read_files(environ: Mapping[str, str], folder: str) -> List[_Place]:
         return []  # As pip has it.
     if named:
         return [_read_file(_absolute(named, folder), named=True)]
-    user, *machine = _usual_files(environ)
+    # What is relative, as where there is no home directory, would be another file in every folder.
+    folders = [base if os.path.isabs(base) else "" for base in RUNNING.config_folders(environ)]
+    user, *machine = [base and os.path.join(base, "provision-backend", "config.toml") for base in folders]
     # Of the machine's files the first one counts, as the XDG Base Directory Specification and uv have it.
     existing = [path for path in (user, next(filter(_exists, machine), "")) if _exists(path)]
     return [_read_file(path) for path in existing]
-
-
-def _usual_files(environ: Mapping[str, str]) -> List[str]:
-    """Return the path of the user's file, and those that the machine's may have."""
-    name = os.path.join("provision-backend", "config.toml")
-    # What is relative, as where there is no home directory, would be another file in every folder.
-    return [os.path.join(base, name) if os.path.isabs(base) else "" for base in RUNNING.config_folders(environ)]
 
 
 def _exists(path: str) -> bool:
