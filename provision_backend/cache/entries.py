@@ -40,23 +40,12 @@ __all__ = [
     "write_marker",
 ]
 
-MARKER = "provision-backend.json"
-"""File in the root of an interpreter that describes it; written last before publishing."""
-
-SPARE_NAMES = 10
-"""How many names an interpreter may have: its key, and those beside damaged copies."""
-
-FORMAT = 2
-"""Version of the marker; an entry of another format is ignored."""
-
-CLOCK_ERROR = 3600.0
-"""Seconds by which the clock of a file server may differ from ours."""
-
-_LOST = 7200.0
-"""Seconds after which a build in another container or on another machine counts as ended."""
-
-_USE_RESOLUTION = 3600.0
-"""Seconds for which a use that was noted stands for later ones, too."""
+MARKER = "provision-backend.json"  # describes an interpreter, in its root; the last file before it is published
+SPARE_NAMES = 10  # how many names an interpreter may have: its key, and those beside damaged copies
+FORMAT = 2  # version of the marker; an entry of another format is ignored
+CLOCK_ERROR = 3600.0  # seconds by which the clock of a file server may differ from ours
+_LOST = 7200.0  # seconds after which a build in another container or on another machine counts as ended
+_USE_RESOLUTION = 3600.0  # seconds for which a use that was noted stands for later ones, too
 
 
 def read_marker(entry: Path) -> Dict[str, Any]:

@@ -19,11 +19,8 @@ from .entries import MARKER, read_marker
 
 __all__ = ["MANIFEST", "Difference", "published_bytecode", "tree_size", "verify_entry", "write_manifest"]
 
-MANIFEST = "provision-backend.manifest"
-"""File in the root of an interpreter that lists everything in it."""
-
-_OWN = (MARKER, MANIFEST)
-"""Their content is secured by hashes in the marker; the manifest has their modes."""
+MANIFEST = "provision-backend.manifest"  # file in the root of an interpreter that lists everything in it
+_OWN = (MARKER, MANIFEST)  # their content is secured by hashes in the marker; the manifest has their modes
 
 
 class Difference(NamedTuple):

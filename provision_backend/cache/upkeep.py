@@ -33,8 +33,7 @@ _RECENT = 7200.0
 """Seconds after its last use for which an interpreter counts as in use: between two hooks of one build no process
 runs it."""
 
-_ABANDONED = 24 * 3600.0
-"""Seconds after which no process is expected to resume a download."""
+_ABANDONED = 24 * 3600.0  # seconds after which no process is expected to resume a download
 
 
 @dataclass(frozen=True)

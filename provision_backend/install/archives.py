@@ -67,8 +67,7 @@ _PAX_IGNORED = {b"atime", b"comment", b"ctime", b"gid", b"gname", b"uid", b"unam
 _PAX_USED = {b"path", b"linkpath", b"mtime"}
 
 
-Member = tarfile.TarInfo
-"""The header of one member."""
+Member = tarfile.TarInfo  # the header of one member
 
 
 def write_archive(tree: Path, archive: Path, *, mtime: int) -> None:

@@ -23,8 +23,7 @@ from ..settings import Settings
 
 __all__ = ["FRESH", "archives_for", "fetch_catalog", "load_archives", "needs_fetching"]
 
-FRESH = 600.0
-"""Seconds for which a copy is used without a request."""
+FRESH = 600.0  # seconds for which a copy is used without a request
 
 
 def load_archives(settings: Settings, triple: str, cache: Cache, reporter: Reporter) -> Tuple[Archive, ...]:

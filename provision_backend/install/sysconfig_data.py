@@ -33,8 +33,7 @@ __all__ = [
     "write_module",
 ]
 
-BUILD_PREFIX = "/install"
-"""The prefix that python-build-standalone configures with."""
+BUILD_PREFIX = "/install"  # the prefix that python-build-standalone configures with
 
 LIBRARY_ROOM = f"{BUILD_PREFIX}{'/' * 200}lib"
 """The last folder of the RUNPATH that ``pack`` gives a program with a shared libpython; `patch_program` replaces it."""

@@ -44,8 +44,7 @@ from .archives import (
 
 __all__ = ["Unpacked", "unpack_archive", "unpack_stream"]
 
-TOP = "python"
-"""Name of the one folder at the top of every archive."""
+TOP = "python"  # name of the one folder at the top of every archive
 
 _READ = 256 * 1024  # bytes of a local archive that are read at a time
 MAX_PATH = 1024  # bytes of a path, and of the target of a link, in UTF-8
