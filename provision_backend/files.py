@@ -192,14 +192,9 @@ def write_atomically(
 
 
 def publish(source: Path, target: Path) -> None:
-    """Give a finished file or folder its final name, in one step, and bring that name to the disk.
+    """Give a finished file or folder its final name on its file system, in one step, and bring that name to the disk.
 
-    Args:
-        source: what is finished, on the same file system as the target.
-        target: the final name. A file there is replaced; a folder there must be empty.
-
-    Raises:
-        OSError: EEXIST or ENOTEMPTY where the target is a folder that holds something; or it cannot be written.
+    A file of that name is replaced, a folder must be empty. Raises `OSError`, EEXIST or ENOTEMPTY where it is not.
     """
     rename(source, target)
     if _WINDOWS:

@@ -65,14 +65,11 @@ class Trust(NamedTuple):
 
 
 def trust_cache(root: Path, *, name: str = "") -> Trust:
-    """Check whether a cache can be trusted.
+    """Check whether a cache can be trusted, or raise `CacheError`: another user could have put interpreters there.
 
     Args:
         root: its folder, links resolved; it may not exist yet.
         name: the path by which the settings name it; empty for the default cache.
-
-    Raises:
-        CacheError: another user could have put interpreters there.
     """
     if not hasattr(os, "geteuid"):
         return Trust(None)

@@ -78,12 +78,9 @@ def read_entry(entry: Path) -> Optional[Interpreter]:
 
 
 def write_marker(tree: Path, archive: Archive, facts: Dict[str, Any]) -> None:
-    """Write the marker of a tree that is complete except for it.
+    """Write the marker of a tree that lacks nothing else, made of an archive.
 
-    Args:
-        tree: its folder.
-        archive: the one that was unpacked.
-        facts: ``executable`` relative to the tree, ``pip``, ``manifest`` and ``size``.
+    The facts are ``executable`` relative to the tree, ``pip``, ``manifest`` and ``size``.
     """
     names = ("key", "filename", "sha256", "version", "freethreaded", "triple")
     content = {"format": FORMAT, **{name: getattr(archive, name) for name in names}, **facts}

@@ -103,13 +103,9 @@ def open_staging(root: Path, key: str) -> Iterator[Path]:
 
 
 def write_note(root: Path, path: Path, text: str, *, durable: bool = False) -> None:
-    """Write a small text into a cache, readable by everybody; do nothing where that is not possible.
+    """Write a small text into a folder of a cache, readable by everybody; do nothing where that is not possible.
 
-    Args:
-        root: the cache.
-        path: of the file, in one of the cache's folders.
-        text: the whole content.
-        durable: bring it to the disk, since an empty note would mean something.
+    With *durable* it is brought to the disk, since an empty note would mean something.
     """
     prefix = _staging_prefix(path.name)
     sweep_staging(root)  # Or the leftovers would grow with each process that is killed here.

@@ -61,20 +61,15 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 def key_lock(
     folder: Path, key: str, *, timeout: float, reporter: Reporter, work: str = "provisions the same interpreter"
 ) -> Iterator[bool]:
-    """Hold the lock of a key.
+    """Hold the lock of a key in a folder of lock files, which is made where it is missing.
 
-    Args:
-        folder: where lock files are; made where it is missing.
-        key: what is locked.
-        timeout: seconds to wait.
-        reporter: shows which process is waited for.
-        work: what the holder does, as the end of "waiting for process 12, which ...".
+    The end of "waiting for process 12, which ..." is *work*, what the holder does. *timeout* is in seconds.
 
     Yields:
         True while the lock is held; False where locking is not possible, so that the caller must use names of its own.
 
     Raises:
-        LockTimeoutError: another process held it for ``timeout`` seconds.
+        LockTimeoutError: another process held it all the time.
         CacheError: the lock file cannot be made, as on a full disk.
     """
     path = folder / f"{key}.lock"

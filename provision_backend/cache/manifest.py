@@ -43,17 +43,12 @@ class Difference(NamedTuple):
 
 
 def write_manifest(tree: Path, written: Optional[Mapping[str, Written]] = None) -> Dict[str, Any]:
-    """Write the manifest of a finished tree.
+    """Write the manifest of a tree that is finished except for the marker; raises `OSError`.
 
-    Args:
-        tree: finished except for the marker.
-        written: what was hashed while it was unpacked, by path; a file that has changed since is read again.
+    What was hashed while it was unpacked is *written*, by path; a file that has changed since is read again.
 
     Returns:
         Facts for the marker: ``manifest``, the sha256 of the manifest, and ``size``, bytes of all files.
-
-    Raises:
-        OSError: a file cannot be read, or the manifest cannot be written.
     """
     for name in _OWN:
         (tree / name).touch()

@@ -127,16 +127,10 @@ class Cache(NamedTuple):
         return differences
 
     def provide(self, archive: Archive, build: Build, *, lock_timeout: float, reporter: Reporter) -> Interpreter:
-        """Return the interpreter of an archive; make and publish it where the cache does not have it.
-
-        Args:
-            archive: the one to look up or to install.
-            build: downloads, unpacks and finalizes.
-            lock_timeout: seconds to wait for another process that makes the same interpreter.
-            reporter: shows which process is waited for.
+        """Return the interpreter of an archive; have *build* make it, and publish it, where the cache does not have it.
 
         Raises:
-            LockTimeoutError: another process held the lock too long.
+            LockTimeoutError: another process that makes it held the lock for so many seconds.
             CacheError: the cache cannot be written or trusted.
             ProvisionError: whatever ``build`` raises; then nothing is published.
         """

@@ -88,14 +88,11 @@ def list_entries(cache: Cache) -> List[Entry]:
 
 
 def prune_cache(cache: Cache, *, unused_for: Optional[float] = None, max_size: Optional[int] = None) -> Swept:
-    """Remove leftovers and damaged interpreters, and those that are too old or too many.
+    """Remove leftovers and damaged interpreters, and those that are too old or too many, from the writable cache.
 
     Interpreters are removed in the order of their last use, the oldest first.
 
-    Args:
-        cache: only its writable folder is touched.
-        unused_for: remove what was not used for so many seconds; None to keep what is old.
-        max_size: bytes that the remaining interpreters may have together; None for any.
+    Those that were *unused_for* so many seconds are too old, and those beyond *max_size* bytes together too many.
 
     Raises:
         CacheError: the cache cannot be written or trusted.

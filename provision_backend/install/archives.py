@@ -96,10 +96,7 @@ def write_archive(tree: Path, archive: Path, *, mtime: int) -> None:
 def read_sdist(sdist: Path, wanted: str, *, read_all: bool) -> Iterator[Tuple[str, bytes]]:
     """Yield the path of each file of an sdist, without its top folder, and the content of the one that is wanted.
 
-    Args:
-        sdist: the file; nothing follows a place where it is damaged.
-        wanted: the path whose content matters, after which the rest is read only if *read_all* is true.
-        read_all: whether the other paths matter.
+    After that one the rest is read only with *read_all*; nothing follows a place where the file is damaged.
     """
     with contextlib.suppress(OSError, EOFError, zlib.error, tarfile.TarError), tarfile.open(str(sdist)) as tar:
         for member in tar:

@@ -84,25 +84,15 @@ def stream_archive(
     """Download *archive* as `download_archive` does, give its bytes to a function while they arrive; return its result.
 
     What comes over the network is kept in ``<part_of>.part``, so that a download that is cut off can go on; it is left
-    there, whole, for the caller to remove, and used by the next process. What a local mirror has is not copied.
-
-    Args:
-        archive: what is requested.
-        part_of: path beside which the bytes are kept.
-        use: called with the bytes, once for each source whose bytes turn out to be wrong and once for the right ones.
-            Nothing is verified before it has taken the last one; what it raises is passed on if the bytes were right.
-        settings: mirrors, time-outs, retries.
-        reporter: receives the progress.
+    there, whole, for the caller to remove, and used by the next process. What a local mirror has is not copied. The
+    function is called once for each source whose bytes turn out to be wrong and once for the right ones. Nothing is
+    verified before it has taken the last one; what it raises is passed on if the bytes were right.
     """
     return _Delivery(archive, Partial(part_of), settings, reporter).run(use)
 
 
 def fetch_text(url: str, *, settings: Settings) -> str:
-    """Return a small UTF-8 text, such as a catalog, which no hash protects.
-
-    Args:
-        url: ``https://``, ``file://`` or a path; ``http://`` only from this machine.
-        settings: time-outs and retries.
+    """Return a small text in UTF-8 without a hash: ``https://``, ``file://``, a path, or ``http://`` of this machine.
 
     Raises:
         DownloadError: it is not available, is too long, or is not a text.

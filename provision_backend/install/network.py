@@ -46,12 +46,8 @@ class Pace(httpcore.SyncBackend):  # type: ignore[misc]  # Without its package a
 
     A silent server is the business of the time-outs. This is about one that goes on sending, where no single read takes
     long: it is given up when less than `MIN_RATE` of a body has come in *patience* seconds of waiting, when it sends
-    much beside the body, and at the deadline. Only the seconds spent in reading count for the rate, so that neither a
-    slow disk nor a slow CPU of ours is taken for a slow server.
-
-    Args:
-        patience: seconds.
-        deadline: a moment of ``time.monotonic()``.
+    much beside the body, and at the *deadline* of ``time.monotonic()``. Only the seconds spent in reading count for the
+    rate, so that neither a slow disk nor a slow CPU of ours is taken for a slow server.
     """
 
     def __init__(self, patience: float, deadline: float) -> None:
