@@ -114,24 +114,20 @@ def _ask_all(sources: List[Source], archive: Archive, context: Context) -> List[
 
 
 def _ask(source: Source, archive: Archive, context: Context) -> _Answer:
-    reasons: List[str] = []
-    for location in source.locations(archive.tag, archive.filename):
-        try:
-            source.check_folder()
-            path = local_path(location)
-            return _request(location, archive, context) if path is None else _compare(path, archive)
-        except SourceError as failure:
-            reasons.append(failure.reason)
-            advice = failure.hint or _advise(source, failure, context.environ)
-            if not failure.absent:
-                break
-        except ProvisionError as exc:
-            return _Answer(False, f"cannot be asked: {exc.message}", exc.hint)
-        except Exception as exc:
-            # Without this the thread would end with a traceback, and the source would count as silent.
-            return _Answer(False, f"could not be asked: {type(exc).__name__}: {exc}", "please report this")
-    layouts = ", laid out by release and flat" if len(reasons) > 1 else ""
-    return _Answer(False, f"does not give {archive.filename}: {' and '.join(dict.fromkeys(reasons))}{layouts}", advice)
+    def _try(location: str) -> _Answer:
+        path = local_path(location)
+        return _request(location, archive, context) if path is None else _compare(path, archive)
+
+    try:
+        return source.ask(archive.tag, archive.filename, _try)
+    except SourceError as failure:
+        advice = failure.hint or _advise(source, failure, context.environ)
+        return _Answer(False, f"does not give {archive.filename}: {failure.reason}", advice)
+    except ProvisionError as exc:
+        return _Answer(False, f"cannot be asked: {exc.message}", exc.hint)
+    except Exception as exc:
+        # Without this the thread would end with a traceback, and the source would count as silent.
+        return _Answer(False, f"could not be asked: {type(exc).__name__}: {exc}", "please report this")
 
 
 def _request(location: str, archive: Archive, context: Context) -> _Answer:

@@ -11,6 +11,7 @@ all of them were taken; where they turn out to be wrong, another source is tried
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import random
 import sys
@@ -163,8 +164,9 @@ class _Delivery:
         for source in list_sources(self.settings):
             if self.settings.offline and not source.is_local:
                 continue
+            take = functools.partial(self._take, tries=_Tries(self.settings), use=use)
             try:
-                return self._take(source, use)
+                return source.ask(self.archive.tag, self.archive.filename, take)
             except (SourceError, IntegrityError, DownloadError) as failure:
                 if isinstance(failure, DownloadError) and not failure.disk:
                     raise
@@ -177,23 +179,7 @@ class _Delivery:
         if self._digest.hexdigest() != self.archive.sha256:
             raise _StaleError
 
-    def _take(self, source: Source, use: Callable[[Iterator[bytes]], Result]) -> Result:
-        """Try the locations of one source."""
-        source.check_folder()
-        absent: List[SourceError] = []
-        tries = _Tries(self.settings)
-        for location in source.locations(self.archive.tag, self.archive.filename):
-            try:
-                return self._take_from(location, tries, use)
-            except SourceError as failure:
-                if not failure.absent:
-                    raise
-                absent.append(failure)
-        reasons = " and ".join(dict.fromkeys(failure.reason for failure in absent))
-        layouts = ", laid out by release and flat" if len(absent) > 1 else ""
-        raise SourceError(reasons + layouts, hint=absent[-1].hint)
-
-    def _take_from(self, location: str, tries: _Tries, use: Callable[[Iterator[bytes]], Result]) -> Result:
+    def _take(self, location: str, tries: _Tries, use: Callable[[Iterator[bytes]], Result]) -> Result:
         while True:
             # Each further pass has cost a try, or begins without a part, so this comes to an end.
             with contextlib.suppress(_StaleError):
@@ -254,7 +240,13 @@ class _Delivery:
             if keeps and not resumed:
                 self.part.begin(location, validator=stream.validator, total=total)
             yield from self._receive(stream, total, location, keeps=keeps)
-            self._verify(stream.headers, resumed=resumed)
+            actual = self._digest.hexdigest()
+            if actual != self.archive.sha256:
+                if resumed:
+                    raise _StaleError
+                self.part.discard()
+                hint = _explain_mismatch(self._head, stream.headers)
+                raise IntegrityError(self.archive.filename, self.archive.sha256, actual, hint=hint)
 
     def _receive(self, stream: Stream, total: Optional[int], location: str, *, keeps: bool) -> Iterator[bytes]:
         """Yield what comes, keep it, and report how far it is."""
@@ -270,16 +262,6 @@ class _Delivery:
                     file.write(chunk)
                 yield self._note(chunk)
                 progress.advance(len(chunk))
-
-    def _verify(self, headers: Mapping[str, str], *, resumed: bool) -> None:
-        actual = self._digest.hexdigest()
-        if actual == self.archive.sha256:
-            return
-        if resumed:
-            raise _StaleError
-        self.part.discard()
-        hint = _explain_mismatch(self._head, headers)
-        raise IntegrityError(self.archive.filename, self.archive.sha256, actual, hint=hint)
 
     def _note(self, chunk: bytes) -> bytes:
         self._digest.update(chunk)

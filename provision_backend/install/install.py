@@ -63,33 +63,29 @@ def tree_maker(
     """
 
     def _build(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
+        destination = staging / "unpacked"
+
+        def _unpack(chunks: Iterator[bytes]) -> Unpacked:
+            try:
+                return unpack_stream(chunks, archive.filename, destination)
+            except BaseException:
+                # It may fill the disk, on which the rest of the download, or the next source's, needs room.
+                remove_path(destination)
+                raise
+
         try:
             require_reader(platform)  # A missing package is reported before the download, not after it.
-            unpacked = _fetch(archive, staging, download, settings, reporter)
+            unpacked = stream_archive(archive, download, _unpack, settings=settings, reporter=reporter)
             return _finish(archive, platform, unpacked, final, with_pip=with_pip)
         except ProvisionError as exc:
             if not isinstance(exc, DownloadError):
                 _forget(download)
             # The folder of this attempt no longer exists when the error is read.
-            folder, name = f"{staging}/unpacked/", f"{archive.filename}/"
+            folder, name = f"{destination}/", f"{archive.filename}/"
             exc.message, exc.hint = exc.message.replace(folder, name), exc.hint.replace(folder, name)
             raise
 
     return _build
-
-
-def _fetch(archive: Archive, staging: Path, download: Path, settings: Settings, reporter: Reporter) -> Unpacked:
-    destination = staging / "unpacked"
-
-    def _unpack(chunks: Iterator[bytes]) -> Unpacked:
-        try:
-            return unpack_stream(chunks, archive.filename, destination)
-        except BaseException:
-            # It may fill the disk, on which the rest of the download, or the next source's, needs room.
-            remove_path(destination)
-            raise
-
-    return stream_archive(archive, download, _unpack, settings=settings, reporter=reporter)
 
 
 def _finish(archive: Archive, platform: Platform, unpacked: Unpacked, final: Path, *, with_pip: bool) -> Dict[str, Any]:

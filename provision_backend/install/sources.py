@@ -14,7 +14,7 @@ import ipaddress
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, NamedTuple, Optional, Tuple, TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from ..errors import UsageError
@@ -42,6 +42,7 @@ DEFAULT_SOURCES = (
 )
 """The sources where no mirror is set: Astral's mirror, then the GitHub release."""
 
+Result = TypeVar("Result")
 _CORRECT_FOLDER = "correct PROVISION_BACKEND_MIRROR, which names it"
 
 # Without a bound on the scheme, a text of 100 kB takes minutes.
@@ -97,7 +98,22 @@ class Source(NamedTuple):
         flat = [(filename,)] if self.flat or not tag else []
         return tuple(_join(self.base, names) for names in [*by_release, *flat])
 
-    def check_folder(self) -> None:
+    def ask(self, tag: str, filename: str, attempt: Callable[[str], Result]) -> Result:
+        """Return what a function returns for the first location that has an archive, or raise its `SourceError`."""
+        self._check_folder()
+        absent = []
+        for location in self.locations(tag, filename):
+            try:
+                return attempt(location)
+            except SourceError as failure:
+                if not failure.absent:
+                    raise
+                absent.append(failure)
+        reasons = " and ".join(dict.fromkeys(failure.reason for failure in absent))
+        layouts = ", laid out by release and flat" if len(absent) > 1 else ""
+        raise SourceError(reasons + layouts, hint=absent[-1].hint, absent=True)
+
+    def _check_folder(self) -> None:
         """Raise `SourceError` if it is a folder of this machine that does not exist or may not be entered."""
         path = local_path(self.base)
         try:
