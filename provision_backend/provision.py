@@ -254,9 +254,9 @@ def is_broken(interpreter: Interpreter) -> bool:
     # A tree that somebody has made smaller, as in an image, may do all the same.
     if entry is None or not verify_entry(entry, contents=False):
         return False
-    facts: Dict[str, Any] = {name: getattr(interpreter, name) for name in ("version", "freethreaded", "triple")}
+    label = f"{interpreter.version}{'t' if interpreter.freethreaded else ''}"
     try:
-        smoke_run(Path(interpreter.executable), thorough=True, **facts)
+        smoke_run(Path(interpreter.executable), label, interpreter.triple, thorough=True)
     except InterpreterError:
         return True
     return False

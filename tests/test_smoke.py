@@ -16,6 +16,7 @@ from provision_backend.install.smoke import Facts, smoke_run
 
 MUSL = "x86_64-unknown-linux-musl"
 GNU = "x86_64-unknown-linux-gnu"
+RUNNING = platform.python_version() + ("t" if "t" in sys.abiflags else "")
 HERE = MUSL if "musl" in str(sysconfig.get_config_var("EXT_SUFFIX")) else GNU
 
 GOOD: Dict[str, Any] = {
@@ -44,13 +45,12 @@ def answering_interpreter(tree: Path, **changes: object) -> Path:
 
 
 def run_as_wanted(python: Path) -> Facts:
-    return smoke_run(python, version="3.13.5", freethreaded=False, triple=MUSL)
+    return smoke_run(python, "3.13.5", MUSL)
 
 
 def test_running_interpreter_is_what_it_is() -> None:
     """A real interpreter starts, loads native code and says the truth about itself."""
-    freethreaded = "t" in sys.abiflags
-    facts = smoke_run(running_interpreter(), version=platform.python_version(), freethreaded=freethreaded, triple=HERE)
+    facts = smoke_run(running_interpreter(), RUNNING, HERE)
 
     assert "module 'ssl'" not in str(facts.warnings)
 
@@ -60,7 +60,7 @@ def test_every_difference_is_named() -> None:
     python = running_interpreter()
     freethreaded = "t" in sys.abiflags
     with pytest.raises(InterpreterError) as caught:
-        smoke_run(python, version="3.1.4", freethreaded=not freethreaded, triple=MUSL if HERE == GNU else GNU)
+        smoke_run(python, "3.1.4" if freethreaded else "3.1.4t", MUSL if HERE == GNU else GNU)
 
     threading = ["with GIL", "free-threaded"]
     assert str(caught.value) == (
@@ -78,7 +78,7 @@ def test_link_to_another_tree_is_refused(tmp_path: Path) -> None:
     python.parent.mkdir()
     python.symlink_to(running_interpreter().resolve())
     with pytest.raises(InterpreterError) as caught:
-        smoke_run(python, version=platform.python_version(), freethreaded="t" in sys.abiflags, triple=HERE)
+        smoke_run(python, RUNNING, HERE)
 
     wanted, found = str(tmp_path.resolve()), str(Path(sys.base_prefix).resolve())
     assert caught.value.message.endswith(f"says: wanted prefix {wanted!r}, found {found!r}")
@@ -117,7 +117,7 @@ def test_other_systems_name_no_libc(tmp_path: Path) -> None:
     suffix = ".cpython-313-darwin.so"
     python = answering_interpreter(tmp_path, ext_suffix=suffix, suffixes=[suffix])
 
-    assert smoke_run(python, version="3.13.5", freethreaded=False, triple="aarch64-apple-darwin") == Facts(pip="25.1")
+    assert smoke_run(python, "3.13.5", "aarch64-apple-darwin") == Facts(pip="25.1")
 
 
 @pytest.mark.parametrize(

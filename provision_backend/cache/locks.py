@@ -191,11 +191,11 @@ def _probe(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, *, exclusive: bool = False) -> None:
+def _lock(descriptor: int) -> None:
     """Lock an open file until it is closed, or raise BlockingIOError."""
     if fcntl is not None:
-        # Where it is shared, two processes that ask do not find each other.
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        # Shared, so that two processes that ask do not find each other.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     elif RUNNING.name == "windows":
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
@@ -216,7 +216,7 @@ def is_locked(path: Path) -> bool:
 def try_locking(folder: Path) -> None:
     """Lock a new file in a folder for a moment; raise `OSError` where its file system has no locks."""
     with tempfile.TemporaryFile(dir=str(folder)) as file:
-        _lock(file.fileno(), exclusive=True)
+        _lock(file.fileno())
 
 
 def _write_owner(path: Path) -> None:

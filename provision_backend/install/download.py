@@ -75,12 +75,7 @@ def download_archive(archive: Archive, to: Path, *, settings: Settings, reporter
 
 
 def stream_archive(
-    archive: Archive,
-    part_of: Path,
-    use: Callable[[Iterator[bytes]], Result],
-    *,
-    settings: Settings,
-    reporter: Reporter,
+    archive: Archive, part_of: Path, use: Callable[[Iterator[bytes]], Result], *, settings: Settings, reporter: Reporter
 ) -> Result:
     """Download *archive* as `download_archive` does, give its bytes to a function while they arrive; return its result.
 
@@ -318,7 +313,7 @@ def make_transport(settings: Settings, deadline: float = math.inf) -> Transport:
     finally:
         for name in replaced:
             del sys.modules[name]
-    return Transport(settings, deadline=deadline)
+    return Transport(settings, deadline)
 
 
 @contextlib.contextmanager

@@ -96,14 +96,7 @@ def _finish(archive: Archive, platform: Platform, unpacked: Unpacked, final: Pat
     finalize_tree(tree, final_path=final)
     try:
         # The times of all sources are final now, so bytecode that is made of them stays valid.
-        facts = smoke_run(
-            python,
-            version=archive.version,
-            freethreaded=archive.freethreaded,
-            triple=archive.triple,
-            compiled=True,
-            with_pip=with_pip,
-        )
+        facts = smoke_run(python, archive.label, archive.triple, compiled=True, with_pip=with_pip)
     except InterpreterError as exc:
         if platform.system != RUNNING.name:
             titles = SYSTEMS[platform.system].title, RUNNING.title

@@ -134,21 +134,13 @@ class Facts(NamedTuple):
 
 
 def smoke_run(
-    python: Path,
-    *,
-    version: str,
-    freethreaded: bool,
-    triple: str,
-    thorough: bool = False,
-    compiled: bool = False,
-    with_pip: bool = False,
+    python: Path, label: str, triple: str, *, thorough: bool = False, compiled: bool = False, with_pip: bool = False
 ) -> Facts:
     """Start an interpreter and check that it is what its archive says and can load native code.
 
     Args:
         python: absolute path of the interpreter in its tree: ``<tree>/bin/python3.X`` or ``<tree>/python.exe``.
-        version: full version that is wanted, PEP 440.
-        freethreaded: whether a build without a GIL is wanted.
+        label: full version that is wanted, PEP 440, with a ``t`` behind it for a build without a GIL.
         triple: target triple of the archive.
         thorough: import the modules that every build needs, and do not only look whether they and their libraries
             exist; for an archive that nothing has used yet.
@@ -163,8 +155,8 @@ def smoke_run(
     answer = run_interpreter_json(python, code)
     wanted = {
         "implementation": "cpython",
-        "version": version,
-        "threading": "free-threaded" if freethreaded else "with GIL",
+        "version": label.rstrip("t"),
+        "threading": "free-threaded" if label.endswith("t") else "with GIL",
         "prefix": os.path.realpath(str(RUNNING.tree_of(python))),
     }
     try:

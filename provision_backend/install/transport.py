@@ -58,17 +58,11 @@ _PORTS = {"http": 80, "https": 443}
 class Transport:
     """Makes a request and those that it is redirected to, each over a connection of its own.
 
-    Args:
-        settings: the time-outs count.
-        handler: sends the requests instead of the network, as ``httpx.MockTransport`` does.
-        deadline: the moment of ``time.monotonic()`` at which the whole answer must have come.
+    The whole answer must have come at the deadline, a moment of ``time.monotonic()``.
     """
 
-    def __init__(
-        self, settings: Settings, handler: Optional[httpx.BaseTransport] = None, *, deadline: float = math.inf
-    ) -> None:
+    def __init__(self, settings: Settings, deadline: float = math.inf) -> None:
         self._settings = settings
-        self._handler = handler
         self._pace = Pace(PATIENCE * settings.read_timeout, deadline)
         self._open = contextlib.ExitStack()
         self._logins = _read_netrc()
@@ -133,8 +127,8 @@ class Transport:
         proxy = find_proxy(url)
         timeout = httpx.Timeout(self._settings.read_timeout, connect=self._settings.connect_timeout)
         # One client a request: the next host may need another proxy, and nothing is asked twice.
-        handler = self._handler or self._connect(url, proxy)
-        client = self._open.enter_context(httpx.Client(trust_env=False, transport=handler, timeout=timeout))
+        connections = self._connect(url, proxy)
+        client = self._open.enter_context(httpx.Client(trust_env=False, transport=connections, timeout=timeout))
         try:
             response = client.send(client.build_request("GET", url, headers=fields), stream=True, auth=auth)
         except Exception as error:

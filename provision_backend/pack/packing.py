@@ -175,8 +175,8 @@ def _check_moved(
     python = tree / "bin" / installation.program
     # No variable helps the interpreter to find its files.
     environ = {"PATH": os.defpath, "HOME": str(staging), "LANG": "C.UTF-8"}
-    freethreaded = installation.freethreaded
-    facts = smoke_run(python, version=installation.version, freethreaded=freethreaded, triple=triple, thorough=True)
+    label = f"{installation.version}{'t' if installation.freethreaded else ''}"
+    facts = smoke_run(python, label, triple, thorough=True)
     answer = run_interpreter_json(python, _IMPORTS, arguments=sorted(working), env=environ)
     lost = working - set(answer["imported"])
     if lost:
