@@ -66,19 +66,14 @@ def make_folders(root: Path, *names: str) -> None:
                 (root / name).write_text(text, encoding="ascii")
                 (root / name).chmod(0o644)
         mode = stat.S_IMODE(root.stat().st_mode)
-        for name in names or FOLDERS:
-            _make_folder(root / name, mode)
+        for folder in (root / name for name in names or FOLDERS):
+            folder.mkdir(exist_ok=True)
+            status = folder.stat()
+            # The mode is also set when a process died before it could.
+            if stat.S_IMODE(status.st_mode) != mode and (not hasattr(os, "geteuid") or status.st_uid == os.geteuid()):
+                folder.chmod(mode)
     except OSError as exc:
         raise unwritable(root, exc) from None
-
-
-def _make_folder(folder: Path, mode: int) -> None:
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir()
-    status = folder.stat()
-    # The mode is also set when a process died before it could.
-    if stat.S_IMODE(status.st_mode) != mode and (not hasattr(os, "geteuid") or status.st_uid == os.geteuid()):
-        folder.chmod(mode)
 
 
 def unwritable(root: Path, exc: OSError) -> CacheError:

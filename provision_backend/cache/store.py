@@ -151,7 +151,15 @@ class Cache(NamedTuple):
         ) as download:
             final = self._free_name(archive.key)
             try:
-                tree = _build_tree(build, archive, staging, download, final)
+                facts = build(staging, download, final)
+                tree: Path = facts.pop("tree")
+                written = facts.pop("written", None)
+                entries.write_marker(tree, archive, {**facts, **write_manifest(tree, written)})
+                # The archive is not needed any more, and what is removed need not be flushed.
+                for name in list_names(download.parent):
+                    if name.startswith(download.name):
+                        remove_path(download.parent / name)
+                flush_tree(tree)
             except OSError as exc:
                 raise unwritable(self.root, exc) from None
             try:
@@ -193,19 +201,6 @@ class Cache(NamedTuple):
                 folder.rmdir()
             raise
         remove_path(folder)
-
-
-def _build_tree(build: Build, archive: Archive, staging: Path, download: Path, final: Path) -> Path:
-    facts = build(staging, download, final)
-    tree: Path = facts.pop("tree")
-    written = facts.pop("written", None)
-    entries.write_marker(tree, archive, {**facts, **write_manifest(tree, written)})
-    # The archive is not needed any more, and what is removed need not be flushed.
-    for name in list_names(download.parent):
-        if name.startswith(download.name):
-            remove_path(download.parent / name)
-    flush_tree(tree)
-    return tree
 
 
 def open_cache(settings: Settings) -> Cache:

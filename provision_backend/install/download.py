@@ -144,11 +144,6 @@ class _Delivery:
     copies: bool = False
     """Whether what a local mirror has is kept in the part, too."""
 
-    def _begin_pass(self) -> None:
-        self._digest = new_hash()
-        self._given = 0  # bytes that the user of this pass has
-        self._head = b""
-
     def run(self, use: Callable[[Iterator[bytes]], Result]) -> Result:
         """Try what an earlier process has left, then the sources in order."""
         if self.part.is_whole():
@@ -183,7 +178,9 @@ class _Delivery:
 
     def _pass(self, chunks: Iterator[bytes], use: Callable[[Iterator[bytes]], Result]) -> Result:
         """Give the bytes to their user, from the first one on, and return its result once they were verified."""
-        self._begin_pass()
+        self._digest = new_hash()
+        self._given = 0  # bytes that the user of this pass has
+        self._head = b""
         with contextlib.closing(chunks):  # type: ignore[type-var]  # so that the part is flushed
             try:
                 result = use(chunks)

@@ -78,8 +78,11 @@ def tree_maker(
             unpacked = stream_archive(archive, download, _unpack, settings=settings, reporter=reporter)
             return _finish(archive, platform, unpacked, final, with_pip=with_pip)
         except ProvisionError as exc:
+            # An archive of which no interpreter could be made goes; one that is incomplete stays, to be resumed.
             if not isinstance(exc, DownloadError):
-                _forget(download)
+                with contextlib.suppress(OSError):
+                    Partial(download).discard()
+                    download.parent.rmdir()  # It may not exist, since nothing of a local mirror is kept.
             # The folder of this attempt no longer exists when the error is read.
             folder, name = f"{destination}/", f"{archive.filename}/"
             exc.message, exc.hint = exc.message.replace(folder, name), exc.hint.replace(folder, name)
@@ -113,14 +116,6 @@ def _finish(archive: Archive, platform: Platform, unpacked: Unpacked, final: Pat
     return {"tree": tree, "written": unpacked.written, "executable": executable, "pip": facts.pip}
 
 
-def _forget(download: Path) -> None:
-    """Remove an archive of which no interpreter could be made; one that is incomplete stays, to be resumed."""
-    with contextlib.suppress(OSError):
-        Partial(download).discard()
-        # The folder may not exist, since nothing of a local mirror is kept.
-        download.parent.rmdir()
-
-
 def finalize_tree(tree: Path, *, final_path: Path) -> None:
     """Make an unpacked tree usable at the absolute path where it will be published; the second time no byte changes.
 
@@ -138,7 +133,10 @@ def finalize_tree(tree: Path, *, final_path: Path) -> None:
         _patch_program(executable, os.path.abspath(str(final_path)))
         marker = _EXTERNALLY_MANAGED.format(python=executable.name)
         write_atomically(stdlib / "EXTERNALLY-MANAGED", marker.encode(), durable=False)
-        _link_executable(executable)
+        # Archives up to tag 20240107 have no bin/python.
+        for link in (executable.with_name("python"), executable.with_name("python3")):
+            if executable.suffix != ".exe" and not os.path.lexists(link):
+                link.symlink_to(executable.name)
     except OSError as exc:
         raise InstallError(f"could not finalize {tree}: {exc.strerror or exc}: {exc.filename!r}") from exc
 
@@ -188,14 +186,6 @@ def _patch_program(executable: Path, prefix: str) -> None:
         patched = sysconfig_data.patch_program(content, prefix)
         if patched != content:
             write_atomically(executable, patched, mode=0o755, durable=False)
-
-
-def _link_executable(executable: Path) -> None:
-    # Archives up to tag 20240107 have no bin/python.
-    for name in ("python", "python3"):
-        link = executable.with_name(name)
-        if executable.suffix != ".exe" and not os.path.lexists(str(link)):
-            link.symlink_to(executable.name)
 
 
 def _own_files(root: Path, pattern: str) -> Iterator[Path]:

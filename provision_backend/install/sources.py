@@ -150,12 +150,14 @@ def local_path(location: str) -> Optional[Path]:
         raise UsageError(f"cannot download from {redact_url(location)!r}: {wanted}, found {scheme}://")
     if scheme == "file":
         return _path_of_url(location)
-    if not _is_valid(location):
-        raise UsageError(
-            f"cannot download from {redact_url(location)!r}: its host or port is malformed",
-            hint="in a user name or password, escape '/' as %2F, '@' as %40, '#' as %23 and '?' as %3F",
-        )
-    return None
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(location)
+        if parts.hostname and parts.port != 0:
+            return None
+    raise UsageError(
+        f"cannot download from {redact_url(location)!r}: its host or port is malformed",
+        hint="in a user name or password, escape '/' as %2F, '@' as %40, '#' as %23 and '?' as %3F",
+    )
 
 
 def is_loopback(url: str) -> bool:
@@ -189,14 +191,6 @@ def _join(base: str, names: Tuple[str, ...]) -> str:
     # "+" is escaped, since some servers read it as a space.
     tail = "/".join(quote(name, safe="") for name in names)
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{tail}"))
-
-
-def _is_valid(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        return False
 
 
 def _path_of_url(url: str) -> Path:
