@@ -148,11 +148,9 @@ def identify(status: os.stat_result) -> Tuple[int, ...]:
 
 
 def age_of(path: Path) -> float:
-    """Return the seconds since a file or a folder was changed, infinity where there is none.
-
-    A time in the future counts as its distance: a clock that was set back must not keep anything young for years.
-    """
+    """Return the seconds since a file or a folder was changed, infinity where there is none."""
     try:
+        # A clock that was set back must not keep anything young for years.
         return abs(time.time() - path.stat().st_mtime)
     except OSError:
         return float("inf")
@@ -238,12 +236,9 @@ def retry_if_in_use(action: Callable[[], Result]) -> Result:
 
 
 def flush_tree(tree: Path) -> None:
-    """Bring all files of a tree to the disk, so that a power cut leaves it complete or absent; flushes the file system.
+    """Bring all files of a tree to the disk, so that a power cut leaves it complete or absent, or raise `OSError`.
 
-    Windows flushes single files only, which takes minutes for thousands of them, so there nothing is done.
-
-    Raises:
-        OSError: some of the data did not reach the disk.
+    The file system is flushed. Windows flushes single files only, which takes minutes, so there nothing is done.
     """
     if _WINDOWS:
         return

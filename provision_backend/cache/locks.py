@@ -231,11 +231,7 @@ def _write_owner(path: Path) -> None:
 
 
 def read_owner(path: Path) -> Dict[str, Any]:
-    """Return what the holder of a lock has written beside the lock file; empty where nothing can be read.
-
-    Returns:
-        ``pid``, ``host``, ``since`` as a time of day, and ``changed``, seconds since the epoch.
-    """
+    """Return ``pid``, ``host``, ``since`` (``12:30:00``), ``changed`` (epoch seconds) of a holder, or nothing."""
     owner = path.with_suffix(".owner")
     try:
         facts = read_json(owner)
@@ -255,10 +251,7 @@ def _describe_owner(path: Path) -> str:
 
 
 def _find_holder(path: Path) -> int:
-    """Return the number of the process that has taken the lock of a file, as the kernel lists it; 0 if it does not.
-
-    Source: proc_locks(5).
-    """
+    """Return the number of the process that has taken the lock of a file, as proc_locks(5) lists it, or 0."""
     with suppress(OSError, ValueError, AttributeError):  # Windows has no os.major.
         status = os.stat(path)
         place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"

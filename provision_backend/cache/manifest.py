@@ -67,10 +67,8 @@ def write_manifest(tree: Path, written: Optional[Mapping[str, Written]] = None) 
 def verify_entry(entry: Path, *, contents: bool = True) -> List[Difference]:
     """Compare an interpreter with what was published; the differences are in the order of paths.
 
-    Args:
-        entry: its folder.
-        contents: whether to compare everything. Without that only files that are missing or have another size are
-            found, which takes milliseconds and not seconds: a copy with other modes still works.
+    Without *contents* only files that are missing or have another size are found, which takes milliseconds and not
+    seconds: a copy with other modes still works.
     """
     expected, wrong = _read_manifest(entry)
     return wrong or list(_differences(entry, expected, contents=contents))

@@ -205,7 +205,8 @@ class Cache(NamedTuple):
 
 def open_cache(settings: Settings) -> Cache:
     """Return the cache that the settings name, without making it; raise `CacheError` where it cannot be one."""
-    root = _resolve(settings.cache_dir or str(default_cache_dir()))
+    # The final path is written into sysconfig, and must stay true when a link on the way is moved.
+    root = Path(os.path.realpath(settings.cache_dir or default_cache_dir()))
     unusable = _UNUSABLE.search(str(root))
     if unusable and RUNNING.name != "windows":
         raise CacheError(
@@ -213,10 +214,6 @@ def open_cache(settings: Settings) -> Cache:
             "something else to distutils, make or CMake",
             hint="set PROVISION_BACKEND_CACHE_DIR to a path without control characters, quotes and any of : ; $ \\",
         )
-    named = filter(None, (*settings.shared_caches, settings.cache_dir))
-    return Cache(root, tuple(map(_resolve, settings.shared_caches)), tuple((_resolve(path), path) for path in named))
-
-
-def _resolve(path: str) -> Path:
-    # The final path is written into sysconfig, and must stay true when a link on the way is moved.
-    return Path(os.path.realpath(path))
+    shared = {path: Path(os.path.realpath(path)) for path in settings.shared_caches}
+    named = {**shared, **({settings.cache_dir: root} if settings.cache_dir else {})}
+    return Cache(root, tuple(shared.values()), tuple((folder, path) for path, folder in named.items()))

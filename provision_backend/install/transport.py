@@ -69,12 +69,9 @@ class Transport:
 
     @contextlib.contextmanager
     def open(self, url: str, headers: Optional[Mapping[str, str]] = None, *, secure: bool = False) -> Iterator[Stream]:
-        """Request *url*, and give the answer; the connection is closed at the end of the ``with`` statement.
+        """Request *url*, which may hold a login, and give the answer; the connection ends with the ``with`` statement.
 
-        Args:
-            url: an ``http(s)`` URL, with user name and password where it needs them.
-            headers: further fields of the request.
-            secure: refuse plain HTTP, except from this machine.
+        With *secure* plain HTTP is refused, except from this machine.
 
         Raises:
             SourceError: no answer, or one that has no use.
@@ -234,12 +231,9 @@ def _read_netrc() -> Optional[Dict[str, Tuple[str, str]]]:
 
 
 def _github_token() -> str:
-    for variable in ("GITHUB_TOKEN", "GH_TOKEN"):
-        token = os.environ.get(variable, "").strip()
-        # A token with a line break or the like would be quoted in the HTTP library's error message.
-        if token and all("!" <= character <= "~" for character in token):
-            return token
-    return ""
+    tokens = (os.environ.get(variable, "").strip() for variable in ("GITHUB_TOKEN", "GH_TOKEN"))
+    # A token with a line break or the like would be quoted in the HTTP library's error message.
+    return next((token for token in tokens if re.fullmatch("[!-~]+", token)), "")
 
 
 def _strip_userinfo(url: str) -> str:
