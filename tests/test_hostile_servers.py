@@ -21,7 +21,7 @@ from provision_backend.catalog.archive import Archive
 from provision_backend.catalog.selection import parse_catalog
 from provision_backend.errors import CatalogError, DownloadError
 from provision_backend.files import remove_path
-from provision_backend.install import download, unpack
+from provision_backend.install import archives, download
 from provision_backend.install.download import fetch_text, stream_archive
 from provision_backend.install.unpack import Unpacked, unpack_stream
 from provision_backend.output import Reporter
@@ -273,7 +273,7 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """An endless body is long enough with a megabyte, and no proxy of whoever runs the tests is asked."""
     monkeypatch.setattr(download, "MAX_ARCHIVE", 1 << 20)
     monkeypatch.setattr(download, "MAX_TEXT", 1 << 20)
-    monkeypatch.setattr(unpack, "MAX_FOLDERS", 100)
+    monkeypatch.setattr(archives, "MAX_FOLDERS", 100)
     monkeypatch.setenv("no_proxy", "*")
 
 

@@ -26,21 +26,8 @@ from typing import Dict, Iterable, Iterator, NamedTuple, Tuple, Union
 
 from ..errors import UnpackError
 from ..files import Written, identify, new_hash, open_regular
-from .archives import (
-    FILE,
-    FOLDER,
-    KINDS,
-    LINK,
-    MAX_FOLDERS,
-    MAX_MEMBERS,
-    SYMLINK,
-    Member,
-    Plain,
-    decompress,
-    quote,
-    read_members,
-    refuse,
-)
+from . import archives
+from .archives import Member, Plain, decompress, quote, read_members, refuse
 
 __all__ = ["Unpacked", "unpack_archive", "unpack_stream"]
 
@@ -118,17 +105,17 @@ def unpack_stream(chunks: Iterable[bytes], filename: str, destination: Path) -> 
 
 def _check_member(member: Member) -> None:
     """Check everything of a member that needs no knowledge of the others."""
-    name, kind = member.name, KINDS[member.type]
-    if member.size < 0 or (kind != FILE and member.size):
+    name, kind = member.name, archives.KINDS[member.type]
+    if member.size < 0 or (kind != archives.FILE and member.size):
         refuse(name, f"is a {kind} with {member.size} bytes of content")
     if not 0 <= member.mtime < 1 << 32:  # A .pyc holds the low 32 bits of its source's time. NaN fails too.
         refuse(name, "has a modification time before 1970 or after 2106")
     _check_path(name)
-    if name == TOP and kind != FOLDER:
+    if name == TOP and kind != archives.FOLDER:
         refuse(name, f"is a {kind}; wanted a directory")
-    if kind == LINK:
+    if kind == archives.LINK:
         _check_path(member.linkname)
-    elif kind == SYMLINK:
+    elif kind == archives.SYMLINK:
         _check_target(name, member.linkname)
 
 
@@ -199,33 +186,33 @@ class _Tree:
         if TOP not in self._kinds:
             raise UnpackError(f"it holds no folder {TOP!r}")
         full = f"{TOP}/install"
-        top = full if self._kinds.get(full) == FOLDER and f"{TOP}/bin" not in self._kinds else TOP
+        top = full if self._kinds.get(full) == archives.FOLDER and f"{TOP}/bin" not in self._kinds else TOP
         below = len(top) + 1
         written = {path[below:]: file for path, file in self._written.items() if path.startswith(f"{top}/")}
         return Unpacked(self._destination / top, written)
 
     def write(self, member: Member, plain: Plain) -> None:
         """Write one member; the content of a file is read from *plain*, and an `OSError` is for `explain`."""
-        name, kind = member.name, KINDS[member.type]
+        name, kind = member.name, archives.KINDS[member.type]
         self._make_parents(name)
-        if kind == FOLDER:
-            if self._kinds.get(name) != FOLDER:
+        if kind == archives.FOLDER:
+            if self._kinds.get(name) != archives.FOLDER:
                 self._make_folder(name)
             return
-        if kind == LINK and self._kinds.get(member.linkname) != FILE:
+        if kind == archives.LINK and self._kinds.get(member.linkname) != archives.FILE:
             refuse(name, f"is a hard link to {member.linkname!r}, which is no regular file before it")
-        self._record(name, SYMLINK if kind == SYMLINK else FILE)
+        self._record(name, archives.SYMLINK if kind == archives.SYMLINK else archives.FILE)
         path, target = self._root + name.encode(), member.linkname.encode()
-        if kind == FILE:
+        if kind == archives.FILE:
             self._written[name] = _write_file(path, member, plain)
-        elif kind == SYMLINK:
+        elif kind == archives.SYMLINK:
             os.symlink(target, path)
         else:
             os.link(self._root + target, path, **_NO_FOLLOW)
 
     def _make_parents(self, path: str) -> None:
         parent = path.rpartition("/")[0]
-        if not parent or self._kinds.get(parent) == FOLDER:
+        if not parent or self._kinds.get(parent) == archives.FOLDER:
             return
         self._make_parents(parent)
         if parent in self._kinds:
@@ -234,10 +221,10 @@ class _Tree:
         self._make_folder(parent)
 
     def _make_folder(self, path: str) -> None:
-        self._record(path, FOLDER)
+        self._record(path, archives.FOLDER)
         self._folders += 1
-        if self._folders > MAX_FOLDERS:
-            raise UnpackError(f"it has more than {MAX_FOLDERS} directories")
+        if self._folders > archives.MAX_FOLDERS:
+            raise UnpackError(f"it has more than {archives.MAX_FOLDERS} directories")
         # A folder that exists although this archive has not made it is another one's, by another spelling.
         os.mkdir(self._root + path.encode(), 0o700)
         os.chmod(self._root + path.encode(), 0o755)  # noqa: S103 - other users share the cache.
@@ -245,8 +232,8 @@ class _Tree:
     def _record(self, path: str, kind: str) -> None:
         if path in self._kinds:
             raise UnpackError(f"member {path!r} is there twice, first as a {self._kinds[path]}")
-        if len(self._kinds) >= MAX_MEMBERS:
-            raise UnpackError(f"it has more than {MAX_MEMBERS} members, implied directories included")
+        if len(self._kinds) >= archives.MAX_MEMBERS:
+            raise UnpackError(f"it has more than {archives.MAX_MEMBERS} members, implied directories included")
         self._kinds[path] = kind
 
     def explain(self, member: Member, exc: OSError) -> UnpackError:
