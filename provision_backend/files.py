@@ -13,7 +13,7 @@ import os
 import stat
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Callable, List, NamedTuple, Optional, Tuple, TypeVar, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable, List, Optional, Tuple, TypeVar, Union
 
 from .host.systems import RUNNING
 
@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 _BLOCK = 1 << 20  # bytes that are read at a time
+Written = Tuple[str, Tuple[int, ...]]  # the sha256 of a file that was written, and what `identify` returned right after
 _LIMIT = 64 << 20  # bytes of a text or JSON file; the longest known, a manifest of 200,000 files, has half of that
 
 # Without O_NONBLOCK, opening a FIFO waits for a writer. Windows has no such flag, and reads text by default.
@@ -133,15 +134,6 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-class Written(NamedTuple):
-    """A regular file as it was written."""
-
-    sha256: str
-    """Of its content; 64 lower-case hex digits."""
-    identity: Tuple[int, ...]
-    """What `identify` returned right after; another value means that it may have been changed since."""
-
-
 def identify(status: os.stat_result) -> Tuple[int, ...]:
     """Return the numbers that change once a file is written to or replaced."""
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
@@ -161,13 +153,9 @@ def write_atomically(
 ) -> None:
     """Replace or create a file; a reader sees the old content or the new one, also after a power cut.
 
-    Args:
-        path: the file; its folder exists.
-        data: the whole content.
-        mode: its permissions, whatever the umask.
-        folder: where the unfinished file is kept, on the same file system; None: beside the file.
-        prefix: of the unfinished file's name, by which it is recognised when this process is killed.
-        durable: bring it to the disk. Without that a power cut may leave it empty, and a busy disk costs no seconds.
+    The unfinished file is kept in *folder*, on the same file system, else beside the file, under a name with a *prefix*
+    by which it is recognised when this process is killed. The *mode* is that, whatever the umask. Without *durable* a
+    power cut may leave the file empty, and a busy disk costs no seconds.
 
     Raises:
         OSError: it cannot be written; then the file is what it was, and nothing is left behind.

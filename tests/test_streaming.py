@@ -114,7 +114,7 @@ def test_what_is_written_is_hashed(place: Place) -> None:
     """Every file comes with the sha256 of what was written."""
     written = unpack_stream([GOOD], FILE, place.staging).written
 
-    assert {path: file.sha256 for path, file in written.items()} == {
+    assert {path: sha256 for path, (sha256, _) in written.items()} == {
         path: hashlib.sha256(content).hexdigest() for path, content in FILES.items()
     }
 

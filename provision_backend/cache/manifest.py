@@ -53,12 +53,10 @@ def write_manifest(tree: Path, written: Optional[Mapping[str, Written]] = None) 
     for name in _OWN:
         (tree / name).touch()
         (tree / name).chmod(0o644)  # Whatever the umask is, since other users may share the cache.
-    written = written or {}
     contents = {}
     for path, status in _members(tree):
-        file = written.get(path)
-        unchanged = file is not None and file.identity == identify(status)
-        contents[path] = _describe(tree, path, status, file.sha256 if file and unchanged else "")
+        sha256, identity = (written or {}).get(path, ("", ()))
+        contents[path] = _describe(tree, path, status, sha256 if identity == identify(status) else "")
     data = json.dumps(contents, indent=0, sort_keys=True).encode("ascii")
     (tree / MANIFEST).write_bytes(data)
     return {"manifest": hash_bytes(data), "size": tree_size(tree)}

@@ -265,11 +265,11 @@ def _write_file(path: bytes, member: Member, plain: Plain) -> Written:
             while view:
                 view = view[os.write(descriptor, view) :]
         if _BY_DESCRIPTOR:
-            return Written(digest.hexdigest(), _settle(descriptor, member))
+            return digest.hexdigest(), _settle(descriptor, member)
     finally:
         os.close(descriptor)
     # Windows sets the time of a file that was written to when it is closed.
-    return Written(digest.hexdigest(), _settle(path, member))
+    return digest.hexdigest(), _settle(path, member)
 
 
 def _settle(file: Union[int, bytes], member: Member) -> Tuple[int, ...]:
