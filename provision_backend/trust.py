@@ -215,12 +215,14 @@ def _writers(status: os.stat_result) -> str:
         return "everybody"
     if not status.st_mode & stat.S_IWGRP:
         return ""
+    name = str(status.st_gid)
     with suppress(KeyError):
         # Where each user has a group of that name, a umask of 002 is usual. A further member would be listed in it.
         group, user = grp.getgrgid(status.st_gid), user_name(status.st_uid)
         if group.gr_name == user and {*group.gr_mem} <= {user}:
             return ""
-    return f"the group {_group_name(status.st_gid)}"
+        name = group.gr_name
+    return f"the group {name}"
 
 
 def _advice(place: str, status: os.stat_result) -> str:
@@ -266,10 +268,3 @@ def user_name(number: int) -> str:
         return pwd.getpwuid(number).pw_name
     except KeyError:
         return f"user {number}"
-
-
-def _group_name(number: int) -> str:
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return str(number)

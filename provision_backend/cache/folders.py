@@ -39,8 +39,8 @@ __all__ = [
 FOLDERS = ("interpreters", "downloads", "staging", "locks", "platforms", "used")
 """What every cache has once something was published; ``catalogs`` and ``damaged`` are made when they are needed."""
 
-_ABANDONED = 24 * 3600.0
-"""Seconds after which a leftover is removed although a process of its number runs here, or it is from elsewhere."""
+# A process of its number may run here that has nothing to do with it, or it may be from elsewhere.
+_ABANDONED = 24 * 3600.0  # seconds after which a leftover is removed all the same
 
 _CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This file marks a cache of provision-backend, which can be made again at any time.

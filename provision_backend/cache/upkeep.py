@@ -29,10 +29,8 @@ from .store import Cache
 
 __all__ = ["Entry", "Swept", "clean_cache", "list_entries", "prune_cache", "remove_entries"]
 
-_RECENT = 7200.0
-"""Seconds after its last use for which an interpreter counts as in use: between two hooks of one build no process
-runs it."""
-
+# Between two hooks of one build no process runs an interpreter.
+_RECENT = 7200.0  # seconds after its last use for which one counts as in use
 _ABANDONED = 24 * 3600.0  # seconds after which no process is expected to resume a download
 
 

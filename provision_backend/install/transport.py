@@ -56,10 +56,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Transport:
-    """Makes a request and those that it is redirected to, each over a connection of its own.
-
-    The whole answer must have come at the deadline, a moment of ``time.monotonic()``.
-    """
+    """Makes a request and those that it is redirected to, each over its own connection; ends at a `time.monotonic`."""
 
     def __init__(self, settings: Settings, deadline: float = math.inf) -> None:
         self._settings = settings
