@@ -56,7 +56,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Transport:
-    """Makes a request and those that it is redirected to, each over its own connection; ends at a `time.monotonic`."""
+    """Makes a request and its redirects, each over its own connection, until ``time.monotonic()`` is *deadline*."""
 
     def __init__(self, settings: Settings, deadline: float = math.inf) -> None:
         self._settings = settings
