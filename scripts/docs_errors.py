@@ -362,8 +362,7 @@ def message_of(entry: Entry) -> str:
 
 def _without_chance(message: str) -> str:
     """Replace what differs from run to run and from machine to machine."""
-    message = re.sub(r"process \d+ on \S+ \(since [\d:]+\)", "process 4711 on builder (since 10:15:02)", message)
-    return re.sub(r"(/\.EXTERNALLY-MANAGED\.)\w+", r"\1x1y2z3", message)
+    return re.sub(r"process \d+ on \S+ \(since [\d:]+\)", "process 4711 on builder (since 10:15:02)", message)
 
 
 def page() -> str:

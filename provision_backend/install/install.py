@@ -138,7 +138,8 @@ def finalize_tree(tree: Path, *, final_path: Path) -> None:
             if executable.suffix != ".exe" and not os.path.lexists(link):
                 link.symlink_to(executable.name)
     except OSError as exc:
-        raise InstallError(f"could not finalize {tree}: {exc.strerror or exc}: {exc.filename!r}") from exc
+        name = exc.filename2 or exc.filename  # Of a rename the second one is that of the file.
+        raise InstallError(f"could not finalize {tree}: {exc.strerror or exc}: {name!r}") from exc
 
 
 def find_executable(tree: Path) -> Path:
