@@ -112,13 +112,13 @@ sys.exit(main(sys.argv[2:]))
 
 PLACES = {
     "the lock is held": "provision_backend.cache.store:sweep_staging:before",
-    "the owner is being written": "provision_backend.files:os.replace:before",
+    "the owner is being written": "provision_backend.cache.locks:json.dump:before",
     "a staging folder is there": "tempfile:mkdtemp:after",
     "the staging folder is empty": "provision_backend.cache.store:Cache._download_path:before",
     "the download has begun": "provision_backend.install.partial:Partial.begin:after",
     "some bytes are there": "provision_backend.output:Progress.advance:8",
     "some files are unpacked": "provision_backend.install.unpack:os.open:300",
-    "all bytes are there": "provision_backend.install.archives:_check_end:before",
+    "all bytes are there": "provision_backend.install.archives:Plain.check_end:before",
     "all files are unpacked": "provision_backend.install.unpack:unpack_stream:after",
     "half of it is finalized": "provision_backend.install.install:_rewrite:2",
     "it is finalized": "provision_backend.install.install:finalize_tree:after",
