@@ -98,8 +98,10 @@ def _name_owner(folder: Path) -> str:
 
 
 def _check_room(context: Context, folder: Path) -> Iterator[Finding]:
-    status = _status(folder)
-    room, files = free_bytes(folder), status.f_favail if status is not None and status.f_files else None
+    room, files = free_bytes(folder), None
+    with contextlib.suppress(OSError, AttributeError):  # It does not exist, or this is Windows.
+        status = os.statvfs(folder)
+        files = status.f_favail if status.f_files else None
     error = try_writing(folder) if os.path.isdir(folder) else None
     if error is not None and error.errno in _NO_ROOM and room is not None and room >= _ROOM:
         room = 0  # The file system has room, so a quota is full.
@@ -236,10 +238,3 @@ def _file_system(folder: Union[str, Path]) -> str:
         if len(point) >= len(best) and f"{path}/".startswith(f"{point.rstrip('/')}/"):
             best, kind = point, rest.split(" ")[0]
     return kind
-
-
-def _status(folder: Union[str, Path]) -> Optional[os.statvfs_result]:
-    try:
-        return os.statvfs(folder)
-    except (OSError, AttributeError):
-        return None  # It does not exist, or this is Windows.
