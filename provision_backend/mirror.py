@@ -40,8 +40,7 @@ __all__ = [
     "work_folder",
 ]
 
-_INCOMING = ".incoming"
-"""Folder of unfinished downloads; the names of all other temporary files begin with it, too."""
+_INCOMING = ".incoming"  # folder of unfinished downloads; the names of all other temporary files begin with it, too
 
 
 class Contents(NamedTuple):

@@ -21,8 +21,7 @@ __all__ = [
     "redact_text", "redact_url", "shorten", "suggestion", "wants_color",
 ]  # fmt: skip
 
-COLOR_CHOICES = ("auto", "always", "never")
-"""The values of ``--color``."""
+COLOR_CHOICES = ("auto", "always", "never")  # the values of ``--color``
 
 # ECMA-48, select graphic rendition.
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36", "error": "1;31"}

@@ -70,8 +70,7 @@ _NOT_STARTED = {
 }
 
 
-_EXCEPTION = 0xC0000000
-"""The least exit status that stands for an exception on Windows: NTSTATUS, severity "error"."""
+_EXCEPTION = 0xC0000000  # the least exit status that stands for an exception on Windows: NTSTATUS, severity "error"
 
 _ILLEGAL = "illegal instruction"
 
@@ -86,8 +85,7 @@ _EXCEPTIONS = {
 }
 """Those of them that builds meet, as people call them; ntstatus.h."""
 
-_GRACE = 3.0
-"""Seconds that a program has to end when it is asked to; then it is killed."""
+_GRACE = 3.0  # seconds that a program has to end when it is asked to; then it is killed
 
 
 class CompletedOutput(NamedTuple):
@@ -336,14 +334,9 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-_POLL = 0.5
-"""Seconds between two looks at who the parent is."""
-
-_CLEANING = 15.0
-"""Seconds that a hook whose frontend has ended may take to remove what is unfinished."""
-
-_SET_PARENT_DEATH_SIGNAL = 1
-"""PR_SET_PDEATHSIG of linux/prctl.h."""
+_POLL = 0.5  # seconds between two looks at who the parent is
+_CLEANING = 15.0  # seconds that a hook whose frontend has ended may take to remove what is unfinished
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 _followed: Optional[Tuple[int, Callable[[], bool]]] = None
 """Id of the process that is a hook, and whether the frontend that it follows has ended; None for a command."""

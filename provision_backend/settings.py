@@ -39,8 +39,7 @@ PREFIX = "provision-backend."
 CONFIG_FILE, NO_CONFIG = "PROVISION_BACKEND_CONFIG_FILE", "PROVISION_BACKEND_NO_CONFIG"
 """The variable that names a file instead of the user's and the machine's, and the one that turns files off."""
 
-BESIDE = "beside"
-"""Value of the setting ``sbom`` for the folder of the wheel itself."""
+BESIDE = "beside"  # value of the setting ``sbom`` for the folder of the wheel itself
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 # What stands behind a comma that separates: white space or a URL, and a path where the item before it has no query.

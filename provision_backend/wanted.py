@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RELOCK", "Lock", "Wanted", "check_lock", "locked_archive"]
 
-RELOCK = "run 'provision-backend lock' to lock the project again"
-"""The hint for a lock that is out of date."""
+RELOCK = "run 'provision-backend lock' to lock the project again"  # the hint for a lock that is out of date
 
 
 class Lock(NamedTuple):

@@ -23,13 +23,11 @@ from .registry import argument, flag
 
 __all__ = ["ARGUMENTS", "PROJECT", "REQUEST", "read_request", "read_wanted", "run_find", "run_install", "run_list"]
 
-PROJECT = "."
-"""The REQUEST for what the project in the current folder wants."""
+PROJECT = "."  # the REQUEST for what the project in the current folder wants
 
 _REQUEST = "3.13, 3.13.2, 3.13t or '>=3.12,<3.14'; '.' or nothing: what the project in this folder wants"
 
-REQUEST = argument("request", "REQUEST", _REQUEST, nargs="?", default=PROJECT)
-"""The argument of ``find`` and ``run``."""
+REQUEST = argument("request", "REQUEST", _REQUEST, nargs="?", default=PROJECT)  # the argument of ``find`` and ``run``
 
 _LISTED = "only those that satisfy it: 3.13, 3.13t or '>=3.12'; '.' for what the project in this folder wants"
 _COMPILE = "compile pip too, and not only what every build imports: for an image, where builds run again and again"

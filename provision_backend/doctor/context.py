@@ -61,15 +61,10 @@ class Finding:
         return [first, *(f"         {printable(line)}" for line in self.advice.splitlines())]
 
 
-ok = functools.partial(Finding, "ok")
-"""Makes a finding about which nothing has to be done."""
-warning = functools.partial(Finding, "warning")
-"""Makes a finding that may matter."""
-problem = functools.partial(Finding, "problem")
-"""Makes a finding that makes a build fail, or do something unwanted."""
-
-MAX_WAIT = 10.0
-"""Seconds within which a server must accept a connection, and send something."""
+ok = functools.partial(Finding, "ok")  # makes a finding about which nothing has to be done
+warning = functools.partial(Finding, "warning")  # makes a finding that may matter
+problem = functools.partial(Finding, "problem")  # makes a finding that makes a build fail, or do something unwanted
+MAX_WAIT = 10.0  # seconds within which a server must accept a connection, and send something
 
 Result = TypeVar("Result")
 

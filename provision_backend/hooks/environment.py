@@ -41,11 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BuildEnvironment", "create_environment", "open_environment"]
 
-_STATE = "provision-backend.json"
-"""File in an environment that makes it complete for the next hook process."""
-
-_BYTECODE = "bytecode"
-"""Folder in an environment for all bytecode that its hooks use and make."""
+_STATE = "provision-backend.json"  # file in an environment that makes it complete for the next hook process
+_BYTECODE = "bytecode"  # folder in an environment for all bytecode that its hooks use and make
 
 
 @dataclass

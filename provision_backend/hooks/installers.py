@@ -59,8 +59,7 @@ UV_DROPPED = (
     "UV_RESOLUTION", "UV_NO_DEPS", "UV_VENV_SEED",
 )  # fmt: skip
 
-DROPPED = (*PIP_DROPPED, *UV_DROPPED)
-"""Variables that do not reach an installation into a build environment."""
+DROPPED = (*PIP_DROPPED, *UV_DROPPED)  # variables that do not reach an installation into a build environment
 
 # What a uv.toml, or the [tool.uv] of the project, says about the packages that the project runs with.
 _UV_OPTIONS = ("--deps", "--no-require-hashes", "--resolution", "highest")
@@ -78,8 +77,7 @@ _UNSEEN = {
 }
 _NOT_FOUND = re.compile("No matching distribution|No solution found|not found in the")
 
-_TIMEOUT = 3600.0
-"""Seconds an installer may take; a build dependency without a wheel is compiled in that time."""
+_TIMEOUT = 3600.0  # seconds an installer may take; a build dependency without a wheel is compiled in that time
 
 
 def install(

@@ -23,8 +23,7 @@ __all__ = ["LOCK_FILE", "choose_archives", "kept_archives", "read_lock"]
 
 _KEY = "pyproject.toml: tool.provision-backend.lock"
 
-LOCK_FILE = "provision-backend.lock"
-"""The file that ``provision-backend lock --file`` writes."""
+LOCK_FILE = "provision-backend.lock"  # the file that ``provision-backend lock --file`` writes
 
 Catalogs = Mapping[str, Sequence[Archive]]
 # Version, tag and label: builds are compared in this order.

@@ -25,8 +25,7 @@ __all__ = [
     "read_project", "read_strings", "read_text", "read_value",
 ]  # fmt: skip
 
-OWN_NAME = "provision-backend"
-"""Name of our distribution, normalised as in PEP 503."""
+OWN_NAME = "provision-backend"  # name of our distribution, normalised as in PEP 503
 
 TABLE = "tool.provision-backend"
 
