@@ -43,9 +43,11 @@ How each step was tried on each target that there are archives for: {how}.
 """
 
 _INTERPRETERS = """
-python-build-standalone's own archives cannot be had where these tests run. On x86-64 the interpreters are CPythons that
-`provision-backend pack` made of installed ones, or built from source with its prefix; on the other architectures of
-Linux, Debian's CPython 3.11 in the layout of those archives, under a Debian whose CPython is 3.13.
+python-build-standalone's own archives cannot be had where these tests run. With glibc the interpreters of this table
+are those of Debian, in the layout of such archives: CPython 3.11 under Debian 13 on x86-64, i686, aarch64 and armv7
+hard float; elsewhere the same version that the host has, which is then asked for. With musl they are built from
+source with the prefix and the flags of such archives. Those of the tables below are CPythons that `provision-backend
+pack` has made.
 
 ## Frontends and backends
 

@@ -4,9 +4,9 @@ In: an architecture of `MACHINES`. Out: `ForeignMachine`, whose programs run by 
 binfmt_misc of their own hands programs of that architecture to qemu, so that nothing else on this machine notices
 (Linux 6.7 or later). One folder of this machine is seen inside as ``/mnt/work``; all that a test writes is there.
 
-What is provisioned is Debian's CPython 3.11 (3.13 on riscv64, which Debian 12 does not have) with the layout and the
-file name of python-build-standalone's archives, whose own cannot be had here. Roots and archives stay in the cache of
-the tests.
+Each is a Debian 13 or 12, and what is provisioned is Debian 12's CPython 3.11 (Debian 13's 3.13 on riscv64) with the
+layout and the file name of python-build-standalone's archives, whose own cannot be had here. Roots and archives stay
+in the cache of the tests.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ class Machine:
     """Word size, byte order and ``e_machine`` of its programs."""
     compiler: bool = False
     """Whether its root has a C compiler."""
+    host: str = "trixie"
+    """The release of Debian in the root: trixie with CPython 3.13, or bookworm with 3.11."""
     suite: str = "bookworm"
     """The release of Debian that the provisioned CPython is from; empty for one that is built for musl."""
     minor: str = "3.11"
@@ -63,8 +65,13 @@ class Machine:
 
     @property
     def python(self) -> str:
-        """The CPython of the root, 3.13."""
+        """The CPython of the root."""
         return "/usr/bin/python3" if self.suite else "/opt/python/bin/python3"
+
+    @property
+    def satisfied(self) -> bool:
+        """Whether that is of the same minor version as what is provisioned, which must then be asked for."""
+        return self.suite in ("", self.host)
 
 
 MACHINES = {
@@ -72,12 +79,12 @@ MACHINES = {
     "i386": Machine("i686-unknown-linux-gnu", "linux_i686", elf=(32, "little", 3), compiler=True),
     "arm64": Machine("aarch64-unknown-linux-gnu", "linux_aarch64", "aarch64", (64, "little", 183), compiler=True),
     "armhf": Machine("armv7-unknown-linux-gnueabihf", "linux_armv7l", "arm", (32, "little", 40)),
-    "armel": Machine("armv7-unknown-linux-gnueabi", "linux_armv7l", "arm", (32, "little", 40)),
-    "ppc64el": Machine("ppc64le-unknown-linux-gnu", "linux_ppc64le", "ppc64le", (64, "little", 21)),
+    "armel": Machine("armv7-unknown-linux-gnueabi", "linux_armv7l", "arm", (32, "little", 40), host="bookworm"),
+    "ppc64el": Machine("ppc64le-unknown-linux-gnu", "linux_ppc64le", "ppc64le", (64, "little", 21), host="bookworm"),
     "riscv64": Machine(
         "riscv64-unknown-linux-gnu", "linux_riscv64", "riscv64", (64, "little", 243), suite="trixie", minor="3.13"
     ),
-    "s390x": Machine("s390x-unknown-linux-gnu", "linux_s390x", "s390x", (64, "big", 22)),
+    "s390x": Machine("s390x-unknown-linux-gnu", "linux_s390x", "s390x", (64, "big", 22), host="bookworm"),
     "arm64-musl": Machine(
         *("aarch64-unknown-linux-musl", "linux_aarch64", "aarch64", (64, "little", 183), True),
         suite="",
@@ -85,7 +92,7 @@ MACHINES = {
         debian="arm64",
     ),
 }
-"""By Debian's name. Each runs Debian 13, whose CPython is 3.13."""
+"""By Debian's name."""
 
 # "$1" is the root, "$2" the folder to be seen as /mnt/work, "$3" the line for binfmt_misc or nothing.
 _ENTER = """
@@ -167,7 +174,7 @@ class ForeignMachine:
         return done.output
 
     def python(self, *arguments: str, env: Optional[Mapping[str, str]] = None) -> str:
-        """Run the Python of the environment, the machine's own 3.13, and return what it printed."""
+        """Run the Python of the environment, the machine's own, and return what it printed."""
         return self.check(f"{WORK}/env/bin/python", *arguments, env=env)
 
     def ours(self, *arguments: str, env: Optional[Mapping[str, str]] = None) -> str:
@@ -261,7 +268,7 @@ def _root(name: str, machine: Machine) -> Path:
     packages += ["python3"] if machine.suite else ["musl", "musl-dev", "musl-tools"]
     with locked(cache_folder() / f"foreign-{name}.lock"):
         place = str(_kept(name) / "root")
-        root = Path(_run_fixture("foreign-root", place, machine.debian or name, "trixie", *packages))
+        root = Path(_run_fixture("foreign-root", place, machine.debian or name, machine.host, *packages))
         if not machine.suite and not (root / "opt/python").exists():
             shutil.copytree(str(_musl_tree(root)), str(root / "opt/python"), symlinks=True)
             # Debian's gcc compiles for musl with the specs of this script.
