@@ -83,10 +83,8 @@ class Interpreter(NamedTuple):
 def inspect_interpreter(python: Path, *, source: str = "system") -> Interpreter:
     """Run an executable, given by its absolute path, and return its facts.
 
-    For the executable of a virtual environment, these are the facts of its base interpreter.
-
-    Raises:
-        InterpreterError: it does not start, is not Python, or has no ``venv`` module.
+    For the executable of a virtual environment, these are the facts of its base interpreter. What does not start, is
+    not Python, or has no ``venv`` module raises `InterpreterError`.
     """
     facts = run_interpreter_json(python, _QUESTIONS)
     # Debian has the module in a package of its own, python3-venv.

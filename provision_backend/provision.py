@@ -265,10 +265,8 @@ def is_broken(interpreter: Interpreter) -> bool:
 def set_aside_damaged(interpreter: Interpreter, settings: Settings, reporter: Reporter) -> bool:
     """Return whether an interpreter that failed has changed since it was published.
 
-    If so, bytecode that was added is removed, and for any other damage the next `provision` makes a new one beside it.
-
-    Raises:
-        CacheError: the damage cannot be recorded.
+    If so, bytecode that was added is removed, and for any other damage the next `provision` makes a new one beside it;
+    if that cannot be recorded, `CacheError` is raised.
     """
     # An interpreter whose files are unchanged is kept, however it fails: another copy would fail in the same way.
     entry = entry_of(interpreter)

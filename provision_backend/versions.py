@@ -181,10 +181,8 @@ def parse_version(text: str) -> PythonVersion:
     """Parse the full version of an interpreter; the ``+`` that a Python built from a checkout appends is ignored.
 
     Python itself and python-build-standalone write no other forms, so ``packaging``, whose import takes a tenth of a
-    build with a warm cache, is not needed for them. A test compares the order with that of ``packaging``.
-
-    Raises:
-        ValueError: it is no version of CPython.
+    build with a warm cache, is not needed for them. A test compares the order with that of ``packaging``. What is no
+    version of CPython raises `ValueError`.
     """
     match = _PYTHON_VERSION.fullmatch(text.rstrip("+"))
     if match is None:

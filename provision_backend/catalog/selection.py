@@ -84,10 +84,8 @@ def select_archive(archives: Sequence[Archive], wanted: Wanted, triple: str) -> 
 
     Musl builds that cannot load native modules are never selected, and pre-releases only if the request names one or
     nothing else matches. Without a request, free-threaded builds do not match. Triples are compared as a whole, so that
-    a build for a higher CPU level (``x86_64_v3-...``) is selected only for its own triple.
-
-    Raises:
-        NoMatchingArchiveError: nothing matches; the hint names the available versions or platforms.
+    a build for a higher CPU level (``x86_64_v3-...``) is selected only for its own triple. If nothing matches, the hint
+    of the `NoMatchingArchiveError` names the available versions or platforms.
     """
     matching = matching_archives(archives, wanted, triple)
     if matching:

@@ -43,11 +43,7 @@ class Sums(NamedTuple):
 
 
 def parse_sums(text: str, *, source: str) -> Sums:
-    """Parse the text of a ``SHA256SUMS`` that comes from *source*, a path or URL; empty lines are skipped.
-
-    Raises:
-        CatalogError: a line is not of this form, or a file has two different hashes.
-    """
+    """Parse a ``SHA256SUMS`` from *source*, a path or URL, or raise `CatalogError`; empty lines are skipped."""
     hashes: Dict[str, str] = {}
     archives: Dict[str, Archive] = {}
     comments: List[str] = []

@@ -116,10 +116,8 @@ def serves(project: Project, hook: str, config_settings: Optional[Mapping[str, A
     With the one-list form it can: the frontend has asked for the dynamic requirements and installed them. With
     ``requires`` in our table the frontend could install the static ones only, since nothing could be asked before they
     were installed. So the real backend is asked now, in a process of its own: setuptools runs ``setup.py`` for the
-    answer, and it is not made for two hooks in one process. Without isolation everything is as the user wants it.
-
-    Raises:
-        BackendError: the real backend cannot be imported.
+    answer, and it is not made for two hooks in one process. Without isolation everything is as the user wants it. If
+    the real backend cannot be imported, `BackendError` is raised.
     """
     backend = in_process.load_backend(project)
     isolated = disposable_folder() is not None
@@ -214,10 +212,7 @@ def _as_exit(exc: ProvisionError) -> SystemExit:
 
 
 def find_hook(name: str) -> Callable[..., Any]:
-    """Return an optional hook.
-
-    Raises:
-        AttributeError: the real backend has none of this name.
+    """Return an optional hook, or raise `AttributeError` if the real backend has none of this name.
 
     Source: PEP 517 and PEP 660, "optional hooks".
     """
@@ -230,10 +225,7 @@ def find_hook(name: str) -> Callable[..., Any]:
 
 
 def unsupported_operation() -> type:
-    """Return the exception class that stands for an sdist that cannot be made, as the real backend has it.
-
-    Raises:
-        AttributeError: the real backend runs in this process and has none.
+    """Return the class of an sdist that cannot be made; raise `AttributeError` if the real backend here has none.
 
     Source: PEP 517, build_sdist.
     """

@@ -164,10 +164,7 @@ def open_environment(
     """Open the build environment that an earlier hook of the same build made, or make it.
 
     The static requirements of the project are installed before this returns; before a new environment is made, *notice*
-    is reported at every verbosity.
-
-    Raises:
-        BuildEnvironmentError: the environment could not be made or filled.
+    is reported at every verbosity. If it cannot be made or filled, `BuildEnvironmentError` is raised.
     """
     # In tox's lasting environment, a project whose requirements have changed gets another folder.
     facts = [interpreter.executable, interpreter.version, list(project.requires)]

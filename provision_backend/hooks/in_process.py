@@ -38,10 +38,7 @@ def _without_secrets() -> Iterator[None]:
 
 @_without_secrets()
 def load_backend(project: Project) -> Any:
-    """Import the real backend, in-tree ones from their ``backend-path``.
-
-    Raises:
-        BackendError: it cannot be imported, from its ``backend-path`` if it has one, or has no such object.
+    """Import the real backend, from its ``backend-path`` if it has one, or raise `BackendError`.
 
     Source: PEP 517, "Source trees" and "In-tree build backends".
     """

@@ -33,10 +33,8 @@ def unmet_requirements(requirements: Iterable[str]) -> List[str]:
     """Return those of the requirements that apply here and are not met, in their order.
 
     An extra's own requirements are looked at too, since ``setuptools-scm[toml]`` is not met by a setuptools-scm
-    alone. A requirement by URL is met by any version, as pip has it.
-
-    Raises:
-        ProjectError: one of them is not a requirement; frontends that skip their dependency check let that pass.
+    alone. A requirement by URL is met by any version, as pip has it. What is none, as frontends that skip their
+    dependency check let pass, raises `ProjectError`.
     """
     return [text for text in requirements if not _is_met(text)]
 
@@ -140,10 +138,8 @@ def check_wheel(wheel: Path, interpreter: Interpreter, reporter: Reporter, *, ed
     """Announce a wheel that the running interpreter cannot install, and refuse an editable one.
 
     pip does not look at the tag of a wheel that it has just built. An editable wheel is imported by the interpreter
-    that it is installed for, so one that is tied to another ABI could never work.
-
-    Raises:
-        BackendError: it is editable and cannot be imported here; it has been removed.
+    that it is installed for, so one that is tied to another ABI could never work: it is removed, and `BackendError`
+    raised.
     """
     try:
         tags = parse_wheel_filename(wheel.name)[3]

@@ -85,10 +85,8 @@ def mark_requirement(text: str, marker: str) -> str:
 def choose_form(data: Mapping[str, Any], form: str, requires_python: str) -> Tuple[str, str]:
     """Choose the form as `provision_backend.project.edit.wrap_text` takes it, and return it with a marker.
 
-    The marker says the same as ``requires-python``, and is empty if no marker does.
-
-    Raises:
-        ProjectError: which Pythons the project needs is unknown, or the form would change what the build does.
+    The marker says the same as ``requires-python``, and is empty if no marker does. `ProjectError` is raised if it is
+    unknown which Pythons the project needs, or the form would change what the build does.
     """
     specifiers = _known_python(data, requires_python)
     marker = translate_specifiers(specifiers) or ""

@@ -33,9 +33,8 @@ _Build = Tuple[PythonVersion, str, str]
 def read_lock(root: Path, lines: Optional[Sequence[str]], file: Optional[str], *, always: bool) -> Lock:
     """Return the lock of a project whose table has the keys ``archives``, ``file`` and ``always``.
 
-    Raises:
-        ProjectError: the table does not have exactly one of ``archives`` and ``file``, a line does not list an archive
-            of CPython, or the file does not exist.
+    `ProjectError` is raised if it does not have exactly one of ``archives`` and ``file``, a line does not list an
+    archive of CPython, or the file does not exist.
     """
     if (file is None) == (lines is None):
         found = "both" if file is not None else "neither"
