@@ -59,7 +59,7 @@ def frontend_id() -> int:
     ``python.exe`` of a virtual environment starts that of the base interpreter and waits for it. So it stands between a
     hook and its frontend, and each hook has another one.
     """
-    parent = os.getppid()
+    parent = _parent(os.getpid())  # os.getppid of 3.13 takes a snapshot of the process, which wine cannot.
     launched = _is_same(_program(parent), sys.executable) and not _is_same(_program(os.getpid()), sys.executable)
     return _parent(parent) if launched else parent
 

@@ -10,11 +10,12 @@ import json
 import os
 import re
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Iterator, List, Optional
 
 from ..errors import ProjectError
+from ..host.systems import RUNNING
 
 __all__ = [
     "INSTALLED", "UnsupportedOperation", "disposable_folder", "frontend_folder", "frontend_name", "guard_recursion",
@@ -47,11 +48,11 @@ def frontend_folder(source: Path) -> str:
     A hook is called in the source tree, which may be an sdist that has just been unpacked anywhere. Where the folder is
     unknown, the answer is the source tree.
     """
-    try:
-        started = os.readlink(f"/proc/{os.getppid()}/cwd")
-    except OSError:
-        # Only Linux shows it. The shell that has started the frontend has left this, unless the frontend changed it.
-        started = os.environ.get("PWD", "")
+    # Only Linux shows it. The shell that has started the frontend has left this, unless the frontend changed it.
+    started = os.environ.get("PWD", "")
+    if RUNNING.name == "linux":
+        with suppress(OSError):
+            started = os.readlink(f"/proc/{os.getppid()}/cwd")
     return started if os.path.isdir(started) else str(source)
 
 
