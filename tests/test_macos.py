@@ -1,9 +1,13 @@
-"""macOS as far as another system shows it: from an archive of that form to the first start, which fails here."""
+"""macOS as far as another system shows it: from an archive of that form to the first start, which fails here.
+
+And the other way round: this system under the name and the row of macOS, or of one that is added to the table.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tarfile
@@ -12,10 +16,13 @@ from typing import Dict
 
 import pytest
 from support.archives import gzipped, member, pax, tar
-from support.command_line import bare_machine, ours
+from support.command_line import ROOT, bare_machine, ours
+from support.real_interpreters import Unavailable
 from support.roots import program_bytes
+from support.small_archives import catalog_of, shared_small_archives
 from support.systems_table import recorded
 
+from provision_backend.host.systems import SYSTEMS, System
 from provision_backend.install.install import finalize_tree
 from provision_backend.install.unpack import unpack_stream
 
@@ -120,3 +127,65 @@ def test_a_mark_of_quarantine_is_not_unpacked(tmp_path: Path) -> None:
 
     assert (tmp_path / "unpacked/python/file").read_bytes() == b"content"
     assert os.listxattr(str(tmp_path / "unpacked/python/file")) == []
+
+
+# What Python has on Linux and lacks on macOS, as far as one might use it.
+LINUX_ONLY = (
+    "O_DIRECT", "O_NOATIME", "O_PATH", "O_TMPFILE", "copy_file_range", "eventfd", "getxattr", "listxattr",
+    "memfd_create", "pidfd_open", "posix_fadvise", "posix_fallocate", "sched_getaffinity", "sendfile", "splice",
+)  # fmt: skip
+
+FREEBSD = System("freebsd", "FreeBSD", "freebsd", "unknown-freebsd", ("aarch64", "x86_64"), "ELF")
+ASK = "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="its interpreter is an archive for Linux")
+@pytest.mark.parametrize(
+    ("row", "caches"),
+    [
+        # Its programs run here because they are those of Linux.
+        pytest.param(SYSTEMS["macos"]._replace(executable_format="ELF"), "Library/Caches", id="macOS"),
+        pytest.param(
+            System("freebsd", "FreeBSD", "freebsd", "unknown-freebsd", ("aarch64", "x86_64"), "ELF"),
+            ".cache",
+            id="FreeBSD",
+        ),
+    ],
+)
+def test_a_row_of_the_table_is_all_that_is_needed(row: System, caches: str, tmp_path: Path) -> None:
+    """From detection to a program that runs, with an archive that is named for the system; its folders are used."""
+    try:
+        small = shared_small_archives()[0]
+    except Unavailable as exc:
+        pytest.skip(str(exc))
+    lines = [
+        "import os, sys",
+        f"sys.platform = {row.sys_platform!r}",
+        f"[delattr(os, name) for name in {LINUX_ONLY} if hasattr(os, name)]",
+        "from provision_backend.host import systems",
+        f"systems.RUNNING = systems.SYSTEMS[{row.name!r}] = systems.{row!r}",
+    ]
+    (tmp_path / "sitecustomize.py").write_text("\n".join(lines) + "\n")
+    architecture = os.uname().machine
+    (tmp_path / "mirror").mkdir()
+    archive = tmp_path / "mirror" / re.sub(r"-[^-]+-unknown-linux-\w+", f"-{architecture}-{row.triple}", small.name)
+    shutil.copy(str(small), str(archive))
+    env = {
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
+        "HOME": str(tmp_path / "home"),
+        "XDG_CACHE_HOME": "",
+        "PROVISION_BACKEND_CACHE_DIR": "",
+        "PROVISION_BACKEND_MIRROR": str(archive.parent),
+        "PROVISION_BACKEND_CATALOG": str(catalog_of(archive, tmp_path / "mirror")),
+        "PROVISION_BACKEND_PREFERENCE": "only-managed",
+    }
+    (tmp_path / "home").mkdir()
+
+    assert ours("detect", env=env).out.splitlines()[0] == f"{architecture}-{row.triple}"
+    done = ours(
+        "run", "3", "--", "python", "-c", "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))", env=env
+    )
+    assert done.code == 0, done.err
+    assert done.out.startswith(f"{tmp_path}/home/{caches}/provision-backend/interpreters/cpython-3")
+    assert ours("cache", "verify", env=env).code == 0
