@@ -167,15 +167,19 @@ class Windows:
         return self.run(command, env={**self.settings(), **(env or {})}, cwd=cwd, check=check)
 
     def boot(self) -> None:
-        """Start what stands for the kernel, so that it numbers processes on; it ends ten minutes after the last one."""
-        self._control("-p600")
+        """Start what stands for the kernel and the services, which number processes on; they end when it is stopped.
+
+        Else they would start with the first program, hold its output open, and end with the last one.
+        """
+        self._control("wineserver", "-p")
+        self._control("wine", "cmd", "/c", "rem")
 
     def stop(self) -> None:
         """End everything that runs on this machine."""
-        self._control("-k")
+        self._control("wineserver", "-k")
 
-    def _control(self, option: str) -> None:
-        command = [*self._enter(self.folder, {}), "wineserver", option]
+    def _control(self, *words: str) -> None:
+        command = [*self._enter(self.folder, {}), *words]
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def kill(self, process: subprocess.Popen[str]) -> None:
