@@ -15,6 +15,7 @@ import time
 from typing import Callable, Iterable, Iterator, Mapping, Optional, TextIO, Type
 
 from .errors import ProvisionError
+from .host.systems import RUNNING
 
 __all__ = [
     "COLOR_CHOICES", "Progress", "Reporter", "explained", "format_size", "is_terminal", "nearest", "paint", "printable",
@@ -41,6 +42,8 @@ def wants_color(stream: Optional[TextIO], choice: str = "auto", environ: Optiona
         return False
     if any(environ.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
         return True
+    if RUNNING.name == "windows" and not (environ.get("WT_SESSION") or environ.get("TERM")):
+        return False  # The old console shows the codes themselves.
     return environ.get("TERM") != "dumb" and is_terminal(stream)
 
 

@@ -16,7 +16,9 @@ import threading
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, List
 
-__all__ = ["end_with", "frontend_id", "has_ended", "is_alive", "open_process", "programs_above"]
+__all__ = [
+    "allows_long_paths", "end_with", "frontend_id", "has_ended", "is_alive", "open_process", "programs_above",
+]  # fmt: skip
 
 _load: Any = getattr(ctypes, "WinDLL", None)
 _kernel32: Any = _load and _load("kernel32", use_last_error=True)
@@ -51,6 +53,12 @@ def is_alive(pid: int) -> bool:
     ended = has_ended(process)
     _kernel32.CloseHandle(process)
     return not ended
+
+
+def allows_long_paths() -> bool:
+    """Whether this process may use paths of more than 259 characters, by the setting LongPathsEnabled."""
+    ask = getattr(_ntdll, "RtlAreLongPathsEnabled", None)
+    return bool(ask and ask() & 0xFF)
 
 
 def frontend_id() -> int:

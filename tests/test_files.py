@@ -19,6 +19,8 @@ from provision_backend.files import (
     parse_json,
     read_file,
     read_json,
+    rename,
+    retry_if_in_use,
     write_atomically,
 )
 
@@ -122,3 +124,51 @@ def test_what_is_no_json_is_one_kind_of_error(content: bytes) -> None:
         pytest.skip("it reads numbers of any length")
     with pytest.raises(ValueError):
         parse_json(content)
+
+
+def _violation(number: object) -> PermissionError:
+    """Return the error by which Windows says that a file is open: it has ``winerror``, which others lack."""
+    error = PermissionError(errno.EACCES, "Sharing violation")
+    error.winerror = number  # type: ignore[attr-defined]
+    return error
+
+
+@pytest.mark.parametrize("number", [5, 32, 33, None])
+def test_simulated_a_file_that_is_open_for_a_moment_is_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: object
+) -> None:
+    """A virus scanner has what was just written open, for a moment; Windows refuses to rename it until then."""
+    pauses: List[float] = []
+    errors = [_violation(number), _violation(number)]
+    real = os.replace
+
+    def _replace(source: str, target: str) -> None:
+        if errors:
+            raise errors.pop()
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", _replace)
+    monkeypatch.setattr("provision_backend.files.time.sleep", pauses.append)
+    (tmp_path / "new").write_text("new", encoding="ascii")
+    rename(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old").read_text(encoding="ascii") == "new"
+    assert pauses == [0.05, 0.1]
+
+
+def test_simulated_a_file_that_stays_open_ends_the_tries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After three seconds the error leaves as it is; on a Unix, where it is about permissions, at once."""
+    pauses: List[float] = []
+    monkeypatch.setattr("provision_backend.files.time.sleep", pauses.append)
+
+    def _raise(error: PermissionError) -> None:
+        raise error
+
+    with pytest.raises(PermissionError, match="Sharing violation"):
+        retry_if_in_use(lambda: _raise(_violation(32)))
+    assert 3 < sum(pauses) < 4
+    pauses.clear()
+    with pytest.raises(PermissionError, match="not yours"):
+        retry_if_in_use(lambda: _raise(PermissionError(errno.EACCES, "not yours")))
+    with pytest.raises(PermissionError, match="Sharing violation"):
+        retry_if_in_use(lambda: _raise(_violation(1314)))
+    assert pauses == []

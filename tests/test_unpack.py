@@ -90,6 +90,12 @@ class Sandbox:
         self.staging.mkdir()
 
 
+def test_names_that_look_like_devices_of_windows_are_files() -> None:
+    """The rule for names refuses no file that Windows can have."""
+    names = ["console.py", "auxiliary", "com10", "lpt0", "nullcontext", "prn_", "xaux.py", ".con", "a.b", "con-1"]
+    assert [name for name in names if unpack_module._ELSEWHERE.fullmatch(name)] == []
+
+
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Sandbox:
     """A sandbox whose staging directory is empty."""
@@ -327,6 +333,28 @@ HOSTILE: Dict[str, Tuple[List[bytes], str]] = {
         [member("python\\..\\..\\secret", b"x")],
         "member 'python\\\\..\\\\..\\\\secret' has a backslash or a control character in a path: "
         "'python\\\\..\\\\..\\\\secret'",
+    ),
+    "device of Windows": (
+        [member("python/Lib/AUX.tar.py", b"x")],
+        "member 'python/Lib/AUX.tar.py' has the path component 'AUX.tar.py', which on Windows is something else than "
+        "that file",
+    ),
+    "device of Windows as a folder, with a space": (
+        [member("python/con /x", b"x")],
+        "member 'python/con /x' has the path component 'con ', which on Windows is something else than that file",
+    ),
+    "port of Windows with a superscript": (
+        [member("python/Com\xb9", b"x")],
+        "member 'python/Com\xb9' has the path component 'Com\xb9', which on Windows is something else than that file",
+    ),
+    "stream of another file on Windows": (
+        [member("python/os.py:hidden", b"x")],
+        "member 'python/os.py:hidden' has the path component 'os.py:hidden', which on Windows is something else than "
+        "that file",
+    ),
+    "dot at the end, which Windows drops": (
+        [member("python/os.py.", b"x")],
+        "member 'python/os.py.' has the path component 'os.py.', which on Windows is something else than that file",
     ),
     "PEP 706 outside of the top folder": (
         [DIRECTORY, member("other/x", b"x")],

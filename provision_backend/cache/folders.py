@@ -124,6 +124,9 @@ def find_leftovers(root: Path) -> List[str]:
 
 
 def _staging_prefix(name: str) -> str:
+    # Paths are short there, and what is unfinished must not need longer ones than what is finished.
+    if RUNNING.name == "windows":
+        name = name[-8:]
     return f"{name}~{mark_process(os.getpid())}~"
 
 

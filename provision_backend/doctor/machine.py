@@ -17,6 +17,7 @@ from ..errors import HostError, InterpreterError, MissingDependencyError, Provis
 from ..files import free_bytes, is_noexec
 from ..hooks.requirements import find_distributions, missing_extra
 from ..host.compatibility import check_libc_version
+from ..host.compilers import missing_compiler
 from ..host.systems import RUNNING
 from ..processes import run_quiet
 from ..project.plan import running_interpreter
@@ -143,6 +144,10 @@ def check_temporary(context: Context) -> Iterator[Finding]:
 
 def check_compiler(context: Context) -> Iterator[Finding]:
     """Check whether there is a C compiler, with the headers of the libc, that makes programs for this libc."""
+    if RUNNING.name == "windows":
+        missing, _, advice = missing_compiler(context.environ).partition("\n")
+        yield warning(missing, advice.strip()) if missing else ok("Microsoft Visual C++ is installed")
+        return
     named = context.environ.get("CC", "")
     try:
         # As for distutils and make, CC may have options too: "gcc -m32", "ccache cc".

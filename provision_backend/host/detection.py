@@ -73,6 +73,8 @@ def detect_platform(*, root: Path = Path("/"), executable: Optional[str] = None)
         MissingDependencyError: pyelftools is not installed.
     """
     directory = RootDirectory(root)
+    if os.open not in os.supports_dir_fd and not directory.is_running_system:
+        raise HostError(f"cannot inspect the root {str(root)!r}: {RUNNING.title} opens no folder to look into it")
     if directory.is_running_system and RUNNING.architectures:
         # A virtual environment of Windows has a small program that starts this one.
         own = getattr(sys, "_base_executable", None) or sys.executable or ""

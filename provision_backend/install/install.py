@@ -31,7 +31,7 @@ from . import sysconfig_data
 from .download import stream_archive
 from .partial import Partial
 from .smoke import smoke_run
-from .unpack import Unpacked, unpack_stream
+from .unpack import Unpacked, check_length, unpack_stream
 
 __all__ = ["finalize_tree", "find_executable", "tree_maker"]
 
@@ -93,6 +93,7 @@ def tree_maker(
 
 def _finish(archive: Archive, platform: Platform, unpacked: Unpacked, final: Path, *, with_pip: bool) -> Dict[str, Any]:
     tree = unpacked.tree
+    check_length(str(final / max(unpacked.written, key=len, default="")))
     python = find_executable(tree)
     # It is read before it is started: what is not for this host must not run at all.
     check_tree(python, platform)

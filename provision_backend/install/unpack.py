@@ -26,16 +26,21 @@ from typing import Dict, Iterable, Iterator, NamedTuple, Tuple, Union
 
 from ..errors import UnpackError
 from ..files import Written, identify, new_hash, open_regular
+from ..host.systems import RUNNING
 from . import archives
 from .archives import Member, Plain, decompress, quote, read_members, refuse
 
-__all__ = ["Unpacked", "unpack_archive", "unpack_stream"]
+if RUNNING.name == "windows":
+    from ..windows import allows_long_paths
+
+__all__ = ["Unpacked", "check_length", "unpack_archive", "unpack_stream"]
 
 TOP = "python"  # name of the one folder at the top of every archive
 
 _READ = 256 * 1024  # bytes of a local archive that are read at a time
 MAX_PATH = 1024  # bytes of a path, and of the target of a link, in UTF-8
 MAX_DEPTH = 32  # components of a path; these two bounds are far above what the largest archives known hold
+_WINDOWS_PATH = 259  # characters, MAX_PATH without the NUL at its end
 _COMPONENT = 255  # bytes, NAME_MAX of every file system that matters
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Windows opens a device, another stream of a file, or a file without the dots and spaces at the end of its name:
@@ -101,6 +106,16 @@ def unpack_stream(chunks: Iterable[bytes], filename: str, destination: Path) -> 
         return tree.finish()
     except UnpackError as exc:
         raise UnpackError(f"could not unpack {filename!r}: {exc.message}", hint=exc.hint) from exc
+
+
+def check_length(path: str) -> None:
+    """Raise `UnpackError` for a path that is too long for Windows, on Windows."""
+    if RUNNING.name == "windows" and len(path) > _WINDOWS_PATH and not allows_long_paths():
+        raise UnpackError(
+            f"the path {path!r} has {len(path)} characters, and Windows takes {_WINDOWS_PATH}",
+            hint="set PROVISION_BACKEND_CACHE_DIR to a folder with a shorter path, or allow long paths in Windows:\n"
+            r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem, LongPathsEnabled = 1",
+        )
 
 
 def _check_member(member: Member) -> None:
@@ -238,6 +253,7 @@ class _Tree:
 
     def explain(self, member: Member, exc: OSError) -> UnpackError:
         """Return the error of a member that could not be written."""
+        check_length(f"{self._destination}/{member.name}")
         name, where = repr(member.name), repr(str(self._destination))
         if exc.errno == errno.EEXIST:
             # What this archive wrote is recorded and the folder was empty: the file system folds names.

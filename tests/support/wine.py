@@ -7,7 +7,7 @@ the archive of 3.13 in a mirror. Programs run through ``chroot``, each in a moun
 
 from __future__ import annotations
 
-__all__ = ["Windows", "open_windows", "windows_path"]
+__all__ = ["ARCHIVE", "Windows", "open_windows", "windows_path"]
 
 import contextlib
 import hashlib
