@@ -111,10 +111,8 @@ def find_interpreters(
     The search covers ``PATH``, pyenv's versions and uv's managed interpreters. An executable whose name or folder shows
     its version is started only if that version may be accepted. Those whose paths show no version come last. None is
     started that another user could exchange: below ``HOME``, and anywhere as root, whose ``PATH`` may be another's.
-
-    Args:
-        accepts: called with a full version and whether it is free-threaded.
-        passed_over: a list to which the path of each rejected executable is added, and the reason.
+    *accepts* is called with a full version and whether it is free-threaded; to *passed_over* the path of each rejected
+    executable is added, and the reason.
     """
     skipped = [] if passed_over is None else passed_over
     candidates = []

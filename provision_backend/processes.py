@@ -162,15 +162,11 @@ def run_attached(command: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def clean_environment(base: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
-    """Return the environment variables for a Python that is not the running one.
+    """Return the environment variables, by default those of this process, for a Python that is not the running one.
 
-    Args:
-        base: what to start from; None: the variables of this process.
-
-    Returns:
-        A new dictionary without `DROPPED_VARIABLES`, and with ``PYTHONNOUSERSITE=1``, since packages of the user's
-        other Pythons have no place in a build, and ``PYTHONDONTWRITEBYTECODE=1``, since an interpreter in the cache is
-        to stay as it was published.
+    They are without `DROPPED_VARIABLES`, and with ``PYTHONNOUSERSITE=1``, since packages of the user's other Pythons
+    have no place in a build, and ``PYTHONDONTWRITEBYTECODE=1``, since an interpreter in the cache is to stay as it was
+    published.
     """
     dropped = [name for name in DROPPED_VARIABLES if name not in RUNNING.build_variables]
     environ = drop_variables(os.environ if base is None else base, dropped)

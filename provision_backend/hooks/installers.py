@@ -245,11 +245,9 @@ def _constraints(files: Optional[str]) -> List[str]:
 
 
 def interpreter_environment(interpreter: Interpreter, scripts: str) -> Dict[str, str]:
-    """Return the variables of a process whose Python an interpreter is, on this host.
+    """Return the variables of a process whose Python is an interpreter, or a virtual environment of it, on this host.
 
-    Args:
-        interpreter: any; a virtual environment of it counts as itself.
-        scripts: folder that ``PATH`` begins with.
+    ``PATH`` begins with the folder *scripts*.
     """
     environ = clean_environment()
     environ["PATH"] = os.pathsep.join([scripts, environ.get("PATH") or os.defpath])

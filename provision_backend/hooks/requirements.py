@@ -68,11 +68,7 @@ def names_for(requirements: Iterable[str], version: str) -> List[str]:
 
 
 def find_distributions(path: Sequence[str]) -> Dict[str, importlib.metadata.Distribution]:
-    """Return the installed distributions by normalised name, each once, as an import would find it.
-
-    Args:
-        path: the folders of an environment, of any version of Python, in the order of ``sys.path``.
-    """
+    """Return the distributions of the folders of any Python's ``sys.path`` by normalised name, as imports find them."""
     found: Dict[str, importlib.metadata.Distribution] = {}
     for distribution in importlib.metadata.distributions(path=list(path)):
         # A removal that was interrupted leaves folders without metadata behind.
