@@ -149,16 +149,22 @@ class Cache(NamedTuple):
         with open_staging(self.root, archive.key) as staging, self._download_path(
             archive, staging, locked=locked
         ) as download:
-            final = self._free_name(archive.key)
+            folder = self.root / "interpreters"
+            free = [name for name in entries.entry_names(archive.key) if not os.path.lexists(folder / name)]
+            if not free:
+                raise CacheError(
+                    f"{folder} holds {entries.SPARE_NAMES} damaged copies of {archive.key}",
+                    hint="remove them with 'provision-backend cache prune'",
+                )
+            final = folder / free[0]
             try:
                 facts = build(staging, download, final)
                 tree: Path = facts.pop("tree")
                 written = facts.pop("written", None)
                 entries.write_marker(tree, archive, {**facts, **write_manifest(tree, written)})
                 # The archive is not needed any more, and what is removed need not be flushed.
-                for name in list_names(download.parent):
-                    if name.startswith(download.name):
-                        remove_path(download.parent / name)
+                for name in filter(lambda name: name.startswith(download.name), list_names(download.parent)):
+                    remove_path(download.parent / name)
                 flush_tree(tree)
             except OSError as exc:
                 raise unwritable(self.root, exc) from None
@@ -172,16 +178,6 @@ class Cache(NamedTuple):
         if found is None:
             raise CacheError(f"{final} was published and is not readable", hint="remove it and build again")
         return found
-
-    def _free_name(self, key: str) -> Path:
-        folder = self.root / "interpreters"
-        free = [folder / name for name in entries.entry_names(key) if not os.path.lexists(folder / name)]
-        if free:
-            return free[0]
-        raise CacheError(
-            f"{folder} holds {entries.SPARE_NAMES} damaged copies of {key}",
-            hint="remove them with 'provision-backend cache prune'",
-        )
 
     @contextmanager
     def _download_path(self, archive: Archive, staging: Path, *, locked: bool) -> Iterator[Path]:

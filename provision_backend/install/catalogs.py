@@ -27,12 +27,7 @@ FRESH = 600.0  # seconds for which a copy is used without a request
 
 
 def load_archives(settings: Settings, triple: str, cache: Cache, reporter: Reporter) -> Tuple[Archive, ...]:
-    """Read the catalog for one target triple: the built-in one, or the one that the settings name.
-
-    Raises:
-        CatalogError: it is unreadable or malformed.
-        DownloadError: its URL did not answer.
-    """
+    """Read the catalog for a target triple, the built-in one or that of the settings; raise as `fetch_catalog`."""
     if not settings.catalog:
         return load_builtin_catalog(triple)
     if "://" not in settings.catalog:

@@ -139,12 +139,8 @@ def patch_module(text: str, *, prefix: str, tail: str) -> str:
     """Return the source of a ``_sysconfigdata`` module for a tree that will lie at *prefix*.
 
     The dictionary stays a plain literal, since some tools read it without importing it (PyO3). After it comes code that
-    moves the values when the module is imported from elsewhere (python-build-standalone#857, uv#6782).
-
-    Args:
-        text: the module, as CPython or as python-build-standalone writes it, or as this function has written it.
-        prefix: absolute path of the tree.
-        tail: the module's path below the tree, with a leading ``/``.
+    moves the values when the module is imported from elsewhere (python-build-standalone#857, uv#6782). The text may be
+    as CPython, python-build-standalone or this function writes it; *tail* is its path below the tree, ``/lib/...``.
     """
     values = _patch_values(read_module(text, tail), prefix)
     function = inspect.getsource(replace_prefix).replace("  # noqa: UP037", "")

@@ -27,7 +27,7 @@ import ssl
 import sys
 import time
 from email.utils import parsedate_to_datetime
-from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from ..errors import DownloadError, MissingDependencyError
@@ -109,7 +109,7 @@ class Transport:
         # to take a signature in the URL, and refuse a request that brings a second credential.
         token = _github_token() if there[1:] == ("https", 443) and there[0] in ("github.com", "api.github.com") else ""
         if token:
-            return _bearer(token)
+            return functools.partial(_bear, token)
         # The netrc file names no port, and behind another one may be another user's server.
         if here != there and there[1:] != ("https", 443):
             return None
@@ -203,12 +203,9 @@ def _blame(target: str, first: str, hint: str = "") -> Iterator[None]:
         raise
 
 
-def _bearer(token: str) -> Callable[[httpx.Request], httpx.Request]:
-    def _add(request: httpx.Request) -> httpx.Request:
-        request.headers["Authorization"] = f"Bearer {token}"
-        return request
-
-    return _add
+def _bear(token: str, request: httpx.Request) -> httpx.Request:
+    request.headers["Authorization"] = f"Bearer {token}"
+    return request
 
 
 def _read_netrc() -> Optional[Dict[str, Tuple[str, str]]]:
