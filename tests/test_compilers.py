@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict
+from types import SimpleNamespace
+from typing import Any, Dict
 
 import pytest
 
+from provision_backend.doctor import machine
 from provision_backend.host import compilers
 from provision_backend.host.compilers import missing_compiler
 from provision_backend.host.systems import SYSTEMS
@@ -52,3 +54,15 @@ def test_nothing_is_said_where_there_is_one(environ: Dict[str, str], tmp_path: P
 def test_other_systems_are_not_asked(tmp_path: Path) -> None:
     """There the real backend's own message names its compiler."""
     assert missing_compiler({"PATH": str(tmp_path)}) == ""
+
+
+def test_doctor_says_the_same(environ: Dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is built, the check of the compiler names the same places and the same advice."""
+    monkeypatch.setattr(machine, "RUNNING", SYSTEMS["windows"])
+    context: Any = SimpleNamespace(environ=environ)
+    (found,) = machine.check_compiler(context)
+
+    assert (found.status, f"{found.found}\n  {found.advice}") == ("warning", missing_compiler(environ))
+    make_program(tmp_path / "path/cl", "")
+    (found,) = machine.check_compiler(context)
+    assert (found.status, found.found) == ("ok", "Microsoft Visual C++ is installed")
