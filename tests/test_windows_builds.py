@@ -210,6 +210,7 @@ def test_a_message_that_the_console_cannot_show(machine: Machine) -> None:
     )
 
 
+@pytest.mark.matrix
 def test_an_interpreter_without_venv_ends_in_a_sentence(machine: Machine) -> None:
     """Only uv makes environments of the embeddable distribution."""
     project = machine.project("no-venv", PURE["flit_core"], "flit_core")
@@ -224,6 +225,7 @@ def test_an_interpreter_without_venv_ends_in_a_sentence(machine: Machine) -> Non
     )
 
 
+@pytest.mark.matrix
 def test_a_compiled_project_says_what_it_needs(machine: Machine) -> None:
     """The message of setuptools stays, and one line says where a compiler was looked for."""
     project = machine.project(
