@@ -31,7 +31,7 @@ _ACCESS = 0x100000 | 0x1000  # SYNCHRONIZE, PROCESS_QUERY_LIMITED_INFORMATION
 _ACCESS_DENIED = 5
 _SIGBREAK = 21
 _THIS_PROCESS = ctypes.c_void_p(-1)
-_KILL_ON_JOB_CLOSE = 0x2000
+_LIMITS = 0x2000 | 0x800  # KILL_ON_JOB_CLOSE; BREAKAWAY_OK, without which a server that leaves its job does not start
 _EXTENDED_LIMIT_INFORMATION = 9
 
 
@@ -144,7 +144,7 @@ def _watch(
 def _job() -> Iterator[Callable[[], None]]:
     """Put this process, and all that it starts, into a job; it ends when this process is killed, or by a call."""
     job = ctypes.c_void_p(_kernel32.CreateJobObjectW(None, None))
-    _set_limits(job, _KILL_ON_JOB_CLOSE)
+    _set_limits(job, _LIMITS)
     # Before Windows 8 a process has one job only; then nothing ends together.
     _kernel32.AssignProcessToJobObject(job, _THIS_PROCESS)
     try:
