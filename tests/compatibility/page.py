@@ -31,7 +31,7 @@ MARKS = "<!-- systems: written by the tests -->\n", "<!-- end of systems -->\n"
 
 _HEAD = """# Compatibility
 
-<!-- Written by scripts/test --matrix and --architectures from what they have seen. -->
+<!-- Written by scripts/test --matrix, --architectures and --windows from what they have seen. -->
 
 """
 
@@ -46,7 +46,8 @@ _INTERPRETERS = """
 python-build-standalone's own archives cannot be had where these tests run. With glibc the interpreters of this table
 are those of Debian, in the layout of such archives: CPython 3.11 under Debian 13 on x86-64, i686, aarch64 and armv7
 hard float; elsewhere the same version that the host has, which is then asked for. With musl they are built from
-source with the prefix and the flags of such archives. Those of the tables below are CPythons that `provision-backend
+source with the prefix and the flags of such archives. On Windows they are CPython's embeddable distribution, laid out
+as an installed one. Those of the tables below are CPythons that `provision-backend
 pack` has made.
 
 ## Frontends and backends
