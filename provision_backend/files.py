@@ -55,7 +55,7 @@ _WINDOWS = RUNNING.name == "windows"
 
 # ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION of Windows; `os.open` has the number of C only.
 _IN_USE = (5, 32, 33, None)
-_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds between two tries
+_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 3.2)  # seconds between two tries; uv gives up after ten, too
 
 Result = TypeVar("Result")
 
@@ -198,17 +198,21 @@ def publish(source: Path, target: Path) -> None:
 
 def rename(source: Path, target: Path) -> None:
     """Give a file or folder another name in one step; raise `OSError`, EXDEV for a folder of a lower overlay layer."""
-    try:
-        retry_if_in_use(lambda: os.replace(str(source), str(target)))
-    except PermissionError:
-        # Windows replaces no folder, and answers as if a file in it were open.
-        if _WINDOWS and os.path.isdir(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
-        raise
+
+    def _replace() -> None:
+        try:
+            os.replace(str(source), str(target))
+        except PermissionError:
+            # Windows replaces no folder, and answers as if a file in it were open.
+            if _WINDOWS and os.path.isdir(target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+            raise
+
+    retry_if_in_use(_replace)
 
 
 def retry_if_in_use(action: Callable[[], Result]) -> Result:
-    """Call a function again, for three seconds, while Windows refuses because another process has a file open.
+    """Call a function again, for ten seconds, while Windows refuses because another process has a file open.
 
     A virus scanner or an indexer opens what has just been written, for a moment. The last error leaves as it is, and on
     other systems the first one.

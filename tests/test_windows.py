@@ -110,15 +110,16 @@ def test_eight_installs_at_once_fetch_one_archive(windows: Windows, served: List
 
 
 @pytest.mark.matrix
-def test_after_a_kill_at_any_moment_the_next_install_succeeds(windows: Windows) -> None:
-    """Whatever was unfinished is never visible, and is removed."""
+def test_after_a_kill_at_any_moment_the_next_install_succeeds(windows: Windows, served: List[str]) -> None:
+    """Whatever was unfinished is never visible, and is removed; a download goes on."""
+    environ = {**windows.settings(), "PROVISION_BACKEND_MIRROR": served[0]}
     moments = random.Random(5)
     command = [str(windows.python), "-m", "provision_backend", "install", ">=3.12"]
     for _ in range(5):
-        process = windows.start(command, env=windows.settings())
+        process = windows.start(command, env=environ)
         time.sleep(moments.uniform(1, 9))
         windows.kill(process)
-        windows.ours("install", ">=3.12")
+        windows.ours("install", ">=3.12", env=environ)
         assert windows.ours("cache", "verify").stdout.endswith(": as it was published\n")
         shutil.rmtree(windows.folder / "cache/interpreters")
     windows.ours("install", ">=3.12")
@@ -223,16 +224,19 @@ def test_mirror_lock_and_doctor_work_and_what_cannot_be_done_is_said(windows: Wi
 
 
 @pytest.mark.matrix
-def test_interpreters_of_the_registry_are_found(windows: Windows) -> None:
-    """Installers note theirs there (PEP 514), and few put them on PATH."""
+def test_interpreters_of_path_and_registry_are_found(windows: Windows) -> None:
+    """Installers note theirs in the registry (PEP 514), and few put them on PATH."""
     key = r"HKCU\Software\Python\PythonCore\3.13\InstallPath"
     value = windows_path(windows.newer)
-    windows.run(["reg", "add", key, "/v", "ExecutablePath", "/d", value, "/f"])
-    environ = {"PROVISION_BACKEND_PREFERENCE": "only-system", "PROVISION_BACKEND_VERBOSE": "1"}
+    environ = {"PROVISION_BACKEND_PREFERENCE": "only-system"}
     library = windows.newer.parent / "Lib/venv"
     library.mkdir()
     (library / "__init__.py").write_text("", encoding="ascii")  # The embeddable distribution has none.
     try:
+        on_path = {**environ, "WINEPATH": windows_path(windows.newer.parent)}
+        assert windows.ours("find", ">=3.12", env=on_path).stdout.strip() == value
+        assert windows.ours("find", ">=3.12", env=environ, check=False).returncode == 1
+        windows.run(["reg", "add", key, "/v", "ExecutablePath", "/d", value, "/f"])
         assert windows.ours("find", ">=3.12", env=environ).stdout.strip() == value
     finally:
         shutil.rmtree(library)
