@@ -90,6 +90,11 @@ def test_the_page_is_made_of_what_it_says() -> None:
     assert pages.page(written()) == pages.PAGE.read_text(encoding="utf-8")
 
 
+def test_nothing_in_the_page_has_failed() -> None:
+    """A run that fails is no result to publish."""
+    assert [name for name, result in written().items() if result == "FAILED"] == []
+
+
 @pytest.mark.parametrize("path", pages.SUMMARIES, ids=lambda path: str(path.name))
 def test_a_page_says_of_systems_what_the_table_says(path: Path) -> None:
     """The sentence is that of the table; a run that changes the table writes it, too."""
