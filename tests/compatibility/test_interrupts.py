@@ -27,7 +27,7 @@ def get_requires_for_build_wheel(config_settings=None):
     return []
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
-    note = pathlib.Path(os.environ["NOTE"])
+    note = pathlib.Path(os.environ["PROVISION_BACKEND_TEST_NOTE"])
     note.with_suffix(".new").write_text("%d %d" % (os.getpid(), os.getppid()))
     note.with_suffix(".new").rename(note)
     time.sleep(300)
@@ -95,7 +95,7 @@ def test_a_frontend_that_is_ended_leaves_no_process(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=workshop.environ(NOTE=str(note)),
+            env=workshop.environ(PROVISION_BACKEND_TEST_NOTE=str(note)),
             # In a session of its own, so that whatever it leaves can be ended together.
             start_new_session=True,
         )
