@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-from typing import Dict, Mapping, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Dict, Mapping, NamedTuple, Tuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["RUNNING", "SYSTEMS", "System"]
 
