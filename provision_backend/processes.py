@@ -319,8 +319,8 @@ def last_lines(text: str, count: int = 15) -> str:
     return "\n".join([line for line in text.splitlines() if line.strip()][-count:])
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process of this number runs on this machine, whoever owns it."""
+def is_alive(pid: int) -> Optional[bool]:
+    """Whether a process of this number runs on this machine, whoever owns it; None if that is unknown."""
     if RUNNING.name == "windows":
         return windows.is_alive(pid)
     try:

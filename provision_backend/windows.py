@@ -1,20 +1,25 @@
 """Ask Windows what the standard library does not: other processes, and jobs, whose processes end together.
 
-Used on Windows only. Nothing here raises: where Windows refuses an answer, it is the one that changes nothing.
+Used on Windows only. Nothing here raises: where Windows refuses an answer, or an interpreter without ``_ctypes`` cannot
+ask, it is the one that changes nothing.
 
 Source: Windows API, OpenProcess, QueryFullProcessImageNameW, NtQueryInformationProcess, Job Objects.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import struct
 import sys
 import threading
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, List
+from typing import Any, Callable, Iterator, List, Optional
+
+try:
+    import ctypes
+except ImportError:
+    ctypes = None  # type: ignore[assignment]
 
 __all__ = [
     "allows_long_paths", "end_with", "frontend_id", "has_ended", "is_alive", "open_process", "programs_above",
@@ -23,30 +28,31 @@ __all__ = [
 _load: Any = getattr(ctypes, "WinDLL", None)
 _kernel32: Any = _load and _load("kernel32", use_last_error=True)
 _ntdll: Any = _load and _load("ntdll")
-if _load:  # Elsewhere nothing here is called.
+if _kernel32:
     # A handle is as wide as a pointer, and ctypes takes what it does not know for an int.
     _kernel32.OpenProcess.restype = _kernel32.CreateJobObjectW.restype = ctypes.c_void_p
 
 _ACCESS = 0x100000 | 0x1000  # SYNCHRONIZE, PROCESS_QUERY_LIMITED_INFORMATION
 _ACCESS_DENIED = 5
 _SIGBREAK = 21
-_THIS_PROCESS = ctypes.c_void_p(-1)
 _LIMITS = 0x2000 | 0x800  # KILL_ON_JOB_CLOSE; BREAKAWAY_OK, without which a server that leaves its job does not start
 _EXTENDED_LIMIT_INFORMATION = 9
 
 
-def open_process(pid: int) -> ctypes.c_void_p:
+def open_process(pid: int) -> Optional[ctypes.c_void_p]:
     """Return a handle of a process, which stays about that one when its number is used again; empty where none runs."""
-    return ctypes.c_void_p(_kernel32.OpenProcess(_ACCESS, False, pid))
+    return _kernel32 and ctypes.c_void_p(_kernel32.OpenProcess(_ACCESS, False, pid))
 
 
-def has_ended(process: ctypes.c_void_p) -> bool:
+def has_ended(process: Optional[ctypes.c_void_p]) -> bool:
     """Whether the process of a handle has ended; False where there is no handle."""
     return bool(process) and _kernel32.WaitForSingleObject(process, 0) == 0
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process of this number runs; ``os.kill(pid, 0)`` would send it Ctrl-C (bpo-14480)."""
+def is_alive(pid: int) -> Optional[bool]:
+    """Whether a process of this number runs, None if unknown; ``os.kill(pid, 0)`` would send it Ctrl-C (bpo-14480)."""
+    if not _kernel32:
+        return None
     process = open_process(pid)
     if not process:
         return bool(ctypes.get_last_error() == _ACCESS_DENIED)  # type: ignore[attr-defined,unused-ignore]
@@ -67,6 +73,8 @@ def frontend_id() -> int:
     ``python.exe`` of a virtual environment starts that of the base interpreter and waits for it. So it stands between a
     hook and its frontend, and each hook has another one.
     """
+    if not _kernel32:
+        return os.getppid()
     parent = _parent(os.getpid())  # os.getppid of 3.13 takes a snapshot of the process, which wine cannot.
     launched = _is_same(_program(parent), sys.executable) and not _is_same(_program(os.getpid()), sys.executable)
     return _parent(parent) if launched else parent
@@ -74,7 +82,8 @@ def frontend_id() -> int:
 
 def programs_above(pid: int) -> List[str]:
     """Return the paths of the programs of a process and of the one that has started it, as far as they are known."""
-    return [program for program in (_program(pid), _program(_parent(pid))) if program]
+    programs = (_program(pid), _program(_parent(pid))) if _kernel32 else ()
+    return [program for program in programs if program]
 
 
 def _is_same(path: str, other: str) -> bool:
@@ -114,6 +123,9 @@ def end_with(
         every: seconds between two questions.
         grace: seconds from the handler to the end by force.
     """
+    if not _kernel32:
+        yield
+        return
     main = threading.current_thread() is threading.main_thread()
     handled = main and signal.getsignal(_SIGBREAK) is signal.SIG_DFL
     if handled:
@@ -146,7 +158,7 @@ def _job() -> Iterator[Callable[[], None]]:
     job = ctypes.c_void_p(_kernel32.CreateJobObjectW(None, None))
     _set_limits(job, _LIMITS)
     # Before Windows 8 a process has one job only; then nothing ends together.
-    _kernel32.AssignProcessToJobObject(job, _THIS_PROCESS)
+    _kernel32.AssignProcessToJobObject(job, ctypes.c_void_p(-1))
     try:
         yield lambda: _kernel32.TerminateJobObject(job, 1)
     except Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -254,6 +255,19 @@ class TestRunInterpreterJson:
 def test_what_has_ended_a_program(returncode: int, end: str) -> None:
     """An exception of Windows has the place of a signal, and both are told from an exit status."""
     assert abnormal_end(returncode) == end
+
+
+def test_a_python_of_windows_without_ctypes_asks_for_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hook then runs without a job, and what it does not know is unknown."""
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    windows = runpy.run_path(str(Path(processes.__file__).with_name("windows.py")))
+
+    with windows["end_with"](lambda: False, lambda _number, _frame: None, every=1.0, grace=1.0):
+        assert windows["frontend_id"]() == os.getppid()
+    assert windows["has_ended"](windows["open_process"](1)) is False
+    assert windows["is_alive"](1) is None
+    assert windows["programs_above"](1) == []
+    assert windows["allows_long_paths"]() is False
 
 
 @pytest.mark.parametrize(("system", "left"), [("linux", ["pythonhome", "Pep517_X", "Path"]), ("windows", ["Path"])])

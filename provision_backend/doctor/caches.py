@@ -189,7 +189,7 @@ def _describe_lock(context: Context, path: Path) -> Finding:
     found = f"{path} is held by {holder}"
     limit = context.settings.lock_timeout
     # A process number is valid only on its own machine, and several machines may share a cache.
-    if host == platform.node() and isinstance(pid, int) and not is_alive(pid):
+    if host == platform.node() and isinstance(pid, int) and is_alive(pid) is False:
         return problem(found, f"there is no process {pid} here: it runs in another container, or a child has the lock")
     if time.time() - facts.get("changed", time.time()) > limit:
         return problem(f"{found}, longer than lock-timeout ({limit:g} s)", f"end that process if it hangs: kill {pid}")
