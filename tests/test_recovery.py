@@ -61,8 +61,11 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Path:
-    """Return a cache with a real interpreter, to be copied, whose user keeps new files from everybody."""
-    cache = tmp_path_factory.mktemp("published") / "cache"
+    """Return a cache with a real interpreter, to be copied, whose user keeps new files from everybody.
+
+    Its path would be a pattern of file names, too.
+    """
+    cache = tmp_path_factory.mktemp("published") / "cache[1]"
     command = ["sh", "-c", 'umask 077 && exec "$@"', "sh", sys.executable, "-m", "provision_backend", "install", "3"]
     subprocess.run(command, env=environment(cache, mirror), check=True, stdout=subprocess.DEVNULL)
     return cache
@@ -255,6 +258,8 @@ def test_bytecode_of_what_builds_import_is_published(published: Path) -> None:
         assert int.from_bytes(path.read_bytes()[8:12], "little") == int((library / f"{name}.py").stat().st_mtime)
         assert path.stat().st_mode & 0o777 == 0o644
     assert (library / "json" / "__pycache__").stat().st_mode & 0o777 == 0o755
+    # Each start imports it, before anything could be stored.
+    assert list(library.glob("encodings/__pycache__/utf_8.*.pyc"))
 
 
 @pytest.mark.parametrize("place", ["listed", "added"])

@@ -76,9 +76,10 @@ if sys.platform != "win32" and attempt("_ctypes", find, "_ctypes"):
 
 def compile_modules(names):
     # What an import does except to execute: the bytecode is stored beside the source.
+    library = glob.escape(os.path.dirname(os.__file__))
     for name in names:
-        base = os.path.join(os.path.dirname(os.__file__), *name.split("."))
-        for path in glob.glob(base + ".py") or [os.path.join(base, "__init__.py")]:
+        base = os.path.join(library, *name.split("."))
+        for path in glob.glob(base + ".py") or glob.glob(os.path.join(base, "__init__.py")):
             try:
                 machinery.SourceFileLoader(name, path).get_code(name)
             except Exception:
@@ -96,8 +97,10 @@ def compile_in_two_processes(names):
     os.waitpid(child, 0)
 
 if compiled:
+    # What it has imported while it started, too, unless that is frozen into the program.
+    started = [name for name in sys.modules if getattr(sys.modules[name].__spec__, "has_location", False)]
     import glob
-    compile_in_two_processes(compiled)
+    compile_in_two_processes(compiled + started)
 for name in imported:
     try:
         __import__(name)
