@@ -119,6 +119,20 @@ def test_what_is_written_is_hashed(place: Place) -> None:
     }
 
 
+def test_a_part_that_somebody_removes_costs_nothing(server: ArchiveServer, place: Place) -> None:
+    """What has come is already with its user; the part would only have served to go on after a failure."""
+
+    def use(chunks: Iterator[bytes]) -> bytes:
+        first = next(chunks)
+        remove_path(place.part_of.parent)
+        return first + b"".join(chunks)
+
+    settings, reporter = Settings(mirror=(server.url,)), Reporter(place.said)
+
+    assert stream_archive(ARCHIVE, place.part_of, use, settings=settings, reporter=reporter) == GOOD
+    assert server.statuses == [200]
+
+
 @pytest.mark.parametrize("cut", [1, 1000, 500_000, len(GOOD) - 1])
 def test_a_cut_in_the_middle_goes_on_where_it_was(server: ArchiveServer, place: Place, cut: int) -> None:
     """What was unpacked stays; the rest is fetched alone and goes into the same tree."""

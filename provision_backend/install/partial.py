@@ -132,10 +132,12 @@ class Partial:
                 yield file
                 file.flush()
                 self._identity = identify(os.fstat(file.fileno()))
-            # Windows sets the time of a file that was written to when it is closed.
-            closed = identify(os.stat(self.path))
-            if closed[:2] == self._identity[:2]:
-                self._identity = closed
+            # Windows sets the time of a file that was written to when it is closed. Its bytes have been given on, so it
+            # is no matter here if somebody has removed it.
+            with contextlib.suppress(FileNotFoundError):
+                closed = identify(os.stat(self.path))
+                if closed[:2] == self._identity[:2]:
+                    self._identity = closed
 
     def publish(self) -> None:
         """Flush the file that was written or read last to the disk, and give it its final name."""
