@@ -165,10 +165,11 @@ def _is_gone(folder: Path, name: str) -> bool:
 
 
 def _locate(folder: Path, name: str) -> Optional[Path]:
-    """Return the path of a file that is listed; None if the name leads out of the folder."""
+    """Return the path of a file that is listed; None if the name leads out of the folder, or is absolute."""
     # A list that was fetched from elsewhere must not make us read other files, such as those of another drive.
     path = folder.joinpath(*PurePosixPath(name).parts)
-    return path if folder in path.parents and ".." not in path.parts[len(folder.parts) :] else None
+    below = folder in path.parents and ".." not in path.parts[len(folder.parts) :]
+    return path if below and not os.path.isabs(name) else None
 
 
 @contextlib.contextmanager

@@ -588,6 +588,14 @@ class TestVerify:
 
         assert self.verify(filled, **settings)[0] == "missing: ../secret"
 
+    def test_an_absolute_name_is_missing(self, filled: Path, settings: Dict[str, str]) -> None:
+        """Where the folder is copied to another place, the name would lead out of it."""
+        name = str(filled / V313)
+        with (filled / "SHA256SUMS").open("a", encoding="ascii") as file:
+            file.write(f"{sha256(content_of(V313))}  {name}\n")
+
+        assert self.verify(filled, **settings)[0] == f"missing: {name}"
+
     def test_a_mirror_by_release_can_be_verified(self, tmp_path: Path, settings: Dict[str, str]) -> None:
         """Names may stand below a folder of the release."""
         folder = tmp_path / "by-release"
