@@ -150,6 +150,7 @@ ASK = "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))"
             System("freebsd", "FreeBSD", "freebsd", "unknown-freebsd", ("aarch64", "x86_64"), "ELF"),
             ".cache",
             id="FreeBSD",
+            marks=pytest.mark.architectures,
         ),
     ],
 )
