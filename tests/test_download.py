@@ -178,7 +178,7 @@ def test_a_folder_needs_no_http_library(tmp_path: Path) -> None:
         "unwanted = {'httpx2', 'httpx', 'http.client', 'ssl', 'socket', 'email', 'urllib.request', 'netrc'};"
         "assert not unwanted & set(sys.modules), unwanted & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-I", "-S", "-c", code, str(tmp_path)], check=True)
+    subprocess.run([sys.executable, "-I", "-c", code, str(tmp_path)], check=True)
 
     assert (tmp_path / "to").read_bytes() == CONTENT
 
