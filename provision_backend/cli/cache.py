@@ -32,7 +32,7 @@ ARGUMENTS = {
     ],
     "cache prune": [
         argument("--unused-for", "DAYS", "also interpreters that were not used for this long"),
-        argument("--max-size", "SIZE", "also the longest unused, until the cache has at most a size such as 500M or 2G"),
+        argument("--max-size", "SIZE", "also the longest unused, until the cache is at most a size such as 500M or 2G"),
     ],
     "cache clean": [flag("--force", "also what is in use")],
 }

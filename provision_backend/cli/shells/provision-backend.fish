@@ -330,7 +330,7 @@ complete -c provision-backend -n '__provision_backend_at cache verify' -l retrie
 complete -c provision-backend -n '__provision_backend_at cache verify' -l verbose -r -f -d 'verbosity of standard error, 0 to 2'
 complete -c provision-backend -n '__provision_backend_at cache verify' -s v -f -d '--verbose 1; -vv is --verbose 2'
 complete -c provision-backend -n '__provision_backend_at cache prune' -l unused-for -r -f -d 'also interpreters that were not used for this long'
-complete -c provision-backend -n '__provision_backend_at cache prune' -l max-size -r -f -d 'also the longest unused, until the cache has at most a size such as 500M or 2G'
+complete -c provision-backend -n '__provision_backend_at cache prune' -l max-size -r -f -d 'also the longest unused, until the cache is at most a size such as 500M or 2G'
 complete -c provision-backend -n '__provision_backend_at cache prune' -l json -f -d 'print JSON'
 complete -c provision-backend -n '__provision_backend_at cache prune' -l color -r -f -a 'auto always never' -d 'default auto: on a terminal'
 complete -c provision-backend -n '__provision_backend_at cache prune' -s h -l help -f -d 'show this text'
