@@ -47,10 +47,10 @@ def test_a_row_is_enough_for_its_triples() -> None:
         ),
         pytest.param(
             LINUX,
-            {"XDG_CACHE_HOME": "c", "XDG_CONFIG_HOME": "u"},
+            {"XDG_CACHE_HOME": "c", "XDG_CONFIG_HOME": "u", "XDG_CONFIG_DIRS": "x:/y:"},
             ".cache/provision-backend",
             [".config"],
-            ["/etc/xdg", "/etc"],
+            ["/y", "/etc"],
             id="Linux, named by relative paths",
         ),
         pytest.param(
@@ -74,7 +74,7 @@ def test_a_row_is_enough_for_its_triples() -> None:
             {},
             "AppData/Local/provision-backend/Cache",
             ["AppData/Roaming"],
-            [""],
+            [],
             id="Windows, without variables",
         ),
     ],

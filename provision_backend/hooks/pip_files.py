@@ -58,9 +58,8 @@ def _pip_files(environ: Mapping[str, str]) -> Iterator[str]:
         return
     home = os.path.expanduser("~")
     # macOS has folders of its own beside those of any Unix.
-    for base in (*reversed(RUNNING.machine_folders(environ)), *RUNNING.own_config[1:]):
-        yield os.path.join(base, "pip", RUNNING.pip_file)
-    yield "/etc/pip.conf"
+    for base in (*RUNNING.machine_folders(environ), *RUNNING.own_config[1:]):
+        yield os.path.join(base, *([] if base == "/etc" else ["pip"]), RUNNING.pip_file)
     yield os.path.join(home, RUNNING.pip_folder, RUNNING.pip_file)
     for base in (RUNNING.user_folder(environ), *map(os.path.expanduser, RUNNING.own_config[:1])):
         yield os.path.join(base, "pip", RUNNING.pip_file)

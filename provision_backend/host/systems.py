@@ -84,7 +84,8 @@ class System(NamedTuple):
         """Return the folders that the machine's configuration files are below, the first of them first."""
         variable, default = self.machine_config
         named = (environ.get(variable) or default).split(os.pathsep)
-        return (*named, "/etc") if default else tuple(named)
+        # The XDG Base Directory Specification has relative paths ignored; an empty one would be the source tree.
+        return (*filter(os.path.isabs, named), *(["/etc"] if default else []))
 
     def config_folders(self, environ: Mapping[str, str]) -> Tuple[str, ...]:
         """Return the folders that our configuration file may be below: the user's, then those of the machine."""
