@@ -22,6 +22,7 @@ from .errors import CacheError, UsageError
 from .files import read_file
 from .host.systems import RUNNING
 from .output import redact_text, redact_url, shorten, suggestion
+from .trust import check_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -262,9 +263,6 @@ def _read_file(path: str, *, named: bool = False) -> _Place:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise UsageError(f"the configuration file {path} is not a file")
-        # Most builds have no such file, and would compile the module in each environment.
-        from .trust import check_file
-
         check_file(Path(path), named=named)
         text = read_file(Path(path)).decode("utf-8")
     except CacheError as exc:
