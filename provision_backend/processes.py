@@ -69,10 +69,9 @@ _NOT_STARTED = {
     errno.EACCES: "it is not executable for this user, or its file system is mounted noexec",
 }
 
+_ILLEGAL = "illegal instruction"
 
 _EXCEPTION = 0xC0000000  # the least exit status that stands for an exception on Windows: NTSTATUS, severity "error"
-
-_ILLEGAL = "illegal instruction"
 
 _EXCEPTIONS = {
     0xC0000005: "access violation",
@@ -83,7 +82,7 @@ _EXCEPTIONS = {
     0xC0000139: "a DLL that it needs is another version",
     0xC0000409: "it has aborted itself",
 }
-"""Those of them that builds meet, as people call them; ntstatus.h."""
+"""The exceptions of Windows that builds meet, as people call them; ntstatus.h."""
 
 _GRACE = 3.0  # seconds that a program has to end when it is asked to; then it is killed
 

@@ -96,7 +96,7 @@ class Platform(NamedTuple):
         def _version(text: Optional[str]) -> Optional[Tuple[int, ...]]:
             return tuple(int(part) for part in text.split(".")) if text else None
 
-        SYSTEMS[facts["system"]]
+        SYSTEMS[facts["system"]]  # A KeyError where this version of ours does not know the system.
         # No field is optional: a record of an older version of ours is not completed with defaults.
         return cls(**{name: facts[name] for name in cls._fields})._replace(
             libc=facts["libc"] or "",
