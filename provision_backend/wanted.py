@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Optional, Tuple
+import json
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import NoMatchingArchiveError, ProjectError
+from .files import hash_bytes
 from .versions import VersionRequest, satisfies
 
 if TYPE_CHECKING:
     from .catalog.archive import Archive
 
-__all__ = ["RELOCK", "Lock", "Wanted", "check_lock", "locked_archive"]
+__all__ = [
+    "RELOCK", "Lock", "LockedRequirements", "Wanted", "canonical_hash", "check_lock", "check_requirements",
+    "locked_archive",
+]  # fmt: skip
 
 RELOCK = "run 'provision-backend lock' to lock the project again"  # the hint for a lock that is out of date
 
 
+def canonical_hash(value: Any) -> str:
+    """Return the sha256, in hex, of a value that TOML can hold; the order of keys and the layout do not count."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hash_bytes(text.encode("utf-8"))
+
+
+class LockedRequirements(NamedTuple):
+    """The build requirements that a lock pins, with everything that they depend on."""
+
+    packages: Tuple[Mapping[str, Any], ...]
+    """The tables ``[[packages]]`` of the lock file, as parsed (PEP 751)."""
+    requires: Tuple[str, ...]
+    """The static requirements that were resolved, as the project writes them."""
+    dynamic: Tuple[str, ...]
+    """What the real backend's three ``get_requires_for_build_*`` answered, sorted, each once."""
+    build_backend: str
+    """The real backend that answered."""
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the packages: environments of the same digest hold the same."""
+        return canonical_hash(list(self.packages))
+
+
 class Lock(NamedTuple):
-    """The archives that the builds of a project use."""
+    """What the builds of a project use: archives, and mostly build requirements."""
 
     archives: Tuple[Archive, ...]
     """One for each target triple, at least one, in the order in which they are written."""
@@ -24,6 +53,8 @@ class Lock(NamedTuple):
     """Whether they are used where the running interpreter satisfies the project too."""
     file: str = ""
     """The file that lists them, relative to the project; empty for ``pyproject.toml``."""
+    requirements: Optional[LockedRequirements] = None
+    """The build requirements; None where only the interpreter is locked."""
 
     @property
     def place(self) -> str:
@@ -72,6 +103,25 @@ def check_lock(lock: Lock, requires_python: str, pin: Optional[VersionRequest]) 
                 f"which does not satisfy {wanted.describe()}",
                 hint=RELOCK,
             )
+
+
+def check_requirements(lock: Lock, requires: Sequence[str], build_backend: str) -> None:
+    """Raise `ProjectError` if a project's real backend or static requirements are not those that were locked."""
+    locked = lock.requirements
+    if locked is None:
+        return
+    if build_backend != locked.build_backend:
+        raise ProjectError(
+            f"{lock.place}: the project was locked with the real backend {locked.build_backend!r}, "
+            f"and pyproject.toml names {build_backend!r}",
+            hint=RELOCK,
+        )
+    changed = [f"{text!r} is not locked" for text in requires if text not in locked.requires]
+    changed += [f"{text!r} is locked and no longer required" for text in locked.requires if text not in requires]
+    if changed:
+        raise ProjectError(
+            f"{lock.place}: the requirements of pyproject.toml have changed: {'; '.join(changed)}", hint=RELOCK
+        )
 
 
 def locked_archive(lock: Lock, triple: str) -> Archive:

@@ -46,7 +46,8 @@ def _row(key: str, value: Dict[str, Any]) -> str:
 def _form(value: Dict[str, Any]) -> str:
     if value["type"] == "array":
         return f"list of {value['items']['type']}s"
-    return "one of these" if "enum" in value else str(value["type"])
+    kinds = [value["type"]] if isinstance(value["type"], str) else value["type"]
+    return "one of these" if "enum" in value else " or ".join(kinds)
 
 
 def _escape(text: str) -> str:

@@ -19,7 +19,7 @@ from ..output import shorten
 from ..versions import PythonVersion, parse_version
 from ..wanted import RELOCK, Lock, Wanted
 
-__all__ = ["LOCK_FILE", "choose_archives", "kept_archives", "read_lock"]
+__all__ = ["LOCK_FILE", "choose_archives", "kept_archives", "parse_lines", "read_lock"]
 
 _KEY = "pyproject.toml: tool.provision-backend.lock"
 
@@ -42,7 +42,7 @@ def read_lock(root: Path, lines: Optional[Sequence[str]], file: Optional[str], *
     if file is not None:
         return Lock(_parse_file(root, file), always=always, file=file)
     numbered = [(f"{_KEY}.archives, entry {number}", line) for number, line in enumerate(lines or (), 1)]
-    return Lock(_parse(numbered, source=f"{_KEY}.archives"), always=always)
+    return Lock(parse_lines(numbered, source=f"{_KEY}.archives"), always=always)
 
 
 def _parse_file(root: Path, name: str) -> Tuple[Archive, ...]:
@@ -63,10 +63,19 @@ def _parse_file(root: Path, name: str) -> Tuple[Archive, ...]:
     except OSError as exc:
         raise ProjectError(f"{name} cannot be read: {exc.strerror}") from None
     lines = [(f"{name}, line {number}", line) for number, line in enumerate(text.splitlines(), 1)]
-    return _parse([(where, line) for where, line in lines if line.strip() and line.strip()[0] != "#"], source=name)
+    return parse_lines([(where, line) for where, line in lines if line.strip() and line.strip()[0] != "#"], source=name)
 
 
-def _parse(lines: Sequence[Tuple[str, str]], *, source: str) -> Tuple[Archive, ...]:
+def parse_lines(lines: Sequence[Tuple[str, str]], *, source: str) -> Tuple[Archive, ...]:
+    """Return the archives of a lock, of which there must be at least one, one for each target triple.
+
+    Args:
+        lines: each with the place that a message names it by.
+        source: what the lines are from, for messages.
+
+    Raises:
+        ProjectError: a line does not list an archive of CPython, or there are two for a target.
+    """
     if not lines:
         raise ProjectError(f"{source} names no archive", hint=RELOCK.replace("run", "remove the table and run"))
     found: Dict[str, Archive] = {}

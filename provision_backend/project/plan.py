@@ -13,7 +13,7 @@ from typing import NamedTuple, Optional
 from ..errors import UsageError
 from ..settings import Settings
 from ..versions import parse_request, satisfies
-from ..wanted import Lock, Wanted, check_lock
+from ..wanted import Lock, Wanted, check_lock, check_requirements
 from .pyproject import Project
 
 __all__ = ["Plan", "RunningInterpreter", "make_plan", "running_interpreter"]
@@ -81,6 +81,7 @@ def _with_lock(plan: Plan, lock: Lock, project: Project, settings: Settings) -> 
         note = f"the lock in {lock.place} is not used: {settings.origin(key)} is {value!r}"
         return plan._replace(note=note if concerned else "")
     check_lock(lock, project.requires_python, project.python)
+    check_requirements(lock, project.requires, project.build_backend)
     plan = plan._replace(wanted=plan.wanted._replace(lock=lock))
     if settings.preference == "system":
         note = f"interpreters of this machine come before the lock in {lock.place}"

@@ -66,8 +66,10 @@ class Project(NamedTuple):
     """``project.version``; empty where the real backend says it."""
 
 
-def read_project(root: Path, text: Optional[str] = None) -> Project:
+def read_project(root: Path, text: Optional[str] = None, *, relocking: bool = False) -> Project:
     """Read the project in an absolute folder, or check what a new text of its ``pyproject.toml`` would say.
+
+    Where it is *relocking*, a lock file that is missing or damaged is a lock without archives.
 
     Raises:
         UsageError: the file is missing.
@@ -104,7 +106,7 @@ def read_project(root: Path, text: Optional[str] = None) -> Project:
         requires_python=_requires_python(document, table),
         python=_pin(table),
         installer=installer or "",
-        lock=_lock(table, root),
+        lock=_lock(table, root, relocking=relocking),
         name=str(names.get("name", "")),
         version=str(names.get("version", "")),
     )
@@ -267,7 +269,9 @@ def _pin(table: Mapping[str, Any]) -> Optional[VersionRequest]:
         raise ProjectError(f"pyproject.toml: {exc.message}", hint=exc.hint) from None
 
 
-def _lock(table: Mapping[str, Any], root: Path) -> Optional[Lock]:
+def _lock(table: Mapping[str, Any], root: Path, *, relocking: bool) -> Optional[Lock]:
+    if isinstance(table.get("lock"), str):
+        return _pylock(table["lock"], root, relocking=relocking)
     lock = read_value(table, TABLE, "lock", dict)
     if lock is None:
         return None
@@ -279,6 +283,22 @@ def _lock(table: Mapping[str, Any], root: Path) -> Optional[Lock]:
     lines = read_strings(lock, section, "archives") if "archives" in lock else None
     file, always = read_value(lock, section, "file", str), read_value(lock, section, "always", bool)
     return read_lock(root, lines, file, always=bool(always))
+
+
+def _pylock(scope: str, root: Path, *, relocking: bool) -> Lock:
+    # Only a project with a lock pays for the import of the catalog.
+    from .pylock import PYLOCK, read_pylock
+
+    if scope not in ("provisioned", "always"):
+        raise ProjectError(
+            f"pyproject.toml: {TABLE}.lock must be 'provisioned', 'always' or a table, found {shorten(scope)!r}"
+        )
+    try:
+        return read_pylock(root, always=scope == "always")
+    except ProjectError:
+        if not relocking:
+            raise
+    return Lock((), always=scope == "always", file=PYLOCK)
 
 
 def parse_requirement(text: str, key: str = "") -> Requirement:

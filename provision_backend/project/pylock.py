@@ -1,0 +1,82 @@
+"""Read ``pylock.provision-backend.toml``, the lock of an interpreter and of all build requirements.
+
+It is a lock file of PEP 751. What it says beside the packages is in its table ``[tool.provision-backend]``: what was
+resolved, the archives of the interpreter in the lines of ``SHA256SUMS``, and a digest of everything else in the file.
+So a file that was edited, or merged by hand, is refused before anything of it is used. The digest is no signature:
+whoever can change the file can write another digest.
+
+Only what a warm build needs is checked here, and without packaging, whose import takes as long as the rest of such a
+build; `packaging.pylock` checks the rest before anything is installed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, Mapping, Tuple
+
+from ..errors import ProjectError
+from ..files import read_file
+from ..settings import load_toml
+from ..wanted import RELOCK, Lock, LockedRequirements, canonical_hash
+from .lock import parse_lines
+
+__all__ = ["PYLOCK", "digest_of", "read_pylock"]
+
+PYLOCK = "pylock.provision-backend.toml"
+"""The name of the file; PEP 751 wants it to begin with ``pylock.`` and to have no other dot in the middle."""
+
+_TOOL = "tool.provision-backend"
+
+
+def read_pylock(root: Path, *, always: bool) -> Lock:
+    """Return the lock of the project in a folder, or raise `ProjectError` where its file is missing or not as written.
+
+    With *always* it also applies where the running interpreter satisfies the project.
+    """
+    document = _load(root)
+    tool = document.get("tool")
+    ours = tool.get("provision-backend") if isinstance(tool, dict) else None
+    if not isinstance(ours, dict) or ours.get("digest") != digest_of(document):
+        raise ProjectError(f"{PYLOCK} has been edited: its content is not what its digest stands for", hint=RELOCK)
+    try:
+        packages = tuple(_table(package) for package in document["packages"])
+        requires, dynamic, lines = (_texts(ours[key]) for key in ("requires", "dynamic", "interpreters"))
+        requirements = LockedRequirements(packages, requires, dynamic, str(ours["build-backend"]))
+    except (KeyError, TypeError) as exc:
+        raise ProjectError(f"{PYLOCK} is not complete: {exc} in [{_TOOL}] or [[packages]]", hint=RELOCK) from None
+    place = f"{PYLOCK}: {_TOOL}.interpreters"
+    numbered = [(f"{place}, entry {number}", line) for number, line in enumerate(lines, 1)]
+    return Lock(parse_lines(numbered, source=place), always=always, file=PYLOCK, requirements=requirements)
+
+
+def digest_of(document: Mapping[str, Any]) -> str:
+    """Return the digest that belongs into a parsed lock file with our table: the sha256 of everything else in it."""
+    ours = {**document["tool"]["provision-backend"]}
+    ours.pop("digest", None)
+    return canonical_hash({**document, "tool": {**document["tool"], "provision-backend": ours}})
+
+
+def _load(root: Path) -> Dict[str, Any]:
+    try:
+        return load_toml(read_file(root / PYLOCK).decode("utf-8"))
+    except FileNotFoundError:
+        raise ProjectError(
+            f"tool.provision-backend.lock locks the project, and {PYLOCK} does not exist",
+            hint="have the real backend put it into the sdist; or run 'provision-backend lock', which writes it",
+        ) from None
+    except OSError as exc:
+        raise ProjectError(f"{PYLOCK} cannot be read: {exc.strerror}") from None
+    except ValueError as exc:
+        raise ProjectError(f"{PYLOCK} is not valid TOML: {exc}", hint=RELOCK) from None
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("wrong type")
+    return value
+
+
+def _texts(value: Any) -> Tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TypeError("wrong type")
+    return tuple(value)
