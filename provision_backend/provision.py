@@ -32,7 +32,7 @@ from .install.smoke import smoke_run
 from .interpreter import Interpreter, find_interpreters, inspect_interpreter
 from .output import Reporter
 from .settings import Settings
-from .versions import parse_version, satisfies
+from .versions import minor_of, parse_version, satisfies
 from .wanted import Wanted, locked_archive
 
 __all__ = [
@@ -179,7 +179,7 @@ class Explanation:
             )
         # Another minor version is used only on request: the tag of a wheel must not depend on a cache.
         for other in self.usable():
-            minor = ".".join(other.version.split(".")[:2]) + ("t" if other.freethreaded else "")
+            minor = minor_of(other.version) + ("t" if other.freethreaded else "")
             return f"\nthe cache has CPython {other.version}, which satisfies it too: PROVISION_BACKEND_PYTHON={minor}"
         return ""
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PythonVersion", "VersionRequest", "asks_for_prereleases", "has_long_number", "is_specifier", "leading_name",
-    "normalised_name", "own_version", "parse_request", "parse_version", "plain_name", "satisfies", "satisfies_plain",
+    "minor_of", "normalised_name", "own_version", "parse_request", "parse_version", "plain_name", "satisfies",
+    "satisfies_plain",
 ]  # fmt: skip
 
 # Python refuses to convert thousands of digits, and needs minutes for millions before 3.11. No version has that many,
@@ -192,6 +193,11 @@ def parse_version(text: str) -> PythonVersion:
 
 
 @lru_cache(maxsize=None)
+def minor_of(version: str) -> str:
+    """Return the minor version, such as 3.13, of a full one."""
+    return ".".join(version.split(".")[:2])
+
+
 def _parse_specifiers(text: str) -> SpecifierSet:
     # A build that names final releases only does not need it.
     try:

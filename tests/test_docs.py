@@ -280,7 +280,7 @@ def test_messages_of_troubleshooting_are_ours() -> None:
 NOT_OF_A_BUILD = (
     "cli/",
     "doctor/",
-    "mirror.py",
+    "mirror/",
     "pack/",
     "project/edit.py",
     "project/init_checks.py",

@@ -10,12 +10,14 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Dict, Iterator, List
+from typing import Any, Dict, Iterator, List
 
 import pytest
+import tomlkit
 from support.mirrors import GNU, MUSL, archive_name, content_of, offer_small, run_mirror, sha256
 from support.projects import pure
 from support.servers import ArchiveServer, Reply
+from support.toys import toy_wheel
 
 from provision_backend.cache.store import open_cache
 from provision_backend.errors import (
@@ -30,6 +32,7 @@ from provision_backend.errors import (
 )
 from provision_backend.install.catalogs import load_archives
 from provision_backend.output import Reporter
+from provision_backend.project.pylock import PYLOCK, digest_of
 from provision_backend.settings import load_settings
 from provision_backend.trust import user_name
 
@@ -429,6 +432,152 @@ class TestWhatIsWritten:
             run_mirror(str(tmp_path / "file" / "mirror"), "--python", "3.13", **settings)
 
         assert caught.value.message == f"could not write into '{tmp_path / 'file' / 'mirror'}': File exists"
+
+
+def locked_project(folder: Path, wheels: List[Path], *lines: str) -> Path:
+    """Make a project whose build requirements are locked to these wheels, and its interpreter to these archives."""
+    folder.mkdir(parents=True)
+    packages: Dict[str, Dict[str, Any]] = {}
+    for wheel in wheels:
+        name, version = wheel.name.split("-")[:2]
+        package = packages.setdefault(name, {"name": name, "version": version, "wheels": []})
+        url = f"https://index.example/{wheel.name}"
+        package["wheels"].append({"url": url, "hashes": {"sha256": sha256(wheel.read_bytes())}})
+    ours: Dict[str, Any] = {"build-backend": "toy", "requires": ["toy"], "dynamic": [], "interpreters": list(lines)}
+    tool = {"provision-backend": ours}
+    document = {"lock-version": "1.0", "created-by": "x", "packages": list(packages.values()), "tool": tool}
+    ours["digest"] = digest_of(document)
+    (folder / PYLOCK).write_text(tomlkit.dumps(document), encoding="utf-8")
+    (folder / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["provision-backend"]\nbuild-backend = "provision_backend"\n'
+        '[project]\nname = "x"\nversion = "1"\nrequires-python = ">=3.13"\n'
+        '[tool.provision-backend]\nbuild-backend = "toy"\nrequires = ["toy"]\nlock = "provisioned"\n',
+        encoding="utf-8",
+    )
+    return folder
+
+
+class TestWheels:
+    """The wheels of a locked project, from the user's indexes by the real pip; here a folder of toys."""
+
+    PURE = "toy-1.0-py3-none-any.whl"
+    COMPILED = ("tool-2.0-cp313-cp313-manylinux_2_17_x86_64.whl", "tool-2.0-cp37-abi3-musllinux_1_2_aarch64.whl")
+
+    @pytest.fixture
+    def index(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Give a folder in which pip finds the wheels, and newer ones that are not locked."""
+        folder = tmp_path / "index"
+        toy_wheel(folder, "toy", "1.0", ["needless"])
+        toy_wheel(folder, "toy", "1.1")
+        for number, name in enumerate(self.COMPILED):
+            toy_wheel(folder, "tool", "2.0", [f"needless>{number}"]).rename(folder / name)
+        toy_wheel(folder, "provision_backend", "9.9", ["frontend_needs"])
+        toy_wheel(folder, "frontend_needs", "3.0")
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+        monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+        return folder
+
+    @pytest.fixture
+    def project(self, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Give a project that is locked for two targets, and go there."""
+        wheels = [index / name for name in (self.PURE, *self.COMPILED)]
+        project = locked_project(tmp_path / "project", wheels, line_of(V313), line_of(MUSL_313))
+        monkeypatch.chdir(project)
+        return project
+
+    @pytest.mark.slow
+    @pytest.mark.usefixtures("project")
+    def test_all_that_a_build_without_internet_installs(self, settings: Dict[str, str], to: Path) -> None:
+        """The wheels of every target, and what a frontend installs; each has its hash in the list of the mirror."""
+        before = os.umask(0o077)
+        try:
+            answer = run_mirror(str(to), **settings)
+        finally:
+            os.umask(before)
+        again = run_mirror(str(to), **settings)
+
+        frontend = ["frontend_needs-3.0-py3-none-any.whl", "provision_backend-9.9-py3-none-any.whl"]
+        wheels = sorted([self.PURE, *self.COMPILED, *frontend])
+        assert names(to / "wheels") == sorted(wheels, key=str.lower)
+        assert {stat.S_IMODE((to / "wheels" / name).stat().st_mode) for name in wheels} == {0o644}
+        assert stat.S_IMODE((to / "wheels").stat().st_mode) == 0o755
+        assert names(to) == [MUSL_313, V313, "SHA256SUMS", "wheels"]
+        assert [line.split("  ")[1] for line in listed(to)] == [MUSL_313, V313, *(f"wheels/{name}" for name in wheels)]
+        rows = answer.data["fetched"]
+        assert [row["filename"] for row in rows[:3]] == [V313, MUSL_313, f"wheels/{self.PURE}"]
+        assert (rows[2]["name"], rows[2]["version"], rows[2]["python"]) == ("toy", "1.0", "3.13")
+        assert answer.lines[-1] == f"{to}: 7 fetched, 0 already present"
+        assert again.lines == [f"{to}: 0 fetched, 7 already present"]
+
+    @pytest.mark.usefixtures("project")
+    def test_an_index_with_another_file_gives_nothing(self, index: Path, settings: Dict[str, str], to: Path) -> None:
+        """Only the file that was locked gets into the mirror; what came before it stays."""
+        toy_wheel(index, "toy", "1.0", ["changed"])
+
+        with pytest.raises(DownloadError) as caught:
+            run_mirror(str(to), **settings)
+
+        assert caught.value.message == f"could not fetch {self.PURE}: pip ended with exit status 1"
+        assert "DO NOT MATCH THE HASHES" in caught.value.hint
+        assert V313 in names(to)
+        assert [line for line in listed(to) if "wheels/" in line] == []
+
+    @pytest.mark.usefixtures("project")
+    def test_what_pip_is_configured_with_does_not_change_what_is_fetched(
+        self, settings: Dict[str, str], to: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """The lock says which version; constraints and platforms of the user are about something else."""
+        (tmp_path / "constraints").write_text("toy>1\nfrontend_needs<1\n", encoding="utf-8")
+        monkeypatch.setenv("PIP_CONSTRAINT", str(tmp_path / "constraints"))
+        monkeypatch.setenv("PIP_PLATFORM", "win_amd64")
+
+        run_mirror(str(to), **settings)
+
+        assert self.PURE in names(to / "wheels")
+
+    @pytest.mark.slow
+    @pytest.mark.usefixtures("project")
+    def test_a_check_compares_with_the_lock(self, settings: Dict[str, str], to: Path) -> None:
+        """In a locked project a wheel that the mirror lacks is missing, although nothing that it lists is wrong."""
+        run_mirror(str(to), **settings)
+        intact = run_mirror(str(to), "--verify", **settings)
+        (to / "wheels" / self.PURE).write_bytes(b"changed")
+        (to / "wheels" / self.COMPILED[0]).unlink()
+        (to / "wheels" / "more-1.0-py3-none-any.whl").touch()
+
+        answer = run_mirror(str(to), "--verify", **settings)
+
+        assert intact.lines == [f"{to}: 7 intact, 0 wrong"]
+        assert answer.lines[0] == f"missing: wheels/{self.COMPILED[0]}"
+        assert answer.lines[1].startswith(f"changed: wheels/{self.PURE}: its sha256 is {sha256(b'changed')}, and SHA")
+        assert answer.lines[2] == "extra: wheels/more-1.0-py3-none-any.whl: it is not listed in SHA256SUMS"
+        assert answer.code == 1
+
+        # A run mends it: a wheel that is gone is listed no more, and fetched again with the one that has changed.
+        mended = run_mirror(str(to), **settings)
+        assert mended.data["dropped"] == [f"wheels/{self.COMPILED[0]}"]
+        assert mended.lines[-1] == f"{to}: 2 fetched, 5 already present"
+
+    def test_wheels_are_those_of_a_lock(self, settings: Dict[str, str], to: Path) -> None:
+        """Where no build requirement is locked, --host-python would do nothing."""
+        with pytest.raises(UsageError, match="--host-python is for fetching what a project with locked build req"):
+            run_mirror(str(to), "--python", "3.13", "--host-python", "3.9", **settings)
+
+    @pytest.mark.slow
+    def test_a_wheel_of_another_index_is_not_replaced(
+        self, project: Path, index: Path, settings: Dict[str, str], to: Path
+    ) -> None:
+        """A mirror of two projects cannot hold two files of one name."""
+        run_mirror(str(to), **settings)
+        toy_wheel(index, "toy", "1.0", ["changed"])
+        other = locked_project(project / "other", [index / self.PURE], line_of(V313))
+        os.chdir(str(other))
+
+        with pytest.raises(DownloadError) as caught:
+            run_mirror(str(to), **settings)
+
+        assert caught.value.message.startswith(f"'{to}' has another wheels/{self.PURE}: the lock has sha256 ")
+        assert caught.value.hint == "it may have been fetched from another index; use another folder, or remove it"
 
 
 class TestSources:

@@ -8,7 +8,7 @@ import pytest
 
 from provision_backend.catalog.sums import SHA256SUMS, Sums, change_sums, load_sums, parse_sums
 from provision_backend.errors import CatalogError
-from provision_backend.mirror import list_files
+from provision_backend.mirror.folder import list_files
 
 NAME = "cpython-3.13.9+20251120-x86_64-unknown-linux-gnu-install_only.tar.gz"
 OLD, NEW = "a" * 64, "b" * 64

@@ -11,7 +11,7 @@ import argparse
 import os
 from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..cache.entries import FORMAT
 from ..cache.platform import current_platform
@@ -21,19 +21,26 @@ from ..catalog.selection import matching_archives, newest_of_minors, select_arch
 from ..errors import OfflineError, UsageError
 from ..files import hash_bytes
 from ..install.catalogs import archives_for, load_archives
-from ..mirror import check_folder, fill_folder, inspect_folder
+from ..mirror.folder import Filled, Item, check_folder, fill_archives, inspect_folder
+from ..mirror.wheels import Wheel, fill_wheels, list_wheels, wheels_for_frontends
 from ..output import Reporter
 from ..pack.packing import pack_interpreter
-from ..project.pyproject import read_project
+from ..project.plan import running_interpreter
+from ..project.pylock import PYLOCK
+from ..project.pyproject import parse_pyproject, read_project, read_strings, read_text
 from ..settings import Settings
-from ..versions import parse_request
-from ..wanted import Wanted, locked_archive
+from ..versions import minor_of, parse_request
+from ..wanted import Lock, Wanted, locked_archive
 from .answers import Answer
 from .interpreters import read_wanted
 from .parser import existing_folder, new_folder, requests, targets
 from .registry import argument, flag
 
 __all__ = ["ARGUMENTS", "cache_key", "run_key", "run_mirror", "run_pack"]
+
+_HOST_PYTHON = (
+    "fetch what a frontend on this Python installs to build a locked project; may be repeated; default this one"
+)
 
 ARGUMENTS = {
     "pack": [
@@ -44,7 +51,8 @@ ARGUMENTS = {
     "mirror": [
         argument("directory", "DIR", "the folder to fill; created if it does not exist"),
         requests("3.13, 3.13.2, 3.13t or '>=3.11', which means the newest of each minor version from there on"),
-        targets("the platform of the archives, such as x86_64-unknown-linux-musl"),
+        targets("the platform of the archives, such as x86_64-unknown-linux-musl, instead of those that are locked"),
+        argument("--host-python", "X.Y", _HOST_PYTHON, action="append", dest="host_pythons"),
         flag("--newest", "of each request only the archive that a build selects"),
         flag("--dry-run", "list what would be fetched, and write nothing"),
         flag("--verify", "read and compare everything in DIR; fetch nothing"),
@@ -67,28 +75,57 @@ def run_pack(arguments: argparse.Namespace, settings: Settings, reporter: Report
 
 
 def run_mirror(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
-    """Fill a folder with archives, list what that would fetch, or check the folder."""
+    """Fill a folder with archives, and with the wheels of a locked project; list what to fetch; or check the folder."""
     folder = new_folder(arguments.directory)
     if arguments.verify and arguments.dry_run:
         raise UsageError("argument --verify: not allowed with argument --dry-run")
     if arguments.verify or os.path.exists(folder):
         existing_folder(arguments.directory)
+    project = None
+    # A project without locked wheels has nothing to do with a mirror that is only checked.
+    if not arguments.requests and (os.path.exists(PYLOCK) or not arguments.verify):
+        project = _project_wants(settings, reporter)
+    lock = project.lock if project and project.lock and project.lock.requirements else None
+    if arguments.host_pythons and (lock is None or arguments.verify):
+        raise UsageError("--host-python is for fetching what a project with locked build requirements needs")
+    if lock is not None and not arguments.targets:
+        # One folder serves all machines that the project is locked for.
+        arguments.targets = [archive.triple for archive in lock.archives]
+    archives: Tuple[Archive, ...] = ()
+    if project or arguments.requests:
+        archives = _select(arguments, settings, reporter, newest=arguments.newest, project=project)
+    wheels = _locked_wheels(lock) if lock else ()
     if arguments.verify:
-        # The project in the current folder has nothing to do with a mirror that is only checked.
-        wanted = _select(arguments, settings, reporter, newest=arguments.newest) if arguments.requests else ()
-        return _verify(folder, wanted, settings, reporter)
-    archives = _select(arguments, settings, reporter, newest=arguments.newest)
-    return _preview(folder, archives) if arguments.dry_run else _fill(folder, archives, settings, reporter)
+        return _verify(folder, [*archives, *wheels], settings, reporter)
+    if lock is not None:
+        # The frontend installs them before it calls a hook, so no lock is about them.
+        requires = read_strings(parse_pyproject(read_text(Path())).get("build-system", {}), "build-system", "requires")
+        for python in arguments.host_pythons or [minor_of(running_interpreter().version)]:
+            wheels += wheels_for_frontends(requires, python, settings, reporter)
+    return (_preview if arguments.dry_run else _fill)(folder, archives, wheels, settings, reporter)
+
+
+def _locked_wheels(lock: Lock) -> Tuple[Wheel, ...]:
+    packages = lock.requirements.packages if lock.requirements else ()
+    return list_wheels(packages, minor_of(lock.archives[0].version))
 
 
 def _select(
-    arguments: argparse.Namespace, settings: Settings, reporter: Reporter, *, newest: bool
+    arguments: argparse.Namespace,
+    settings: Settings,
+    reporter: Reporter,
+    *,
+    newest: bool,
+    project: Optional[Wanted] = None,
 ) -> Tuple[Archive, ...]:
-    """Return the archives for all requests on all targets, each once, by target and then best first."""
+    """Return the archives for all requests on all targets, each once, by target and then best first.
+
+    Without requests it is those of the *project*, which is read if it is not given.
+    """
     wanted = [Wanted("", parse_request(text, source="--python")) for text in arguments.requests or ()]
     # The builds of a project never use older versions than the one that they select.
     if not wanted:
-        wanted, newest = [_project_wants(settings, reporter)], True
+        wanted, newest = [project or _project_wants(settings, reporter)], True
     cache = open_cache(settings)
     load = partial(load_archives, settings, cache=cache, reporter=reporter)
     found: Dict[str, Archive] = {}
@@ -124,26 +161,31 @@ def _matching(
     return newest_of_minors(matching_archives(archives, wanted, triple))
 
 
-def _fill(folder: Path, archives: Sequence[Archive], settings: Settings, reporter: Reporter) -> Answer:
-    filled = fill_folder(folder, archives, settings, reporter)
+def _fill(
+    folder: Path, archives: Sequence[Archive], wheels: Sequence[Wheel], settings: Settings, reporter: Reporter
+) -> Answer:
+    filled = fill_archives(folder, archives, settings, reporter)
+    more = fill_wheels(folder, wheels, settings, reporter) if wheels else Filled([], [], [])
     # SHA256SUMS is a catalog, so a build would select what it lists.
-    for name in filled.dropped:
+    dropped = [*filled.dropped, *more.dropped]
+    for name in dropped:
         reporter.info(f"removed {name} from SHA256SUMS: the file does not exist")
-    lines = [f"fetched {archive.filename}" for archive in filled.fetched]
-    lines.append(f"{folder}: {len(filled.fetched)} fetched, {len(filled.present)} already present")
-    data = {"fetched": _rows(filled.fetched), "present": _rows(filled.present), "dropped": list(filled.dropped)}
+    fetched, present = [*filled.fetched, *more.fetched], [*filled.present, *more.present]
+    lines = [f"fetched {item.filename}" for item in fetched]
+    lines.append(f"{folder}: {len(fetched)} fetched, {len(present)} already present")
+    data = {"fetched": _rows(fetched), "present": _rows(present), "dropped": dropped}
     return Answer({"path": str(folder), **data}, lines)
 
 
-def _preview(folder: Path, archives: Sequence[Archive]) -> Answer:
-    contents = inspect_folder(folder, archives)
-    lines = [f"would fetch {archive.filename}" for archive in contents.missing]
+def _preview(folder: Path, archives: Sequence[Archive], wheels: Sequence[Wheel], *_: object) -> Answer:
+    contents = inspect_folder(folder, [*archives, *wheels])
+    lines = [f"would fetch {item.filename}" for item in contents.missing]
     lines.append(f"{folder}: {len(contents.missing)} to fetch, {len(contents.present)} already present")
     data = {"path": str(folder), "missing": _rows(contents.missing), "present": _rows(contents.present)}
     return Answer(data, lines)
 
 
-def _verify(folder: Path, wanted: Sequence[Archive], settings: Settings, reporter: Reporter) -> Answer:
+def _verify(folder: Path, wanted: Sequence[Item], settings: Settings, reporter: Reporter) -> Answer:
     checked = check_folder(folder, wanted, settings, reporter)
     lines = [f"missing: {name}" for name in checked.missing]
     lines += [f"changed: {name}: {problem}" for name, problem in checked.changed.items()]
@@ -152,8 +194,8 @@ def _verify(folder: Path, wanted: Sequence[Archive], settings: Settings, reporte
     return Answer({"path": str(folder), **checked._asdict()}, [*lines, summary], int(bool(lines)))
 
 
-def _rows(archives: Sequence[Archive]) -> List[Dict[str, str]]:
-    return [archive.as_dict() for archive in archives]
+def _rows(items: Sequence[Item]) -> List[Dict[str, Any]]:
+    return [item.as_dict() for item in items]
 
 
 def run_key(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:

@@ -21,6 +21,7 @@ from ..output import Reporter
 from ..processes import run_attached
 from ..provision import provision
 from ..settings import Settings
+from ..versions import minor_of
 from .answers import Answer
 from .interpreters import REQUEST, read_request
 from .registry import flag
@@ -53,7 +54,7 @@ def command_for(interpreter: Interpreter, words: Sequence[str]) -> List[str]:
     """Return the command line to execute; ``python``, ``pip`` and no words at all mean the interpreter."""
     if not words:
         return [interpreter.executable]
-    minor = ".".join(interpreter.version.split(".")[:2]) + ("t" if interpreter.freethreaded else "")
+    minor = minor_of(interpreter.version) + ("t" if interpreter.freethreaded else "")
     first, *rest = words
     # Windows calls a program with and without its ending, in either case.
     name = re.sub(r"\.exe$", "", first.lower()) if RUNNING.name == "windows" else first

@@ -19,6 +19,7 @@ from ..errors import BackendError
 from ..output import Reporter
 from ..project.plan import running_interpreter
 from ..project.pyproject import OWN_NAME, parse_requirement
+from ..versions import minor_of
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
@@ -51,7 +52,7 @@ def names_for(requirements: Iterable[str], version: str) -> List[str]:
     """Return the names of those requirements that apply to a CPython of another version on this host."""
     # It is a release, so the full version is all that a marker can ask for besides the minor one.
     environment = {
-        "python_version": ".".join(version.split(".")[:2]),
+        "python_version": minor_of(version),
         "python_full_version": version,
         "implementation_version": version,
         "extra": "",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_SOURCES",
+    "WHEELS",
     "Source",
     "SourceError",
     "host_of",
@@ -34,6 +35,7 @@ __all__ = [
     "is_loopback",
     "list_sources",
     "local_path",
+    "wheel_folders",
 ]
 
 DEFAULT_SOURCES = (
@@ -41,6 +43,9 @@ DEFAULT_SOURCES = (
     "https://github.com/astral-sh/python-build-standalone/releases/download",
 )
 """The sources where no mirror is set: Astral's mirror, then the GitHub release."""
+
+WHEELS = "wheels"
+"""The folder of a mirror for the wheels of locked projects, which pip and uv take as ``--find-links``."""
 
 Result = TypeVar("Result")
 _CORRECT_FOLDER = "correct PROVISION_BACKEND_MIRROR, which names it"
@@ -138,6 +143,12 @@ def list_sources(settings: Settings) -> Tuple[Source, ...]:
     # Upstream has one layout, and a second request that must fail would count against GitHub's rate limit.
     default = [Source(base, flat=False) for base in DEFAULT_SOURCES]
     return tuple([Source(mirror) for mirror in settings.mirror] or default)
+
+
+def wheel_folders(settings: Settings) -> Tuple[str, ...]:
+    """Return the folders of wheels of those mirrors that are folders of this machine and have one."""
+    folders = [path / WHEELS for path in map(local_path, settings.mirror) if path is not None]
+    return tuple(str(folder) for folder in folders if folder.is_dir())
 
 
 def local_path(location: str) -> Optional[Path]:

@@ -9,6 +9,7 @@ from typing import Any, Dict, Mapping
 
 from ..errors import PackError
 from ..processes import run_interpreter_json
+from ..versions import minor_of
 
 __all__ = ["Installation", "inspect_installation"]
 
@@ -69,7 +70,7 @@ class Installation:
     @property
     def minor(self) -> str:
         """Its minor version, ``3.13``."""
-        return ".".join(self.version.split(".")[:2])
+        return minor_of(self.version)
 
 
 def inspect_installation(python: Path) -> Installation:

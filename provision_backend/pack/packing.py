@@ -25,7 +25,7 @@ from ..host.detection import detect_platform
 from ..install.archives import write_archive
 from ..install.smoke import smoke_run
 from ..install.unpack import unpack_archive
-from ..mirror import list_files, work_folder
+from ..mirror.folder import list_files, work_folder
 from ..output import Reporter
 from ..processes import run_interpreter_json, run_quiet
 from .installed import Installation, inspect_installation

@@ -133,6 +133,7 @@ _provision_backend() {
         'mirror') case $prev in
             --python) kind=other ;;
             --target) kind=other ;;
+            --host-python) kind=other ;;
             --color) words="auto always never" ;;
             --cache-dir) kind=folders ;;
             --shared-caches) kind=folders ;;
@@ -147,7 +148,7 @@ _provision_backend() {
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--python --target --newest --dry-run --verify --json --color -h --help --cache-dir --shared-caches --mirror --catalog --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=folders; fi ;;
+            *) if [[ $cur == -* ]]; then words="--python --target --host-python --newest --dry-run --verify --json --color -h --help --cache-dir --shared-caches --mirror --catalog --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=folders; fi ;;
         esac ;;
         'lock') case $prev in
             --target) kind=other ;;

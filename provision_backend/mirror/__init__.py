@@ -1,0 +1,1 @@
+"""Fill a folder with the archives and wheels that builds need, and check it."""

@@ -1,0 +1,141 @@
+"""The wheels of a mirror: those of a lock, and what a frontend installs before it calls a hook. pip fetches them.
+
+pip finds indexes, passwords, proxies and certificates where the user has configured them, which a lock does not hold.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path, PurePosixPath
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
+from urllib.parse import unquote, urlsplit
+
+from packaging.utils import parse_wheel_filename
+
+from ..errors import DownloadError
+from ..files import hash_file, remove_path
+from ..hooks.installers import PIP_DROPPED, interpreter_environment
+from ..install.sources import WHEELS, local_path
+from ..interpreter import Interpreter, inspect_interpreter
+from ..output import Reporter
+from ..processes import CompletedOutput, drop_variables, last_lines, run_quiet
+from ..project.pyproject import OWN_NAME
+from ..provision import provision
+from ..settings import Settings
+from ..versions import minor_of, parse_request
+from ..wanted import Wanted
+from .folder import Filled, Item, fill_folder, hash_if_exists
+
+__all__ = ["Wheel", "fill_wheels", "list_wheels", "wheels_for_frontends"]
+
+
+class Wheel(NamedTuple):
+    """A wheel that a lock names."""
+
+    name: str
+    version: str
+    filename: str
+    """Its path below the mirror, with slashes."""
+    sha256: str
+    python: str
+    """Version of the interpreter that it is for, such as 3.13."""
+
+    def as_dict(self) -> Dict[str, str]:
+        """Return what a command prints as JSON."""
+        return self._asdict()
+
+
+def list_wheels(packages: Iterable[Mapping[str, Any]], python: str) -> Tuple[Wheel, ...]:
+    """Return the wheels of tables ``[[packages]]`` that were locked for a version of Python (PEP 751)."""
+    found: Dict[str, Wheel] = {}
+    for package in packages:
+        for wheel in package["wheels"]:
+            name = wheel.get("name") or unquote(urlsplit(wheel.get("path") or wheel["url"]).path.rpartition("/")[2])
+            path = f"{WHEELS}/{name}"
+            found[path] = Wheel(package["name"], package["version"], path, wheel["hashes"]["sha256"], python)
+    return tuple(found.values())
+
+
+def _find_pip(python: str, settings: Settings, reporter: Reporter) -> Interpreter:
+    """Return this interpreter, or provision one, to run pip: of a minor version, or of any where that is empty."""
+    running = inspect_interpreter(Path(sys.executable))
+    if running.pip and python in ("", minor_of(running.version)):
+        return running._replace(executable=sys.executable)
+    request = parse_request(python or minor_of(running.version), source="--host-python")
+    return provision(Wanted("", request), settings, reporter)
+
+
+def wheels_for_frontends(
+    requires: Sequence[str], python: str, settings: Settings, reporter: Reporter
+) -> Tuple[Wheel, ...]:
+    """Resolve what a frontend that runs on a minor version of Python installs for a project that lists *requires*."""
+    pip = _find_pip(python, settings, reporter)
+    reporter.info(f"resolving what a frontend on Python {minor_of(pip.version)} installs")
+    command = ["install", "--dry-run", "--quiet", "--ignore-installed", "--only-binary", ":all:", "--report", "-"]
+    done = _run_pip(pip, [*command, *requires, f"{OWN_NAME}[provision]"])
+    if done.returncode != 0:
+        raise DownloadError(
+            f"could not resolve what a frontend on Python {python} installs: pip ended with exit status "
+            f"{done.returncode}",
+            hint=last_lines(done.stdout + done.stderr),
+        )
+    found = []
+    for each in json.loads(done.stdout)["install"]:
+        url, hashes = each["download_info"]["url"], each["download_info"]["archive_info"].get("hashes", {})
+        path = local_path(url)
+        if path is not None:
+            hashes = {"sha256": hash_file(path)}  # Before 23.1 pip leaves it out for a file of this machine.
+        if "sha256" not in hashes:
+            raise DownloadError(f"the index has no sha256 of {each['metadata']['name']}, so that it cannot be checked")
+        found.append({**each["metadata"], "wheels": [{"url": url, "hashes": hashes}]})
+    return list_wheels(found, minor_of(pip.version))
+
+
+def _run_pip(pip: Interpreter, words: Sequence[str]) -> CompletedOutput:
+    variables = drop_variables(interpreter_environment(pip, os.path.dirname(pip.executable)), PIP_DROPPED)
+    # The lock is what constrains these files; a configuration file may hold constraints, too.
+    variables.update(PIP_CONSTRAINT=os.devnull, PIP_NO_INPUT="1")
+    return run_quiet([pip.executable, "-I", "-B", "-m", "pip", *words], env=variables)
+
+
+def fill_wheels(folder: Path, wheels: Sequence[Wheel], settings: Settings, reporter: Reporter) -> Filled:
+    """Fetch the wheels that a folder does not have by pip, from the user's indexes; errors are those of `fill_folder`.
+
+    They may be for any platform and Python.
+    """
+    pip = _find_pip("", settings, reporter)
+    # One call of pip fetches files of the same tags, and one file of each name.
+    batches: Dict[Any, List[Item]] = {}
+    seen: Dict[Any, int] = {}
+    for wheel in wheels:
+        kind = (wheel.python, parse_wheel_filename(PurePosixPath(wheel.filename).name)[3])
+        number = seen[kind, wheel.name] = seen.get((kind, wheel.name), 0) + 1
+        batches.setdefault((kind, number), []).append(wheel)
+
+    def _fetch(wheels: Sequence[Any], work: Path) -> None:
+        reporter.info(f"fetching {len(wheels)} wheel{'s' if len(wheels) > 1 else ''} with pip")
+        _download_wheels(wheels, work, pip)
+
+    return fill_folder(folder, list(batches.values()), _fetch, settings, reporter)
+
+
+def _download_wheels(wheels: Sequence[Wheel], work: Path, pip: Interpreter) -> None:
+    requirements = work / "requirements.txt"
+    lines = [f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in wheels]
+    requirements.write_text("".join(lines), encoding="utf-8")
+    tags = parse_wheel_filename(PurePosixPath(wheels[0].filename).name)[3]
+    command = ["download", "--quiet", "--dest", str(work), "--python-version", wheels[0].python]
+    command += ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--requirement", str(requirements)]
+    command += [word for abi in sorted({tag.abi for tag in tags}) for word in ("--abi", abi)]
+    command += [word for platform in sorted({tag.platform for tag in tags}) for word in ("--platform", platform)]
+    done = _run_pip(pip, command)
+    remove_path(requirements)
+    for wheel in wheels:
+        name = PurePosixPath(wheel.filename).name
+        if done.returncode != 0 or hash_if_exists(work / name) != wheel.sha256:
+            raise DownloadError(
+                f"could not fetch {name}: pip ended with exit status {done.returncode}",
+                hint=last_lines(done.stdout + done.stderr),
+            )
