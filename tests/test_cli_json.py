@@ -183,7 +183,7 @@ def test_init_and_lock(project: Path, catalog: Path) -> None:
     assert ours("init", "--check", cwd=project).code == 1
     assert _check("init", ours("init", "--check", "--json", cwd=project), code=1)["written"] is False
     assert _check("init", ours("init", "--json", cwd=project))["written"] is True
-    locking = ("lock", "--target", TRIPLE, "--catalog", str(catalog))
+    locking = ("lock", "--only-interpreter", "--target", TRIPLE, "--catalog", str(catalog))
     proposed = ours(*locking, "--check", cwd=project)
     assert (proposed.code, proposed.out.splitlines()[:2]) == (1, ["--- a/pyproject.toml", "+++ b/pyproject.toml"])
     assert _check("lock", ours(*locking, "--json", cwd=project))["archives"][0]["version"] == "3.13.9"

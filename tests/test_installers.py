@@ -486,11 +486,11 @@ def test_the_command_of_keyring_is_asked_where_there_is_one(
     monkeypatch.setattr(installers, "find_uv", lambda _: uv)
     place = BuildEnvironment(Path("/env"), interpreter, Settings(), Reporter(), Path("/"))
     environ = {"PATH": str(tmp_path)}
-    assert name not in installers._command(place, environ)[2]
+    assert name not in installers._command(place, environ, ["install"])[2]
     program(tmp_path / "keyring")
 
-    assert installers._command(place, environ)[2][name] == "subprocess"
-    assert installers._command(place, {**environ, name: "disabled"})[2][name] == "disabled"
+    assert installers._command(place, environ, ["install"])[2][name] == "subprocess"
+    assert installers._command(place, {**environ, name: "disabled"}, ["install"])[2][name] == "disabled"
 
 
 @pytest.mark.parametrize(("pip", "inside"), [("24.0", False), ("22.2", True), ("", True)])
@@ -499,7 +499,7 @@ def test_a_pip_that_cannot_install_elsewhere_is_that_of_the_environment(
 ) -> None:
     """The interpreter's own pip has to be told where to install; an older one was put into the environment."""
     place = BuildEnvironment(Path("/env"), interpreter._replace(pip=pip), Settings(), Reporter(), Path("/"))
-    _, command, _ = installers._command(place, {})
+    _, command, _ = installers._command(place, {}, ["install"])
 
     assert command[0] == ("/env/bin/python" if inside else interpreter.executable)
     assert ("--python" in command) != inside

@@ -526,6 +526,8 @@ class TestCommand:
                     "filename": line("3.13.6").split()[1],
                 }
             ],
+            "packages": [],
+            "dynamic": [],
             "diff": "".join(f"{text}\n" for text in answer.lines),
         }
         for arguments in ((), ("--check",)):

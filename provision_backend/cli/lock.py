@@ -1,4 +1,8 @@
-"""``provision-backend lock``: lock a project to exact archives, or check that its lock is up to date."""
+"""``provision-backend lock``: lock what a project is built with, or check that its lock is up to date.
+
+That is the interpreter, one archive for each target, and every build requirement, in ``pylock.provision-backend.toml``;
+or the interpreter alone, in ``[tool.provision-backend.lock]``.
+"""
 
 from __future__ import annotations
 
@@ -7,38 +11,52 @@ import contextlib
 from pathlib import Path
 from typing import Dict, Iterable, Optional, Tuple
 
+from packaging.utils import canonicalize_name
+
 from ..cache.platform import current_platform
 from ..cache.store import open_cache
 from ..catalog.archive import Archive
 from ..catalog.selection import builtin_triples
+from ..errors import UsageError
 from ..files import read_file
+from ..hooks.installers import find_uv
+from ..hooks.resolve import Resolver
 from ..host.platforms import platform_from_triple
 from ..install.catalogs import load_archives
+from ..interpreter import Interpreter
 from ..output import Reporter
-from ..project.edit import apply_changes, load_tomlkit, lock_lines, lock_text
+from ..project.edit import apply_changes, load_tomlkit, lock_lines, lock_text, pylock_text
 from ..project.lock import LOCK_FILE, choose_archives, kept_archives
+from ..project.pylock import PYLOCK, pylock_document
 from ..project.pyproject import Project, read_project, read_text
-from ..settings import Settings
-from ..versions import parse_request
-from ..wanted import Lock, Wanted
+from ..provision import provision
+from ..settings import Settings, load_toml
+from ..versions import minor_of, parse_request
+from ..wanted import Lock, LockedRequirements, Wanted
 from .answers import Answer, edit_answer
 from .parser import PROJECT, existing_folder, targets
-from .registry import flag
+from .registry import argument, flag
 
 __all__ = ["ARGUMENTS", "run"]
 
 
-_ALWAYS = "use the archives even where the running Python satisfies the project"
-_NO_ALWAYS = "use the archives only where an interpreter must be provisioned, which is the default"
+_ALWAYS = "use the lock even where the running Python satisfies the project"
+_NO_ALWAYS = "use the lock only where an interpreter must be provisioned, which is the default"
+_UPGRADE_PACKAGE = "move one build requirement to the newest version; may be repeated"
+_ONLY = "lock the interpreter and no build requirement, in pyproject.toml"
+_NOT_ONLY = "lock the build requirements too, which is the default unless only the interpreter is locked already"
 
 ARGUMENTS = {
     "lock": [
         PROJECT,
         targets("a target triple to lock besides those already locked, or 'all' for every Linux"),
-        flag("--upgrade", "move to the newest archives that satisfy the project"),
+        flag("--upgrade", "move to the newest archives and versions that satisfy the project"),
+        argument("--upgrade-package", "NAME", _UPGRADE_PACKAGE, action="append", default=[], dest="packages"),
         flag("--check", "write nothing; exit with 1 if something would change"),
-        flag("--file", "write the archives into a separate file"),
         # argparse.BooleanOptionalAction is new in Python 3.9.
+        flag("--only-interpreter", _ONLY, default=None),
+        flag("--no-only-interpreter", _NOT_ONLY, action="store_false", default=None, dest="only_interpreter"),
+        flag("--file", "with --only-interpreter: write the archives into a separate file"),
         flag("--always", _ALWAYS, default=None),
         flag("--no-always", _NO_ALWAYS, action="store_false", default=None, dest="always"),
     ]
@@ -50,12 +68,62 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
     root = existing_folder(arguments.directory)
     # A missing package is reported before a catalog is fetched.
     load_tomlkit("lock")
-    project = read_project(root)
+    project = read_project(root, relocking=True)
+    settings = settings._replace(installer=settings.installer or project.installer)
+    only = _only_interpreter(project, arguments, reporter)
     lock = _new_lock(project, arguments, settings, reporter)
+    if not only:
+        requirements = _resolve(project, lock, arguments, (settings, reporter))
+        lock = lock._replace(file=PYLOCK, requirements=requirements)
     diff = apply_changes(root, _changes(root, project.lock, lock), check=arguments.check)
     reporter.info(_summary(project.lock, lock, changed=bool(diff), written=not arguments.check))
-    data = {"always": lock.always, "archives": [archive.as_dict() for archive in lock.archives]}
+    packages, dynamic = (lock.requirements.packages, lock.requirements.dynamic) if lock.requirements else ((), ())
+    data = {
+        "always": lock.always,
+        "archives": [archive.as_dict() for archive in lock.archives],
+        "packages": [{"name": package["name"], "version": package["version"]} for package in packages],
+        "dynamic": list(dynamic),
+    }
     return edit_answer(root / lock.place, diff, data, check=arguments.check)
+
+
+def _only_interpreter(project: Project, arguments: argparse.Namespace, reporter: Reporter) -> bool:
+    """Return whether no build requirement is locked."""
+    only, before = arguments.only_interpreter, project.lock
+    if only is None:
+        only = before is not None and before.file != PYLOCK
+        if only:
+            reporter.info("only the interpreter is locked, as before; --no-only-interpreter locks the requirements too")
+    if only and arguments.packages:
+        raise UsageError("--upgrade-package cannot be used where only the interpreter is locked")
+    if arguments.file and not only:
+        raise UsageError("--file needs --only-interpreter", hint=f"build requirements are locked in {PYLOCK}")
+    return bool(only)
+
+
+def _resolve(
+    project: Project, lock: Lock, arguments: argparse.Namespace, context: Tuple[Settings, Reporter]
+) -> LockedRequirements:
+    before = project.lock.requirements.packages if project.lock and project.lock.requirements else ()
+    named = {canonicalize_name(name) for name in arguments.packages}
+    unknown = named - {each["name"] for each in before}
+    if unknown:
+        raise UsageError(f"--upgrade-package names {min(unknown)!r}, which is not locked")
+    kept = () if arguments.upgrade else tuple(each for each in before if each["name"] not in named)
+    interpreter = _interpreter(project, lock, *context)
+    return Resolver(project, lock.archives, interpreter, *context, kept, before).run()
+
+
+def _interpreter(project: Project, lock: Lock, settings: Settings, reporter: Reporter) -> Interpreter:
+    """Provision the locked interpreter; where it is locked for other targets only, one of its version for this host."""
+    settings = settings._replace(python="", preference="only-managed")
+    here = current_platform(settings, open_cache(settings)).triple
+    wanted = Wanted(project.requires_python, lock=lock)
+    if here not in [archive.triple for archive in lock.archives]:
+        newest = lock.archives[0]
+        minor = minor_of(newest.version) + ("t" if newest.freethreaded else "")
+        wanted = Wanted(project.requires_python, parse_request(minor))
+    return provision(wanted, settings, reporter, with_pip=not find_uv(settings))
 
 
 def _new_lock(project: Project, arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Lock:
@@ -82,25 +150,34 @@ def _new_lock(project: Project, arguments: argparse.Namespace, settings: Setting
     more = _load(sorted(each for each in linux if "-linux-" in each and not each.startswith("x86_64_v")))
     archives = choose_archives(_load(sorted(targets)), wanted, kept, more=more, upgrade=arguments.upgrade)
     always = old.always if arguments.always is None else arguments.always
-    return Lock(archives, always=always, file=old.file or (LOCK_FILE if arguments.file else ""))
+    file = "" if old.file == PYLOCK else old.file
+    return Lock(archives, always=always, file=file or (LOCK_FILE if arguments.file else ""))
 
 
 def _changes(root: Path, old: Optional[Lock], new: Lock) -> Dict[str, Tuple[str, str]]:
     """Return the texts of each file before and after; a file comes before ``pyproject.toml``, which refers to it."""
-    text = read_text(root)
+    text, before = read_text(root), ""
     changes = {"pyproject.toml": (text, lock_text(text, new))}
-    # A file whose archives stay is not written again, so comments that a person added are kept.
-    if not new.file or (old is not None and (old.file, old.archives) == (new.file, new.archives)):
+    # A file whose content stays is not written again, so comments that a person added are kept.
+    if not new.file or (not new.requirements and old and (old.file, old.archives) == (new.file, new.archives)):
         return changes
-    before = ""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         before = read_file(root / new.file).decode("utf-8")
-    return {new.file: (before, "".join(line + "\n" for line in lock_lines(new))), **changes}
+    if new.requirements is None:
+        return {new.file: (before, "".join(line + "\n" for line in lock_lines(new))), **changes}
+    document = pylock_document(new)
+    with contextlib.suppress(ValueError):
+        if load_toml(before) == document:
+            return changes
+    return {new.file: (before, pylock_text(document)), **changes}
 
 
 def _summary(old: Optional[Lock], new: Lock, *, changed: bool, written: bool) -> str:
-    builds = dict.fromkeys(f"CPython {archive.label} of {archive.tag}" for archive in new.archives)
+    builds = list(dict.fromkeys(f"CPython {archive.label} of {archive.tag}" for archive in new.archives))
     count = len(new.archives)
+    if new.requirements is not None:
+        number = len(new.requirements.packages)
+        builds.append(f"{number} package{'' if number == 1 else 's'}")
     what = f"{' and '.join(builds)} for {count} target{'s' if count > 1 else ''}, in {new.place}"
     if not changed:
         return f"nothing to do: locked to {what}"

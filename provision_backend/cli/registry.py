@@ -121,8 +121,8 @@ COMMANDS: Tuple[Command, ...] = (
     ),
     Command(
         "lock",
-        "lock a project to exact archives",
-        ("lock", "lock --target all", "lock --upgrade"),
+        "lock what a project is built with: the interpreter and all build requirements",
+        ("lock", "lock --target all", "lock --upgrade-package hatchling", "lock --only-interpreter"),
         no="--check found something to change",
         painter="diff",
     ),

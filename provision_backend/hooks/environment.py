@@ -19,7 +19,7 @@ import os
 import re
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
 
@@ -39,7 +39,7 @@ from .uv_sources import uv_project
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
 
-__all__ = ["BuildEnvironment", "create_environment", "open_environment"]
+__all__ = ["BuildEnvironment", "create_environment", "open_environment", "project_for_uv"]
 
 _STATE = "provision-backend.json"  # file in an environment that makes it complete for the next hook process
 _BYTECODE = "bytecode"  # folder in an environment for all bytecode that its hooks use and make
@@ -58,8 +58,12 @@ class BuildEnvironment:
     """The source tree."""
     installed: Tuple[str, ...] = ()
     """Requirements that were installed already, as they were asked for."""
+    uses_sources: bool = field(default_factory=lambda: frontend_name() == "uv")
+    """Whether ``[tool.uv.sources]`` counts; only the uv that builds heeds it."""
     asked: Tuple[str, ...] = ()
     """Questions for dynamic requirements that were answered, and the answers installed."""
+    stdout: Optional[int] = None
+    """Descriptor of what hooks print to their standard output; None for this process's own."""
 
     @property
     def version(self) -> str:
@@ -77,7 +81,13 @@ class BuildEnvironment:
         # lib64 is a link to lib.
         return [str(folder) for folder in self.path.glob(RUNNING.environment_packages)]
 
-    def _installer_environ(self) -> Dict[str, str]:
+    @property
+    def folder(self) -> str:
+        """The folder in which the installer is run, where relative find-links and constraints start."""
+        return frontend_folder(self.source)
+
+    def installer_environ(self) -> Dict[str, str]:
+        """Return the environment variables of an installer."""
         environ = interpreter_environment(self.interpreter, os.path.dirname(self.python))
         # uv, CMake's FindPython and meson take the environment from here.
         environ["VIRTUAL_ENV"] = str(self.path)
@@ -88,7 +98,7 @@ class BuildEnvironment:
 
         So what the first hook compiles serves the others, and the interpreter stays as it was published.
         """
-        environ = self._installer_environ()
+        environ = self.installer_environ()
         del environ["PYTHONDONTWRITEBYTECODE"]
         if self.interpreter.source == "managed":
             environ["PYTHONPYCACHEPREFIX"] = str(self.path / _BYTECODE)
@@ -118,24 +128,15 @@ class BuildEnvironment:
             return
         self.reporter.detail(f"installing {what} under CPython {self.interpreter.version}: {', '.join(missing)}")
         with self.reporter.step(f"install {what}"):
-            cwd, file = frontend_folder(self.source), self._file_for_uv(missing)
-            install(self, missing, environ=self._installer_environ(), cwd=cwd, what=what, file=file)
+            environ, file = self.installer_environ(), self._file_for_uv(missing)
+            install(self, missing, environ=environ, cwd=self.folder, what=what, file=file)
         self.installed += tuple(missing)
 
     def _file_for_uv(self, requirements: Sequence[str]) -> str:
-        """Write a project with these requirements if ``[tool.uv.sources]`` names one of them, and return its path.
-
-        Only the uv that builds heeds that table, and it does so for the requirements of a project.
-        """
-        text = uv_project(self.source, requirements) if frontend_name() == "uv" else ""
+        """Write a project with these requirements if ``[tool.uv.sources]`` names one of them, and return its path."""
+        text = project_for_uv(self.source, requirements, self.settings) if self.uses_sources else ""
         if not text:
             return ""
-        if not find_uv(self.settings):
-            # The index that is asked instead may have a package of that name by anybody.
-            raise BuildEnvironmentError(
-                "tool.uv.sources names a requirement of the build, and the installer, pip, ignores that table",
-                hint="set PROVISION_BACKEND_INSTALLER=uv",
-            )
         path = self.path / "requirements" / "pyproject.toml"
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -156,6 +157,21 @@ class BuildEnvironment:
             return False
         # A cache may have been emptied while tox kept its environment; then the link leads nowhere.
         return os.path.exists(self.python)
+
+
+def project_for_uv(source: Path, requirements: Sequence[str], settings: Settings) -> str:
+    """Return the text of a project with these requirements if ``[tool.uv.sources]`` names one of them; else empty.
+
+    If pip is to install them, `BuildEnvironmentError` is raised.
+    """
+    text = uv_project(source, requirements)
+    if text and not find_uv(settings):
+        # The index that is asked instead may have a package of that name by anybody.
+        raise BuildEnvironmentError(
+            "tool.uv.sources names a requirement of the build, and the installer, pip, ignores that table",
+            hint="set PROVISION_BACKEND_INSTALLER=uv",
+        )
+    return text
 
 
 def open_environment(

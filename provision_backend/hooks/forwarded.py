@@ -34,6 +34,8 @@ class CurrentEnvironment:
 
     python = sys.executable
     version = sys.version.split()[0]
+    stdout: Optional[int] = None
+    """Descriptor of what a hook prints to its standard output; None for this process's own."""
 
     def environ(self) -> Dict[str, str]:
         """Return this process's variables without those that the frontend has set for its own backend.
@@ -74,7 +76,7 @@ def _caller(project: Project, environment: HookEnvironment, hook: str) -> pyproj
         environ = drop_variables(environ, secret_variables(environ))
         # The process stands in for this hook, so its standard output is ours.
         with follow_frontend():
-            returncode = run_visible(cmd, env=environ, cwd=cwd, stdout=None)
+            returncode = run_visible(cmd, env=environ, cwd=cwd, stdout=environment.stdout)
         if returncode:
             hint = missing_compiler(environ) if hook in ("build_wheel", "build_editable") else ""
             raise HookFailedError(hook, returncode, cause=abnormal_end(returncode), hint=hint)

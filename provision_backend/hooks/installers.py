@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .environment import BuildEnvironment
 
 __all__ = [
-    "DROPPED", "UV_DROPPED", "find_uv", "install", "interpreter_environment", "supports_python_option",
+    "DROPPED", "UV_DROPPED", "find_uv", "install", "interpreter_environment", "resolve", "supports_python_option",
 ]  # fmt: skip
 
 # Each of these misdirects or empties the installation into a build environment; all were tried.
@@ -62,7 +62,7 @@ UV_DROPPED = (
 DROPPED = (*PIP_DROPPED, *UV_DROPPED)  # variables that do not reach an installation into a build environment
 
 # What a uv.toml, or the [tool.uv] of the project, says about the packages that the project runs with.
-_UV_OPTIONS = ("--deps", "--no-require-hashes", "--resolution", "highest")
+_UV_OPTIONS = ("--deps", "--resolution", "highest")
 
 _MISDIRECTED = {
     "pip": "a configuration file of pip may say so: prefix, root",
@@ -98,18 +98,37 @@ def install(
         BuildEnvironmentError: the installer failed, or installed somewhere else; or uv was asked for and there
             is none.
     """
-    name, command, variables = _command(environment, environ)
+    name, command, variables = _command(environment, environ, ["install", "--no-require-hashes"])
     command += ["--requirements", file] if file else requirements
-    if environment.reporter.verbosity:
-        returncode, hint = run_visible(command, env=variables, cwd=cwd), ""
-    else:
-        done = run_quiet(command, env=variables, cwd=cwd, timeout=_TIMEOUT)
-        returncode, hint = done.returncode, last_lines(done.stdout + done.stderr)
-        hint += f"\n{_UNSEEN[name]}" if _NOT_FOUND.search(hint) else ""
     failed = f"could not install {what} under CPython {environment.interpreter.version}: {name}"
+    returncode, hint = _run(command, variables, cwd, visible=bool(environment.reporter.verbosity))
     if returncode != 0:
+        hint += f"\n{_UNSEEN[name]}" if _NOT_FOUND.search(hint) else ""
         raise BuildEnvironmentError(f"{failed} ended with exit status {returncode}", hint=hint)
     _check_installed(environment, requirements, failed, hint=_MISDIRECTED[name])
+
+
+def resolve(environment: BuildEnvironment, arguments: Sequence[str], *, environ: Mapping[str, str], cwd: str) -> None:
+    """Have ``uv pip compile`` or ``pip install --dry-run`` resolve requirements as `install` would, to wheels only.
+
+    The *arguments* are those of the installer that `find_uv` chooses: what to resolve, and where to write the answer.
+    Failures raise `BuildEnvironmentError`, with the end of what was printed.
+    """
+    name, command, variables = _command(environment, environ, ["compile"])
+    command += ["--only-binary", ":all:", *arguments]
+    returncode, hint = _run(command, variables, cwd)
+    if returncode != 0:
+        version = environment.interpreter.version
+        failed = f"could not resolve the build requirements for CPython {version}: {name}"
+        raise BuildEnvironmentError(f"{failed} ended with exit status {returncode}", hint=hint)
+
+
+def _run(command: Sequence[str], environ: Mapping[str, str], cwd: str, *, visible: bool = False) -> Tuple[int, str]:
+    """Run an installer; return its exit status, and the end of its output where that was not *visible*."""
+    if visible:
+        return run_visible(command, env=environ, cwd=cwd), ""
+    done = run_quiet(command, env=environ, cwd=cwd, timeout=_TIMEOUT)
+    return done.returncode, last_lines(done.stdout + done.stderr)
 
 
 def _check_installed(environment: BuildEnvironment, requirements: Sequence[str], failed: str, *, hint: str) -> None:
@@ -130,11 +149,13 @@ def _check_installed(environment: BuildEnvironment, requirements: Sequence[str],
         )
 
 
-def _command(environment: BuildEnvironment, environ: Mapping[str, str]) -> Tuple[str, List[str], Dict[str, str]]:
+def _command(
+    environment: BuildEnvironment, environ: Mapping[str, str], uv_verb: Sequence[str]
+) -> Tuple[str, List[str], Dict[str, str]]:
     """Return the installer's name, its command without the requirements, and its variables."""
     uv = find_uv(environment.settings)
     if uv:
-        command = [uv, "pip", "install", "--python", environment.python, "--quiet", *_UV_OPTIONS]
+        command = [uv, "pip", *uv_verb, "--python", environment.python, "--quiet", *_UV_OPTIONS]
         command += _constraints(environ.get("UV_BUILD_CONSTRAINT"))
         return "uv", command, _adapted(drop_variables(environ, UV_DROPPED), "UV", environment.reporter)
     # Before 22.3 pip installs only into the environment that it is started in, and so has been put there.

@@ -8,25 +8,27 @@ from __future__ import annotations
 import importlib.metadata
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.tags import sys_tags
+from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms, sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from ..errors import BackendError
+from ..host.targets import ELF_TARGETS, OTHER_TARGETS, split_level
 from ..output import Reporter
 from ..project.plan import running_interpreter
 from ..project.pyproject import OWN_NAME, parse_requirement
 from ..versions import minor_of
 
 if TYPE_CHECKING:
+    from ..catalog.archive import Archive
     from ..interpreter import Interpreter
 
 __all__ = [
     "check_wheel", "extra_requirements", "find_distributions", "missing_extra", "names_for", "same_release",
-    "unmet_requirements",
+    "target_environment", "target_tags", "unmet_requirements",
 ]  # fmt: skip
 
 
@@ -92,6 +94,65 @@ def extra_requirements(extra: str) -> Tuple[str, ...]:
             requirement.marker = None
             found.append(str(requirement))
     return tuple(found)
+
+
+def target_environment(archive: Archive) -> Dict[str, str]:
+    """Return what markers are evaluated with under a CPython on its target, which need not be this host.
+
+    The release of the kernel is unknown and empty. Source: "Dependency specifiers", environment markers.
+    """
+    architecture = split_level(archive.triple)[0].partition("-")[0]
+    name = next((found.name for triple, (_, found) in OTHER_TARGETS.items() if triple == archive.triple), "linux")
+    # Each system has its own names for what uname, or the registry of Windows, calls the machine.
+    machines = {
+        "linux": {"armv7": "armv7l"},
+        "macos": {"aarch64": "arm64"},
+        "windows": {"x86_64": "AMD64", "aarch64": "ARM64", "i686": "x86"},
+    }[name]
+    return {
+        "implementation_name": "cpython",
+        "implementation_version": archive.version,
+        "os_name": "nt" if name == "windows" else "posix",
+        "platform_machine": machines.get(architecture, architecture),
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": {"linux": "Linux", "macos": "Darwin", "windows": "Windows"}[name],
+        "platform_version": "",
+        "python_full_version": archive.version,
+        "python_version": minor_of(archive.version),
+        "sys_platform": {"linux": "linux", "macos": "darwin", "windows": "win32"}[name],
+        "extra": "",
+    }
+
+
+def target_tags(archive: Archive) -> FrozenSet[Tag]:
+    """Return the tags of all wheels that fit a CPython on its target, whatever the version of its libc or system.
+
+    Source: "Platform compatibility tags"; PEP 600; PEP 656.
+    """
+    major, minor = (int(part) for part in archive.version.split(".")[:2])
+    interpreter, platforms = f"cp{major}{minor}", list(_platform_tags(split_level(archive.triple)[0]))
+    abis = [f"{interpreter}t" if archive.freethreaded else interpreter]
+    tags = {*cpython_tags((major, minor), abis, platforms), *compatible_tags((major, minor), interpreter, platforms)}
+    return frozenset(tags)
+
+
+def _platform_tags(triple: str) -> Iterator[str]:
+    architecture = triple.partition("-")[0]
+    if triple in OTHER_TARGETS:
+        if OTHER_TARGETS[triple][1].name == "macos":
+            # It lists all versions up to the one that is given.
+            yield from mac_platforms((99, 0), {"aarch64": "arm64"}.get(architecture, architecture))
+        else:
+            yield {"aarch64": "win_arm64", "i686": "win32"}.get(architecture, "win_amd64")
+        return
+    machine, target = {"armv7": "armv7l"}.get(architecture, architecture), ELF_TARGETS[triple]
+    yield f"linux_{machine}"
+    if target.libc == "musl":
+        yield from (f"musllinux_1_{minor}_{machine}" for minor in range(20))
+    elif target.float_abi != "soft":  # manylinux is for hard float only.
+        yield from (f"manylinux_2_{minor}_{machine}" for minor in range(5, 100))
+        yield from (f"{name}_{machine}" for name in ("manylinux1", "manylinux2010", "manylinux2014"))
 
 
 def missing_extra(extra: str) -> List[str]:

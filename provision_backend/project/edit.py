@@ -25,7 +25,9 @@ from .pyproject import OWN_NAME, TABLE, names_us, parse_pyproject
 if TYPE_CHECKING:
     from ..wanted import Lock
 
-__all__ = ["Wrapped", "apply_changes", "load_tomlkit", "lock_lines", "lock_text", "unwrap_text", "wrap_text"]
+__all__ = [
+    "Wrapped", "apply_changes", "load_tomlkit", "lock_lines", "lock_text", "pylock_text", "unwrap_text", "wrap_text",
+]  # fmt: skip
 
 # The defaults of PEP 517 and PEP 518. The comments tell the reader that the project had not written them.
 _REQUIRES, _BACKEND = ("setuptools>=40.8.0",), "setuptools.build_meta:__legacy__"
@@ -167,16 +169,58 @@ def lock_text(text: str, lock: Lock) -> str:
     """Return the ``pyproject.toml`` of a project with a new lock, whose archives may be in a file of their own."""
     tomlkit = load_tomlkit("lock")
     document = _parse_document(tomlkit, text)
-    wanted: Dict[str, Any] = {"always": True} if lock.always else {}
+    wanted: Any = {"always": True} if lock.always else {}
     wanted.update({"file": lock.file} if lock.file else {"archives": lock_lines(lock)})
     ours = document["tool"][OWN_NAME]
-    table = ours.get("lock", tomlkit.table())
-    _update_table(tomlkit, table, wanted)
-    if "lock" not in ours:
-        _append_table(tomlkit, document, ours, "lock", table)
+    if lock.requirements is not None:
+        wanted = "always" if lock.always else "provisioned"
+    # A table and a string do not stand in the same place.
+    if "lock" in ours and isinstance(wanted, str) != isinstance(ours["lock"], str):
+        del ours["lock"]
+    if isinstance(wanted, str):
+        if ours.get("lock") != wanted:
+            ours["lock"] = wanted
+    else:
+        table = ours.get("lock", tomlkit.table())
+        _update_table(tomlkit, table, wanted)
+        if "lock" not in ours:
+            _append_table(tomlkit, document, ours, "lock", table)
     expected = parse_pyproject(text)
     expected["tool"][OWN_NAME]["lock"] = wanted
     return _render(document, text, expected)
+
+
+def pylock_text(document: Mapping[str, Any]) -> str:
+    """Return the text of a lock file of PEP 751, with its keys in their order, and one wheel a line."""
+    tomlkit = load_tomlkit("lock")
+    text = tomlkit.document()
+    text.add(tomlkit.comment("Written by 'provision-backend lock'; a build refuses the file if it was edited."))
+    for key, value in document.items():
+        text[key] = _review_item(tomlkit, value)
+    return str(text.as_string())
+
+
+def _review_item(tomlkit: Any, value: Any) -> Any:
+    """Return a value as an item of tomlkit: a table with headers, and an array with a line for each item."""
+    if isinstance(value, dict):
+        table = tomlkit.table()
+        for key, item in value.items():
+            table[key] = _review_item(tomlkit, item)
+        return table
+    if not isinstance(value, list):
+        return value
+    if value and isinstance(value[0], dict) and "wheels" in value[0]:
+        tables = tomlkit.aot()
+        for item in value:
+            tables.append(_review_item(tomlkit, item))
+        return tables
+    array = tomlkit.array()
+    for item in value:
+        if isinstance(item, dict):
+            item, values = tomlkit.inline_table(), item
+            item.update(values)
+        array.append(item)
+    return array.multiline(multiline=bool(value))
 
 
 class Wrapped(NamedTuple):

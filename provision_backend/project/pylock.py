@@ -12,15 +12,17 @@ build; `packaging.pylock` checks the rest before anything is installed.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Dict, Mapping, Tuple, cast
 
+from ..catalog.sums import format_line
 from ..errors import ProjectError
 from ..files import read_file
 from ..settings import load_toml
+from ..versions import minor_of
 from ..wanted import RELOCK, Lock, LockedRequirements, canonical_hash
 from .lock import parse_lines
 
-__all__ = ["PYLOCK", "digest_of", "read_pylock"]
+__all__ = ["PYLOCK", "digest_of", "pylock_document", "read_pylock"]
 
 PYLOCK = "pylock.provision-backend.toml"
 """The name of the file; PEP 751 wants it to begin with ``pylock.`` and to have no other dot in the middle."""
@@ -28,15 +30,16 @@ PYLOCK = "pylock.provision-backend.toml"
 _TOOL = "tool.provision-backend"
 
 
-def read_pylock(root: Path, *, always: bool) -> Lock:
+def read_pylock(root: Path, *, always: bool, relocking: bool = False) -> Lock:
     """Return the lock of the project in a folder, or raise `ProjectError` where its file is missing or not as written.
 
-    With *always* it also applies where the running interpreter satisfies the project.
+    With *always* it also applies where the running interpreter satisfies the project. Where it is *relocking*, an
+    edited file is read too.
     """
     document = _load(root)
     tool = document.get("tool")
     ours = tool.get("provision-backend") if isinstance(tool, dict) else None
-    if not isinstance(ours, dict) or ours.get("digest") != digest_of(document):
+    if not isinstance(ours, dict) or (ours.get("digest") != digest_of(document) and not relocking):
         raise ProjectError(f"{PYLOCK} has been edited: its content is not what its digest stands for", hint=RELOCK)
     try:
         packages = tuple(_table(package) for package in document["packages"])
@@ -47,6 +50,26 @@ def read_pylock(root: Path, *, always: bool) -> Lock:
     place = f"{PYLOCK}: {_TOOL}.interpreters"
     numbered = [(f"{place}, entry {number}", line) for number, line in enumerate(lines, 1)]
     return Lock(parse_lines(numbered, source=place), always=always, file=PYLOCK, requirements=requirements)
+
+
+def pylock_document(lock: Lock) -> Dict[str, Any]:
+    """Return what the file says for a lock with requirements, as it is parsed; `read_pylock` returns the lock again."""
+    requirements = cast("LockedRequirements", lock.requirements)
+    ours = {
+        "build-backend": requirements.build_backend,
+        "requires": list(requirements.requires),
+        "dynamic": list(requirements.dynamic),
+        "interpreters": [format_line(archive.filename, archive.sha256) for archive in lock.archives],
+    }
+    document = {
+        "lock-version": "1.0",
+        "created-by": "provision-backend",
+        "requires-python": f"=={minor_of(lock.archives[0].version)}.*",
+        "packages": [dict(package) for package in requirements.packages],
+        "tool": {"provision-backend": ours},
+    }
+    ours["digest"] = digest_of(document)
+    return document
 
 
 def digest_of(document: Mapping[str, Any]) -> str:

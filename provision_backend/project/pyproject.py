@@ -294,7 +294,7 @@ def _pylock(scope: str, root: Path, *, relocking: bool) -> Lock:
             f"pyproject.toml: {TABLE}.lock must be 'provisioned', 'always' or a table, found {shorten(scope)!r}"
         )
     try:
-        return read_pylock(root, always=scope == "always")
+        return read_pylock(root, always=scope == "always", relocking=relocking)
     except ProjectError:
         if not relocking:
             raise

