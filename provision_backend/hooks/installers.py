@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from .environment import BuildEnvironment
 
 __all__ = [
-    "DROPPED", "UV_DROPPED", "find_uv", "install", "interpreter_environment", "resolve", "supports_python_option",
+    "DROPPED", "PIP_DROPPED", "UV_DROPPED", "find_uv", "install", "interpreter_environment", "resolve",
+    "supports_python_option",
 ]  # fmt: skip
 
 # Each of these misdirects or empties the installation into a build environment; all were tried.
