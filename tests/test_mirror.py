@@ -31,6 +31,7 @@ from provision_backend.errors import (
     UsageError,
 )
 from provision_backend.install.catalogs import load_archives
+from provision_backend.mirror.wheels import list_wheels
 from provision_backend.output import Reporter
 from provision_backend.project.pylock import PYLOCK, digest_of
 from provision_backend.settings import load_settings
@@ -510,6 +511,17 @@ class TestWheels:
         assert again.lines == [f"{to}: 0 fetched, 7 already present"]
 
     @pytest.mark.usefixtures("project")
+    def test_one_target(self, settings: Dict[str, str], to: Path) -> None:
+        """With --target neither archives nor wheels of the others are fetched; a dry run writes nothing."""
+        answer = run_mirror(str(to), "--target", MUSL, "--dry-run", **settings)
+
+        wanted = [row["filename"] for row in answer.data["missing"]]
+        assert wanted[:3] == [MUSL_313, f"wheels/{self.PURE}", f"wheels/{self.COMPILED[1]}"]
+        assert len(wanted) == 5
+        assert answer.lines[1] == f"would fetch wheels/{self.PURE}"
+        assert not to.exists()
+
+    @pytest.mark.usefixtures("project")
     def test_an_index_with_another_file_gives_nothing(self, index: Path, settings: Dict[str, str], to: Path) -> None:
         """Only the file that was locked gets into the mirror; what came before it stays."""
         toy_wheel(index, "toy", "1.0", ["changed"])
@@ -557,6 +569,34 @@ class TestWheels:
         mended = run_mirror(str(to), **settings)
         assert mended.data["dropped"] == [f"wheels/{self.COMPILED[0]}"]
         assert mended.lines[-1] == f"{to}: 2 fetched, 5 already present"
+
+    @pytest.mark.parametrize(
+        "name", ["../../x-1.0-py3-none-any.whl", "%2e%2e%2fx-1.0-py3-none-any.whl", "C:\\x-1.0-py3-none-any.whl"]
+    )
+    def test_a_name_leads_out_of_no_folder(self, name: str) -> None:
+        """A lock is what a project says, and the project may be anybody's."""
+        package = {"name": "x", "version": "1.0", "wheels": [{"name": name, "hashes": {"sha256": "a" * 64}}]}
+
+        assert [wheel.filename for wheel in list_wheels([package], "3.13")] == ["wheels/x-1.0-py3-none-any.whl"]
+
+    @pytest.mark.parametrize(
+        ("file", "sha256", "expected"),
+        [
+            ("x.tar.gz", "a" * 64, r"a package is locked to what is no wheel: .*x\.tar\.gz"),
+            (
+                "x-1.0-py3-none-any.whl",
+                "a\n-r secret",
+                r"x-1\.0-py3-none-any\.whl is locked without a sha256, found 'a",
+            ),
+        ],
+        ids=["no wheel", "no hash"],
+    )
+    def test_what_is_no_wheel_is_refused(self, file: str, sha256: str, expected: str) -> None:
+        """Pip gets a file with names, versions and hashes, and nothing else."""
+        package = {"name": "x", "version": "1.0", "wheels": [{"path": file, "hashes": {"sha256": sha256}}]}
+
+        with pytest.raises(ProjectError, match=expected):
+            list_wheels([package], "3.13")
 
     def test_wheels_are_those_of_a_lock(self, settings: Dict[str, str], to: Path) -> None:
         """Where no build requirement is locked, --host-python would do nothing."""

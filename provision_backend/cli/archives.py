@@ -20,6 +20,7 @@ from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives, newest_of_minors, select_archive
 from ..errors import OfflineError, UsageError
 from ..files import hash_bytes
+from ..hooks.requirements import target_tags
 from ..install.catalogs import archives_for, load_archives
 from ..mirror.folder import Filled, Item, check_folder, fill_archives, inspect_folder
 from ..mirror.wheels import Wheel, fill_wheels, list_wheels, wheels_for_frontends
@@ -94,7 +95,7 @@ def run_mirror(arguments: argparse.Namespace, settings: Settings, reporter: Repo
     archives: Tuple[Archive, ...] = ()
     if project or arguments.requests:
         archives = _select(arguments, settings, reporter, newest=arguments.newest, project=project)
-    wheels = _locked_wheels(lock) if lock else ()
+    wheels = _locked_wheels(lock, archives) if lock else ()
     if arguments.verify:
         return _verify(folder, [*archives, *wheels], settings, reporter)
     if lock is not None:
@@ -105,9 +106,12 @@ def run_mirror(arguments: argparse.Namespace, settings: Settings, reporter: Repo
     return (_preview if arguments.dry_run else _fill)(folder, archives, wheels, settings, reporter)
 
 
-def _locked_wheels(lock: Lock) -> Tuple[Wheel, ...]:
+def _locked_wheels(lock: Lock, archives: Sequence[Archive]) -> Tuple[Wheel, ...]:
+    """Return the locked wheels that fit one of the archives."""
     packages = lock.requirements.packages if lock.requirements else ()
-    return list_wheels(packages, minor_of(lock.archives[0].version))
+    tags = frozenset().union(*map(target_tags, archives))
+    wheels = list_wheels(packages, minor_of(lock.archives[0].version))
+    return tuple(wheel for wheel in wheels if not tags.isdisjoint(wheel.tags))
 
 
 def _select(

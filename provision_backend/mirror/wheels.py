@@ -7,25 +7,27 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path, PurePosixPath
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 from urllib.parse import unquote, urlsplit
 
-from packaging.utils import parse_wheel_filename
+from packaging.tags import Tag
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from ..errors import DownloadError
+from ..errors import DownloadError, ProjectError
 from ..files import hash_file, remove_path
 from ..hooks.installers import PIP_DROPPED, interpreter_environment
 from ..install.sources import WHEELS, local_path
 from ..interpreter import Interpreter, inspect_interpreter
-from ..output import Reporter
+from ..output import Reporter, shorten
 from ..processes import CompletedOutput, drop_variables, last_lines, run_quiet
 from ..project.pyproject import OWN_NAME
 from ..provision import provision
 from ..settings import Settings
 from ..versions import minor_of, parse_request
-from ..wanted import Wanted
+from ..wanted import RELOCK, Wanted
 from .folder import Filled, Item, fill_folder, hash_if_exists
 
 __all__ = ["Wheel", "fill_wheels", "list_wheels", "wheels_for_frontends"]
@@ -41,20 +43,28 @@ class Wheel(NamedTuple):
     sha256: str
     python: str
     """Version of the interpreter that it is for, such as 3.13."""
+    tags: FrozenSet[Tag]
 
     def as_dict(self) -> Dict[str, str]:
         """Return what a command prints as JSON."""
-        return self._asdict()
+        return {key: str(value) for key, value in self._asdict().items() if key != "tags"}
 
 
 def list_wheels(packages: Iterable[Mapping[str, Any]], python: str) -> Tuple[Wheel, ...]:
     """Return the wheels of tables ``[[packages]]`` that were locked for a version of Python (PEP 751)."""
     found: Dict[str, Wheel] = {}
-    for package in packages:
-        for wheel in package["wheels"]:
-            name = wheel.get("name") or unquote(urlsplit(wheel.get("path") or wheel["url"]).path.rpartition("/")[2])
-            path = f"{WHEELS}/{name}"
-            found[path] = Wheel(package["name"], package["version"], path, wheel["hashes"]["sha256"], python)
+    for wheel in [wheel for package in packages for wheel in package["wheels"]]:
+        path = str(wheel.get("name") or wheel.get("path") or urlsplit(wheel["url"]).path)
+        # What is in a lock leads out of no folder, and adds no line to a file of requirements.
+        file = re.split(r"[/\\]", unquote(path))[-1]
+        try:
+            name, version, _, tags = parse_wheel_filename(file)
+        except InvalidWheelFilename as exc:
+            raise ProjectError(f"a package is locked to what is no wheel: {exc}", hint=RELOCK) from None
+        sha256 = str(wheel["hashes"].get("sha256", ""))
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            raise ProjectError(f"{file} is locked without a sha256, found {shorten(sha256)!r}", hint=RELOCK)
+        found[file] = Wheel(name, str(version), f"{WHEELS}/{file}", sha256, python, tags)
     return tuple(found.values())
 
 
@@ -110,7 +120,7 @@ def fill_wheels(folder: Path, wheels: Sequence[Wheel], settings: Settings, repor
     batches: Dict[Any, List[Item]] = {}
     seen: Dict[Any, int] = {}
     for wheel in wheels:
-        kind = (wheel.python, parse_wheel_filename(PurePosixPath(wheel.filename).name)[3])
+        kind = (wheel.python, wheel.tags)
         number = seen[kind, wheel.name] = seen.get((kind, wheel.name), 0) + 1
         batches.setdefault((kind, number), []).append(wheel)
 
@@ -125,7 +135,7 @@ def _download_wheels(wheels: Sequence[Wheel], work: Path, pip: Interpreter) -> N
     requirements = work / "requirements.txt"
     lines = [f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in wheels]
     requirements.write_text("".join(lines), encoding="utf-8")
-    tags = parse_wheel_filename(PurePosixPath(wheels[0].filename).name)[3]
+    tags = wheels[0].tags
     command = ["download", "--quiet", "--dest", str(work), "--python-version", wheels[0].python]
     command += ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--requirement", str(requirements)]
     command += [word for abi in sorted({tag.abi for tag in tags}) for word in ("--abi", abi)]
