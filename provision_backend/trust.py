@@ -6,10 +6,11 @@ A user who can put files where we look for interpreters can run programs as us. 
    sticky folder such as ``/tmp`` serves where root or this user owns both it and what lies in it. Where the settings
    name the cache (``cache-dir``, ``shared-caches``), folders of its owner serve, too.
 2. *The owner.* The cache and each interpreter in it belong to the user or to root, or to the owner of a named cache.
-3. *The mode.* Neither the cache nor its ``interpreters`` nor an interpreter is writable for everybody, sticky or not:
-   the first one in such a cache owns its folders and may exchange what others put there. A cache that its group may
-   write is used where the settings name it, its mode says so (2775) and we are in that group; then any member's
-   interpreter is trusted. A group of the owner's name without other members, as many systems make, counts as nobody.
+3. *The mode.* Neither the cache nor its ``interpreters`` nor an interpreter is writable for everybody, sticky or not,
+   and the same holds for its ``environments``: the first one in such a cache owns its folders and may exchange what
+   others put there. A cache that its group may write is used where the settings name it, its mode says so (2775) and we
+   are in that group; then any member's entries are trusted. A group of the owner's name without other members, as many
+   systems make, counts as nobody.
 
 The way is judged from ``/`` on, each folder on a descriptor that stays open until the next name in it was judged or
 made. What was judged cannot be exchanged afterwards except by the users who are trusted, so a path stays what it is.
@@ -35,8 +36,9 @@ try:
 except ImportError:  # Windows, where no file belongs to a number.
     pass
 
-__all__ = ["Trust", "check_file", "make_root", "trust_cache", "user_name"]
+__all__ = ["ENTRY_FOLDERS", "Trust", "check_file", "make_root", "trust_cache", "user_name"]
 
+ENTRY_FOLDERS = ("interpreters", "environments")  # folders of a cache that hold what builds use
 _MAX_LINKS = 40  # as the kernel has it
 # With O_PATH a folder needs not be readable; other systems than Linux do not have it.
 _FLAGS = getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -84,13 +86,14 @@ def trust_cache(root: Path, *, name: str = "") -> Trust:
         raise CacheError(f"{root} is not trusted: {name} leads to {place} now", hint="start again")
     _check_owner(place, place, found, owners)
     group = _allows_group(root, found, name)
-    with suppress(OSError):
-        inner = os.lstat(root / "interpreters")
-        if stat.S_ISLNK(inner.st_mode):
-            raise CacheError(f"{root}/interpreters is not trusted: it is a link")
-        group = _allows_group(root / "interpreters", inner, name) or group
-        if not group:
-            _check_owner(place, f"{place}/interpreters", inner, owners)
+    for folder in ENTRY_FOLDERS:
+        with suppress(OSError):
+            inner = os.lstat(root / folder)
+            if stat.S_ISLNK(inner.st_mode):
+                raise CacheError(f"{root}/{folder} is not trusted: it is a link")
+            group = _allows_group(root / folder, inner, name) or group
+            if not group:
+                _check_owner(place, f"{place}/{folder}", inner, owners)
     return Trust(frozenset(owners), group)
 
 
@@ -244,7 +247,7 @@ def _is_sticky(folder: str) -> bool:
 
 
 def _allows_group(folder: Path, status: os.stat_result, name: str) -> bool:
-    """Check the mode of a cache or its interpreters; return whether a group may add to it."""
+    """Check the mode of a cache, or of a folder of entries in it; return whether a group may add to it."""
     writers = _writers(status)
     if not writers:
         return False

@@ -6,20 +6,21 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Mapping
 
 import pytest
-from support.cache_entries import ARCHIVE, KEY, SHA, build, names, provide
+from support.cache_entries import ARCHIVE, ENVIRONMENT, KEY, SHA, build, filled, names, provide, provide_environment
 
 from provision_backend import files
 from provision_backend.cache import folders, store
-from provision_backend.cache.entries import MARKER, entry_of, key_of
+from provision_backend.cache.entries import MARKER, entry_of, key_of, read_environment
 from provision_backend.cache.manifest import MANIFEST, verify_entry
 from provision_backend.cache.store import Cache, open_cache
 from provision_backend.errors import CacheError, UnpackError
@@ -432,3 +433,134 @@ def test_simulated_a_tree_that_does_not_reach_the_disk_is_not_published(
     with pytest.raises(CacheError, match="cannot be written: Input/output error"):
         provide(cache)
     assert (names(cache, "interpreters"), names(cache, "staging")) == ([], [])
+
+
+def test_an_environment_that_was_made_is_found(cache: Cache) -> None:
+    """With its facts, its links and modes that do not depend on the umask; nothing is left beside it."""
+    before = os.umask(0o077)
+    try:
+        entry = provide_environment(cache)
+    finally:
+        os.umask(before)
+
+    assert entry == cache.find_environment(ENVIRONMENT) == cache.root / "environments" / ENVIRONMENT
+    facts = read_environment(entry)
+    program = str(cache.root / "interpreters" / KEY / "bin" / "python3.13")
+    assert (facts["interpreter"], facts["files"]) == (
+        program,
+        {"hatchling": ["hatchling-1.33.0-py3-none-any.whl", SHA]},
+    )
+    assert (os.readlink(entry / "bin" / "python"), os.readlink(entry / "lib64")) == (program, "lib")
+    assert verify_entry(entry) == []
+    modes = {oct(stat.S_IMODE(path.stat().st_mode)) for path in (entry, *entry.rglob("*")) if not path.is_symlink()}
+    assert modes == {"0o755", "0o644"}
+    assert os.access(entry / "bin" / "hatchling", os.X_OK)
+    assert (names(cache, "environments"), names(cache, "staging")) == ([ENVIRONMENT], [])
+
+
+def test_a_hit_of_an_environment_writes_nothing(cache: Cache) -> None:
+    """It takes no lock and makes nothing, and the interpreters are not looked at."""
+    entry = provide_environment(cache)
+    before = {path: path.lstat().st_mtime_ns for path in cache.root.rglob("*")}
+
+    def refuse(_: Path) -> Mapping[str, Any]:
+        raise AssertionError
+
+    assert provide_environment(cache, refuse) == entry
+    assert before == {path: path.lstat().st_mtime_ns for path in cache.root.rglob("*")}
+    assert Cache(cache.root.parent / "none").find_environment(ENVIRONMENT) is None
+
+
+def test_an_environment_of_a_shared_cache_comes_first(tmp_path: Path) -> None:
+    """One that is only read serves, and the writable one is not even made."""
+    shared = Cache(tmp_path / "shared")
+    made = provide_environment(shared)
+    cache = Cache(tmp_path / "own", (shared.root,))
+
+    assert provide_environment(cache) == made
+    assert not cache.root.exists()
+
+
+ENVIRONMENT_DAMAGES: Dict[str, Callable[[Path], object]] = {
+    "no marker": lambda entry: (entry / MARKER).unlink(),
+    "a changed marker": lambda entry: (entry / MARKER).write_text((entry / MARKER).read_text().replace("1.33", "1.34")),
+    "the marker of an interpreter": lambda entry: shutil.copy(
+        str(entry.parent.parent / "interpreters" / KEY / MARKER), str(entry / MARKER)
+    ),
+    "no Python": lambda entry: (entry / "bin" / "python").unlink(),
+    "a Python that leads nowhere": lambda entry: os.replace(
+        str(entry / "bin" / "python"), str(entry / "bin" / "other")
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", ENVIRONMENT_DAMAGES.values(), ids=ENVIRONMENT_DAMAGES.keys())
+def test_a_damaged_environment_is_noticed_and_replaced_beside(cache: Cache, damage: Callable[[Path], object]) -> None:
+    """A lookup passes it over, and the next build makes a new one beside it."""
+    entry = provide_environment(cache)
+    damage(entry)
+
+    assert cache.find_environment(ENVIRONMENT) is None
+    assert provide_environment(cache) == entry.with_name(f"{ENVIRONMENT}.1")
+    assert names(cache, "environments") == [ENVIRONMENT, f"{ENVIRONMENT}.1"]
+
+
+def test_one_whose_interpreter_is_gone_is_passed_over(cache: Cache) -> None:
+    """Nothing could run what is in it."""
+    entry = provide_environment(cache)
+    (cache.root / "interpreters" / KEY / "bin" / "python3.13").unlink()
+
+    assert cache.find_environment(ENVIRONMENT) is None
+    assert verify_entry(entry) == []
+
+
+def test_an_environment_that_differs_is_condemned(cache: Cache) -> None:
+    """What only a full look finds is written down; the next one stands beside it."""
+    entry = provide_environment(cache)
+    assert cache.repair(entry) == []
+    (entry / "lib" / "python3.13" / "site-packages" / "hatchling" / "build.py").write_text("import os\n\n")
+
+    assert list(map(str, cache.repair(entry))) == ["changed: lib/python3.13/site-packages/hatchling/build.py"]
+    assert cache.find_environment(ENVIRONMENT) is None
+    assert provide_environment(cache) == entry.with_name(f"{ENVIRONMENT}.1")
+
+
+@pytest.mark.parametrize("error", [UnpackError("no"), KeyboardInterrupt()], ids=repr)
+def test_an_environment_that_cannot_be_filled_is_not_published(cache: Cache, error: BaseException) -> None:
+    """Whatever the installer ends with goes through, staging is removed, and the next build succeeds."""
+    fill = filled(provide(cache))
+
+    def fail(tree: Path) -> Mapping[str, Any]:
+        fill(tree)
+        raise error
+
+    with pytest.raises(type(error)):
+        provide_environment(cache, fail)
+    assert (names(cache, "environments"), names(cache, "staging")) == ([], [])
+    assert provide_environment(cache)
+
+
+def test_another_process_may_make_the_environment_first(cache: Cache) -> None:
+    """Without locks two processes make the same one; the rename decides, and both have that of the first."""
+    fill = filled(provide(cache))
+    made = []
+
+    def late(tree: Path) -> Mapping[str, Any]:
+        # A lock of the same key is held by this very process, so the other one works in a cache of its own.
+        other = provide_environment(Cache(cache.root.parent / "other"), fill)
+        os.rename(str(other), str(cache.root / "environments" / ENVIRONMENT))
+        made.append(os.lstat(cache.root / "environments" / ENVIRONMENT).st_ino)
+        return fill(tree)
+
+    entry = provide_environment(cache, late)
+    assert [os.lstat(entry).st_ino] == made
+    assert names(cache, "environments") == [ENVIRONMENT]
+    assert names(cache, "staging") == []
+
+
+def test_the_last_use_of_an_environment_is_noted(cache: Cache) -> None:
+    """Beside those of interpreters, and with the frontend of a build that needs it."""
+    entry = provide_environment(cache)
+    cache.note_use(entry, frontend=os.getpid())
+
+    assert [name.partition("~")[0] for name in names(cache, "used")] == [ENVIRONMENT, ENVIRONMENT]

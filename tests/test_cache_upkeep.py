@@ -422,7 +422,7 @@ def test_one_that_comes_into_use_meanwhile_is_put_back(cache: Cache, monkeypatch
     def renaming(source: Path, target: Path) -> None:
         rename(source, target)
         if source == entry_of(cache):
-            note_use(cache.root, KEY)
+            note_use(entry_of(cache))
 
     monkeypatch.setattr(upkeep, "rename", renaming)
     swept = prune_cache(cache, unused_for=DAY)
@@ -489,7 +489,10 @@ def test_the_command_line_lists(cache: Cache) -> None:
         {
             "path": str(entry.path),
             "key": KEY,
+            "kind": "interpreter",
             "version": "3.13.5",
+            "interpreter": "",
+            "packages": 0,
             "size": entry.size,
             "last_use": entry.last_use,
             "damaged": False,
@@ -503,8 +506,8 @@ def test_the_command_line_verifies(cache: Cache) -> None:
     assert run(cache, "verify") == (0, f"{entry_of(cache)}: as it was published\n", "")
     (entry_of(cache) / "lib" / "os.py").unlink()
     advice = (
-        "provision-backend: 'provision-backend cache verify --repair' removes bytecode that was added; any other "
-        "interpreter that differs is then replaced by the next build that needs it\n"
+        "provision-backend: 'provision-backend cache verify --repair' removes bytecode that was added; what "
+        "differs otherwise is then replaced by the next build that needs it\n"
     )
     assert run(cache, "verify", KEY) == (
         1,
@@ -516,14 +519,14 @@ def test_the_command_line_verifies(cache: Cache) -> None:
     assert run(cache, "verify", "--repair") == (
         1,
         f"{entry_of(cache)}: differs from what was published\n    missing: lib/os.py\n",
-        "provision-backend: bytecode that was added is removed; any other interpreter that differs is not used any "
+        "provision-backend: bytecode that was added is removed; what differs otherwise is not used any "
         "more, and 'provision-backend cache prune' removes it\n",
     )
     assert run(cache, "list")[1].endswith(f"{entry_of(cache)}  (damaged)\n")
     assert run(cache, "verify", "other") == (
         2,
         "",
-        "provision-backend: there is no interpreter 'other' in the cache\n  see cache list\n",
+        "provision-backend: there is no interpreter or environment 'other' in the cache\n  see cache list\n",
     )
 
 

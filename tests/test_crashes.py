@@ -123,15 +123,14 @@ PLACES = {
     "half of it is finalized": "provision_backend.install.install:_rewrite:2",
     "it is finalized": "provision_backend.install.install:finalize_tree:after",
     "it has been started": "provision_backend.install.install:smoke_run:after",
+    "the archive is being removed": "provision_backend.cache.store:remove_path:before",
     "it is listed": "provision_backend.cache.manifest:write_manifest:after",
     "it is marked": "provision_backend.cache.entries:write_marker:after",
     "the archive is removed": "provision_backend.cache.store:flush_tree:before",
     "it is flushed": "provision_backend.cache.store:flush_tree:after",
     "it is renamed": "provision_backend.cache.store:publish:after",
-    # The first two are the part and what is known about it.
-    "the folder of the archive is being removed": "provision_backend.cache.store:remove_path:3",
 }
-PUBLISHED = {"it is renamed", "the folder of the archive is being removed"}
+PUBLISHED = {"it is renamed"}
 # Another process does not come to these places again: what was done there stays done.
 ONCE = PUBLISHED
 

@@ -1,9 +1,10 @@
-"""One interpreter in a cache: its marker and its names, whether it was found damaged, and when it was last used.
+"""One entry of a cache: its marker and its names, whether it was found damaged, and when it was last used.
 
-The marker is the last file that is written before an interpreter is published, so a readable one means a complete
-tree. Whether the tree still is what was published is what `provision_backend.cache.manifest` finds out.
+An entry is an interpreter, in ``interpreters``, or a locked environment, in ``environments``. The marker is the last
+file that is written before it is published, so a readable one means a complete tree. Whether the tree still is what was
+published is what `provision_backend.cache.manifest` finds out.
 
-The last use is the time of a file beside the interpreters, which is set at most once an hour.
+The last use is the time of a file beside the entries, which is set at most once an hour.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from ..catalog.archive import Archive
 from ..files import age_of, hash_bytes, list_names, parse_json, read_file, read_json, remove_path
+from ..host.systems import RUNNING
 from ..interpreter import Interpreter
 from .folders import is_running, make_folders, mark_process, write_note
 
@@ -36,12 +37,13 @@ __all__ = [
     "note_build",
     "note_use",
     "read_entry",
+    "read_environment",
     "read_marker",
     "write_marker",
 ]
 
-MARKER = "provision-backend.json"  # describes an interpreter, in its root; the last file before it is published
-SPARE_NAMES = 10  # how many names an interpreter may have: its key, and those beside damaged copies
+MARKER = "provision-backend.json"  # describes an entry, in its root; the last file before it is published
+SPARE_NAMES = 10  # how many names an entry may have: its key, and those beside damaged copies
 FORMAT = 2  # version of the marker; an entry of another format is ignored
 CLOCK_ERROR = 3600.0  # seconds by which the clock of a file server may differ from ours
 _LOST = 7200.0  # seconds after which a build in another container or on another machine counts as ended
@@ -49,7 +51,7 @@ _USE_RESOLUTION = 3600.0  # seconds for which a use that was noted stands for la
 
 
 def read_marker(entry: Path) -> Dict[str, Any]:
-    """Return the content of an interpreter's marker; empty where it is damaged or of another format."""
+    """Return the content of an entry's marker; empty where it is damaged or of another format."""
     try:
         content = read_file(entry / MARKER)
         facts = parse_json(content)
@@ -77,18 +79,28 @@ def read_entry(entry: Path) -> Optional[Interpreter]:
     return interpreter if os.access(interpreter.executable, os.X_OK) else None
 
 
-def write_marker(tree: Path, archive: Archive, facts: Dict[str, Any]) -> None:
-    """Write the marker of a tree that lacks nothing else, made of an archive.
+def read_environment(entry: Path) -> Dict[str, Any]:
+    """Return the facts of a locked environment; empty where it is damaged, or the interpreter that it is for is gone.
 
-    The facts are ``executable`` relative to the tree, ``pip``, ``manifest`` and ``size``.
+    Beside the facts of its maker there are ``key``, ``manifest`` and ``size``.
     """
-    names = ("key", "filename", "sha256", "version", "freethreaded", "triple")
-    content = {"format": FORMAT, **{name: getattr(archive, name) for name in names}, **facts}
-    (tree / MARKER).write_bytes(_render_marker(content))
+    facts = read_marker(entry)
+    programs = (str(RUNNING.environment_python(entry)), str(facts.get("interpreter")))
+    whole = facts.get("key") == key_of(entry.name) and all(os.access(each, os.X_OK) for each in programs)
+    return facts if whole else {}
+
+
+def write_marker(tree: Path, facts: Dict[str, Any]) -> None:
+    """Write the marker of a tree that lacks nothing else.
+
+    The facts of both kinds are ``key``, ``manifest`` and ``size``; those of an interpreter are also the fields of its
+    archive, ``executable`` relative to the tree, and ``pip``.
+    """
+    (tree / MARKER).write_bytes(_render_marker({**facts, "format": FORMAT}))
 
 
 def entry_names(key: str) -> List[str]:
-    """Return the names that the folder of an interpreter may have: the key, then those beside damaged copies."""
+    """Return the names that the folder of an entry may have: the key, then those beside damaged copies."""
     return [key, *(f"{key}.{number}" for number in range(1, SPARE_NAMES))]
 
 
@@ -104,14 +116,14 @@ def entry_of(interpreter: Interpreter) -> Optional[Path]:
 
 
 def condemn_entry(root: Path, entry: Path) -> None:
-    """Note in the writable cache, or raise `CacheError`, that an interpreter in this or another cache is damaged."""
+    """Note in the writable cache, or raise `CacheError`, that an entry of this or another cache is damaged."""
     make_folders(root, "damaged", "staging")
     note = {"entry": str(entry), "marker": _identity(entry)}
     write_note(root, root / "damaged" / _digest(entry), json.dumps(note))
 
 
 def is_condemned(root: Path, entry: Path) -> bool:
-    """Whether `condemn_entry` was called for this interpreter, and it was not replaced since."""
+    """Whether `condemn_entry` was called for this entry, and it was not replaced since."""
     try:
         note = read_json(root / "damaged" / _digest(entry))
         return bool(note["marker"] == _identity(entry))
@@ -124,55 +136,60 @@ def _digest(entry: Path) -> str:
 
 
 def _identity(entry: Path) -> str:
-    # An interpreter that was repaired or replaced has another marker.
+    # An entry that was repaired or replaced has another marker.
     with contextlib.suppress(OSError):
         status = os.stat(entry / MARKER)
         return f"{status.st_ino} {status.st_mtime_ns}"
     return ""
 
 
-def note_use(root: Path, name: str) -> None:
-    """Note in a cache that the interpreter of a name is used now; do nothing where the cache cannot be written."""
+def note_use(entry: Path) -> None:
+    """Note in its cache that an entry is used now; do nothing where the cache cannot be written."""
     # At most once an hour: prune counts days, and a hit should write nothing.
-    stamp = root / "used" / name
+    stamp = _used_folder(entry) / entry.name
     if age_of(stamp) < _USE_RESOLUTION:
         return
     try:
         os.utime(str(stamp))
     except OSError:
-        write_note(root, stamp, "")  # It does not exist yet, or it belongs to another user.
+        write_note(stamp.parent.parent, stamp, "")  # It does not exist yet, or it belongs to another user.
 
 
-def note_build(root: Path, name: str, frontend: int) -> None:
-    """Note that a build needs an interpreter for as long as its frontend, the process of that number, runs."""
-    find_builds(root, name)  # The notes of earlier builds would never end otherwise.
+def note_build(entry: Path, frontend: int) -> None:
+    """Note that a build needs an entry for as long as its frontend, the process of that number, runs."""
+    find_builds(entry)  # The notes of earlier builds would never end otherwise.
     with contextlib.suppress(OSError):
-        (root / "used" / f"{name}~{mark_process(frontend)}").touch()
+        (_used_folder(entry) / f"{entry.name}~{mark_process(frontend)}").touch()
 
 
-def find_builds(root: Path, name: str) -> List[str]:
-    """Say which builds need an interpreter, and remove the notes of those that have ended."""
-    found = []
-    for note in list_names(root / "used"):
+def find_builds(entry: Path) -> List[str]:
+    """Say which builds need an entry, and remove the notes of those that have ended."""
+    found, folder = [], _used_folder(entry)
+    for note in list_names(folder):
         noted, _, mark = note.partition("~")
-        if noted != name or not mark:
+        if noted != entry.name or not mark:
             continue
         running = is_running(mark)
         if running:
             found.append(f"process {mark.rpartition('-')[2]} builds with it")
-        elif running is None and time.time() - last_use(root, note) < _LOST:
+        elif running is None and time.time() - last_use(entry.with_name(note)) < _LOST:
             found.append("a build in another container or on another machine may need it")
         else:
-            remove_path(root / "used" / note)
+            remove_path(folder / note)
     return found
 
 
-def last_use(root: Path, name: str) -> float:
-    """Return when an interpreter was last used, in seconds since the epoch; when it was published if it never was.
+def _used_folder(entry: Path) -> Path:
+    # The names of the two kinds of entries differ, so that this folder, and that of the locks, serve both.
+    return entry.parent.parent / "used"
+
+
+def last_use(entry: Path) -> float:
+    """Return when an entry was last used, in seconds since the epoch; when it was published if it never was.
 
     A time in the future says nothing, unless a file server's clock may be the reason.
     """
-    for path in (root / "used" / name, root / "interpreters" / name / MARKER, root / "interpreters" / name):
+    for path in (_used_folder(entry) / entry.name, entry / MARKER, entry):
         with contextlib.suppress(OSError):
             moment = path.stat().st_mtime
             if moment <= time.time() + CLOCK_ERROR:

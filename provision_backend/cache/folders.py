@@ -21,7 +21,7 @@ from ..errors import CacheError
 from ..files import age_of, hash_bytes, list_names, remove_path, write_atomically
 from ..host.systems import RUNNING
 from ..processes import is_alive
-from ..trust import make_root
+from ..trust import ENTRY_FOLDERS, make_root
 
 __all__ = [
     "FOLDERS",
@@ -36,7 +36,7 @@ __all__ = [
     "write_note",
 ]
 
-FOLDERS = ("interpreters", "downloads", "staging", "locks", "platforms", "used")
+FOLDERS = (*ENTRY_FOLDERS, "downloads", "staging", "locks", "platforms", "used")
 """What every cache has once something was published; ``catalogs`` and ``damaged`` are made when they are needed."""
 
 # A process of its number may run here that has nothing to do with it, or it may be from elsewhere.

@@ -1,4 +1,4 @@
-"""Write down what an interpreter is when it is published, and find out later what has changed.
+"""Write down what an entry of a cache is when it is published, and find out later what has changed.
 
 The manifest is a file beside the marker, which holds the manifest's own sha256. It has the size, mode and sha256 of
 every file, compiled modules included, the target of every link, and the mode of every folder.
@@ -17,9 +17,9 @@ from ..files import Written, hash_bytes, hash_file, identify, parse_json, read_f
 from ..output import printable
 from .entries import MARKER, read_marker
 
-__all__ = ["MANIFEST", "Difference", "published_bytecode", "tree_size", "verify_entry", "write_manifest"]
+__all__ = ["MANIFEST", "Difference", "published_bytecode", "set_modes", "tree_size", "verify_entry", "write_manifest"]
 
-MANIFEST = "provision-backend.manifest"  # file in the root of an interpreter that lists everything in it
+MANIFEST = "provision-backend.manifest"  # file in the root of an entry that lists everything in it
 _OWN = (MARKER, MANIFEST)  # their content is secured by hashes in the marker; the manifest has their modes
 
 
@@ -29,7 +29,7 @@ class Difference(NamedTuple):
     what: str
     """added, changed, damaged, missing or unreadable."""
     path: str
-    """Below the interpreter's folder, with slashes; ``.`` is that folder."""
+    """Below the entry's folder, with slashes; ``.`` is that folder."""
     detail: str = ""
     """The rest of the sentence."""
 
@@ -62,8 +62,16 @@ def write_manifest(tree: Path, written: Optional[Mapping[str, Written]] = None) 
     return {"manifest": hash_bytes(data), "size": tree_size(tree)}
 
 
+def set_modes(tree: Path) -> None:
+    """Give what a tree holds the modes 0755 and 0644, as those of an interpreter are, whatever the umask is."""
+    for path, status in _members(tree):
+        if not stat.S_ISLNK(status.st_mode):
+            executable = stat.S_ISDIR(status.st_mode) or status.st_mode & 0o100
+            os.chmod(tree / path, 0o755 if executable else 0o644)
+
+
 def verify_entry(entry: Path, *, contents: bool = True) -> List[Difference]:
-    """Compare an interpreter with what was published; the differences are in the order of paths.
+    """Compare an entry with what was published; the differences are in the order of paths.
 
     Without *contents* only files that are missing or have another size are found, which takes milliseconds and not
     seconds: a copy with other modes still works.

@@ -1,10 +1,11 @@
-"""Archive → `Interpreter`, once, across processes and users.
+"""Archive → `Interpreter`, and lock file → locked environment, once, across processes and users.
 
 The folder::
 
     <cache>/interpreters/<key>/                  a published interpreter, complete by construction
     <cache>/interpreters/<key>/provision-backend.json    its marker, written before it is published
     <cache>/interpreters/<key>/provision-backend.manifest    every file of it, for `provision-backend cache verify`
+    <cache>/environments/<key>/                  a locked environment, the same way; builds copy it and never run it
     <cache>/downloads/<sha256>/<file>.part       what has arrived of an archive; kept for resuming, gone once published
     <cache>/staging/<key>~<process>~<random>     what a process makes or removes at the moment
     <cache>/locks/<key>.lock, <key>.owner        the lock of a key, and which process holds it
@@ -12,10 +13,10 @@ The folder::
     <cache>/catalogs/<digest>                    copies of catalogs that are given by URL
     <cache>/used/<key>                           when it was last used: the time of this empty file
     <cache>/used/<key>~<process>                 the frontend of a build that needs it between two hooks
-    <cache>/damaged/<digest>                     an interpreter, in this or another cache, that lookups ignore
+    <cache>/damaged/<digest>                     an entry, of this or another cache, that lookups ignore
 
 The life of an entry, and what the next process finds after a crash at each place (a leftover is removed by the next
-process that makes an interpreter in this cache, and by ``cache prune``)::
+process that makes an entry of this cache, and by ``cache prune``)::
 
     absent ──lock──► fetching ──► unpacking ──► finalizing ──► marked ──rename──► published ──rename──► removed
        │                │             │              │            │                   │                    │
@@ -23,6 +24,7 @@ process that makes an interpreter in this cache, and by ``cache prune``)::
                         resumed       swept, and done again from the archive          interpreter,         folder, swept
                                                                                       found without a lock
 
+* *One way for both kinds of entries.* A locked environment is filled by an installer; else it lives as an interpreter.
 * *Complete or absent.* The tree is finalized with its final path, started and marked in ``staging``, on the same file
   system, before a ``rename`` makes it visible: uv publishes first and patches afterwards, so that another process can
   see an unpatched tree, for good after a crash (uv#19329).
@@ -41,7 +43,7 @@ import os
 import re
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, TypeVar, Union
 
 from ..catalog.archive import Archive
 from ..errors import CacheError
@@ -54,7 +56,7 @@ from ..trust import Trust, trust_cache
 from . import entries
 from .folders import default_cache_dir, make_folders, open_staging, sweep_staging, unwritable
 from .locks import key_lock
-from .manifest import Difference, verify_entry, write_manifest
+from .manifest import Difference, set_modes, verify_entry, write_manifest
 
 __all__ = ["Cache", "open_cache"]
 
@@ -64,9 +66,15 @@ Build = Callable[[Path, Path, Path], Dict[str, Any]]
 """Makes a tree: (staging folder, path of the archive's file, final path) → facts for the marker, with ``tree`` and,
 where they are known, the files that were ``written``."""
 
+_Make = Callable[[Path, Path, bool], Dict[str, Any]]
+"""The same of either kind: (staging folder, final path, whether a lock is held) → facts with ``tree``."""
+
+_Found = TypeVar("_Found", Interpreter, Path)
+_WORK = {"interpreters": "provisions the same interpreter", "environments": "makes the same locked environment"}
+
 
 class Cache(NamedTuple):
-    """A writable folder of interpreters, and read-only ones that come before it."""
+    """A writable folder of interpreters and locked environments, and read-only ones that come before it."""
 
     root: Path
     shared: Tuple[Path, ...] = ()
@@ -84,37 +92,40 @@ class Cache(NamedTuple):
 
     def lookup(self, archive: Archive) -> Optional[Interpreter]:
         """Find the interpreter of an archive without lock, network or writing; raise `CacheError` as `trust` does."""
-        for root in self.roots:
-            trust = self.trust(root)
-            for name in entries.entry_names(archive.key):
-                interpreter = self._read(root / "interpreters" / name, trust)
-                if interpreter is not None and interpreter.sha256 == archive.sha256:
-                    return interpreter
-        return None
+        found = map(entries.read_entry, self._usable("interpreters", archive.key))
+        return next((each for each in found if each is not None and each.sha256 == archive.sha256), None)
 
     def published(self) -> List[Interpreter]:
         """Return the interpreters, shared caches first, each in the order of keys; raise `CacheError` as `trust`."""
-        found = []
-        for root in self.roots:
-            trust = self.trust(root)
-            folder = root / "interpreters"
-            found += [self._read(folder / name, trust) for name in list_names(folder)]
+        found = map(entries.read_entry, self._usable("interpreters"))
         return [interpreter for interpreter in found if interpreter is not None]
 
-    def _read(self, entry: Path, trust: Trust) -> Optional[Interpreter]:
-        interpreter = entries.read_entry(entry) if trust.accepts(entry) else None
-        return None if interpreter is None or entries.is_condemned(self.root, entry) else interpreter
+    def find_environment(self, key: str) -> Optional[Path]:
+        """Find a locked environment as `lookup` finds an interpreter; `entries.read_environment` returns its facts."""
+        return next(filter(entries.read_environment, self._usable("environments", key)), None)
 
-    def note_use(self, interpreter: Interpreter, *, frontend: int = 0) -> None:
-        """Note that an interpreter is used now, or until a frontend ends, where the cache can be written."""
-        entry = entries.entry_of(interpreter)
+    def _usable(self, folder: str, key: str = "") -> Iterator[Path]:
+        """Yield the entries of a key, or all, that are trusted and not known to be damaged, shared caches first."""
+        for root in self.roots:
+            trust = self.trust(root)
+            for name in entries.entry_names(key) if key else list_names(root / folder):
+                entry = root / folder / name
+                if trust.accepts(entry) and not entries.is_condemned(self.root, entry):
+                    yield entry
+
+    def note_use(self, used: Union[Interpreter, Path], *, frontend: int = 0) -> None:
+        """Note that an interpreter, or the entry of that path, is used now, or until a frontend ends.
+
+        Nothing is done for an interpreter that is not of a cache, and where the cache cannot be written.
+        """
+        entry = entries.entry_of(used) if isinstance(used, Interpreter) else used
         if entry is not None:
-            entries.note_use(entry.parent.parent, entry.name)
+            entries.note_use(entry)
             if frontend:
-                entries.note_build(entry.parent.parent, entry.name, frontend)
+                entries.note_build(entry, frontend)
 
     def repair(self, entry: Path) -> List[Difference]:
-        """Remove bytecode that was added to an interpreter, and have lookups ignore it if it differs otherwise.
+        """Remove bytecode that was added to an entry, and have lookups ignore it if it differs otherwise.
 
         Returns all differences from what was published; raises `CacheError` where the writable cache cannot be written.
         """
@@ -134,50 +145,87 @@ class Cache(NamedTuple):
             CacheError: the cache cannot be written or trusted.
             ProvisionError: whatever ``build`` raises; then nothing is published.
         """
-        found = self.lookup(archive)
+        names = ("key", "filename", "sha256", "version", "freethreaded", "triple")
+
+        def _make(staging: Path, final: Path, locked: bool) -> Dict[str, Any]:
+            with self._download_path(archive, staging, locked=locked) as download:
+                return {**{name: getattr(archive, name) for name in names}, **build(staging, download, final)}
+
+        entry = self.root / "interpreters" / archive.key
+        return self._provide(entry, lambda: self.lookup(archive), _make, lock_timeout, reporter)
+
+    def provide_environment(
+        self, key: str, make: Callable[[Path], Mapping[str, Any]], *, lock_timeout: float, reporter: Reporter
+    ) -> Path:
+        """Return the locked environment of a key; have *make* fill it, and publish it, where the cache lacks it.
+
+        Args:
+            key: a sha256, lower-case hex, of all that decides what is in it.
+            make: fills an empty folder, in which nothing may be a hard link to a file elsewhere, and returns facts for
+                the marker, as JSON has them: ``interpreter``, the path of the interpreter that the environment is for,
+                and ``files``, by package the name and the sha256 of what was installed.
+            lock_timeout: seconds.
+            reporter: says for which process this one waits.
+
+        Raises the same errors as `provide`.
+        """
+
+        def _make(staging: Path, _final: Path, _locked: bool) -> Dict[str, Any]:
+            tree = staging / "environment"
+            tree.mkdir()
+            facts = make(tree)
+            set_modes(tree)
+            return {**facts, "key": key, "tree": tree}
+
+        entry = self.root / "environments" / key
+        return self._provide(entry, lambda: self.find_environment(key), _make, lock_timeout, reporter)
+
+    def _provide(
+        self, entry: Path, find: Callable[[], Optional[_Found]], make: _Make, lock_timeout: float, reporter: Reporter
+    ) -> _Found:
+        """Find an entry; where there is none, have it made under the lock of its key."""
+        found = find()
         if found is not None:
             return found
         make_folders(self.root)
-        with key_lock(self.root / "locks", archive.key, timeout=lock_timeout, reporter=reporter) as locked:
-            found = self.lookup(archive)
+        locks, work = self.root / "locks", _WORK[entry.parent.name]
+        with key_lock(locks, entry.name, timeout=lock_timeout, reporter=reporter, work=work) as locked:
+            found = find()
             if found is not None:
                 return found
             sweep_staging(self.root)
-            return self._make_entry(archive, build, locked=locked)
+            final = self._make_entry(entry, make, locked=locked)
+            found = find()
+        if found is None:
+            raise CacheError(f"{final} was published and is not readable", hint="remove it and build again")
+        return found
 
-    def _make_entry(self, archive: Archive, build: Build, *, locked: bool) -> Interpreter:
-        with open_staging(self.root, archive.key) as staging, self._download_path(
-            archive, staging, locked=locked
-        ) as download:
-            folder = self.root / "interpreters"
-            free = [name for name in entries.entry_names(archive.key) if not os.path.lexists(folder / name)]
-            if not free:
-                raise CacheError(
-                    f"{folder} holds {entries.SPARE_NAMES} damaged copies of {archive.key}",
-                    hint="remove them with 'provision-backend cache prune'",
-                )
-            final = folder / free[0]
+    def _make_entry(self, entry: Path, make: _Make, *, locked: bool) -> Path:
+        """Make an entry, and publish it under the first of its names that is free; return its path."""
+        folder, key = entry.parent, entry.name
+        free = [name for name in entries.entry_names(key) if not os.path.lexists(folder / name)]
+        if not free:
+            raise CacheError(
+                f"{folder} holds {entries.SPARE_NAMES} damaged copies of {key}",
+                hint="remove them with 'provision-backend cache prune'",
+            )
+        final = folder / free[0]
+        with open_staging(self.root, key) as staging:
             try:
-                facts = build(staging, download, final)
+                facts = make(staging, final, locked)
                 tree: Path = facts.pop("tree")
                 written = facts.pop("written", None)
-                entries.write_marker(tree, archive, {**facts, **write_manifest(tree, written)})
-                # The archive is not needed any more, and what is removed need not be flushed.
-                for name in filter(lambda name: name.startswith(download.name), list_names(download.parent)):
-                    remove_path(download.parent / name)
+                entries.write_marker(tree, {**facts, **write_manifest(tree, written)})
                 flush_tree(tree)
             except OSError as exc:
                 raise unwritable(self.root, exc) from None
             try:
                 publish(tree, final)
             except OSError as exc:
-                # Without a lock another process may have been first; its interpreter is as good as ours.
+                # Without a lock another process may have been first; its entry is as good as ours.
                 if exc.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise unwritable(self.root, exc) from None
-        found = self.lookup(archive)
-        if found is None:
-            raise CacheError(f"{final} was published and is not readable", hint="remove it and build again")
-        return found
+        return final
 
     @contextmanager
     def _download_path(self, archive: Archive, staging: Path, *, locked: bool) -> Iterator[Path]:
@@ -187,8 +235,8 @@ class Cache(NamedTuple):
             make_folders(self.root, f"downloads/{archive.sha256}")
         # What another user has left there is not used.
         if not locked or not self.trust(self.root).accepts(folder) or not os.access(folder, os.W_OK):
-            yield staging / archive.filename
-            return
+            folder = staging / "download"
+            folder.mkdir()
         try:
             yield folder / archive.filename
         except BaseException:
@@ -196,7 +244,7 @@ class Cache(NamedTuple):
             with suppress(OSError):
                 folder.rmdir()
             raise
-        remove_path(folder)
+        remove_path(folder)  # Before the tree is flushed: what is removed need not be.
 
 
 def open_cache(settings: Settings) -> Cache:

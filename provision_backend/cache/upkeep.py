@@ -1,9 +1,9 @@
 """Look after a cache: list what is in it, find what is damaged, and remove what is no longer needed.
 
-An interpreter leaves as it came, by one ``rename``: out of ``interpreters`` into ``staging``, where it is then deleted
-file by file, so that half of one is never visible. It stays when a process uses it, when it was used within the last
-two hours, and when another process holds the lock of its key. Which processes use one is read from ``/proc`` (Linux);
-Windows tells only that one does.
+An entry, an interpreter or a locked environment, leaves as it came, by one ``rename``: out of its folder into
+``staging``, where it is then deleted file by file, so that half of one is never visible. It stays when a process uses
+it, when it was used within the last two hours, and when another process holds the lock of its key. Which processes use
+one is read from ``/proc`` (Linux); Windows tells only that one does. With an interpreter go the environments for it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,18 @@ from typing import Dict, Iterable, List, Optional
 from ..errors import CacheError, LockTimeoutError
 from ..files import age_of, is_run, list_names, remove_path, rename
 from ..output import Reporter
-from .entries import CLOCK_ERROR, MARKER, find_builds, is_condemned, key_of, last_use, read_entry, read_marker
+from ..trust import ENTRY_FOLDERS
+from .entries import (
+    CLOCK_ERROR,
+    MARKER,
+    find_builds,
+    is_condemned,
+    key_of,
+    last_use,
+    read_entry,
+    read_environment,
+    read_marker,
+)
 from .folders import open_staging, sweep_staging, unwritable
 from .locks import is_locked, key_lock
 from .manifest import tree_size
@@ -36,20 +47,29 @@ _ABANDONED = 24 * 3600.0  # seconds after which no process is expected to resume
 
 @dataclass(frozen=True)
 class Entry:
-    """One interpreter of a cache."""
+    """One interpreter or locked environment of a cache."""
 
     path: Path
     """Its folder."""
     key: str
     """The name of the folder; it ends with a number where it stands beside a damaged one."""
+    kind: str
+    """``interpreter`` or ``environment``."""
     version: str
-    """``3.13.5`` or ``3.13.5t``; empty where its marker cannot be read."""
+    """``3.13.5`` or ``3.13.5t``; empty where the marker cannot be read, and for an environment."""
+    interpreter: str
+    """The path of the interpreter that an environment is for; empty for an interpreter."""
+    packages: int
+    """How many packages an environment holds."""
     size: int
     """Bytes of all its files."""
     last_use: float
     """Seconds since the epoch."""
     damaged: bool
-    """Whether lookups ignore it: its marker or its program is missing, or a build has found it damaged."""
+    """Whether lookups ignore it: its marker or its program is missing, or a build has found it damaged.
+
+    An environment is ignored without its interpreter, too.
+    """
     shared: bool
     """Whether it belongs to a shared cache, which is never written to."""
 
@@ -64,46 +84,63 @@ class Swept:
 
     removed: List[Entry]
     kept: Dict[str, str]
-    """Why an interpreter that was to be removed has stayed, by its key."""
+    """Why an entry that was to be removed has stayed, by its key."""
     leftovers: List[str]
     """Names of unfinished copies and downloads that were removed."""
 
 
 def list_entries(cache: Cache) -> List[Entry]:
-    """Return the interpreters, shared caches first, each in the order of names; raise `CacheError` as `Cache.trust`."""
+    """Return the entries, shared caches first, then interpreters before environments, each in the order of names.
+
+    Raises `CacheError` as `Cache.trust` does.
+    """
     entries = []
     for root in cache.roots:
         trust = cache.trust(root)
-        for name in list_names(root / "interpreters"):
-            path = root / "interpreters" / name
-            facts = read_marker(path) if trust.accepts(path) else {}
-            version = f"{facts.get('version', '')}{'t' if facts.get('freethreaded') else ''}"
-            size = facts.get("size")
-            size = size if isinstance(size, int) else tree_size(path)
-            damaged = not facts or read_entry(path) is None or is_condemned(cache.root, path)
-            entries.append(Entry(path, name, version, size, last_use(root, name), damaged, root != cache.root))
+        paths = [root / folder / name for folder in ENTRY_FOLDERS for name in list_names(root / folder)]
+        entries += [_describe(cache, path, trusted=trust.accepts(path)) for path in paths]
     return entries
 
 
-def prune_cache(cache: Cache, *, unused_for: Optional[float] = None, max_size: Optional[int] = None) -> Swept:
-    """Remove leftovers and damaged interpreters, and those that are too old or too many, from the writable cache.
+def _describe(cache: Cache, path: Path, *, trusted: bool) -> Entry:
+    facts = read_marker(path) if trusted else {}
+    kind = path.parent.name[:-1]  # The name of the folder is its plural.
+    size, files = facts.get("size"), facts.get("files")
+    read = read_entry if kind == "interpreter" else read_environment
+    return Entry(
+        path,
+        path.name,
+        kind,
+        version=f"{facts['version']}{'t' if facts.get('freethreaded') else ''}" if "version" in facts else "",
+        interpreter=str(facts.get("interpreter", "")),
+        packages=len(files) if isinstance(files, dict) else 0,
+        size=size if isinstance(size, int) else tree_size(path),
+        last_use=last_use(path),
+        damaged=not facts or not read(path) or is_condemned(cache.root, path),
+        shared=path.parent.parent != cache.root,
+    )
 
-    Interpreters are removed in the order of their last use, the oldest first.
+
+def prune_cache(cache: Cache, *, unused_for: Optional[float] = None, max_size: Optional[int] = None) -> Swept:
+    """Remove leftovers and damaged entries, and those that are too old or too many, from the writable cache.
+
+    Entries are removed in the order of their last use, the oldest first; with an interpreter go its environments.
 
     Those that were *unused_for* so many seconds are too old, and those beyond *max_size* bytes together too many.
 
     Raises:
         CacheError: the cache cannot be written or trusted.
     """
-    entries = sorted((entry for entry in list_entries(cache) if not entry.shared), key=lambda entry: entry.last_use)
+    removal = _Removal(cache, recent=_RECENT)
+    entries = sorted(removal.entries, key=lambda entry: entry.last_use)
     oldest = float("-inf") if unused_for is None else time.time() - unused_for
     doomed = [entry for entry in entries if entry.damaged or entry.last_use <= oldest]
-    removal = _Removal(cache, recent=_RECENT)
-    left = sum(entry.size for entry in entries)
+    size = sum(entry.size for entry in entries)
     # The damaged and the old ones first, since without them the rest may be small enough.
     for entry in (*doomed, *(entry for entry in entries if entry not in doomed)):
-        if (entry in doomed or (max_size is not None and left > max_size)) and removal.remove(entry):
-            left -= entry.size
+        left = size - sum(each.size for each in removal.swept.removed)
+        if entry in doomed or (max_size is not None and left > max_size):
+            removal.remove(entry)
     removal.swept.leftovers += _sweep_downloads(cache.root, _ABANDONED)
     return removal.swept
 
@@ -112,15 +149,16 @@ def clean_cache(cache: Cache, *, force: bool = False) -> Swept:
     """Remove from the writable cache all but what processes use, which *force* removes too, or are provisioning."""
     swept = remove_entries(cache, (entry for entry in list_entries(cache) if not entry.shared), force=force)
     swept.leftovers += _sweep_downloads(cache.root, 0)
+    left = {name for folder in ENTRY_FOLDERS for name in list_names(cache.root / folder)}
     for folder in ("platforms", "catalogs", "damaged", "used"):
         for name in list_names(cache.root / folder):
-            if folder != "used" or not os.path.lexists(cache.root / "interpreters" / name.partition("~")[0]):
+            if folder != "used" or name.partition("~")[0] not in left:
                 remove_path(cache.root / folder / name)
     return swept
 
 
 def remove_entries(cache: Cache, entries: Iterable[Entry], *, force: bool = False) -> Swept:
-    """Remove these interpreters, except those that processes use, and leftovers; *force* as for `clean_cache`."""
+    """Remove these entries, except those that processes use, and leftovers; *force* as for `clean_cache`."""
     removal = _Removal(cache, recent=0, force=force)
     for entry in entries:
         removal.remove(entry)
@@ -128,26 +166,31 @@ def remove_entries(cache: Cache, entries: Iterable[Entry], *, force: bool = Fals
 
 
 class _Removal:
-    """Removes interpreters from a cache, one after the other."""
+    """Removes entries from a cache, one after the other."""
 
     def __init__(self, cache: Cache, *, recent: float, force: bool = False) -> None:
         self._root = cache.root
         self._recent = recent
         self._force = force
+        self.entries = [entry for entry in list_entries(cache) if not entry.shared]
         self._processes = {} if force else _processes_using(cache.root)
         self.swept = Swept([], {}, sweep_staging(cache.root))
 
-    def remove(self, entry: Entry) -> bool:
-        """Remove an interpreter, or note why it stays; return whether it was removed."""
+    def remove(self, entry: Entry) -> None:
+        """Remove an entry, and with an interpreter its environments, or note why it stays."""
+        if entry.path in [each.path for each in self.swept.removed]:
+            return
         reason = self._find_use(entry) or self._take_out(entry)
         if reason:
             self.swept.kept[entry.key] = reason
-        else:
-            self.swept.removed.append(entry)
-        return not reason
+            return
+        self.swept.removed.append(entry)
+        for each in self.entries:
+            if entry.path in Path(each.interpreter).parents:
+                self.remove(each)
 
     def _find_use(self, entry: Entry) -> str:
-        """Say why an interpreter counts as in use; empty where it does not."""
+        """Say why an entry counts as in use; empty where it does not."""
         numbers = self._processes.get(entry.key)
         if numbers:
             more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
@@ -155,16 +198,16 @@ class _Removal:
         found = read_entry(entry.path)
         if found is not None and is_run(Path(found.executable)):
             return "a process uses it"
-        builds = [] if entry.damaged or self._force else find_builds(self._root, entry.key)
+        builds = [] if entry.damaged or self._force else find_builds(entry.path)
         if builds:
             return builds[0]
-        age = time.time() - last_use(self._root, entry.key)
+        age = time.time() - last_use(entry.path)
         if not entry.damaged and max(age, 0) < self._recent and age >= -CLOCK_ERROR:
             return f"it was used {max(age, 0) / 60:.0f} minutes ago, so a build may still need it"
         return ""
 
     def _take_out(self, entry: Entry) -> str:
-        """Remove an interpreter, or say why it stays."""
+        """Remove an entry, or say why it stays."""
         locks = self._root / "locks"
         # A removal makes no folders: without this one the cache is read-only, or not a cache of ours.
         if not os.path.isdir(locks):
@@ -188,7 +231,7 @@ class _Removal:
             raise unwritable(self._root, exc) from None
 
     def _move(self, entry: Entry, target: Path) -> str:
-        """Move an interpreter away, or back where a process has begun to use it; return why it stays."""
+        """Move an entry away, or back where a process has begun to use it; return why it stays."""
         try:
             rename(entry.path, target)
         except OSError as exc:
@@ -222,12 +265,12 @@ def _sweep_downloads(root: Path, age: float) -> List[str]:
 
 
 def _processes_using(root: Path) -> Dict[str, List[int]]:
-    """Return the numbers of the processes that use an interpreter, by the name of its folder.
+    """Return the numbers of the processes that use an entry, by the name of its folder.
 
     Only root sees processes of other users, and those of another container are never seen.
     """
-    prefix = os.fsencode(str(root / "interpreters")) + b"/"
-    pattern = re.compile(re.escape(prefix) + b"([^/\n]+)")
+    folders = os.fsencode("|".join(ENTRY_FOLDERS))
+    pattern = re.compile(re.escape(os.fsencode(str(root))) + b"/(?:" + folders + b")/([^/\n]+)")
     using: Dict[str, List[int]] = {}
     for number in sorted(int(name) for name in list_names(Path("/proc")) if name.isdigit()):
         text = b""

@@ -27,11 +27,11 @@ ARGUMENTS = {
         flag("--force", "also what is in use"),
     ],
     "cache verify": [
-        argument("key", "KEY", "only these interpreters", nargs="*"),
+        argument("key", "KEY", "only these interpreters and environments", nargs="*"),
         flag("--repair", "remove added bytecode; what differs otherwise is replaced by the next build that needs it"),
     ],
     "cache prune": [
-        argument("--unused-for", "DAYS", "also interpreters that were not used for this long"),
+        argument("--unused-for", "DAYS", "also interpreters and environments that were not used for this long"),
         argument("--max-size", "SIZE", "also the longest unused, until the cache is at most a size such as 500M or 2G"),
     ],
     "cache clean": [flag("--force", "also what is in use")],
@@ -41,11 +41,11 @@ ARGUMENTS = {
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 _REPAIR = (
-    "'provision-backend cache verify --repair' removes bytecode that was added; any other interpreter that differs is "
-    "then replaced by the next build that needs it"
+    "'provision-backend cache verify --repair' removes bytecode that was added; what differs otherwise is then "
+    "replaced by the next build that needs it"
 )
 _AFTER_REPAIR = (
-    "bytecode that was added is removed; any other interpreter that differs is not used any more, and "
+    "bytecode that was added is removed; what differs otherwise is not used any more, and "
     "'provision-backend cache prune' removes it"
 )
 
@@ -58,23 +58,26 @@ def run_dir(_arguments: argparse.Namespace, settings: Settings, _reporter: Repor
 
 
 def run_list(_arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> Answer:
-    """List the interpreters of all caches."""
+    """List the interpreters and locked environments of all caches."""
     entries = list_entries(open_cache(settings))
     rows = []
     for entry in entries:
         path = f"{entry.path}{'  (damaged)' if entry.damaged else ''}"
-        rows.append((entry.version or "?", format_size(entry.size), f"used {_ago(entry.last_use)}", path))
+        what = entry.version if entry.kind == "interpreter" else f"{entry.packages} packages"
+        rows.append((what or "?", format_size(entry.size), f"used {_ago(entry.last_use)}", path))
     return Answer([entry.as_dict() for entry in entries], as_columns(rows, right=[1]))
 
 
 def run_verify(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
-    """Compare interpreters with what was published; the exit code is 1 if one differs."""
+    """Compare interpreters and environments with what was published; the exit code is 1 if one differs."""
     cache = open_cache(settings)
     entries = list_entries(cache)
-    # A misspelt key must not look like an interpreter without damage.
+    # A misspelt key must not look like an entry without damage.
     unknown = set(arguments.key) - {entry.key for entry in entries}
     if unknown:
-        raise UsageError(f"there is no interpreter {sorted(unknown)[0]!r} in the cache", hint="see cache list")
+        raise UsageError(
+            f"there is no interpreter or environment {sorted(unknown)[0]!r} in the cache", hint="see cache list"
+        )
     chosen = (entry.path for entry in entries if not arguments.key or entry.key in arguments.key)
     problems = {path: cache.repair(path) if arguments.repair else verify_entry(path) for path in chosen}
     lines: List[str] = []
@@ -102,7 +105,7 @@ def run_clean(arguments: argparse.Namespace, settings: Settings, reporter: Repor
 
 
 def run_uninstall(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
-    """Remove an interpreter; the exit code is 1 if there is none that matches, or if it is in use."""
+    """Remove an interpreter and its environments; the exit code is 1 if none matches, or if it is in use."""
     cache, request = open_cache(settings), arguments.request
     found = _matching(list_entries(cache), request)
     own = [entry for entry in found if not entry.shared]

@@ -150,15 +150,15 @@ COMMANDS: Tuple[Command, ...] = (
     Command("cache dir", "print the path of the cache", ("cache dir",)),
     Command(
         "cache list",
-        "list the interpreters in the cache, their size and last use",
+        "list the interpreters and locked environments in the cache, their size and last use",
         ("cache list", "cache list --json"),
         painter="entries",
     ),
     Command(
         "cache verify",
-        "check cached interpreters for changed, missing and added files",
+        "check the cache for changed, missing and added files",
         ("cache verify",),
-        no="an interpreter is damaged",
+        no="an interpreter or environment is damaged",
         painter="verified",
     ),
     Command(
