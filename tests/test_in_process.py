@@ -21,6 +21,7 @@ from provision_backend.hooks import build as calls
 from provision_backend.hooks import in_process as passthrough
 from provision_backend.hooks.build import serves
 from provision_backend.project.pyproject import Project, read_project
+from provision_backend.wanted import Lock
 
 VERSION = sys.version.split()[0]
 
@@ -512,10 +513,47 @@ class TestSurprises:
         ]
         assert list(passthrough.surprises(mine, full, "")) == list(passthrough.surprises(mine, full, ".other")) == []
 
+    @pytest.mark.parametrize(
+        ("backend", "line"),
+        [
+            ("setuptools.build_meta", "add to MANIFEST.in: include the.lock"),
+            ("flit_core.buildapi", 'add to [tool.flit.sdist] of pyproject.toml: include = ["the.lock"]'),
+            (
+                "hatchling.build",
+                'add to [tool.hatch.build.targets.sdist.force-include] of pyproject.toml: "the.lock" = "the.lock"',
+            ),
+            ("pdm.backend", 'add to [tool.pdm.build] of pyproject.toml: source-includes = ["the.lock"]'),
+            (
+                "poetry.core.masonry.api",
+                'add to [tool.poetry] of pyproject.toml: include = [{ path = "the.lock", format = "sdist" }]',
+            ),
+            ("mesonpy", "add to git, since meson packs only what is committed: git add the.lock"),
+            ("scikit_build_core.build", 'add to [tool.scikit-build] of pyproject.toml: sdist.include = ["the.lock"]'),
+            (
+                "maturin",
+                'add to [tool.maturin] of pyproject.toml: include = [{ path = "the.lock", format = "sdist" }]',
+            ),
+            ("toy_backend", "have toy_backend put it into the sdist"),
+        ],
+    )
+    def test_an_sdist_without_the_lock_file(self, tmp_path: Path, backend: str, line: str) -> None:
+        """It could not be built, so it is not left; the line is that of the real backend."""
+        locked = Lock((), file="the.lock")
+        mine = project(tmp_path)._replace(name="toy", version="1", build_backend=backend, lock=locked)
+        made = sdist(tmp_path, "toy-1.tar.gz", **{"pyproject.toml": _OURS, "other.lock": ""})
+        with pytest.raises(BackendError) as caught:
+            list(passthrough.surprises(mine, made, ""))
+
+        assert str(caught.value) == f"toy-1.tar.gz would lack the.lock, which locks the project\n  {line}"
+        assert not made.exists()
+        made = sdist(tmp_path, "toy-1.tar.gz", **{"pyproject.toml": _OURS, "the.lock": ""})
+        assert list(passthrough.surprises(mine, made, "")) == []
+
     def test_an_sdist_that_cannot_be_read_is_the_frontends(self, tmp_path: Path) -> None:
         """What is wrong with it is reported there."""
         mine = project(tmp_path)._replace(name="toy", version="1")
         (tmp_path / "toy-1.tar.gz").write_bytes(b"\x1f\x8bgarbage")
+        mine = mine._replace(lock=Lock((), file="the.lock"))
 
         assert list(passthrough.surprises(mine, tmp_path / "toy-1.tar.gz", ".cache")) == []
 

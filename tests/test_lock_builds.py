@@ -203,9 +203,10 @@ def test_a_file_that_the_sdist_leaves_out_is_an_error(
     assert outcome.returncode != 0
     assert_said(
         outcome,
-        "tool.provision-backend.lock.file names 'provision-backend.lock', which does not exist",
-        "have the real backend put it into the sdist",
+        "pure-1.0.tar.gz would lack provision-backend.lock, which locks the project",
+        "have stamping put it into the sdist",
     )
+    assert not list((locked / "dist").glob("*.tar.gz"))
     text = (locked / "pyproject.toml").read_text(encoding="utf-8")
     (locked / "pyproject.toml").write_text(text.replace('["stamping.py"]', '["stamping.py", "*.lock"]'))
     assert frontend.build(locked, env=settings(mirror, cache)).returncode == 0

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import importlib
 import os
+import re
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -129,6 +130,8 @@ def check_result(project: Project, hook: str, directory: str, result: Any) -> st
 def surprises(project: Project, made: Path, cache: str) -> Iterator[str]:
     """Yield a line for each thing about a wheel or an sdist that is not as ``pyproject.toml`` promises.
 
+    An sdist without the file that locks the project is removed, and `BackendError` raised: it could not be built.
+
     Args:
         project: what it promises; a project without ``[project]`` promises no name and no version.
         made: the file; nothing is said of a folder.
@@ -156,8 +159,10 @@ def surprises(project: Project, made: Path, cache: str) -> Iterator[str]:
 def _surprises_inside(project: Project, sdist: Path, cache: str) -> Iterator[str]:
     from ..install.archives import read_sdist
 
-    cached = 0
-    for path, content in read_sdist(sdist, "pyproject.toml", read_all=bool(cache)):
+    lock = project.lock.file.replace(os.sep, "/") if project.lock else ""
+    cached, paths = 0, set()
+    for path, content in read_sdist(sdist, "pyproject.toml", read_all=bool(cache or lock)):
+        paths.add(path)
         cached += bool(cache) and path.startswith(f"{cache}/")
         backend = _named_backend(content) if path == "pyproject.toml" else "provision_backend"
         if backend != "provision_backend":
@@ -170,6 +175,28 @@ def _surprises_inside(project: Project, sdist: Path, cache: str) -> Iterator[str
             f"{sdist.name} holds {cached} files of the cache {cache}, which lies in the source tree: add /{cache}/ to "
             ".gitignore, or set PROVISION_BACKEND_CACHE_DIR to a folder elsewhere"
         )
+    # What cannot be read is the frontend's to report.
+    if lock and lock not in paths and "pyproject.toml" in paths:
+        os.unlink(str(sdist))
+        raise BackendError(f"{sdist.name} would lack {lock}, which locks the project", hint=_including(project, lock))
+
+
+_INCLUDING = {
+    "flit_core": '[tool.flit.sdist] of pyproject.toml: include = ["{}"]',
+    "hatchling": '[tool.hatch.build.targets.sdist.force-include] of pyproject.toml: "{0}" = "{0}"',
+    "maturin": '[tool.maturin] of pyproject.toml: include = [{{ path = "{}", format = "sdist" }}]',
+    "mesonpy": "git, since meson packs only what is committed: git add {}",
+    "pdm": '[tool.pdm.build] of pyproject.toml: source-includes = ["{}"]',
+    "poetry": '[tool.poetry] of pyproject.toml: include = [{{ path = "{}", format = "sdist" }}]',
+    "scikit_build_core": '[tool.scikit-build] of pyproject.toml: sdist.include = ["{}"]',
+    "setuptools": "MANIFEST.in: include {}",
+}
+"""Where a real backend is told to put a file into the sdist, and by which line, by its module."""
+
+
+def _including(project: Project, file: str) -> str:
+    known = _INCLUDING.get(re.split(r"[.:]", project.build_backend)[0])
+    return f"add to {known.format(file)}" if known else f"have {project.build_backend} put it into the sdist"
 
 
 def _named_backend(content: bytes) -> str:
