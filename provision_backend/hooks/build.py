@@ -16,7 +16,7 @@ import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import HookFailedError, ProvisionError
 from ..output import Reporter, explained
@@ -25,6 +25,9 @@ from ..project.pyproject import Project, read_project
 from ..settings import Settings, load_settings, strip_settings
 from . import in_process
 from .frontend import UnsupportedOperation, disposable_folder, frontend_folder, guard_recursion
+
+if TYPE_CHECKING:
+    from ..interpreter import Interpreter
 
 __all__ = ["Build", "build", "find_hook", "get_requires", "open_build", "serves", "unsupported_operation"]
 
@@ -180,13 +183,23 @@ def _provisioning_requires(opened: Build) -> List[str]:
         # The hook that builds could not make another one without the packages that only this one can ask for.
         if found is not None and is_broken(found) and set_aside_damaged(found, opened.settings, opened.reporter):
             found = None
-    if found is not None:
+    requirements = opened.plan.wanted.lock.requirements if opened.plan.wanted.lock else None
+    if found is not None and (requirements is None or _has_environment(opened, found)):
         return []
     # A warm cache does not pay for these.
     from ..install.sources import is_local
-    from .requirements import missing_extra
+    from .requirements import missing_extra, missing_for_lock
 
-    return missing_extra("local" if is_local(opened.settings) else "provision")
+    missing = [] if found else missing_extra("local" if is_local(opened.settings) else "provision")
+    return list(dict.fromkeys([*missing, *(missing_for_lock() if requirements else [])]))
+
+
+def _has_environment(opened: Build, interpreter: Interpreter) -> bool:
+    # Only a project with a lock pays for this import.
+    from .locked import locked_for
+
+    locked = locked_for(interpreter, opened.plan.wanted, opened.settings, opened.reporter)
+    return locked is None or locked.find() is not None
 
 
 @contextmanager

@@ -38,8 +38,11 @@ from .uv_sources import uv_project
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
+    from .locked import Locked
 
-__all__ = ["BuildEnvironment", "create_environment", "open_environment", "project_for_uv"]
+__all__ = [
+    "BuildEnvironment", "create_environment", "discard_environments", "open_environment", "project_for_uv",
+]  # fmt: skip
 
 _STATE = "provision-backend.json"  # file in an environment that makes it complete for the next hook process
 _BYTECODE = "bytecode"  # folder in an environment for all bytecode that its hooks use and make
@@ -64,6 +67,8 @@ class BuildEnvironment:
     """Questions for dynamic requirements that were answered, and the answers installed."""
     stdout: Optional[int] = None
     """Descriptor of what hooks print to their standard output; None for this process's own."""
+    locked: Optional[Locked] = None
+    """What it is a copy of; then nothing is ever installed into it. None if it is filled by resolving requirements."""
 
     @property
     def version(self) -> str:
@@ -96,9 +101,13 @@ class BuildEnvironment:
     def environ(self) -> Dict[str, str]:
         """Return the environment variables of a hook, which stores bytecode in this environment and nowhere else.
 
-        So what the first hook compiles serves the others, and the interpreter stays as it was published.
+        So what the first hook compiles serves the others, and the interpreter stays as it was published. What is locked
+        was compiled before it was copied.
         """
         environ = self.installer_environ()
+        if self.locked is not None:
+            environ.pop("PYTHONPYCACHEPREFIX", None)
+            return environ
         del environ["PYTHONDONTWRITEBYTECODE"]
         if self.interpreter.source == "managed":
             environ["PYTHONPYCACHEPREFIX"] = str(self.path / _BYTECODE)
@@ -123,6 +132,9 @@ class BuildEnvironment:
 
     def install(self, requirements: Sequence[str], *, what: str) -> None:
         """Install PEP 508 requirements that are missing, or raise `BuildEnvironmentError`; *what* they are is shown."""
+        if self.locked is not None:
+            self.locked.check(requirements, self.packages)
+            return
         missing = [text for text in requirements if text not in self.installed]
         if not missing:
             return
@@ -175,21 +187,24 @@ def project_for_uv(source: Path, requirements: Sequence[str], settings: Settings
 
 
 def open_environment(
-    interpreter: Interpreter, project: Project, settings: Settings, reporter: Reporter, *, notice: str = ""
+    interpreter: Interpreter,
+    project: Project,
+    settings: Settings,
+    reporter: Reporter,
+    *,
+    notice: str = "",
+    locked: Optional[Locked] = None,
 ) -> BuildEnvironment:
     """Open the build environment that an earlier hook of the same build made, or make it.
 
-    The static requirements of the project are installed before this returns; before a new environment is made, *notice*
-    is reported at every verbosity. If it cannot be made or filled, `BuildEnvironmentError` is raised.
+    The static requirements of the project are installed before this returns, or those that are *locked* copied; before
+    a new environment is made, *notice* is reported at every verbosity. If it cannot be made or filled,
+    `BuildEnvironmentError` is raised.
     """
-    # In tox's lasting environment, a project whose requirements have changed gets another folder.
-    facts = [interpreter.executable, interpreter.version, list(project.requires)]
-    key = hash_bytes(json.dumps(facts).encode("utf-8"))[:12]
     # This needs no lock: the process that makes a folder owns it, and a file in it says that it is complete. A folder
     # that another process has claimed and not completed is passed over.
-    parent = disposable_folder() or _private_folder()
-    for path in [parent / (key + suffix) for suffix in ("", "-1", "-2", "-3", "-4", "-5", "-6", "-7")]:
-        environment = BuildEnvironment(path, interpreter, settings, reporter, project.root)
+    for path in _folders(interpreter, project, locked):
+        environment = BuildEnvironment(path, interpreter, settings, reporter, project.root, locked=locked)
         if environment.load():
             return environment
         if _claim(path):
@@ -198,8 +213,21 @@ def open_environment(
                 _make(environment, project.requires)
             return environment
     raise BuildEnvironmentError(
-        f"no folder for a build environment is free in {parent}", hint="remove the folder and build again"
+        f"no folder for a build environment is free in {path.parent}", hint="remove the folder and build again"
     )
+
+
+def discard_environments(interpreter: Interpreter, project: Project, locked: Locked) -> None:
+    """Remove the copies of a locked environment that turned out to be damaged, so that the next hook gets another."""
+    for path in _folders(interpreter, project, locked):
+        remove_path(path)
+
+
+def _folders(interpreter: Interpreter, project: Project, locked: Optional[Locked]) -> List[Path]:
+    # In tox's lasting environment, a project whose requirements have changed gets another folder.
+    facts = [interpreter.executable, interpreter.version, list(project.requires), locked.key if locked else ""]
+    key, parent = hash_bytes(json.dumps(facts).encode("utf-8"))[:12], disposable_folder() or _private_folder()
+    return [parent / (key + suffix) for suffix in ("", "-1", "-2", "-3", "-4", "-5", "-6", "-7")]
 
 
 @functools.lru_cache(maxsize=None)  # A frontend may call many hooks in one process.
@@ -223,10 +251,13 @@ def _claim(path: Path) -> bool:
 
 def _make(environment: BuildEnvironment, requires: Sequence[str]) -> None:
     try:
-        with environment.reporter.step("make a virtual environment"):
-            create_environment(environment.interpreter, environment.path, environment.settings)
-            environment.copy_bytecode()
-        environment.install(requires, what="the real backend's requirements")
+        if environment.locked is not None:
+            environment.locked.copy(environment.path, environment.source)
+        else:
+            with environment.reporter.step("make a virtual environment"):
+                create_environment(environment.interpreter, environment.path, environment.settings)
+                environment.copy_bytecode()
+            environment.install(requires, what="the real backend's requirements")
         environment.save()
     except BaseException:
         # In tox's lasting environment, failed ones would take all the names that there are.

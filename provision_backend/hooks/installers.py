@@ -22,17 +22,18 @@ from ..host.systems import RUNNING
 from ..output import Reporter
 from ..processes import clean_environment, drop_variables, frontend_programs, last_lines, run_quiet, run_visible
 from ..settings import Settings
-from ..versions import leading_name
+from ..versions import leading_name, normalised_name
 from .frontend import INSTALLED, frontend_name
 from .pip_files import configured_variables, pip_variable
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
     from .environment import BuildEnvironment
+    from .locked import LockedWheel
 
 __all__ = [
-    "DROPPED", "PIP_DROPPED", "UV_DROPPED", "find_uv", "install", "interpreter_environment", "resolve",
-    "supports_python_option",
+    "DROPPED", "PIP_DROPPED", "UV_DROPPED", "find_uv", "install", "install_locked", "interpreter_environment",
+    "resolve", "supports_python_option",
 ]  # fmt: skip
 
 # Each of these misdirects or empties the installation into a build environment; all were tried.
@@ -130,6 +131,61 @@ def _run(command: Sequence[str], environ: Mapping[str, str], cwd: str, *, visibl
         return run_visible(command, env=environ, cwd=cwd), ""
     done = run_quiet(command, env=environ, cwd=cwd, timeout=_TIMEOUT)
     return done.returncode, last_lines(done.stdout + done.stderr)
+
+
+_LOCKED = ("--no-deps", "--require-hashes", "--only-binary", ":all:")
+# Constraints are about versions, which a lock decides, and pip wants a hash in them, too.
+_UNLOCKED = ("PIP_CONSTRAINT", "UV_CONSTRAINT", "UV_BUILD_CONSTRAINT", "UV_NO_BINARY*", "UV_NO_BUILD*")
+
+# What pip and uv say of a file of another hash, and of one that is not offered; white space is normalised.
+_MISMATCH = re.compile(r"([\w.-]+)==([^\s`]+)(?: from |` Expected:).*?(?: Got | Computed: sha256:)([0-9a-f]{64})")
+_MISSING = re.compile(r"(?:No matching distribution found for|no version of|you require) ([\w.-]+)==([^\s,]+)")
+
+
+def install_locked(
+    environment: BuildEnvironment, wheels: Sequence[LockedWheel], *, environ: Mapping[str, str], cwd: str
+) -> None:
+    """Install these wheels, and nothing else, into an empty build environment; other arguments as for `install`.
+
+    Raises:
+        BuildEnvironmentError: a file of that hash is not offered; the message says which, and what was found.
+    """
+    # Nothing else that installs looks into mirrors.
+    from ..install.sources import wheel_folders
+
+    environ = {**drop_variables(environ, _UNLOCKED), "PIP_BUILD_CONSTRAINT": os.devnull}
+    name, command, variables = _command(environment, environ, ["install"])
+    if name == "pip":
+        variables["PIP_CONSTRAINT"] = os.devnull  # A configuration file may hold one, too.
+    else:
+        command += ["--link-mode", "copy"]  # A hard link would be to a file of uv's own cache.
+    file = environment.path / "requirements.txt"
+    lines = [f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in wheels]
+    file.write_text("".join(lines), encoding="ascii")
+    # Hashes make it safe to look there, too.
+    links = [word for folder in wheel_folders(environment.settings) for word in ("--find-links", folder)]
+    done = run_quiet([*command, *_LOCKED, *links, "-r", str(file)], env=variables, cwd=cwd, timeout=_TIMEOUT)
+    file.unlink()
+    failed = f"could not install the locked requirements under CPython {environment.interpreter.version}: {name}"
+    if done.returncode != 0:
+        output = done.stdout + done.stderr
+        message = _difference(output, wheels) or f"{failed} ended with exit status {done.returncode}"
+        hint = f"\n{_UNSEEN[name]}" if _NOT_FOUND.search(output) else ""
+        raise BuildEnvironmentError(message, hint=last_lines(output) + hint)
+    _check_installed(environment, [wheel.name for wheel in wheels], failed, hint=_MISDIRECTED[name])
+
+
+def _difference(output: str, wheels: Sequence[LockedWheel]) -> str:
+    """Return what an installer that failed has found in place of a locked file, as a sentence; empty if unknown."""
+    text = " ".join(output.split())
+    found = _MISMATCH.search(text) or _MISSING.search(text)
+    name = normalised_name(found[1]) if found else ""
+    wheel = next((each for each in wheels if each.name == name), None)
+    if found is None or wheel is None:
+        return ""
+    if found.re is _MISMATCH:
+        return f"{wheel.filename} is not the file that is locked: wanted sha256 {wheel.sha256}, found {found[3]}"
+    return f"{wheel.filename} is locked, with sha256 {wheel.sha256}, and no index or folder of this build offers it"
 
 
 def _check_installed(environment: BuildEnvironment, requirements: Sequence[str], failed: str, *, hint: str) -> None:

@@ -17,9 +17,10 @@ from ..processes import follow_frontend, frontend_id
 from ..project.plan import running_interpreter
 from ..provision import provision, set_aside_damaged
 from . import forwarded
-from .environment import BuildEnvironment, open_environment
+from .environment import BuildEnvironment, discard_environments, open_environment
 from .in_process import check_result, requires_hook
 from .installers import find_uv
+from .locked import locked_for
 
 if TYPE_CHECKING:
     from .build import Build
@@ -38,7 +39,8 @@ def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
         environment, result = _call_under(build, interpreter, hook, arguments)
     except ProvisionError:
         # Another program may have damaged it since it was published; then a new one is made beside it.
-        if not set_aside_damaged(interpreter, build.settings, build.reporter):
+        damaged = set_aside_damaged(interpreter, build.settings, build.reporter)
+        if not (_set_aside_environment(build, interpreter) or damaged):
             raise
         interpreter = _another_interpreter(build, interpreter)
         environment, result = _call_under(build, interpreter, hook, arguments)
@@ -73,8 +75,11 @@ def _call_under(
 ) -> Tuple[BuildEnvironment, Any]:
     """Make the environment, ask for the dynamic requirements where that was not done yet, and call the hook."""
     project, asking = build.project, requires_hook(hook)
-    notice = _notice(build, interpreter) if build.plan.provision else ""
-    environment = open_environment(interpreter, project, build.settings, build.reporter, notice=notice)
+    notice, locked = (
+        _notice(build, interpreter) if build.plan.provision else "",
+        locked_for(interpreter, build.plan.wanted, build.settings, build.reporter),
+    )
+    environment = open_environment(interpreter, project, build.settings, build.reporter, notice=notice, locked=locked)
     build.reporter.detail(f"{hook} of {project.build_backend} under {interpreter.executable}")
     question = _question(build, asking)
     if question not in environment.asked:
@@ -87,6 +92,14 @@ def _call_under(
         environment.save()
     with build.reporter.step(f"{hook} of {project.build_backend}"):
         return environment, forwarded.call_hook(project, environment, hook, *arguments)
+
+
+def _set_aside_environment(build: Build, interpreter: Interpreter) -> bool:
+    locked = locked_for(interpreter, build.plan.wanted, build.settings, build.reporter)
+    if locked is None or not locked.set_aside_damaged():
+        return False
+    discard_environments(interpreter, build.project, locked)
+    return True
 
 
 def _notice(build: Build, interpreter: Interpreter) -> str:
@@ -117,7 +130,10 @@ def _another_interpreter(build: Build, damaged: Interpreter) -> Interpreter:
 def _interpreter(build: Build) -> Interpreter:
     if build.plan.provision:
         with build.reporter.step("provide an interpreter"):
-            with_pip = not find_uv(build.settings)
+            lock = build.plan.wanted.lock
+            # A locked build that finds its environment does without an installer, which need not be there.
+            named = lock is not None and lock.requirements is not None and build.settings.installer == "uv"
+            with_pip = not (named or find_uv(build.settings))
             found = provision(build.plan.wanted, build.settings, build.reporter, with_pip=with_pip)
         if found.source == "managed":
             # Between two hooks of a build nothing runs that would keep `cache clean` from removing it.

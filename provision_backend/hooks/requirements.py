@@ -20,16 +20,19 @@ from ..host.targets import ELF_TARGETS, OTHER_TARGETS, split_level
 from ..output import Reporter
 from ..project.plan import running_interpreter
 from ..project.pyproject import OWN_NAME, parse_requirement
-from ..versions import minor_of
+from ..versions import leading_name, minor_of
 
 if TYPE_CHECKING:
     from ..catalog.archive import Archive
     from ..interpreter import Interpreter
 
 __all__ = [
-    "check_wheel", "extra_requirements", "find_distributions", "missing_extra", "names_for", "same_release",
-    "target_environment", "target_tags", "unmet_requirements",
+    "PACKAGING", "check_wheel", "extra_requirements", "find_distributions", "missing_extra", "missing_for_lock",
+    "names_for", "same_release", "target_environment", "target_tags", "unmet_in", "unmet_requirements",
 ]  # fmt: skip
+
+PACKAGING = "packaging>=26.1"
+"""What chooses the wheels of a lock; the first version with `packaging.pylock.Pylock.select`."""
 
 
 def unmet_requirements(requirements: Iterable[str]) -> List[str]:
@@ -52,22 +55,25 @@ def same_release(first: str, second: str) -> bool:
 
 def names_for(requirements: Iterable[str], version: str) -> List[str]:
     """Return the names of those requirements that apply to a CPython of another version on this host."""
-    # It is a release, so the full version is all that a marker can ask for besides the minor one.
-    environment = {
-        "python_version": minor_of(version),
-        "python_full_version": version,
-        "implementation_version": version,
-        "extra": "",
-    }
     names = []
     for text in requirements:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue  # A path, which an installer takes; its name is not known.
-        if requirement.marker is None or requirement.marker.evaluate(environment):
+        if requirement.marker is None or requirement.marker.evaluate(_environment(version)):
             names.append(requirement.name)
     return names
+
+
+def _environment(version: str) -> Dict[str, str]:
+    # It is a release, so the full version is all that a marker can ask for besides the minor one.
+    return {
+        "python_version": minor_of(version),
+        "python_full_version": version,
+        "implementation_version": version,
+        "extra": "",
+    }
 
 
 def find_distributions(path: Sequence[str]) -> Dict[str, importlib.metadata.Distribution]:
@@ -78,6 +84,26 @@ def find_distributions(path: Sequence[str]) -> Dict[str, importlib.metadata.Dist
         if "Name" in (distribution.metadata or ()):
             found.setdefault(canonicalize_name(distribution.metadata["Name"]), distribution)
     return found
+
+
+def unmet_in(requirements: Iterable[str], packages: Sequence[str], version: str) -> List[str]:
+    """Return those that apply to a CPython of a version on this host and are not met by what some folders hold."""
+    installed = find_distributions(packages)
+
+    def _met(text: str, extra: str = "") -> bool:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            return False
+        if requirement.marker and not requirement.marker.evaluate({**_environment(version), "extra": extra}):
+            return True
+        found = installed.get(canonicalize_name(requirement.name))
+        if found is None or not requirement.specifier.contains(found.version, prereleases=True):
+            return False
+        nested = [text for text in found.requires or [] if "extra" in text]
+        return all(_met(text, name) for name in requirement.extras for text in nested)
+
+    return [text for text in requirements if not _met(text)]
 
 
 def extra_requirements(extra: str) -> Tuple[str, ...]:
@@ -158,6 +184,12 @@ def _platform_tags(triple: str) -> Iterator[str]:
 def missing_extra(extra: str) -> List[str]:
     """Return those requirements of one of our extras that are not met here."""
     return unmet_requirements(extra_requirements(extra))
+
+
+def missing_for_lock() -> List[str]:
+    """Return what it takes to make a locked environment, the file lock and packaging, if it is not met here."""
+    file_lock = [text for text in extra_requirements("provision") if leading_name(text) == "filelock"]
+    return unmet_requirements([PACKAGING, *file_lock])
 
 
 def _is_met(text: str, extra: str = "", seen: FrozenSet[str] = frozenset()) -> bool:

@@ -1,0 +1,239 @@
+"""Locked requirements + interpreter → an environment that holds exactly them, made once and copied into each build.
+
+It is made in the cache, like an interpreter, and never run there: a build gets a copy, so nothing that a hook writes
+serves another build. A build that finds one starts no installer and makes no request.
+
+What is installed is decided by `packaging.pylock` for the locked interpreter on this host, one wheel a package, and
+given to the installer by name, version and sha256: which index or folder it comes from does not matter.
+
+Source: PEP 751; pip documentation, Secure installs; "Recording installed projects".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+
+from ..cache.entries import read_marker
+from ..cache.platform import current_platform
+from ..cache.store import open_cache
+from ..errors import BuildEnvironmentError, HostError, ProjectError
+from ..host.systems import RUNNING
+from ..interpreter import Interpreter
+from ..output import Reporter
+from ..processes import clean_environment, frontend_id, run_interpreter_json, run_quiet
+from ..project.pylock import PYLOCK
+from ..settings import Settings
+from ..wanted import RELOCK, LockedRequirements, Wanted, canonical_hash
+from .environment import BuildEnvironment, create_environment
+from .installers import install_locked
+
+__all__ = ["Locked", "LockedWheel", "choose_wheels", "copy_environment", "locked_for"]
+
+# Run by the locked interpreter, with the folder of the packaging of this one as its argument.
+_DESCRIBE = """
+import json, sys
+sys.path.append(sys.argv[1])
+from packaging.markers import default_environment
+from packaging.tags import sys_tags
+print(json.dumps({"environment": default_environment(), "tags": list(map(str, sys_tags()))}))
+"""
+
+_LONGEST_SHEBANG = 127  # bytes that every kernel reads of the first line of a script
+# The first lines of a script, as pip and uv write them; the second form is for paths that are long or hold a space.
+_SHEBANG = re.compile(rb"#!(?:/bin/sh\n'''exec' ['\"]?(/.+?)['\"]? \"\$0\" \"\$@\"\n' '''|(/.+))\n")
+
+
+class LockedWheel(NamedTuple):
+    """One file that a lock lists and this host installs."""
+
+    name: str
+    """Of the package, normalised."""
+    version: str
+    filename: str
+    sha256: str
+    """Lower-case hex."""
+
+
+class Locked:
+    """The environment of locked requirements for one interpreter on this host, in the cache or not."""
+
+    def __init__(
+        self, interpreter: Interpreter, requirements: LockedRequirements, settings: Settings, reporter: Reporter
+    ) -> None:
+        self._interpreter = interpreter
+        self._requirements = requirements
+        self._settings = settings
+        self._reporter = reporter
+        self._cache = open_cache(settings)
+        facts = [interpreter.executable, interpreter.sha256, self._libc(), requirements.digest]
+        self.key: str = canonical_hash(facts)
+        """The name of the environment: a sha256 of all that decides what is in it."""
+
+    def _libc(self) -> str:
+        # A wheel that fits a new glibc does not fit an old one, and machines may share a cache. The setting target says
+        # nothing of the libc's version, and is for hosts that cannot be identified, too.
+        with contextlib.suppress(HostError):
+            return current_platform(self._settings._replace(target=""), self._cache).libc_name
+        return self._settings.target
+
+    def find(self) -> Optional[Path]:
+        """Return the environment of the cache; None where it has to be made."""
+        return self._cache.find_environment(self.key)
+
+    def provide(self, source: Path) -> Path:
+        """Return the environment of the cache, which is made where it is missing; *source* is the source tree.
+
+        Raises:
+            BuildEnvironmentError: it cannot be made: the message says what differs from the lock.
+            CacheError: the cache cannot be written.
+        """
+
+        def _make(tree: Path) -> Mapping[str, Any]:
+            with self._reporter.step("make a locked environment"):
+                return self._make(tree, source)
+
+        timeout = self._settings.lock_timeout
+        found = self._cache.provide_environment(self.key, _make, lock_timeout=timeout, reporter=self._reporter)
+        self._cache.note_use(found, frontend=frontend_id())
+        return found
+
+    def _make(self, tree: Path, source: Path) -> Dict[str, Any]:
+        wheels = choose_wheels(self._interpreter, self._requirements)
+        self._reporter.detail(f"installing what is locked: {', '.join(wheel.filename for wheel in wheels)}")
+        create_environment(self._interpreter, tree, self._settings)
+        environment = BuildEnvironment(tree, self._interpreter, self._settings, self._reporter, source)
+        if wheels:
+            install_locked(environment, wheels, environ=environment.installer_environ(), cwd=environment.folder)
+            _compile(environment)
+        files = {wheel.name: wheel._asdict() for wheel in wheels}
+        return {"interpreter": self._interpreter.executable, "files": files, "prefix": str(tree)}
+
+    def copy(self, target: Path, source: Path) -> None:
+        """Copy the environment into an empty folder, as `copy_environment` does; the errors are those of `provide`."""
+        stored = self.provide(source)
+        with self._reporter.step("copy the locked environment"):
+            copy_environment(stored, target)
+
+    def check(self, requirements: Sequence[str], packages: Sequence[str]) -> None:
+        """Raise `BuildEnvironmentError` if a requirement of a hook is not met by what is locked.
+
+        *packages* are the folders in which that is installed.
+        """
+        unknown = set(requirements).difference(self._requirements.requires, self._requirements.dynamic)
+        if not unknown:
+            return  # No version is compared, and packaging not imported.
+        from .requirements import unmet_in
+
+        unmet = unmet_in(sorted(unknown), packages, self._interpreter.version)
+        if unmet:
+            raise BuildEnvironmentError(
+                f"the real backend asks for what {PYLOCK} does not lock: {', '.join(map(repr, unmet))}", hint=RELOCK
+            )
+
+    def set_aside_damaged(self) -> bool:
+        """Return whether the environment of the cache has changed since it was published; then it is used no more."""
+        entry = self.find()
+        found = self._cache.repair(entry) if entry else []
+        if found:
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            self._reporter.info(f"{entry} is damaged ({found[0]}{more}) and is not used any more")
+        return bool(found)
+
+
+def locked_for(interpreter: Interpreter, wanted: Wanted, settings: Settings, reporter: Reporter) -> Optional[Locked]:
+    """Return what the build requirements are locked to under an interpreter; None where they are resolved."""
+    lock = wanted.lock
+    if lock is None or lock.requirements is None or interpreter.source != "managed":
+        return None
+    return Locked(interpreter, lock.requirements, settings, reporter)
+
+
+def choose_wheels(interpreter: Interpreter, requirements: LockedRequirements) -> List[LockedWheel]:
+    """Choose the wheel of each locked package that applies to an interpreter on this host.
+
+    Raises:
+        BuildEnvironmentError: a package has no wheel for it, or the packaging of this environment is too old.
+        ProjectError: the lock file is not one of PEP 751.
+    """
+    # A build that finds the environment in the cache does not pay for packaging.
+    import packaging
+    from packaging.tags import parse_tag
+
+    from .requirements import PACKAGING
+
+    try:
+        from packaging.pylock import PackageWheel, Pylock, PylockSelectError, PylockValidationError
+
+        select = Pylock.select
+    except (ImportError, AttributeError):
+        raise BuildEnvironmentError(
+            f"a locked environment is made with {PACKAGING}, found {getattr(packaging, '__version__', 'none')}",
+            hint=f"pip install '{PACKAGING}' where the build runs, or build with isolation",
+        ) from None
+    folder = str(Path(packaging.__file__).parent.parent)
+    answer = run_interpreter_json(Path(interpreter.executable), _DESCRIBE, arguments=[folder])
+    tags = [tag for text in answer["tags"] for tag in parse_tag(text)]
+    chosen: Dict[str, LockedWheel] = {}
+    for table in requirements.packages:
+        # One by one, so that the message can name the package.
+        document = {"lock-version": "1.0", "created-by": "provision-backend", "packages": [table]}
+        try:
+            found = list(select(Pylock.from_dict(document), environment=answer["environment"], tags=tags))
+        except PylockValidationError as exc:
+            raise ProjectError(f"{PYLOCK} is not a lock file of PEP 751: {exc}", hint=RELOCK) from None
+        except PylockSelectError:
+            raise _no_wheel(table, tags[0].interpreter) from None
+        for package, wheel in found:
+            name = str(package.name)
+            if name in chosen or not isinstance(wheel, PackageWheel):
+                raise ProjectError(f"{PYLOCK} does not lock one wheel of {name!r} for this host", hint=RELOCK)
+            chosen[name] = LockedWheel(name, str(package.version), wheel.filename, wheel.hashes.get("sha256", ""))
+    return list(chosen.values())
+
+
+def _no_wheel(table: Mapping[str, Any], interpreter: str) -> BuildEnvironmentError:
+    names = [
+        re.split(r"[/\\]", str(each.get("name") or each.get("path") or each.get("url")))[-1] for each in table["wheels"]
+    ]
+    return BuildEnvironmentError(
+        f"{PYLOCK} has no wheel of {table['name']} {table.get('version', '')} for {interpreter} on this host",
+        hint=f"locked: {', '.join(names)}\n{RELOCK}",
+    )
+
+
+def _compile(environment: BuildEnvironment) -> None:
+    # Hooks store no bytecode. What says that it is of its source is the time of that, which a copy keeps, and no hash,
+    # which each process would have to compute, and which SOURCE_DATE_EPOCH asks for.
+    command = [environment.interpreter.executable, "-I", "-B", "-m", "compileall", "-qq", "-j", "0"]
+    command += ["--invalidation-mode", "timestamp", *environment.packages]
+    run_quiet(command, env=clean_environment())  # What is not Python, such as a template, does no harm.
+
+
+def copy_environment(stored: Path, target: Path) -> None:
+    """Copy an environment of the cache to a folder that exists, with the times of its files, so that it runs there."""
+    old, new = str(read_marker(stored)["prefix"]), str(target)
+    shutil.copytree(stored, target, symlinks=True, dirs_exist_ok=True)
+    for path in [target / "pyvenv.cfg", *(target / RUNNING.environment_programs).iterdir()]:
+        if path.is_file() and not path.is_symlink():
+            content = path.read_bytes()
+            moved = _moved(content, os.fsencode(old), os.fsencode(new))
+            if moved != content:
+                path.write_bytes(moved)
+
+
+def _moved(content: bytes, old: bytes, new: bytes) -> bytes:
+    """Return the content of a script, or of ``pyvenv.cfg``, for another place of its environment."""
+    found = _SHEBANG.match(content)
+    if not found:
+        return content.replace(old, new)
+    python = (found[1] or found[2]).replace(old, new)
+    line = b"#!" + python + b"\n"
+    if len(line) > _LONGEST_SHEBANG or b" " in python:
+        # For sh, the lines are a command; for Python, a text.
+        line = b"#!/bin/sh\n'''exec' \"" + python + b'" "$0" "$@"\n\' \'\'\'\n'
+    return line + content[found.end() :].replace(old, new)

@@ -1,0 +1,515 @@
+"""Locked builds: the environment of exactly what is locked, made once, copied into each build, or refused.
+
+Everything is real: an interpreter that is provisioned from an archive, pip and uv, wheels, an index on loopback.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Sequence
+
+import pytest
+from support.hosts import clean_environ, wheelhouse
+from support.locked_projects import index_of, lock_to, package_of
+from support.real_interpreters import Unavailable, standalone_archive
+from support.servers import ArchiveServer
+from support.toys import Host, host_environment, project_of, toy_wheel
+
+from provision_backend.cache.entries import read_marker
+from provision_backend.cache.manifest import verify_entry
+from provision_backend.cache.platform import current_platform
+from provision_backend.errors import BuildEnvironmentError, ProjectError
+from provision_backend.hooks import locked as subject
+from provision_backend.hooks.environment import BuildEnvironment
+from provision_backend.hooks.installers import _difference, find_uv
+from provision_backend.hooks.locked import Locked, LockedWheel, copy_environment
+from provision_backend.interpreter import Interpreter
+from provision_backend.output import Reporter
+from provision_backend.project.pylock import PYLOCK
+from provision_backend.provision import provision
+from provision_backend.settings import Settings
+from provision_backend.wanted import LockedRequirements, Wanted
+
+pytestmark = pytest.mark.slow
+
+RELOCK = "run 'provision-backend lock' to lock the project again"
+
+
+@pytest.fixture(scope="module")
+def archive() -> Path:
+    try:
+        return standalone_archive("3.12")
+    except Unavailable as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all tests, so that the interpreter is provisioned once."""
+    return tmp_path_factory.mktemp("locked") / "cache"
+
+
+@pytest.fixture(scope="module")
+def variables(archive: Path, cache: Path) -> Dict[str, str]:
+    return {
+        "PROVISION_BACKEND_CACHE_DIR": str(cache),
+        "PROVISION_BACKEND_MIRROR": str(archive.parent),
+        "PROVISION_BACKEND_CATALOG": str(archive.parent / "SHA256SUMS"),
+    }
+
+
+@pytest.fixture(scope="module")
+def interpreter(archive: Path, cache: Path) -> Interpreter:
+    sources: Dict[str, Any] = {"mirror": (str(archive.parent),), "catalog": str(archive.parent / "SHA256SUMS")}
+    return provision(Wanted(">=3.12"), Settings(cache_dir=str(cache), **sources), Reporter(), with_pip=True)
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    """A folder of wheels: toy_tool, which has a command, and toy_needed."""
+    # Each test locks other files, since all use one cache.
+    toy_wheel(tmp_path / "wheels", "toy_tool", "1.0", [f"toy_{uuid.uuid4().hex}"], command="toy-tool")
+    toy_wheel(tmp_path / "wheels", "toy_needed", "1.0", requires=["toy_never_there"])
+    return tmp_path / "wheels"
+
+
+@pytest.fixture(params=["pip", "uv"])
+def installer(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def lock(interpreter: Interpreter, cache: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that locks packages; by default those of the folder, from which alone they are installed."""
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    for prefix in ("PIP", "UV"):
+        monkeypatch.setenv(f"{prefix}_NO_INDEX", "1")
+        monkeypatch.setenv(f"{prefix}_FIND_LINKS", str(wheels))
+
+    def make(*packages: Dict[str, Any], dynamic: Sequence[str] = (), **settings: Any) -> Locked:
+        found = packages or tuple(package_of(path) for path in sorted(wheels.glob("*.whl")))
+        requirements = LockedRequirements(found, ("toy_tool",), tuple(dynamic), "toy")
+        return Locked(interpreter, requirements, Settings(cache_dir=str(cache), **settings), Reporter())
+
+    return make
+
+
+class TestProvide:
+    """`Locked.provide`, `Locked.find`, and copies."""
+
+    def test_made_once_and_copied(self, lock: Any, installer: str, tmp_path: Path, interpreter: Interpreter) -> None:
+        """A copy has what is locked and nothing else, runs where it is, and the original stays as it was published."""
+        locked = lock(installer=installer)
+        assert locked.find() is None
+        stored = locked.provide(tmp_path)
+        assert lock(installer=installer).find() == stored
+        target = tmp_path / "a folder" / "of a build"
+        target.mkdir(parents=True)
+        copy_environment(stored, target)
+
+        code = "import sys, toy_tool; print(sys.prefix, toy_tool.__cached__, sys.version.split()[0], sep='\\n')"
+        environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        said = subprocess.run(
+            [target / "bin/python", "-v", "-c", code], check=True, capture_output=True, text=True, env=environ
+        )
+        prefix, bytecode, version = said.stdout.splitlines()
+        assert (prefix, version) == (str(target), interpreter.version)
+        assert f"code object from '{bytecode}'" in said.stderr
+        assert subprocess.run([target / "bin/toy-tool"], check=True, capture_output=True).stdout == b"toy_tool\n"
+        assert not [path for path in target.rglob("*") if path.is_file() and str(stored.parent) in _text(path)]
+        packages = {path.name for path in target.glob("lib/python*/site-packages/*.dist-info")}
+        assert packages == {"toy_tool-1.0.dist-info", "toy_needed-1.0.dist-info"}
+        assert verify_entry(stored) == []
+        assert {path.stat().st_nlink for path in stored.rglob("*") if path.is_file() and not path.is_symlink()} == {1}
+
+    def test_what_it_says_of_itself(self, lock: Any, wheels: Path, tmp_path: Path) -> None:
+        """Which file was installed for each package, for the SBOM."""
+        stored = lock(installer="uv").provide(tmp_path)
+
+        packages = {name: package_of(next(wheels.glob(f"{name}-*"))) for name in ("toy_tool", "toy_needed")}
+        assert read_marker(stored)["files"] == {
+            name.replace("_", "-"): {
+                "name": name.replace("_", "-"),
+                "version": "1.0",
+                "filename": f"{name}-1.0-py3-none-any.whl",
+                "sha256": package["wheels"][0]["hashes"]["sha256"],
+            }
+            for name, package in packages.items()
+        }
+
+    def test_other_circumstances_are_other_environments(
+        self, lock: Any, wheels: Path, monkeypatch: pytest.MonkeyPatch, interpreter: Interpreter
+    ) -> None:
+        """Packages, interpreter, and the host's libc decide what is in it; settings do not."""
+        keys = {lock().key, lock(package_of(next(wheels.glob("toy_tool-*")))).key}
+        assert {lock(installer="uv").key, lock(preference="only-managed").key} < keys
+        mine = lock()
+        other = Locked(interpreter._replace(executable="/x"), mine._requirements, mine._settings, Reporter())
+        keys.add(other.key)
+        older = current_platform(mine._settings, mine._cache)._replace(libc_version=(2, 17))
+        monkeypatch.setattr(subject, "current_platform", lambda *_: older)
+        keys.add(lock().key)
+
+        assert len(keys) == 4
+
+    def test_constraints_and_options_of_the_user_do_not_count(
+        self, lock: Any, installer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What decides about versions and sdists elsewhere has no say: everything is locked."""
+        (tmp_path / "constraints.txt").write_text("toy_tool<1\n", encoding="ascii")
+        for prefix in ("PIP", "UV"):
+            for name in ("CONSTRAINT", "BUILD_CONSTRAINT"):
+                monkeypatch.setenv(f"{prefix}_{name}", str(tmp_path / "constraints.txt"))
+            monkeypatch.setenv(f"{prefix}_NO_BINARY", ":all:")
+
+        assert lock(installer=installer).provide(tmp_path).is_dir()
+
+    def test_wheels_of_a_mirror(
+        self, lock: Any, installer: str, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A mirror that is a folder has them, too."""
+        (tmp_path / "mirror").mkdir()
+        wheels.rename(tmp_path / "mirror" / "wheels")
+        packages = [package_of(path) for path in (tmp_path / "mirror" / "wheels").glob("*.whl")]
+        monkeypatch.setenv("PIP_FIND_LINKS", "")
+        monkeypatch.delenv("UV_FIND_LINKS")
+
+        assert lock(*packages, installer=installer, mirror=(str(tmp_path / "mirror"),)).provide(tmp_path).is_dir()
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("latin-1") if path.suffix != ".pyc" else ""
+
+
+class TestDifferences:
+    """What differs from the lock is said in a sentence, and nothing is published."""
+
+    @pytest.fixture(autouse=True)
+    def _nothing_is_published(self, cache: Path) -> Iterator[None]:
+        before = sorted(cache.glob("environments/*"))
+        yield
+        assert sorted(cache.glob("environments/*")) == before
+        assert list(cache.glob("staging/*")) == []
+
+    def test_another_file(self, lock: Any, installer: str, wheels: Path, tmp_path: Path) -> None:
+        """The same name and version, and other bytes."""
+        packages = [package_of(path) for path in sorted(wheels.glob("*.whl"))]
+        expected = packages[1]["wheels"][0]["hashes"]["sha256"]
+        toy_wheel(wheels, "toy_tool", "1.0", requires=["evil"])
+        found = package_of(wheels / "toy_tool-1.0-py3-none-any.whl")["wheels"][0]["hashes"]["sha256"]
+
+        with pytest.raises(BuildEnvironmentError) as caught:
+            lock(*packages, installer=installer).provide(tmp_path)
+        assert caught.value.message == (
+            f"toy_tool-1.0-py3-none-any.whl is not the file that is locked: wanted sha256 {expected}, found {found}"
+        )
+
+    def test_a_file_that_is_gone(self, lock: Any, installer: str, wheels: Path, tmp_path: Path) -> None:
+        """An index may have dropped it, whatever newer version it has."""
+        packages = [package_of(path) for path in sorted(wheels.glob("*.whl"))]
+        (wheels / "toy_tool-1.0-py3-none-any.whl").unlink()
+        toy_wheel(wheels, "toy_tool", "1.1")
+
+        with pytest.raises(BuildEnvironmentError) as caught:
+            lock(*packages, installer=installer).provide(tmp_path)
+        assert caught.value.message == (
+            f"toy_tool-1.0-py3-none-any.whl is locked, with sha256 {packages[1]['wheels'][0]['hashes']['sha256']}, "
+            "and no index or folder of this build offers it"
+        )
+        assert "set PIP_INDEX_URL" in caught.value.hint or "set UV_INDEX" in caught.value.hint
+
+    def test_an_installer_that_fails_otherwise(
+        self, lock: Any, installer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interpreter: Interpreter
+    ) -> None:
+        """What it printed last is the hint."""
+        monkeypatch.setenv("PIP_TIMEOUT", "no number")
+        monkeypatch.setenv("UV_PRERELEASE", "no number")
+
+        with pytest.raises(BuildEnvironmentError) as caught:
+            lock(installer=installer).provide(tmp_path)
+        assert caught.value.message == (
+            f"could not install the locked requirements under CPython {interpreter.version}: "
+            f"{installer} ended with exit status {3 if installer == 'pip' else 2}"
+        )
+        assert "no number" in caught.value.hint
+
+    def test_no_wheel_for_this_host(self, lock: Any, wheels: Path, tmp_path: Path, interpreter: Interpreter) -> None:
+        """A target that the lock was not made for, or a libc that is too old."""
+        wheel = wheels / "toy_tool-1.0-py3-none-any.whl"
+        wheel.rename(wheel.with_name("toy_tool-1.0-cp399-cp399-win32.whl"))
+        package = package_of(wheel.with_name("toy_tool-1.0-cp399-cp399-win32.whl"))
+        minor = "".join(interpreter.version.split(".")[:2])
+
+        with pytest.raises(BuildEnvironmentError) as caught:
+            lock(package).provide(tmp_path)
+        assert str(caught.value) == (
+            f"{PYLOCK} has no wheel of toy-tool 1.0 for cp{minor} on this host\n"
+            f"  locked: toy_tool-1.0-cp399-cp399-win32.whl\n  {RELOCK}"
+        )
+
+    def test_a_packaging_that_is_too_old(self, lock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its version is asked for in isolated builds; without isolation it may be any."""
+        import packaging.pylock
+
+        monkeypatch.delattr(packaging.pylock.Pylock, "select")
+        monkeypatch.setattr(packaging, "__version__", "26.0")
+
+        with pytest.raises(BuildEnvironmentError) as caught:
+            lock().provide(tmp_path)
+        assert str(caught.value) == (
+            "a locked environment is made with packaging>=26.1, found 26.0\n"
+            "  pip install 'packaging>=26.1' where the build runs, or build with isolation"
+        )
+
+    @pytest.mark.parametrize(
+        ("packages", "reason"),
+        [
+            ([{"name": "toy-tool", "version": "1.0"}], "is not a lock file of PEP 751: "),
+            (["toy_tool", "toy_tool"], "does not lock one wheel of 'toy-tool' for this host"),
+        ],
+        ids=["no file", "twice"],
+    )
+    def test_a_file_that_pep_751_refuses(
+        self, lock: Any, wheels: Path, tmp_path: Path, packages: List[Any], reason: str
+    ) -> None:
+        """It was written by another program, with a digest that is right."""
+        made = [package_of(next(wheels.glob(f"{each}-*"))) if isinstance(each, str) else each for each in packages]
+
+        with pytest.raises(ProjectError, match=reason):
+            lock(*made).provide(tmp_path)
+
+
+_OUTPUTS = {
+    "pip 22.3": "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have updated\n"
+    "    toy-tool==1.0 from http://127.0.0.1/toy_tool-1.0-py3-none-any.whl#sha256={good} (from -r r.txt (line 1)):\n"
+    "        Expected sha256 {good}\n             Got        {bad}\n",
+    "uv 0.2": "error: Failed to prepare distributions\n  Caused by: Failed to fetch wheel: toy-tool==1.0\n"
+    "  Caused by: Hash mismatch for `toy-tool==1.0`\n\nExpected:\n  sha256:{good}\n\nComputed:\n  sha256:{bad}\n",
+    "uv 0.9": "  x Failed to download `toy-tool==1.0`\n  ╰─▶ Hash mismatch for `toy-tool==1.0`\n\n      Expected:\n"
+    "        sha256:{good}\n\n      Computed:\n        sha256:{bad}\n",
+}
+_ABSENT = {
+    "pip": "ERROR: Could not find a version that satisfies the requirement toy-tool==1.0 (from versions: 1.1)\n"
+    "ERROR: No matching distribution found for toy-tool==1.0\n",
+    "uv version": "  x No solution found when resolving dependencies:\n  ╰─▶ Because there is no version of\n"
+    "      toy-tool==1.0 and you require toy-tool==1.0, we can conclude that your requirements are unsatisfiable.\n",
+    "uv name": "  x No solution found when resolving dependencies:\n  ╰─▶ Because toy-tool was not found in\n the"
+    " package registry and you require toy-tool==1.0, we can conclude that your requirements are unsatisfiable.\n",
+}
+
+
+class TestInstallersOutput:
+    """`_difference`, with what versions of pip and uv have printed."""
+
+    WHEELS = (
+        LockedWheel("other", "1.0", "other-1.0-py3-none-any.whl", "c" * 64),
+        LockedWheel("toy-tool", "1.0", "toy_tool-1.0-py3-none-any.whl", "a" * 64),
+    )
+
+    @pytest.mark.parametrize("output", list(_OUTPUTS.values()), ids=list(_OUTPUTS))
+    def test_another_file(self, output: str) -> None:
+        """Its hash is named."""
+        said = _difference(output.format(good="a" * 64, bad="b" * 64), self.WHEELS)
+
+        assert said == (
+            f"toy_tool-1.0-py3-none-any.whl is not the file that is locked: wanted sha256 {'a' * 64}, found {'b' * 64}"
+        )
+
+    @pytest.mark.parametrize("output", list(_ABSENT.values()), ids=list(_ABSENT))
+    def test_no_such_file(self, output: str) -> None:
+        """The file that is locked is named."""
+        assert _difference(output, self.WHEELS) == (
+            f"toy_tool-1.0-py3-none-any.whl is locked, with sha256 {'a' * 64}, "
+            "and no index or folder of this build offers it"
+        )
+
+    def test_anything_else(self) -> None:
+        """Nothing is made up."""
+        assert _difference("error: Failed to fetch: `http://127.0.0.1/toy-tool/`", self.WHEELS) == ""
+
+
+class TestCheck:
+    """`Locked.check`: what a hook asks for is in the lock, or met by it."""
+
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            ["toy_tool"], ["toy-other>=3"], ["toy_needed"], ["toy_needed>=0.5"], ["Toy.Needed==1.0"],
+            ["toy_absent; python_version < '3'"], ["toy_needed[more]"],
+        ],
+        ids=["static", "dynamic", "met", "met by its version", "another spelling", "not for this Python", "an extra"],
+    )  # fmt: skip
+    def test_what_is_met(self, checked: Any, asked: List[str]) -> None:
+        """Known by its text, or by what is installed."""
+        checked(asked)
+
+    @pytest.mark.parametrize(
+        "asked",
+        [["toy_absent"], ["toy_needed>1"], ["toy_tool[more]"], ["./folder"]],
+        ids=["a name", "a version", "an extra", "no requirement"],
+    )
+    def test_what_is_not(self, checked: Any, asked: List[str]) -> None:
+        """The sentence names it, and nothing is installed."""
+        with pytest.raises(BuildEnvironmentError) as caught:
+            checked(["toy_tool", *asked])
+        assert str(caught.value) == f"the real backend asks for what {PYLOCK} does not lock: {asked[0]!r}\n  {RELOCK}"
+
+    @pytest.fixture
+    def checked(self, lock: Any, wheels: Path, tmp_path: Path) -> Any:
+        """Return a function that has a build environment install something."""
+        toy_wheel(wheels, "toy_tool", "1.0", requires=["toy_absent; extra == 'more'"])
+        toy_wheel(wheels, "toy_needed", "1.0", requires=["toy_tool; extra == 'more'"])
+        locked = lock(dynamic=["toy-other>=3"], installer="uv")
+        (tmp_path / "copy").mkdir()
+        locked.copy(tmp_path / "copy", tmp_path)
+        environment = BuildEnvironment(
+            tmp_path / "copy", locked._interpreter, locked._settings, Reporter(), tmp_path, locked=locked
+        )
+        return lambda requirements: environment.install(requirements, what="what the real backend asks for")
+
+
+_BACKEND = """
+import os, sys
+from minimal import *
+import toy_tool
+
+def get_requires_for_build_wheel(config_settings=None):
+    return ["toy_needed"] + (config_settings or {}).get("more", "").split()
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    import minimal, toy_needed
+    print("built by", sys.version.split()[0], "with", toy_tool.VERSION, toy_needed.VERSION)
+    print("stores bytecode", not sys.dont_write_bytecode, sys.pycache_prefix)
+    return minimal.build_wheel(wheel_directory)
+"""
+
+
+class TestBuilds:
+    """Hooks of a locked project."""
+
+    @pytest.fixture
+    def project(self, wheels: Path, tmp_path: Path, archive: Path) -> Path:
+        """A project whose real backend uses what is locked, and asks for it dynamically."""
+        root = project_of(tmp_path / "toy", _BACKEND, table='requires = ["toy_tool"]\n', python=">=3.12")
+        packages = [package_of(path) for path in sorted(wheels.glob("*.whl"))]
+        return lock_to(root, archive, packages, dynamic=["toy_needed"], scope="always")
+
+    @pytest.fixture
+    def host(self, tmp_path: Path, variables: Dict[str, str]) -> Host:
+        """A frontend's environment that is told no index."""
+        host = host_environment(tmp_path / "build-env-x")
+        host.environ.update(variables)
+        for name in [name for name in host.environ if name.startswith(("PIP_", "UV_"))]:
+            del host.environ[name]
+        links = str(tmp_path / "wheels")
+        host.environ.update(PIP_CONFIG_FILE=os.devnull, UV_NO_CONFIG="1", PIP_FIND_LINKS=links, UV_FIND_LINKS=links)
+        host.environ.update(PIP_NO_INDEX="1")
+        return host
+
+    def build(self, host: Host, project: Path, *arguments: Any, **environ: str) -> str:
+        """Build a wheel, as a frontend does in an environment that it makes for that; return what the backend said."""
+        shutil.rmtree(host.python.parent.parent / ".provision-backend", ignore_errors=True)
+        (project / "dist").mkdir(exist_ok=True)
+        host.hook(project, "build_wheel", str(project / "dist"), *arguments, env=environ)
+        return host.stdout
+
+    def test_the_second_one_asks_nobody(
+        self, host: Host, project: Path, wheels: Path, installer: str, tmp_path: Path, interpreter: Interpreter
+    ) -> None:
+        """The first one takes what is locked from the index; the second one needs neither that nor an installer."""
+        said = f"built by {interpreter.version} with 1.0 1.0\nstores bytecode False None\n"
+        with ArchiveServer(index_of(*wheels.glob("*.whl"))) as index:
+            index.validators = {"Content-Type": "text/html"}
+            host.environ.update(
+                PROVISION_BACKEND_INSTALLER=installer,
+                PIP_INDEX_URL=f"{index.url}/simple",
+                PIP_NO_INDEX="0",
+                PIP_FIND_LINKS="",
+                UV_FIND_LINKS="",
+                UV_DEFAULT_INDEX=f"{index.url}/simple",
+                UV_CACHE_DIR=str(tmp_path / "uv"),
+            )
+            assert self.build(host, project, UV=find_uv(Settings(installer="uv"))) == said
+            asked = len(index.paths)
+            assert asked >= 4
+            # What it would start is not there.
+            shutil.rmtree(tmp_path / "uv", ignore_errors=True)
+            assert host.hook(project, "get_requires_for_build_wheel", env={"PATH": "/nowhere"}) == []
+            assert self.build(host, project, PATH="/nowhere") == said
+            assert len(index.paths) == asked
+
+    def test_what_has_to_be_installed_first(self, host: Host, project: Path, tmp_path: Path, own_wheel: Path) -> None:
+        """In a bare environment: what makes the locked environment where there is none, and nothing once there is."""
+        wheels = [own_wheel, *_wheelhouse().glob("packaging-*"), *_wheelhouse().glob("pyproject_hooks-*")]
+        for wheel in wheels:
+            shutil.unpack_archive(str(wheel), str(tmp_path / "site"), "zip")
+        bare = host_environment(tmp_path / "build-env-y", bare=True, paths=[tmp_path / "site"])
+        bare.environ.update(host.environ)
+
+        host.hook(project, "get_requires_for_build_wheel")  # It remembers the platform.
+        assert bare.hook(project, "get_requires_for_build_wheel") == ["filelock>=3.16"]
+        self.build(host, project)
+        assert bare.hook(project, "get_requires_for_build_wheel") == []
+
+    def test_a_requirement_that_has_appeared(self, host: Host, project: Path) -> None:
+        """It ends in a sentence, and nothing is installed."""
+        with pytest.raises(subprocess.CalledProcessError):
+            self.build(host, project, {"more": "toy_tool>=1 toy_new"})
+        assert host.stderr.splitlines()[1:] == [
+            f"provision-backend: the real backend asks for what {PYLOCK} does not lock: 'toy_new'",
+            f"  {RELOCK}",
+        ]
+
+    def test_a_damaged_environment_is_replaced(self, host: Host, project: Path, cache: Path) -> None:
+        """Where a hook fails and files have changed since they were published, it is tried again with a new one."""
+        before = set(cache.glob("environments/*"))
+        said = self.build(host, project)
+        (stored,) = set(cache.glob("environments/*")) - before
+        next(stored.glob("lib/python*/site-packages/toy_needed.py")).write_text("raise ImportError('broken')\n")
+
+        assert self.build(host, project) == said
+        assert f"{stored} is damaged (changed: " in host.stderr
+        assert set(cache.glob("environments/*")) - before == {stored, stored.with_name(f"{stored.name}.1")}
+        assert self.build(host, project) == said
+        assert "damaged" not in host.stderr
+
+    def test_a_hook_that_fails_by_itself(self, host: Host, project: Path, cache: Path) -> None:
+        """The environment is as it was published, and is kept; the hook is called once."""
+        (project / "backends" / "toy_backend.py").write_text(
+            _BACKEND.replace("return minimal.build", "raise SystemExit('no wheel today')\n    return minimal.build")
+        )
+        before = set(cache.glob("environments/*"))
+        with pytest.raises(subprocess.CalledProcessError):
+            self.build(host, project)
+
+        assert len(set(cache.glob("environments/*")) - before) == 1
+        assert host.stderr.count("no wheel today") == host.stdout.count("built by") == 1
+
+    @pytest.mark.parametrize("scope", ["always", "provisioned"])
+    def test_where_the_running_interpreter_satisfies(self, host: Host, project: Path, scope: str) -> None:
+        """It builds as without a lock, unless the lock always applies."""
+        text = (project / "pyproject.toml").read_text(encoding="utf-8").replace('"always"', f'"{scope}"')
+        (project / "pyproject.toml").write_text(text, encoding="utf-8")
+        asked = host.hook(project, "get_requires_for_build_wheel")
+
+        assert asked == ([] if scope == "always" else ["toy_tool"])
+
+    def test_a_setting_overrides_it(self, host: Host, project: Path) -> None:
+        """The builder who names a Python gets one, and is told; what is locked is not looked at."""
+        with pytest.raises(subprocess.CalledProcessError):
+            self.build(host, project, PROVISION_BACKEND_PYTHON=sys.executable)
+
+        assert host.stderr.startswith(
+            f"provision-backend: the lock in {PYLOCK} is not used: PROVISION_BACKEND_PYTHON is {sys.executable!r}\n"
+        )
+        assert "not installed: toy_tool" in host.stderr
+
+
+def _wheelhouse() -> Path:
+    return wheelhouse(Path(sys.executable), clean_environ())
