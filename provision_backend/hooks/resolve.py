@@ -218,7 +218,8 @@ def _by_uv(environment: BuildEnvironment, requirements: Sequence[str], kept: Seq
     if kept:
         # uv keeps the versions that it finds in its output file, where they still go together.
         output.write_text(pylock_text({"lock-version": "1.0", "created-by": "", "packages": list(kept)}), "utf-8")
-    options = ["--universal", "--python-version", environment.interpreter.version, "--format", "pylock.toml"]
+    # Without --refresh it may answer from what an index said ten minutes ago.
+    options = ["--refresh", "--universal", "--python-version", environment.interpreter.version, "--format", "pylock.toml"]
     arguments = [*options, "--output-file", str(output), str(source)]
     resolve(environment, arguments, environ=environment.installer_environ(), cwd=environment.folder)
     packages: List[Package] = load_toml(read_file(output).decode("utf-8")).get("packages", [])

@@ -210,6 +210,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         self.rfile.close()
 
+    def do_HEAD(self) -> None:
+        """Refuse it, as some indexes do; uv then fetches the whole wheel for its metadata."""
+        self._send_head(405, {"Content-Length": "0"})
+
     def do_GET(self) -> None:
         """Serve a file, or do what the script says."""
         owner = self.server.owner
