@@ -22,16 +22,16 @@ from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from ..catalog.archive import Archive
-from ..errors import BackendError, BuildEnvironmentError, ProjectError
+from ..errors import BackendError, BuildEnvironmentError, MissingDependencyError, ProjectError
 from ..files import list_names, read_file, read_json
 from ..host.systems import RUNNING
 from ..interpreter import Interpreter
 from ..output import Reporter, redact_url
 from ..project.edit import pylock_text
-from ..project.pylock import PYLOCK
+from ..project.pylock import PYLOCK, pylock_document
 from ..project.pyproject import Project, parse_requirement
 from ..settings import Settings, load_toml
-from ..wanted import LockedRequirements
+from ..wanted import Lock, LockedRequirements
 from .environment import BuildEnvironment, create_environment, project_for_uv
 from .forwarded import get_requires
 from .installers import find_uv, resolve
@@ -106,7 +106,9 @@ class Resolver:
             ProjectError: a requirement cannot be locked by hash.
             BuildEnvironmentError: there is no solution, or a package has no wheel for a target.
             BackendError, HookFailedError: the real backend could not be asked.
+            MissingDependencyError: packaging cannot read lock files.
         """
+        pylock = _load_pylock()
         static: Tuple[str, ...] = self.project.requires
         dynamic: Tuple[str, ...] = ()
         with tempfile.TemporaryDirectory(prefix="provision-backend-") as folder:
@@ -118,9 +120,17 @@ class Resolver:
                 environment.install(self._pins(packages), what="the locked requirements")
                 asked = {text for hook in _HOOKS for text in self._ask(environment, hook)}
                 if asked <= {*static, *dynamic}:
-                    return LockedRequirements(packages, static, dynamic, self.project.build_backend)
+                    found = LockedRequirements(packages, static, dynamic, self.project.build_backend)
+                    return self._validated(pylock, found)
                 dynamic = tuple(sorted({*dynamic, *asked}))
         raise BackendError(f"the real backend {self.project.build_backend!r} asks for something new each time")
+
+    def _validated(self, pylock: Any, found: LockedRequirements) -> LockedRequirements:
+        try:
+            pylock.Pylock.from_dict(pylock_document(Lock(self.archives, requirements=found)))
+        except pylock.PylockValidationError as exc:
+            raise BuildEnvironmentError(f"the installer's answer makes no lock file of PEP 751: {exc}") from None
+        return found
 
     def _environment(self, path: Path) -> BuildEnvironment:
         create_environment(self.interpreter, path, self.settings)
@@ -204,6 +214,15 @@ class Resolver:
         return {"name": name, "version": version, **marker, "wheels": kept}
 
 
+def _load_pylock() -> Any:
+    # It comes with the extra, since a build asks for no certain packaging.
+    try:
+        import packaging.pylock
+    except ImportError:
+        raise MissingDependencyError("packaging>=26.1", "run 'provision-backend lock'", extra="init") from None
+    return packaging.pylock
+
+
 def _by_uv(environment: BuildEnvironment, requirements: Sequence[str], kept: Sequence[Package]) -> List[Package]:
     text = project_for_uv(environment.source, requirements, environment.settings)
     for name, sources in load_toml(text).get("tool", {}).get("uv", {}).get("sources", {}).items():
@@ -219,9 +238,9 @@ def _by_uv(environment: BuildEnvironment, requirements: Sequence[str], kept: Seq
         # uv keeps the versions that it finds in its output file, where they still go together.
         output.write_text(pylock_text({"lock-version": "1.0", "created-by": "", "packages": list(kept)}), "utf-8")
     # Without --refresh it may answer from what an index said ten minutes ago.
-    options = ["--refresh", "--universal", "--python-version", environment.interpreter.version, "--format", "pylock.toml"]
-    arguments = [*options, "--output-file", str(output), str(source)]
-    resolve(environment, arguments, environ=environment.installer_environ(), cwd=environment.folder)
+    options = ["--refresh", "--universal", "--python-version", environment.interpreter.version]
+    options += ["--format", "pylock.toml", "--output-file", str(output), str(source)]
+    resolve(environment, options, environ=environment.installer_environ(), cwd=environment.folder)
     packages: List[Package] = load_toml(read_file(output).decode("utf-8")).get("packages", [])
     return packages
 
