@@ -30,8 +30,8 @@ else:
     import tomli as tomllib
 
 __all__ = [
-    "BESIDE", "CONFIG_FILE", "NO_CONFIG", "OPTIONS", "PREFIX", "Option", "Settings", "load_settings", "load_toml",
-    "secret_variables", "strip_settings",
+    "BESIDE", "CONFIG_FILE", "INSIDE", "NO_CONFIG", "OPTIONS", "PREFIX", "Option", "Settings", "load_settings",
+    "load_toml", "secret_variables", "strip_settings",
 ]  # fmt: skip
 
 PREFIX = "provision-backend."
@@ -40,7 +40,8 @@ PREFIX = "provision-backend."
 CONFIG_FILE, NO_CONFIG = "PROVISION_BACKEND_CONFIG_FILE", "PROVISION_BACKEND_NO_CONFIG"
 """The variable that names a file instead of the user's and the machine's, and the one that turns files off."""
 
-BESIDE = "beside"  # value of the setting ``sbom`` for the folder of the wheel itself
+# Values of the setting ``sbom`` that are no folders: that of the wheel itself, and the wheel.
+BESIDE, INSIDE = "beside", "wheel"
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 # What stands behind a comma that separates: white space or a URL, and a path where the item before it has no query.
@@ -100,7 +101,7 @@ OPTIONS: Tuple[Option, ...] = (
     ),
     Option("offline", "flag", False, "never use the network to get an interpreter"),
     Option("installer", "choice", "", "the installer that fills build environments", ("pip", "uv")),
-    Option("sbom", "path", "", "folder for a CycloneDX SBOM of what built each wheel, or 'beside' the wheel"),
+    Option("sbom", "path", "", "CycloneDX SBOM of what built each wheel: in the 'wheel', 'beside' it, or in a folder"),
     # Another process may be downloading tens of megabytes over a slow line.
     Option("lock-timeout", "seconds", 600.0, "seconds to wait for another process to provision the same interpreter"),
     Option("connect-timeout", "seconds", 10.0, "seconds to wait for a connection to a source of archives"),
@@ -370,7 +371,7 @@ def _refuse_address(option: Option, text: str, place: str) -> None:
 
 
 def _is_path(option: Option, text: str) -> bool:
-    if option.key == "sbom" and text == BESIDE:
+    if option.key == "sbom" and text in (BESIDE, INSIDE):
         return False
     # A version request has no slash in it.
     is_python = option.key == "python" and ("/" in text or os.sep in text)

@@ -323,6 +323,8 @@ class TestFolders:
             ("catalog", "https://m.example", "https://m.example"),
             ("sbom", "s", "/start/s"),
             ("sbom", "beside", "beside"),
+            ("sbom", "wheel", "wheel"),
+            ("sbom", "./wheel", "/start/./wheel"),
             ("python", "bin/python3", "/start/bin/python3"),
             ("python", "3.13", "3.13"),
             ("target", "x", "x"),

@@ -52,10 +52,10 @@ def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
 
         check_wheel(wheel, interpreter, build.reporter, editable=editable)
     if wheel and not editable and build.settings.sbom:
-        from .sbom import record_wheel
+        from .sbom import Tools, record_wheel
 
-        backend = build.project.build_backend
-        record_wheel(wheel, backend, interpreter, packages=environment.packages, settings=build.settings)
+        tools = Tools(interpreter, environment.packages)
+        record_wheel(wheel, build.project.build_backend, tools, build.settings)
     return result
 
 

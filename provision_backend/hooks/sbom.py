@@ -1,89 +1,165 @@
-"""A wheel that was built, and where → a file ``<wheel>.cdx.json``: a CycloneDX 1.6 document of what the build used.
+"""A wheel that was built, and with what → a CycloneDX 1.6 document, in a file ``<wheel>.cdx.json`` or in the wheel.
 
-Only on request (setting ``sbom``). The wheel is the real backend's and stays as it is. The same build gives the same
-document, to the byte. Its subject is the wheel. What the wheel was built with is listed with the scope ``excluded``,
-which stands for what is not used at run time; what the wheel itself needs then is in its own metadata.
+Only on request (setting ``sbom``); without it the wheel stays as the real backend made it. The same build gives the
+same document, to the byte, on every machine. Its subject is the wheel, by its sha256 unless the document is inside it.
+What the wheel was built with is listed with the scope ``excluded``, which stands for what is not used at run time; what
+the wheel itself needs then is in its own metadata.
 
-Source: CycloneDX v1.6 JSON Reference; Package-URL specification; PEP 770 for the file name.
+Source: CycloneDX v1.6 JSON Reference; Package-URL specification; PEP 770 for the names of the files; "Binary
+distribution format", The .dist-info directory and The .dist-info/sboms/ directory.
 """
 
 from __future__ import annotations
 
+import base64
+import csv
 import datetime
+import inspect
+import io
 import json
 import os
 import re
+import shutil
 import sys
+import tempfile
 import uuid
-from importlib.metadata import Distribution
+import zipfile
+import zlib
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 from urllib.parse import quote
 
 from packaging.utils import canonicalize_name
 
 from ..cache.entries import entry_of, read_marker
-from ..errors import UsageError
-from ..files import hash_file
+from ..errors import BackendError, UsageError
+from ..files import hash_bytes, hash_file, rename
 from ..interpreter import Interpreter
 from ..output import redact_url
+from ..processes import run_interpreter_json
 from ..project.plan import running_interpreter
 from ..project.pyproject import OWN_NAME
-from ..settings import BESIDE, Settings
+from ..settings import BESIDE, INSIDE, Settings
 from ..versions import own_version
+from . import embed
 from .requirements import find_distributions
 
-__all__ = ["record_own_wheel", "record_wheel"]
+__all__ = ["Tools", "record_own_wheel", "record_wheel"]
 
 _PREFIX = "provision-backend:"
 _ALGORITHMS = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}
 
 
-def record_own_wheel(wheel: Path, build_backend: str, settings: Settings) -> Path:
+class Tools(NamedTuple):
+    """What a wheel was built with."""
+
+    interpreter: Interpreter
+    """What ran the real backend."""
+    packages: Sequence[str]
+    """The folders that its packages are installed in, in the order of ``sys.path``."""
+    files: Mapping[str, Mapping[str, str]] = {}
+    """What was installed where that is known, as in a locked build: ``filename`` and ``sha256`` by normalised name."""
+
+
+def record_own_wheel(wheel: Path, build_backend: str, settings: Settings) -> None:
     """Write down what the build of a wheel used that this process has made; otherwise as `record_wheel`."""
     running = running_interpreter()
     interpreter = Interpreter(running.executable, running.version, running.freethreaded, source="running")
     # The empty path is the source tree; what lies there is not installed.
-    packages = [folder for folder in sys.path if folder]
-    return record_wheel(wheel, build_backend, interpreter, packages=packages, settings=settings)
+    record_wheel(wheel, build_backend, Tools(interpreter, [folder for folder in sys.path if folder]), settings)
 
 
-def record_wheel(
-    wheel: Path, build_backend: str, interpreter: Interpreter, *, packages: Sequence[str], settings: Settings
-) -> Path:
-    """Write down what the build of a wheel used, and return the path of the file.
-
-    Args:
-        wheel: the wheel, just built.
-        build_backend: the real backend.
-        interpreter: what ran it.
-        packages: the folders that its packages are installed in, in the order of ``sys.path``.
-        settings: of the build; ``sbom`` names the folder of the file.
+def record_wheel(wheel: Path, build_backend: str, tools: Tools, settings: Settings) -> None:
+    """Write down what the build of a wheel used, where the setting ``sbom`` says: in the wheel, beside it, elsewhere.
 
     Raises:
-        UsageError: the file cannot be written.
+        UsageError: the file cannot be written, or the wheel is signed.
+        BackendError: the wheel cannot be read or rewritten.
     """
+    if settings.sbom == INSIDE:
+        # The document inside a wheel cannot have the hash of that wheel, and would not follow its name: a tool that
+        # repairs a wheel gives it another one.
+        _put_inside(wheel, _document(_subject(wheel.name), build_backend, tools), tools.interpreter, settings)
+        return
+    subject = _subject(wheel.name, hashes={"sha256": hash_file(wheel)})
+    subject["properties"] = _properties(wheel=wheel.name)
     folder = wheel.parent if settings.sbom == BESIDE else Path(settings.sbom)
     path = folder / f"{wheel.name}.cdx.json"
-    text = _document(wheel, build_backend, interpreter, find_distributions(packages))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text.encode("utf-8"))  # The same bytes on every system.
+        path.write_bytes(_document(subject, build_backend, tools))
     except OSError as exc:
         raise UsageError(
             f"{settings.origin('sbom')} names {settings.sbom!r}, and {path} cannot be written: {exc.strerror}"
         ) from None
-    return path
 
 
-def _document(wheel: Path, build_backend: str, interpreter: Interpreter, installed: Dict[str, Distribution]) -> str:
+def _put_inside(wheel: Path, content: bytes, interpreter: Interpreter, settings: Settings) -> None:
+    """Put a document into a wheel, in one step: the wheel is what it was, or it has the document and lists it."""
+    origin = settings.origin("sbom")
+    try:
+        with tempfile.TemporaryDirectory(dir=str(wheel.parent), prefix=".sbom-") as folder:
+            copy = os.path.join(folder, "wheel")
+            _copy_wheel(interpreter, str(wheel), copy, _changes(wheel, content, folder, origin))
+            shutil.copymode(str(wheel), copy)
+            rename(Path(copy), wheel)
+    except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, csv.Error) as exc:
+        raise BackendError(f"{origin} is {INSIDE!r}, and {wheel.name} cannot hold an SBOM: {exc}") from None
+
+
+def _copy_wheel(interpreter: Interpreter, wheel: str, copy: str, changes: Dict[str, str]) -> None:
+    if interpreter.source == "running":
+        embed.copy_wheel(wheel, copy, changes)
+        return
+    arguments = [wheel, copy, *(each for pair in changes.items() for each in pair)]
+    answer = run_interpreter_json(Path(interpreter.executable), inspect.getsource(embed), arguments=arguments)
+    if answer["error"]:
+        raise ValueError(answer["error"])
+
+
+def _changes(wheel: Path, content: bytes, folder: str, origin: str) -> Dict[str, str]:
+    """Write the document and the wheel's new RECORD to a folder, and return their paths by their names in the wheel."""
+    with zipfile.ZipFile(str(wheel)) as archive:
+        names = archive.namelist()
+        records = [name for name in names if re.fullmatch(r"[^/]+\.dist-info/RECORD", name)]
+        if len(records) != 1:
+            raise ValueError(f"a wheel has one .dist-info/RECORD, found {len(records)}")
+        record = records[0]
+        signed = [name for name in names if name in (f"{record}.jws", f"{record}.p7s")]
+        if signed:
+            raise UsageError(
+                f"{origin} is {INSIDE!r}, and {wheel.name} is signed ({signed[0]}), which a changed RECORD would break",
+                hint=f"have the SBOM beside the wheel, or in a folder: {BESIDE!r}, or its path",
+            )
+        rows = list(csv.reader(io.StringIO(archive.read(record).decode("utf-8"), newline="")))
+    name = f"{record[: -len('RECORD')]}sboms/{OWN_NAME}.cdx.json"
+    # The name is ours: a document that is there already is of an earlier run, and is replaced.
+    rows = [row for row in rows if row and row[0] != name]
+    digest = base64.urlsafe_b64encode(bytes.fromhex(hash_bytes(content))).decode("ascii").rstrip("=")
+    # RECORD's own line, which has no hash, is mostly the last.
+    place = next((number for number, row in enumerate(rows) if row[0] == record), len(rows))
+    rows.insert(place, [name, f"sha256={digest}", str(len(content))])
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    changes = {name: os.path.join(folder, "sbom"), record: os.path.join(folder, "record")}
+    for path, data in zip(changes.values(), (content, text.getvalue().encode("utf-8"))):
+        Path(path).write_bytes(data)
+    return changes
+
+
+def _subject(wheel: str, hashes: Optional[Dict[str, str]] = None) -> Dict[str, Any]:
     # A real backend may give its wheel a name that the specification does not know; the frontend will say so.
-    name, _, rest = wheel.name.partition("-")
+    name, _, rest = wheel.partition("-")
     name, version = canonicalize_name(name), rest.partition("-")[0].replace("_", "-")
-    subject = _component("library", name, version, "pypi", hashes={"sha256": hash_file(wheel)})
-    subject["properties"] = _properties(wheel=wheel.name)
+    subject = _component("library", name, version, "pypi", hashes=hashes)
+    del subject["scope"]
+    return subject
+
+
+def _document(subject: Dict[str, Any], build_backend: str, tools: Tools) -> bytes:
     tool = _component("application", OWN_NAME, own_version())
-    del subject["scope"], tool["scope"], tool["bom-ref"]
+    del tool["scope"], tool["bom-ref"]
+    components = [_interpreter(tools.interpreter), *_distributions(tools)]
     body = {
         "version": 1,
         "metadata": {
@@ -93,7 +169,9 @@ def _document(wheel: Path, build_backend: str, interpreter: Interpreter, install
             "component": subject,
             "properties": _properties(**{"build-backend": build_backend}),
         },
-        "components": [_interpreter(interpreter), *_distributions(installed)],
+        "components": components,
+        # Readers may leave out what is not reached from the subject (PEP 770, SBOM data interoperability).
+        "dependencies": [{"ref": subject["bom-ref"], "dependsOn": [each["bom-ref"] for each in components]}],
         # Which distributions the wheel needs at run time is not looked into.
         "compositions": [{"aggregate": "unknown", "dependencies": [subject["bom-ref"]]}],
     }
@@ -103,7 +181,7 @@ def _document(wheel: Path, build_backend: str, interpreter: Interpreter, install
         "specVersion": "1.6",
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(body, sort_keys=True))}",
     }
-    return json.dumps({**head, **body}, indent=2) + "\n"
+    return (json.dumps({**head, **body}, indent=2) + "\n").encode("ascii")  # The same bytes on every system.
 
 
 def _timestamp() -> Dict[str, str]:
@@ -135,13 +213,18 @@ def _interpreter(interpreter: Interpreter) -> Dict[str, Any]:
     return component
 
 
-def _distributions(installed: Dict[str, Distribution]) -> Iterator[Dict[str, Any]]:
-    for name, distribution in sorted(installed.items()):
+def _distributions(tools: Tools) -> Iterator[Dict[str, Any]]:
+    for name, distribution in sorted(find_distributions(tools.packages).items()):
         if name == OWN_NAME:
             continue
-        # An index gives an installer hashes, but no installer writes them down; those of a direct URL are known.
+        # An index gives an installer hashes, but no installer writes them down; those of a direct URL are known, and
+        # those of a lock.
         url, hashes = _origin(distribution.read_text("direct_url.json"))
+        file = tools.files.get(name, {})
+        hashes = {"sha256": file["sha256"]} if file else hashes
         component = _component("library", name, distribution.version or "", "pypi", hashes=hashes)
+        if file:
+            component["properties"] = _properties(archive=file["filename"])
         if url:
             component["externalReferences"] = [{"type": "distribution", "url": url}]
         yield component
