@@ -119,6 +119,12 @@ class Locked:
         with self._reporter.step("copy the locked environment"):
             copy_environment(stored, target)
 
+    def files(self) -> Mapping[str, Mapping[str, str]]:
+        """Return the `LockedWheel` that each package was installed from, as a table, by normalised name."""
+        stored = self.find()
+        files: Mapping[str, Mapping[str, str]] = read_marker(stored).get("files", {}) if stored else {}
+        return files
+
     def check(self, requirements: Sequence[str], packages: Sequence[str]) -> None:
         """Raise `BuildEnvironmentError` if a requirement of a hook is not met by what is locked.
 

@@ -54,7 +54,8 @@ def call_hook(build: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
     if wheel and not editable and build.settings.sbom:
         from .sbom import Tools, record_wheel
 
-        tools = Tools(interpreter, environment.packages)
+        files = environment.locked.files() if environment.locked else {}
+        tools = Tools(interpreter, environment.packages, files)
         record_wheel(wheel, build.project.build_backend, tools, build.settings)
     return result
 
