@@ -19,7 +19,7 @@ import pytest
 from support.cache_entries import ARCHIVE, ENVIRONMENT, KEY, SHA, build, filled, names, provide, provide_environment
 
 from provision_backend import files
-from provision_backend.cache import folders, store
+from provision_backend.cache import folders, locks, store
 from provision_backend.cache.entries import MARKER, entry_of, key_of, read_environment
 from provision_backend.cache.manifest import MANIFEST, verify_entry
 from provision_backend.cache.store import Cache, open_cache
@@ -564,3 +564,30 @@ def test_the_last_use_of_an_environment_is_noted(cache: Cache) -> None:
     cache.note_use(entry, frontend=os.getpid())
 
     assert [name.partition("~")[0] for name in names(cache, "used")] == [ENVIRONMENT, ENVIRONMENT]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="files of other users need root")
+def test_an_environment_of_another_user_is_not_trusted(cache: Cache) -> None:
+    """It is passed over as if it were not there, and so is one that everybody can write."""
+    entry = provide_environment(cache)
+    entry.chmod(0o777)
+    assert cache.find_environment(ENVIRONMENT) is None
+    entry.chmod(0o755)
+    assert cache.find_environment(ENVIRONMENT) == entry
+    os.chown(entry, 64001, 64001)
+    assert cache.find_environment(ENVIRONMENT) is None
+    assert provide_environment(cache) == entry.with_name(f"{ENVIRONMENT}.1")
+
+
+@pytest.mark.parametrize("missing", ["filelock", "fcntl"])
+def test_an_environment_is_made_without_locks(cache: Cache, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filelock is not installed where nothing is downloaded, and some Pythons lack fcntl."""
+    if missing == "filelock":
+        monkeypatch.setitem(sys.modules, missing, None)
+    else:
+        monkeypatch.setattr(locks, missing, None)
+
+    assert cache.find_environment(ENVIRONMENT) is None
+    assert provide_environment(cache) == cache.root / "environments" / ENVIRONMENT
+    assert names(cache, "staging") == []
+    assert not (cache.root / "locks" / f"{ENVIRONMENT}.owner").exists()

@@ -12,10 +12,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import pytest
-from support.cache_entries import ARCHIVE, KEY, build, names, provide
+from support.cache_entries import ARCHIVE, ENVIRONMENT, KEY, build, filled, names, provide, provide_environment
 
 from provision_backend import files
 from provision_backend.cache import upkeep
@@ -24,7 +24,7 @@ from provision_backend.cache.locks import key_lock
 from provision_backend.cache.manifest import MANIFEST, verify_entry
 from provision_backend.cache.store import Cache
 from provision_backend.cache.upkeep import clean_cache, list_entries, prune_cache, remove_entries
-from provision_backend.output import Reporter
+from provision_backend.output import Reporter, format_size
 
 ROOT = Path(__file__).resolve().parent.parent
 DAY = 86400.0
@@ -63,9 +63,9 @@ def add(cache: Cache, digit: str, *, unused_for: float = 0.0) -> str:
     return archive.key
 
 
-def age(cache: Cache, key: str, seconds: float) -> None:
+def age(cache: Cache, key: str, seconds: float, folder: str = "interpreters") -> None:
     then = time.time() - seconds
-    for path in (cache.root / "used" / key, cache.root / "interpreters" / key / "provision-backend.json"):
+    for path in (cache.root / "used" / key, cache.root / folder / key / MARKER):
         path.touch()
         os.utime(path, (then, then))
 
@@ -468,9 +468,9 @@ def test_shared_caches_are_not_touched(cache: Cache, tmp_path: Path) -> None:
     assert names(other, "interpreters") == []
 
 
-def run(cache: Cache, *arguments: str) -> Tuple[int, str, str]:
+def run(cache: Cache, *arguments: str, group: Sequence[str] = ("cache",)) -> Tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "provision_backend", "cache", *arguments],
+        [sys.executable, "-m", "provision_backend", *group, *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -570,3 +570,137 @@ def test_an_empty_cache_is_no_trouble(tmp_path: Path) -> None:
         (0, "0 B freed\n"),
     ]
     assert not cache.root.exists()
+
+
+def test_environments_are_listed(cache: Cache) -> None:
+    """After the interpreters: with the number of their packages, and the interpreter that they are for."""
+    path = provide_environment(cache)
+    entry = list_entries(cache)[1]
+
+    assert (entry.path, entry.key, entry.kind, entry.packages) == (path, ENVIRONMENT, "environment", 1)
+    assert entry.interpreter == str(entry_of(cache) / "bin" / "python3.13")
+    assert (entry.version, entry.damaged, entry.shared) == ("", False, False)
+    code, out, err = run(cache, "list")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1] == f"1 package  {format_size(entry.size)}  used just now  {path}"
+    assert json.loads(run(cache, "list", "--json")[1])[1] == {**vars(entry), "path": str(path)}
+    (path / MARKER).unlink()
+    assert run(cache, "list")[1].splitlines()[1].startswith("?       ")
+
+
+def test_environments_are_verified(cache: Cache) -> None:
+    """Added bytecode is a difference as any other, since nothing runs there; after --repair a build makes a new one."""
+    path = provide_environment(cache)
+    assert run(cache, "verify", ENVIRONMENT) == (0, f"{path}: as it was published\n", "")
+    (path / "lib" / "python3.13" / "site-packages" / "hatchling" / "__pycache__" / "new.pyc").touch()
+    difference = "added: lib/python3.13/site-packages/hatchling/__pycache__/new.pyc"
+
+    assert run(cache, "verify", ENVIRONMENT)[:2] == (1, f"{path}: differs from what was published\n    {difference}\n")
+    assert cache.find_environment(ENVIRONMENT) == path
+    assert run(cache, "verify", "--repair")[0] == 1
+    assert cache.find_environment(ENVIRONMENT) is None
+    assert cache.lookup(ARCHIVE) is not None
+    assert [entry.path for entry in prune_cache(cache).removed] == [path]
+
+
+def test_prune_removes_an_environment_that_was_not_used(cache: Cache) -> None:
+    """Its interpreter was, by other projects, and stays."""
+    path = provide_environment(cache)
+    age(cache, ENVIRONMENT, 31 * DAY, "environments")
+
+    assert [entry.path for entry in prune_cache(cache, unused_for=30 * DAY).removed] == [path]
+    assert (names(cache, "environments"), names(cache, "interpreters")) == ([], [KEY])
+    provide_environment(cache)
+    assert prune_cache(cache, unused_for=0).kept[ENVIRONMENT] == (
+        "it was used 0 minutes ago, so a build may still need it"
+    )
+
+
+def test_prune_counts_environments(cache: Cache) -> None:
+    """The longest unused goes first, of whatever kind it is."""
+    provide_environment(cache)
+    age(cache, ENVIRONMENT, 4 * DAY, "environments")
+    age(cache, KEY, 3 * DAY)
+    interpreter, environment = list_entries(cache)
+
+    assert prune_cache(cache, max_size=interpreter.size + environment.size).removed == []
+    assert prune_cache(cache, max_size=interpreter.size).removed == [environment]
+
+
+@pytest.mark.parametrize("unused_for", [5.0 * DAY, None], ids=["old", "too large"])
+def test_an_environment_goes_with_its_interpreter(cache: Cache, unused_for: Optional[float]) -> None:
+    """Nothing could run it; the environments of other interpreters stay."""
+    path = provide_environment(cache)
+    age(cache, ENVIRONMENT, 3 * DAY, "environments")
+    age(cache, KEY, 6 * DAY)
+    other = provide_environment(cache, filled(sys.executable), key="a" * 64)
+    size = sum(entry.size for entry in list_entries(cache)) - 1 if unused_for is None else None
+    swept = prune_cache(cache, unused_for=unused_for, max_size=size)
+
+    assert [entry.path for entry in swept.removed] == [entry_of(cache), path]
+    assert (names(cache, "environments"), names(cache, "used")) == ([other.name], [])
+
+
+def test_prune_removes_an_environment_without_its_interpreter(cache: Cache) -> None:
+    """Somebody has deleted the folder of that one."""
+    path = provide_environment(cache)
+    shutil.rmtree(str(entry_of(cache)))
+
+    assert [(entry.path, entry.damaged) for entry in list_entries(cache)] == [(path, True)]
+    assert [entry.path for entry in prune_cache(cache).removed] == [path]
+
+
+def test_clean_and_uninstall_take_environments(cache: Cache) -> None:
+    """The first takes all there is, the second those of an interpreter, or one that is named; each is reported."""
+    for command, left in ((("cache", "clean"), []), (("uninstall", ENVIRONMENT), [KEY]), (("uninstall", "3.13"), [])):
+        provide_environment(cache)
+        lines = [
+            f"removed {each.path} ({format_size(each.size)})" for each in list_entries(cache) if each.key not in left
+        ]
+        code, out, err = run(cache, *command[1:], group=command[:1])
+        assert (code, err, out.splitlines()[:-1]) == (0, "", lines)
+        assert (names(cache, "environments"), names(cache, "interpreters")) == ([], left)
+
+
+def test_an_environment_that_is_copied_stays(cache: Cache) -> None:
+    """The frontend of the build that copies it is noted; a process may also stand in it."""
+    path = provide_environment(cache)
+    with subprocess.Popen(["sleep", "60"]) as frontend:
+        cache.note_use(path, frontend=frontend.pid)
+        assert clean_cache(cache).kept == {ENVIRONMENT: f"process {frontend.pid} builds with it"}
+        frontend.kill()
+    with subprocess.Popen(["sleep", "60"], cwd=str(path / "lib")) as process:
+        entries = list_entries(cache)
+        assert remove_entries(cache, entries).kept == {ENVIRONMENT: f"process {process.pid} uses it"}
+        process.kill()
+    assert [entry.path for entry in clean_cache(cache).removed] == [path]
+
+
+def test_an_environment_that_is_being_made_stays(cache: Cache) -> None:
+    """Its folder in staging belongs to a process that runs, and an older copy is not taken away meanwhile."""
+    fill = filled(provide(cache))
+    age(cache, KEY, 100 * DAY)
+    seen = []
+
+    def fill_slowly(tree: Path) -> Mapping[str, Any]:
+        facts = fill(tree)
+        seen.append(prune_cache(cache, unused_for=1000 * DAY))
+        return facts
+
+    path = provide_environment(cache, fill_slowly)
+    assert [(swept.removed, swept.leftovers) for swept in seen] == [([], [])]
+    assert verify_entry(path) == []
+    with key_lock(cache.root / "locks", ENVIRONMENT, timeout=0, reporter=Reporter(io.StringIO())):
+        kept = clean_cache(cache, force=True).kept
+    assert kept == {ENVIRONMENT: "another process provisions it now"}
+
+
+def test_environments_of_a_shared_cache_stay(tmp_path: Path) -> None:
+    """It is never changed, whatever becomes of the interpreters."""
+    shared = Cache(tmp_path / "shared")
+    path = provide_environment(shared)
+    cache = Cache(tmp_path / "own", (shared.root,))
+    provide_environment(Cache(cache.root), filled(sys.executable), key="a" * 64)
+
+    assert len(clean_cache(cache).removed) == 1
+    assert cache.find_environment(ENVIRONMENT) == path

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Tuple
 
 import pytest
+from support import locked_environments
+from support.locked_environments import check_environments
 from support.real_interpreters import Unavailable
 from support.servers import ArchiveServer, Reply
 from support.small_archives import ours, shared_small_archives, start
@@ -218,6 +220,34 @@ def test_simulated_without_flock_all_succeed(tmp_path: Path, archives: List[Path
     check(cache, 1)
 
 
+def test_many_processes_make_one_environment(tmp_path: Path) -> None:
+    """One of 32 fills it; the others have waited for that one, or come later, and have the same."""
+    cache, filled = tmp_path / "cache", tmp_path / "filled"
+    results = finish([start(locked_environments.command(cache, filled)) for _ in range(32)])
+
+    assert [(code, err) for code, _, err in results if code] == []
+    assert {out for _, out, _ in results} == {f"{cache}/environments/{locked_environments.KEY}"}
+    assert len(filled.read_text().splitlines()) == 1
+    assert check_environments(cache) == [locked_environments.KEY]
+    assert names(cache / "staging") == []
+    waited = [err for _, _, err in results if err]
+    assert all(
+        re.match("provision-backend: waiting for .*, which makes the same locked environment\n", err) for err in waited
+    )
+
+
+def test_simulated_without_flock_one_environment_is_published(tmp_path: Path, no_flock: str) -> None:
+    """Each process fills one of its own, the first rename decides, and nothing is left over."""
+    cache, filled = tmp_path / "cache", tmp_path / "filled"
+    results = finish([start(locked_environments.command(cache, filled, LD_PRELOAD=no_flock)) for _ in range(4)])
+
+    assert [(code, err) for code, _, err in results if code] == []
+    assert {out for _, out, _ in results} == {f"{cache}/environments/{locked_environments.KEY}"}
+    assert any("; continuing without a lock" in err for _, _, err in results)
+    assert check_environments(cache) == [locked_environments.KEY]
+    assert names(cache / "staging") == []
+
+
 def in_namespace(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a shell script where mounts are its own."""
     command = ["unshare", "-m", "sh", "-eu", "-c", script, "sh", *arguments]
@@ -269,6 +299,20 @@ def test_a_read_only_cache_serves(tmp_path: Path, archives: List[Path], mounts: 
     command = [sys.executable, "-m", "provision_backend", "cache", "verify"]
     verified = in_namespace(script + shell([command, ours(cache=cache, archive=archives[0])[1]]))
     assert verified.returncode == 0
+
+
+def test_a_read_only_cache_serves_environments(tmp_path: Path, mounts: None) -> None:
+    """A hit writes nothing; a miss says that the cache cannot be written."""
+    cache, filled = tmp_path / "cache", tmp_path / "filled"
+    published = finish([start(locked_environments.command(cache, filled))])[0][1]
+    script = f"mount --bind {cache} {cache}; mount -o remount,ro,bind {cache}; "
+    hit = in_namespace(script + shell(locked_environments.command(cache, filled)))
+    assert (hit.returncode, hit.stdout, hit.stderr) == (0, published + "\n", "")
+    script += f"mount --bind -o ro {tmp_path} {cache}/environments; "
+    miss = in_namespace(script + shell(locked_environments.command(cache, filled)))
+    assert miss.returncode == 1
+    assert f"the cache {cache} cannot be written: Read-only file system" in miss.stderr
+    assert len(filled.read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize("megabytes", [1, 3, 8, 20], ids=lambda number: f"{number} MB")

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Iterator, List, Sequence
 
 import pytest
+from support import locked_environments
+from support.locked_environments import check_environments
 from support.real_interpreters import Unavailable
 from support.servers import ArchiveServer, Reply
 from support.small_archives import ours, shared_small_archives, start
@@ -320,3 +322,67 @@ def check_one_key(cache: Path) -> None:
 def clear(entry: Path, cache: Path) -> None:
     """Take the interpreter away again, so that the next run begins with a miss."""
     subprocess.run(["rm", "-rf", str(entry), *map(str, cache.glob("downloads/*"))], check=True)
+
+
+ENVIRONMENT_PLACES = {
+    "some files are installed": "support.locked_environments:install:25",
+    "all files are installed": "support.locked_environments:fill:after",
+    "their modes are being set": "os:chmod:30",
+    "it is being listed": "provision_backend.cache.manifest:hash_file:50",
+    "it is listed": "provision_backend.cache.store:write_manifest:after",
+    "it is marked": "provision_backend.cache.entries:write_marker:after",
+    "it is flushed": "provision_backend.cache.store:flush_tree:after",
+    "it is renamed": "provision_backend.cache.store:publish:after",
+}
+
+
+def make_environment(cache: Path) -> None:
+    """Have an environment provided without a fault; nothing is left of those that were killed before."""
+    done = start(locked_environments.command(cache, cache.parent / "filled"))
+    out, err = done.communicate(timeout=120)
+    assert done.returncode == 0, err
+    assert out == f"{cache / 'environments' / locked_environments.KEY}\n"
+    assert check_environments(cache) == [locked_environments.KEY]
+
+
+@pytest.mark.parametrize("place", ENVIRONMENT_PLACES)
+def test_killed_at_each_place_of_an_environment(place: str, tmp_path: Path) -> None:
+    """Nothing or a complete environment is found, and the next process makes it, or uses it."""
+    cache = tmp_path / "cache"
+    (_python, _m, _module, *arguments), environ = locked_environments.command(cache, tmp_path / "filled")
+    program = KILLED.replace("provision_backend.cli", "support.locked_environments")
+    killed = [sys.executable, "-c", program, ENVIRONMENT_PLACES[place], *arguments]
+    done = subprocess.run(killed, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(check_environments(cache)) == (place == "it is renamed")
+    assert len(names(cache / "staging")) == 1
+    make_environment(cache)
+    assert len(names(cache / "staging")) == (place == "it is renamed")  # A hit sweeps nothing.
+
+
+def test_killed_at_random_moments_of_an_environment(tmp_path: Path) -> None:
+    """After every kill nothing half-made is found, the next process succeeds, and leftovers do not grow."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    moments = random.Random(seed)
+    cache = tmp_path / "cache"
+    begin = time.monotonic()
+    make_environment(cache)
+    whole = time.monotonic() - begin
+    died, found = 0, 0
+    for _ in range(KILLS):
+        shutil.rmtree(str(cache / "environments" / locked_environments.KEY))
+        process = start(locked_environments.command(cache, tmp_path / "filled"))
+        time.sleep(moments.uniform(0, whole * 1.1))
+        process.kill()
+        process.communicate()
+        died += process.returncode == -signal.SIGKILL
+        found += len(check_environments(cache))
+        # An installer that was started ends a moment after the process that has started it.
+        assert len(names(cache / "staging")) <= 2
+        make_environment(cache)
+    print(
+        f"{KILLS} runs were killed, {died} of them before they had ended, {KILLS - found} before it was published, "
+        f"over {whole:.2f} s each; then all succeeded"
+    )
+    assert died

@@ -202,13 +202,18 @@ def test_a_shared_cache_that_is_not_mounted(stage: Stage) -> None:
     assert found.of("shared caches") == [f"problem: {stage.home / 'volume'} does not exist\nis the volume mounted?"]
 
 
-def test_a_damaged_interpreter(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    ("folder", "counted"),
+    [("interpreters", "1 interpreter in the caches"), ("environments", "no interpreters and 1 locked environment in")],
+)
+def test_a_damaged_entry(stage: Stage, folder: str, counted: str) -> None:
     """What a build would pass over is a warning, with the command that removes it."""
-    entry = stage.cache / "interpreters" / "cpython-3.13.5"
+    entry = stage.cache / folder / "cpython-3.13.5"
     entry.mkdir(parents=True)
     found = stage.look()
 
     assert found.problems == []
+    assert found.of("entries", "ok")[0].startswith(f"ok: {counted}")
     assert found.of("entries", "warning") == [
         f"warning: {entry} is damaged and passed over; a build makes a new one beside it\n"
         "'provision-backend cache prune' removes it"

@@ -24,7 +24,7 @@ from provision_backend.cache.manifest import verify_entry
 from provision_backend.cache.store import Cache, open_cache
 from provision_backend.errors import CacheError
 from provision_backend.settings import Settings
-from provision_backend.trust import Trust, check_file, make_root, trust_cache
+from provision_backend.trust import ENTRY_FOLDERS, Trust, check_file, make_root, trust_cache
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 ALICE, BOB, TEAM = 64001, 64002, 64100
@@ -56,7 +56,7 @@ def public() -> Iterator[Path]:
 
 
 def make(root: Path, *, owner: int = -1, group: int = -1, mode: int = 0o755) -> Path:
-    for folder in (root, root / "interpreters"):
+    for folder in (root, *(root / name for name in ENTRY_FOLDERS)):
         folder.mkdir(parents=True)
         os.chown(folder, owner, group)
         folder.chmod(mode)
@@ -100,7 +100,7 @@ def test_an_interpreter_that_is_a_link_is_not_accepted(tmp_path: Path) -> None:
     assert not trust_cache(root).accepts(root / "interpreters" / "link")
 
 
-@pytest.mark.parametrize("folder", ["", "interpreters"])
+@pytest.mark.parametrize("folder", ["", *ENTRY_FOLDERS])
 @pytest.mark.parametrize("name", ["", "named"])
 def test_a_cache_that_everybody_can_write_is_refused(tmp_path: Path, folder: str, name: str) -> None:
     """It does not matter whose it is or who has named it: anybody may have put an interpreter there."""
@@ -183,7 +183,10 @@ def test_the_default_cache_of_another_user_is_refused(private: Path) -> None:
 
     assert refused(root) == f"{message}\n  {ADVICE}"
     os.chown(root, 0, 0)
-    assert refused(root).startswith(f"{root} is not trusted: {root}/interpreters belongs to user {ALICE}")
+    for folder in ENTRY_FOLDERS:
+        assert refused(root).startswith(f"{root} is not trusted: {root}/{folder} belongs to user {ALICE}")
+        os.chown(root / folder, 0, 0)
+    assert trust_cache(root) == Trust(frozenset({0}))
 
 
 @as_root
@@ -226,7 +229,7 @@ def test_what_anybody_could_have_planted_is_refused(private: Path, public: Path,
         f"{name} is not trusted: {'it' if what == str(name) else what} belongs to user {ALICE}, not to {ME}\n"
         f"  everybody can write to {public}, so anybody could have made it"
     )
-    for path in (root, root / "interpreters", public / "cache", public / "folder"):
+    for path in (root, *(root / name for name in ENTRY_FOLDERS), public / "cache", public / "folder"):
         if os.path.lexists(path):
             os.lchown(path, 0, 0)
     assert trust_cache(root, name=str(name)) == Trust(frozenset({0}))
@@ -253,13 +256,14 @@ def test_a_link_that_leads_elsewhere_by_now_is_refused(private: Path) -> None:
 
 
 @as_root
-def test_interpreters_elsewhere_are_refused(private: Path) -> None:
+@pytest.mark.parametrize("folder", ENTRY_FOLDERS)
+def test_interpreters_elsewhere_are_refused(private: Path, folder: str) -> None:
     """A link says nothing about the way to where it leads."""
     root = make(private / "cache")
-    (root / "interpreters").rmdir()
-    (root / "interpreters").symlink_to(make(private / "other") / "interpreters")
+    (root / folder).rmdir()
+    (root / folder).symlink_to(make(private / "other") / folder)
 
-    assert refused(root) == f"{root}/interpreters is not trusted: it is a link"
+    assert refused(root) == f"{root}/{folder} is not trusted: it is a link"
 
 
 WAYS: Dict[str, Tuple[int, int, int, str]] = {

@@ -63,7 +63,8 @@ def run_list(_arguments: argparse.Namespace, settings: Settings, _reporter: Repo
     rows = []
     for entry in entries:
         path = f"{entry.path}{'  (damaged)' if entry.damaged else ''}"
-        what = entry.version if entry.kind == "interpreter" else f"{entry.packages} packages"
+        packages = f"{entry.packages} package{'' if entry.packages == 1 else 's'}"
+        what = packages if entry.kind == "environment" and entry.interpreter else entry.version
         rows.append((what or "?", format_size(entry.size), f"used {_ago(entry.last_use)}", path))
     return Answer([entry.as_dict() for entry in entries], as_columns(rows, right=[1]))
 

@@ -143,7 +143,9 @@ def check_entries(context: Context) -> Iterator[Finding]:
     except CacheError:
         yield warning("not checked, since a cache is not trusted", "see cache and shared caches")
         return
-    yield ok(f"{count(len(entries), 'interpreter')} in the caches")
+    kinds = [entry.kind for entry in entries]
+    environments = f" and {count(kinds.count('environment'), 'locked environment')}" if "environment" in kinds else ""
+    yield ok(f"{count(kinds.count('interpreter'), 'interpreter')}{environments} in the caches")
     for entry in (entry for entry in entries if entry.damaged):
         found = f"{entry.path} is damaged and passed over; a build makes a new one beside it"
         yield warning(found, "'provision-backend cache prune' removes it")
