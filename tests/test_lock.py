@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence, cast
 
 import pytest
-from support.locking import line, lock, project
+from support.locking import line, lock, lock_all, project
 from validate_pyproject.api import Validator
 from validate_pyproject.errors import ValidationError
 from validate_pyproject.plugins import PluginWrapper
@@ -17,13 +17,14 @@ from provision_backend.catalog.archive import Archive
 from provision_backend.catalog.selection import load_catalog_file, parse_catalog
 from provision_backend.errors import MissingDependencyError, NoMatchingArchiveError, ProjectError, UsageError
 from provision_backend.project import tool_schema
-from provision_backend.project.edit import lock_lines, lock_text
+from provision_backend.project.edit import lock_lines, lock_text, pylock_text
 from provision_backend.project.lock import choose_archives, kept_archives
 from provision_backend.project.plan import Plan, RunningInterpreter, make_plan
+from provision_backend.project.pylock import PYLOCK, pylock_document, read_pylock
 from provision_backend.project.pyproject import read_project
 from provision_backend.settings import Settings
 from provision_backend.versions import parse_request
-from provision_backend.wanted import Lock, Wanted, locked_archive
+from provision_backend.wanted import Lock, LockedRequirements, Wanted, locked_archive
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -460,6 +461,25 @@ class TestEditing:
             'always = true\nfile = "x.lock"\n', f'archives = [\n    "{line("3.13.5")}",\n]\n'
         )
 
+    @pytest.mark.parametrize("line_break", ["\n", "\r\n"], ids=["LF", "CRLF"])
+    @pytest.mark.parametrize("last", ['build-backend = "b"\n', 'build-backend = "b"\n# The end.\n\n[tool.x]\ny = 1\n'])
+    def test_a_word_takes_the_place_of_the_table_and_gives_it_back(self, last: str, line_break: str) -> None:
+        """Where the requirements are locked too, ``pyproject.toml`` says no more than when the lock applies."""
+        everything = self.LOCK._replace(requirements=LockedRequirements((), (), (), "b"))
+        before = f"[tool.provision-backend]\n{last}".replace("\n", line_break)
+        with_word = lock_text(before, everything)
+
+        assert with_word == before.replace('"b"', f'"b"{line_break}lock = "provisioned"', 1).replace(
+            f'lock = "provisioned"{line_break}# The end.', f'# The end.{line_break}lock = "provisioned"'
+        )
+        assert lock_text(with_word, everything) == with_word
+        always = lock_text(with_word, everything._replace(always=True))
+        assert always == with_word.replace("provisioned", "always")
+        table = lock_text(always, self.LOCK)
+        assert tomllib.loads(table)["tool"]["provision-backend"]["lock"] == {"archives": [line("3.13.5")]}
+        back = tomllib.loads(lock_text(table, everything))
+        assert back == tomllib.loads(with_word)
+
     @pytest.mark.parametrize(
         "before",
         [
@@ -487,6 +507,41 @@ class TestEditing:
         assert str(caught.value) == (
             "pyproject.toml: the table that lock belongs to is written inline, so nothing can be added to it\n"
             "  write it as a table with one line for each key, then run this again"
+        )
+
+
+class TestLockFile:
+    """`pylock_text`: what is written into ``pylock.provision-backend.toml``, for a review and for `read_pylock`."""
+
+    def test_it_is_read_as_it_was_written(self, tmp_path: Path) -> None:
+        """One wheel and one archive a line; every character comes back."""
+        wheels = [{"url": f"https://h.example/a{number}.whl", "hashes": {"sha256": "b" * 64}} for number in range(2)]
+        packages = (
+            {"name": "a", "version": "1", "marker": "sys_platform != 'win32'", "wheels": wheels},
+            {
+                "name": "b",
+                "version": "1+\u00e9",
+                "wheels": [{"path": "b.whl", "size": 5, "hashes": {"sha256": "c" * 64}}],
+            },
+        )
+        requirements = LockedRequirements(packages, ('a; python_version < "4"',), (), "b.backend:object")
+        lock = Lock(tuple(archives(line("3.13.5"))), file=PYLOCK, requirements=requirements)
+        text = pylock_text(pylock_document(lock))
+        (tmp_path / PYLOCK).write_text(text, encoding="utf-8")
+
+        assert read_pylock(tmp_path, always=False) == lock
+        digest = text.rpartition('"')[0].rpartition('"')[2]
+        assert text == (
+            "# Written by 'provision-backend lock'; a build refuses the file if it was edited.\n"
+            'lock-version = "1.0"\ncreated-by = "provision-backend"\nrequires-python = "==3.13.*"\n\n'
+            '[[packages]]\nname = "a"\nversion = "1"\nmarker = "sys_platform != \'win32\'"\nwheels = [\n'
+            f'    {{url = "https://h.example/a0.whl", hashes = {{sha256 = "{"b" * 64}"}}}},\n'
+            f'    {{url = "https://h.example/a1.whl", hashes = {{sha256 = "{"b" * 64}"}}}},\n]\n\n'
+            '[[packages]]\nname = "b"\nversion = "1+\u00e9"\nwheels = [\n'
+            f'    {{path = "b.whl", size = 5, hashes = {{sha256 = "{"c" * 64}"}}}},\n]\n\n'
+            '[tool.provision-backend]\nbuild-backend = "b.backend:object"\n'
+            'requires = [\n    "a; python_version < \\"4\\"",\n]\ndynamic = []\n'
+            f'interpreters = [\n    "{line("3.13.5")}",\n]\ndigest = "{digest}"\n'
         )
 
 
@@ -617,6 +672,21 @@ class TestCommand:
         assert lock(root, "--target", GNU, catalog=str(catalog)).data["changed"] is False
         answer = lock(root, "--no-always", "--target", GNU, catalog=str(catalog))
         assert (answer.data["always"], file.read_text()[:1]) == (False, "#")
+
+    def test_a_table_stays_one_until_something_else_is_asked_for(self, tmp_path: Path, catalog: Path) -> None:
+        """A line says so; options of the one form are refused with the other."""
+        root = project(tmp_path / "p", table(line("3.13.6")))
+        answer = lock_all(root, "--target", GNU, catalog=str(catalog))
+
+        assert answer.told.splitlines()[0] == (
+            "provision-backend: only the interpreter is locked, as before; "
+            "--no-only-interpreter locks the requirements too"
+        )
+        assert answer.data["changed"] is False
+        with pytest.raises(UsageError, match="--upgrade-package cannot be used where only the interpreter is locked"):
+            lock_all(root, "--upgrade-package", "flit_core", catalog=str(catalog))
+        with pytest.raises(UsageError, match="--file needs --only-interpreter"):
+            lock_all(root, "--no-only-interpreter", "--file", catalog=str(catalog))
 
     def test_a_missing_package_is_reported_before_anything_is_done(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

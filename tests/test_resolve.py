@@ -12,8 +12,9 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import pytest
 from packaging.pylock import Pylock
-from support.hosts import clean_environ
+from support.hosts import clean_environ, wheelhouse
 from support.locking import Answer, lock_all
+from support.projects import pure
 from support.servers import ArchiveServer
 from support.toys import project_of, toy_wheel
 
@@ -295,6 +296,20 @@ def test_a_login_of_the_index_is_used_and_not_written(
         other.validators = place.server.validators
         address(monkeypatch, other.url)
         assert place.lock(root).data["changed"] is False
+
+
+@pytest.mark.slow
+def test_wheels_of_a_folder_have_no_address(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only their names are the same elsewhere. What the real backend leaves out of an sdist is told once."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheelhouse(Path(sys.executable), clean_environ())))
+    root = pure(tmp_path / "p", requires_python="")
+    answer = place.lock(root, installer="pip")
+
+    assert [next(iter(wheel)) for package in requirements_of(root).packages for wheel in package["wheels"]] == ["path"]
+    note = f'[tool.flit.sdist] of pyproject.toml: include = ["{PYLOCK}"]'
+    assert f"note: builds of the sdist need {PYLOCK} in it: add to {note}\n" in answer.told
+    assert "note:" not in place.lock(root, installer="pip").told
 
 
 @pytest.mark.slow

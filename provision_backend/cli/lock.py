@@ -19,6 +19,7 @@ from ..catalog.archive import Archive
 from ..catalog.selection import builtin_triples
 from ..errors import UsageError
 from ..files import read_file
+from ..hooks.in_process import advise_including, leaves_out
 from ..hooks.installers import find_uv
 from ..hooks.resolve import Resolver
 from ..host.platforms import platform_from_triple
@@ -77,6 +78,8 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
         lock = lock._replace(file=PYLOCK, requirements=requirements)
     diff = apply_changes(root, _changes(root, project.lock, lock), check=arguments.check)
     reporter.info(_summary(project.lock, lock, changed=bool(diff), written=not arguments.check))
+    if lock.requirements and not (project.lock and project.lock.requirements) and leaves_out(project):
+        reporter.info(f"note: builds of the sdist need {PYLOCK} in it: {advise_including(project, PYLOCK)}")
     packages, dynamic = (lock.requirements.packages, lock.requirements.dynamic) if lock.requirements else ((), ())
     data = {
         "always": lock.always,

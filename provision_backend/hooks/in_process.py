@@ -22,8 +22,8 @@ from ..settings import load_toml, secret_variables
 from ..versions import normalised_name
 
 __all__ = [
-    "call_hook", "check_requires", "check_result", "get_requires", "import_advice", "load_backend", "missing_hook",
-    "requires_hook", "surprises", "unmet",
+    "advise_including", "call_hook", "check_requires", "check_result", "get_requires", "import_advice", "leaves_out",
+    "load_backend", "missing_hook", "requires_hook", "surprises", "unmet",
 ]  # fmt: skip
 
 
@@ -178,7 +178,9 @@ def _surprises_inside(project: Project, sdist: Path, cache: str) -> Iterator[str
     # What cannot be read is the frontend's to report.
     if lock and lock not in paths and "pyproject.toml" in paths:
         os.unlink(str(sdist))
-        raise BackendError(f"{sdist.name} would lack {lock}, which locks the project", hint=_including(project, lock))
+        raise BackendError(
+            f"{sdist.name} would lack {lock}, which locks the project", hint=advise_including(project, lock)
+        )
 
 
 _INCLUDING = {
@@ -190,11 +192,23 @@ _INCLUDING = {
     "poetry": '[tool.poetry] of pyproject.toml: include = [{{ path = "{}", format = "sdist" }}]',
     "scikit_build_core": '[tool.scikit-build] of pyproject.toml: sdist.include = ["{}"]',
     "setuptools": "MANIFEST.in: include {}",
+    "uv_build": '[tool.uv.build-backend] of pyproject.toml: source-include = ["{}"]',
 }
 """Where a real backend is told to put a file into the sdist, and by which line, by its module."""
 
 
-def _including(project: Project, file: str) -> str:
+_PACK_ALL = ("hatchling", "mesonpy", "scikit_build_core")
+"""Those of them that pack every file that is not ignored, or that is committed."""
+
+
+def leaves_out(project: Project) -> bool:
+    """Return whether a project's real backend is known to leave a file out of the sdist that nothing names."""
+    module = re.split(r"[.:]", project.build_backend)[0]
+    return module in _INCLUDING and module not in _PACK_ALL
+
+
+def advise_including(project: Project, file: str) -> str:
+    """Return what to do so that the sdist of a project holds a file."""
     known = _INCLUDING.get(re.split(r"[.:]", project.build_backend)[0])
     return f"add to {known.format(file)}" if known else f"have {project.build_backend} put it into the sdist"
 

@@ -5,6 +5,7 @@ Importing both takes 85 ms, so most builds never import this module.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 from pathlib import Path
@@ -151,6 +152,7 @@ def target_environment(archive: Archive) -> Dict[str, str]:
     }
 
 
+@functools.lru_cache(maxsize=None)  # There are thousands, and each package is compared with them.
 def target_tags(archive: Archive) -> FrozenSet[Tag]:
     """Return the tags of all wheels that fit a CPython on its target, whatever the version of its libc or system.
 
