@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Dict
 
 import pytest
+from support.locked_projects import lock_to, package_of
 from support.mirrors import GNU, MUSL, archive_name, content_of, offer_small, run_key, sha256
 from support.projects import pure
 from support.servers import ArchiveServer
+from support.toys import toy_wheel
 
 from provision_backend.cache.entries import FORMAT
 from provision_backend.errors import NoMatchingArchiveError, OfflineError, UsageError
@@ -75,6 +77,7 @@ def test_json_has_the_parts(project: Path, settings: Dict[str, str]) -> None:
                 "filename": V313,
             }
         ],
+        "requirements": None,
     }
 
 
@@ -141,6 +144,23 @@ def test_a_lock_is_what_counts(project: Path, settings: Dict[str, str]) -> None:
 
     digest = sha256(content_of(old))[:8]
     assert answer.lines == [f"provision-backend-{FORMAT}-cpython-3.12.4-20240814-{GNU}-{digest}"]
+
+
+def test_locked_requirements_count(project: Path, settings: Dict[str, str], tmp_path: Path) -> None:
+    """Another version of a build tool is another environment, and so another key; the same lock has the same one."""
+    archive = offer_small(tmp_path / "locked", V312) / V312
+    keys = []
+    for version in ("3.12", "3.11", "3.12"):
+        wheel = toy_wheel(tmp_path / "wheels", "flit_core", version)
+        lock_to(project, archive, [package_of(wheel)])
+        answer = run_key(**settings)
+        keys.append(answer.lines[0])
+        start = f"{expected(V312, '3.12.12', GNU)}-"
+        assert answer.lines == [start + answer.data["requirements"][:8]]
+    assert keys[0] == keys[2] != keys[1]
+    # Who overrides the lock gets no locked environment, and who asks for interpreters none of the project.
+    assert run_key(**settings, python="3.13").lines == [expected(V313, "3.13.9", GNU)]
+    assert run_key("--python", "3.13", **settings).data["requirements"] is None
 
 
 def test_several_archives_have_one_short_key(settings: Dict[str, str]) -> None:

@@ -203,26 +203,35 @@ def _rows(items: Sequence[Item]) -> List[Dict[str, Any]]:
 
 
 def run_key(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
-    """Print a key for what the project in this folder, or the requests, would provision."""
+    """Print a key for what the project in this folder, or the requests, would provision and install."""
+    settings = settings._replace(offline=True)
+    project = None if arguments.requests else _project_wants(settings, reporter)
+    lock = project.lock if project else None
     try:
-        archives = _select(arguments, settings._replace(offline=True), reporter, newest=True)
+        archives = _select(arguments, settings, reporter, newest=True, project=project)
     except OfflineError:
         raise OfflineError(
             "the catalog is given by URL and the cache has no copy of it; a key is made without network",
             hint="run 'provision-backend list' first, which keeps a copy, or give the catalog by a path",
         ) from None
-    key = cache_key(archives)
-    return Answer({"key": key, "layout": FORMAT, "archives": [each.as_dict() for each in archives]}, [key])
+    requirements = lock.requirements.digest if lock and lock.requirements else None
+    key = cache_key(archives, requirements or "")
+    rows = [each.as_dict() for each in archives]
+    return Answer({"key": key, "layout": FORMAT, "archives": rows, "requirements": requirements}, [key])
 
 
-def cache_key(archives: Sequence[Archive]) -> str:
-    """Return the key of one or more archives: at most 100 characters of ``A-Za-z0-9._-``."""
-    # It changes exactly when what a build would provision changes: with a version, tag, platform or hash of an archive,
-    # and with the layout of the cache. It has no path and nothing else of this machine, so all machines of a platform
-    # share it.
+def cache_key(archives: Sequence[Archive], requirements: str = "") -> str:
+    """Return the key of one or more archives, and of the digest of locked requirements.
+
+    It has at most 120 characters of ``A-Za-z0-9._-``.
+    """
+    # It changes exactly when what a cache would hold changes: with a version, tag, platform or hash of an archive, with
+    # a locked requirement, and with the layout of the cache. It has no path and nothing else of this machine, so all
+    # machines of a platform share it.
     keys = sorted({archive.key for archive in archives})
+    end = f"-{requirements[:8]}" if requirements else ""
     if len(keys) == 1:
-        return f"provision-backend-{FORMAT}-{keys[0]}"
+        return f"provision-backend-{FORMAT}-{keys[0]}{end}"
     # CI systems limit the length of a key: GitHub's to 512 characters.
     digest = hash_bytes("\n".join(keys).encode("ascii"))
-    return f"provision-backend-{FORMAT}-{len(keys)}-interpreters-{digest[:16]}"
+    return f"provision-backend-{FORMAT}-{len(keys)}-interpreters-{digest[:16]}{end}"
