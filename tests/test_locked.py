@@ -5,11 +5,14 @@ Everything is real: an interpreter that is provisioned from an archive, pip and 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import uuid
+import zipfile
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence
 
@@ -443,6 +446,26 @@ class TestBuilds:
             assert host.hook(project, "get_requires_for_build_wheel", env={"PATH": "/nowhere"}) == []
             assert self.build(host, project, PATH="/nowhere") == said
             assert len(index.paths) == asked
+
+    def test_the_sbom_names_every_tool_and_is_the_same_everywhere(
+        self, host: Host, project: Path, wheels: Path, archive: Path, tmp_path: Path
+    ) -> None:
+        """It has the hash of each file that was installed, by pip or by uv, on machines of two caches."""
+        documents = []
+        for installer, cache in (("pip", {}), ("uv", {"PROVISION_BACKEND_CACHE_DIR": str(tmp_path / "cache")})):
+            environ = {"PROVISION_BACKEND_INSTALLER": installer, "PROVISION_BACKEND_SBOM": "wheel", **cache}
+            self.build(host, project, UV=find_uv(Settings(installer="uv")), **environ)
+            (wheel,) = (project / "dist").iterdir()
+            with zipfile.ZipFile(str(wheel)) as file:
+                (name,) = (name for name in file.namelist() if name.endswith("/sboms/provision-backend.cdx.json"))
+                documents.append(file.read(name))
+        interpreter, *tools = json.loads(documents[0])["components"]
+        found = {each["properties"][0]["value"]: each["hashes"] for each in tools}
+
+        assert documents[0] == documents[1]
+        hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in [archive, *wheels.iterdir()]}
+        assert interpreter["hashes"] == [{"alg": "SHA-256", "content": hashes.pop(archive.name)}]
+        assert found == {name: [{"alg": "SHA-256", "content": digest}] for name, digest in hashes.items()}
 
     def test_what_has_to_be_installed_first(self, host: Host, project: Path, tmp_path: Path, own_wheel: Path) -> None:
         """In a bare environment: what makes the locked environment where there is none, and nothing once there is."""
