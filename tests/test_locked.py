@@ -173,15 +173,12 @@ class TestProvide:
 
         assert lock(installer=installer).provide(tmp_path).is_dir()
 
-    def test_wheels_of_a_mirror(
-        self, lock: Any, installer: str, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A mirror that is a folder has them, too."""
-        (tmp_path / "mirror").mkdir()
-        wheels.rename(tmp_path / "mirror" / "wheels")
-        packages = [package_of(path) for path in (tmp_path / "mirror" / "wheels").glob("*.whl")]
-        monkeypatch.setenv("PIP_FIND_LINKS", "")
-        monkeypatch.delenv("UV_FIND_LINKS")
+    def test_wheels_of_a_mirror(self, lock: Any, installer: str, wheels: Path, tmp_path: Path) -> None:
+        """A mirror that is a folder has some of them, and the folder of the installer's own setting the others."""
+        packages = [package_of(path) for path in wheels.glob("*.whl")]
+        (tmp_path / "mirror" / "wheels").mkdir(parents=True)
+        tool = next(wheels.glob("toy_tool-*"))
+        tool.rename(tmp_path / "mirror" / "wheels" / tool.name)
 
         assert lock(*packages, installer=installer, mirror=(str(tmp_path / "mirror"),)).provide(tmp_path).is_dir()
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple
@@ -18,19 +19,23 @@ from typing import Dict, Iterator, List, NamedTuple
 import pytest
 from support.alpine_host import MIRROR, AlpineHost
 from support.hosts import Frontend, FrontendCache, Outcome
+from support.locked_projects import lock_to, wheels_in
 from support.mirrors import run_mirror
 from support.nginx import Nginx, find_nginx
-from support.projects import pure
+from support.projects import c_extension, pure
 from support.real_interpreters import Unavailable, musl_archive
 
 from provision_backend.catalog.archive import Archive
 from provision_backend.catalog.selection import load_catalog_file
+from provision_backend.project.pylock import PYLOCK
+from provision_backend.versions import minor_of
 
 pytestmark = pytest.mark.slow
 
 MUSL = "x86_64-unknown-linux-musl"
 LOGIN = ("builder", "s3cret-word")
 SERVER = 'auth_basic "archives"; auth_basic_user_file {work}/passwords; location /python/ { alias {root}/; }'
+HATCHLING = ("hatchling", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers")
 NO_WAY_OUT = {
     **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9"),
     "NO_PROXY": "127.0.0.1",
@@ -222,6 +227,67 @@ def build_read_only(frontend: Frontend, project: Path, shared: Path, settings: D
     if "mount: " in output:
         pytest.skip(f"nothing can be mounted: {output}")
     return Outcome(done.returncode, output)
+
+
+@pytest.fixture(scope="module")
+def locked(made: Mirror, frontends: FrontendCache, tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Path]:
+    """Lock two projects, and fetch all that they are built with into one mirror: the command is all that is run."""
+    folder = tmp_path_factory.mktemp("locked")
+    frontend, archive = frontends.below("3.12"), made.folder / made.archive.filename
+    links = [Path(text) for text in frontend.environ["PIP_FIND_LINKS"].split()]
+    wheels = next(path for path in links if path.name == minor_of(made.archive.version))
+    (folder / "cext").mkdir()
+    (folder / "cext" / "MANIFEST.in").write_text(f"include {PYLOCK}\n")
+    projects = {
+        "pure": lock_to(pure(folder / "pure", "hatchling.build"), archive, wheels_in(wheels, *HATCHLING)),
+        "cext": lock_to(c_extension(folder / "cext"), archive, wheels_in(wheels, "setuptools")),
+    }
+    assert frontend.run(["-m", "pip", "install", "-q", "provision-backend[provision]"]).returncode == 0
+    for project in projects.values():
+        command = ["-m", "provision_backend", "mirror", str(folder / "mirror")]
+        done = frontend.run(command, env=made.settings(folder / "cache"), cwd=project)
+        assert done.returncode == 0, done.output
+    checked = frontend.run([*command, "--verify"], cwd=projects["cext"])
+    assert ", 0 wrong\n" in checked.output, checked.output
+    return {**projects, "mirror": folder / "mirror"}
+
+
+@pytest.mark.parametrize(
+    ("name", "installer"),
+    [
+        ("pure", "uv"),
+        ("cext", "pip"),
+        pytest.param("pure", "pip", marks=pytest.mark.matrix),
+        pytest.param("cext", "uv", marks=pytest.mark.matrix),
+    ],
+)
+def test_a_locked_project_on_a_machine_without_network(
+    locked: Dict[str, Path], frontend: Frontend, tmp_path: Path, name: str, installer: str
+) -> None:
+    """There is no network, cache and installers are new, and two variables are all that a frontend needs."""
+    mirror, project = locked["mirror"], tmp_path / "project"
+    shutil.copytree(str(locked[name]), str(project))
+    wheels = str(mirror / "wheels")
+    variables = {
+        **frontend.environ,
+        **Mirror(mirror, load_catalog_file(mirror)[0]).settings(tmp_path / "cache"),
+        "PROVISION_BACKEND_OFFLINE": "1",
+        "PIP_FIND_LINKS": wheels,
+        "UV_FIND_LINKS": wheels,
+        "UV_OFFLINE": "1",
+        "UV_CACHE_DIR": str(tmp_path / "uv"),
+        "PIP_CACHE_DIR": str(tmp_path / "pip"),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), frontend.environ["PATH"]]),  # uv is there.
+    }
+    unshare = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], capture_output=True).returncode != 0:
+        pytest.skip("this user may not make a network namespace")
+    command = [*unshare, str(frontend.python), "-m", "build", "--installer", installer, str(project)]
+
+    done = subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list((project / "dist").glob("*"))) == 2
 
 
 @pytest.fixture(scope="module")

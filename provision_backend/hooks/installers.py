@@ -162,8 +162,10 @@ def install_locked(
     file = environment.path / "requirements.txt"
     lines = [f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in wheels]
     file.write_text("".join(lines), encoding="ascii")
-    # Hashes make it safe to look there, too.
-    links = [word for folder in wheel_folders(environment.settings) for word in ("--find-links", folder)]
+    # Hashes make it safe to look there, too. In uv the option takes the place of its variable; in pip both count.
+    known = variables.get("UV_FIND_LINKS", "").split(",") if name == "uv" else []
+    folders = [*filter(None, known), *wheel_folders(environment.settings)]
+    links = [word for folder in folders for word in ("--find-links", folder)]
     done = run_quiet([*command, *_LOCKED, *links, "-r", str(file)], env=variables, cwd=cwd, timeout=_TIMEOUT)
     file.unlink()
     failed = f"could not install the locked requirements under CPython {environment.interpreter.version}: {name}"
