@@ -683,6 +683,13 @@ class TestCommand:
             "--no-only-interpreter locks the requirements too"
         )
         assert answer.data["changed"] is False
+        everything = LockedRequirements((), (), (), "flit_core.buildapi")
+        other = Lock(tuple(archives(line("3.13.6"))), file=PYLOCK, requirements=everything)
+        (root / "pyproject.toml").write_text(lock_text((root / "pyproject.toml").read_text(), other))
+        (root / PYLOCK).write_text(pylock_text(pylock_document(other)))
+        answer = lock(root, "--target", GNU, catalog=str(catalog))
+        assert answer.told.splitlines()[1] == f"provision-backend: note: {PYLOCK} is not used any more; remove it"
+        assert read_project(root).lock == Lock(other.archives)
         with pytest.raises(UsageError, match="--upgrade-package cannot be used where only the interpreter is locked"):
             lock_all(root, "--upgrade-package", "flit_core", catalog=str(catalog))
         with pytest.raises(UsageError, match="--file needs --only-interpreter"):

@@ -13,17 +13,20 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 import pytest
 from packaging.pylock import Pylock
 from support.hosts import clean_environ, wheelhouse
-from support.locking import Answer, lock_all
+from support.locking import Answer, line, lock_all
 from support.projects import pure
 from support.servers import ArchiveServer
 from support.toys import project_of, toy_wheel
 
-from provision_backend.catalog.selection import load_catalog_file
+from provision_backend.catalog.selection import load_catalog_file, parse_catalog
 from provision_backend.errors import BackendError, BuildEnvironmentError, ProjectError, UsageError
 from provision_backend.hooks import resolve
+from provision_backend.hooks.resolve import Resolver
+from provision_backend.interpreter import Interpreter
+from provision_backend.output import Reporter
 from provision_backend.project.pylock import PYLOCK
-from provision_backend.project.pyproject import read_project
-from provision_backend.settings import load_toml
+from provision_backend.project.pyproject import Project, read_project
+from provision_backend.settings import Settings, load_toml
 from provision_backend.wanted import LockedRequirements
 
 UV = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
@@ -230,9 +233,12 @@ def test_only_wheels_and_packages_for_the_targets_are_listed(place: Place, tmp_p
     root = project_of(tmp_path / "p", _PLAIN, table=table)
     catalog = tmp_path / "SHA256SUMS"
     line = f"{place.archive.sha256}  {place.archive.filename}\n"
-    catalog.write_text(line + line.replace(triple, musl))
-    answer = place.lock(root, "--target", triple, "--target", musl, catalog=str(catalog))
+    riscv = "riscv64-unknown-linux-gnu"
+    catalog.write_text("".join(line.replace(triple, each) for each in (triple, musl, riscv)))
+    answer = place.lock(root, "--target", "all", "--target", musl, catalog=str(catalog))
 
+    # Of all targets, those that were not named are not all possible.
+    assert f"provision-backend: {riscv} is left out: there is no wheel of native for it\n" in answer.told
     assert answer.told.endswith(f"and 2 packages for 2 targets, in {PYLOCK}\n")
     packages = {package["name"]: package for package in requirements_of(root).packages}
     assert list(packages) == ["alpha", "native"]
@@ -359,3 +365,16 @@ def get_requires_for_build_sdist(config_settings=None):
     endless = project_of(tmp_path / "endless", source)
     with pytest.raises(BackendError, match=r"^the real backend 'toy_backend' asks for something new each time$"):
         place.lock(endless)
+
+
+def test_an_old_pip_cannot_resolve(tmp_path: Path) -> None:
+    """It would install instead, or end with an error about an option that nobody has given."""
+    found = parse_catalog(line("3.13.5"), source="test")
+    interpreter = Interpreter("/python", "3.13.5", triple=found[0].triple, pip="22.1.2")
+    with pytest.raises(BuildEnvironmentError) as caught:
+        Resolver(Project(tmp_path), found, interpreter, Settings(installer="pip"), Reporter()).run()
+
+    assert str(caught.value) == (
+        "pip 22.1.2 of CPython 3.13.5 cannot resolve for a lock: the option --report came with pip 22.2\n"
+        "  have uv resolve, for all targets at once: install uv, and set PROVISION_BACKEND_INSTALLER=uv"
+    )

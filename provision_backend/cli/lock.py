@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from pathlib import Path
-from typing import Dict, Iterable, Optional, Tuple
+from typing import Dict, Iterable, Optional, Set, Tuple
 
 from packaging.utils import canonicalize_name
 
@@ -33,7 +33,7 @@ from ..project.pyproject import Project, read_project, read_text
 from ..provision import provision
 from ..settings import Settings, load_toml
 from ..versions import minor_of, parse_request
-from ..wanted import Lock, LockedRequirements, Wanted
+from ..wanted import Lock, Wanted
 from .answers import Answer, edit_answer
 from .parser import PROJECT, existing_folder, targets
 from .registry import argument, flag
@@ -50,7 +50,7 @@ _NOT_ONLY = "lock the build requirements too, which is the default unless only t
 ARGUMENTS = {
     "lock": [
         PROJECT,
-        targets("a target triple to lock besides those already locked, or 'all' for every Linux"),
+        targets("a target triple to lock besides those already locked, or 'all' for every Linux with all wheels"),
         flag("--upgrade", "move to the newest archives and versions that satisfy the project"),
         argument("--upgrade-package", "NAME", _UPGRADE_PACKAGE, action="append", default=[], dest="packages"),
         flag("--check", "write nothing; exit with 1 if something would change"),
@@ -74,10 +74,11 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
     only = _only_interpreter(project, arguments, reporter)
     lock = _new_lock(project, arguments, settings, reporter)
     if not only:
-        requirements = _resolve(project, lock, arguments, (settings, reporter))
-        lock = lock._replace(file=PYLOCK, requirements=requirements)
+        lock = _with_requirements(project, lock, arguments, (settings, reporter))
     diff = apply_changes(root, _changes(root, project.lock, lock), check=arguments.check)
     reporter.info(_summary(project.lock, lock, changed=bool(diff), written=not arguments.check))
+    if diff and project.lock and project.lock.file not in ("", lock.file):
+        reporter.info(f"note: {project.lock.file} is not used any more; remove it")
     if lock.requirements and not (project.lock and project.lock.requirements) and leaves_out(project):
         reporter.info(f"note: builds of the sdist need {PYLOCK} in it: {advise_including(project, PYLOCK)}")
     packages, dynamic = (lock.requirements.packages, lock.requirements.dynamic) if lock.requirements else ((), ())
@@ -104,17 +105,25 @@ def _only_interpreter(project: Project, arguments: argparse.Namespace, reporter:
     return bool(only)
 
 
-def _resolve(
+def _with_requirements(
     project: Project, lock: Lock, arguments: argparse.Namespace, context: Tuple[Settings, Reporter]
-) -> LockedRequirements:
-    before = project.lock.requirements.packages if project.lock and project.lock.requirements else ()
+) -> Lock:
+    old = project.lock or Lock(())
+    before = old.requirements.packages if old.requirements else ()
     named = {canonicalize_name(name) for name in arguments.packages}
     unknown = named - {each["name"] for each in before}
     if unknown:
         raise UsageError(f"--upgrade-package names {min(unknown)!r}, which is not locked")
     kept = () if arguments.upgrade else tuple(each for each in before if each["name"] not in named)
     interpreter = _interpreter(project, lock, *context)
-    return Resolver(project, lock.archives, interpreter, *context, kept, before).run()
+    optional: Set[str] = set()
+    if "all" in (arguments.targets or ()):
+        # Few packages have wheels for every Linux.
+        optional = {archive.triple for archive in set(lock.archives) - set(old.archives)}
+        optional -= {interpreter.triple, *arguments.targets}
+    resolver = Resolver(project, lock.archives, interpreter, *context, kept, before, frozenset(optional))
+    requirements = resolver.run()
+    return lock._replace(file=PYLOCK, requirements=requirements, archives=resolver.archives)
 
 
 def _interpreter(project: Project, lock: Lock, settings: Settings, reporter: Reporter) -> Interpreter:

@@ -17,6 +17,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from ..errors import BackendError
+from ..host.systems import SYSTEMS
 from ..host.targets import ELF_TARGETS, OTHER_TARGETS, split_level
 from ..output import Reporter
 from ..project.plan import running_interpreter
@@ -128,26 +129,26 @@ def target_environment(archive: Archive) -> Dict[str, str]:
 
     The release of the kernel is unknown and empty. Source: "Dependency specifiers", environment markers.
     """
-    architecture = split_level(archive.triple)[0].partition("-")[0]
-    name = next((found.name for triple, (_, found) in OTHER_TARGETS.items() if triple == archive.triple), "linux")
+    triple = split_level(archive.triple)[0]
+    architecture, system = OTHER_TARGETS.get(triple, (triple.partition("-")[0], SYSTEMS["linux"]))
     # Each system has its own names for what uname, or the registry of Windows, calls the machine.
     machines = {
         "linux": {"armv7": "armv7l"},
         "macos": {"aarch64": "arm64"},
         "windows": {"x86_64": "AMD64", "aarch64": "ARM64", "i686": "x86"},
-    }[name]
+    }
     return {
         "implementation_name": "cpython",
         "implementation_version": archive.version,
-        "os_name": "nt" if name == "windows" else "posix",
-        "platform_machine": machines.get(architecture, architecture),
+        "os_name": "nt" if system.name == "windows" else "posix",
+        "platform_machine": machines.get(system.name, {}).get(architecture, architecture),
         "platform_python_implementation": "CPython",
         "platform_release": "",
-        "platform_system": {"linux": "Linux", "macos": "Darwin", "windows": "Windows"}[name],
+        "platform_system": "Darwin" if system.name == "macos" else system.title,
         "platform_version": "",
         "python_full_version": archive.version,
         "python_version": minor_of(archive.version),
-        "sys_platform": {"linux": "linux", "macos": "darwin", "windows": "win32"}[name],
+        "sys_platform": system.sys_platform,
         "extra": "",
     }
 
@@ -168,10 +169,11 @@ def target_tags(archive: Archive) -> FrozenSet[Tag]:
 def _platform_tags(triple: str) -> Iterator[str]:
     architecture = triple.partition("-")[0]
     if triple in OTHER_TARGETS:
-        if OTHER_TARGETS[triple][1].name == "macos":
+        name = OTHER_TARGETS[triple][1].name
+        if name == "macos":
             # It lists all versions up to the one that is given.
             yield from mac_platforms((99, 0), {"aarch64": "arm64"}.get(architecture, architecture))
-        else:
+        elif name == "windows":
             yield {"aarch64": "win_arm64", "i686": "win32"}.get(architecture, "win_amd64")
         return
     machine, target = {"armv7": "armv7l"}.get(architecture, architecture), ELF_TARGETS[triple]

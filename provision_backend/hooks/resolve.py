@@ -14,7 +14,7 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, FrozenSet, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, List, Mapping, Sequence, Set, Tuple
 from urllib.parse import unquote, urlsplit
 
 from packaging.markers import Marker
@@ -98,6 +98,8 @@ class Resolver:
     """Packages that keep their versions where the requirements allow it."""
     before: Tuple[Package, ...] = ()
     """Packages that were locked before."""
+    optional: FrozenSet[str] = frozenset()
+    """The triples of archives that `run` leaves out where a package has no wheel for them."""
 
     def run(self) -> LockedRequirements:
         """Resolve the static requirements, ask for the dynamic ones, and repeat it with them until none is new.
@@ -109,6 +111,8 @@ class Resolver:
             MissingDependencyError: packaging cannot read lock files.
         """
         pylock = _load_pylock()
+        if not find_uv(self.settings):
+            self._check_pip()
         static: Tuple[str, ...] = self.project.requires
         dynamic: Tuple[str, ...] = ()
         with tempfile.TemporaryDirectory(prefix="provision-backend-") as folder:
@@ -151,8 +155,6 @@ class Resolver:
                     hint=_ONLY_INDEXES,
                 )
         uv = find_uv(self.settings)
-        if not uv:
-            self._check_pip()
         self.reporter.detail(f"resolving with {'uv' if uv else 'pip'}: {', '.join(requirements)}")
         try:
             found = (_by_uv if uv else _by_pip)(environment, requirements, self.kept)
@@ -162,6 +164,7 @@ class Resolver:
                 name = missing[1] or missing[2]
                 exc.hint += f"\nno wheel of {name!r} fits, and a locked build installs wheels only, no sdists"
             raise
+        self.archives = tuple(archive for archive in self.archives if not self._is_left_out(archive, found))
         locked = [self._locked(package) for package in found]
         return tuple(sorted(filter(None, locked), key=lambda package: (package["name"], package["version"])))
 
@@ -185,6 +188,16 @@ class Resolver:
         environment = target_environment(here)
         return [f"{each['name']}=={each['version']}" for each in packages if _applies(each, environment)]
 
+    def _is_left_out(self, archive: Archive, packages: Sequence[Package]) -> bool:
+        if archive.triple not in self.optional:
+            return False
+        environment = target_environment(archive)
+        needed = [package for package in packages if _applies(package, environment)]
+        lacking = [package["name"] for package in needed if not _fitting(package, archive)]
+        if lacking:
+            self.reporter.info(f"{archive.triple} is left out: there is no wheel of {', '.join(lacking)} for it")
+        return bool(lacking)
+
     def _locked(self, package: Package) -> Package:
         """Return what the lock says of a package; empty where no target needs it."""
         name, version = canonicalize_name(package["name"]), package.get("version", "")
@@ -197,9 +210,9 @@ class Resolver:
                 hint=_ONLY_INDEXES,
             )
         wheels = {_file_name(wheel): wheel for wheel in package["wheels"]}
-        fitting = set()
+        fitting: Set[str] = set()
         for archive in targets:
-            found = {file for file in wheels if not target_tags(archive).isdisjoint(_tags(file))}
+            found = _fitting(package, archive)
             if not found:
                 raise BuildEnvironmentError(
                     f"{name} {version} has no wheel for CPython {archive.label} on {archive.triple}",
@@ -274,6 +287,12 @@ def _from_report(item: Mapping[str, Any]) -> Package:
 
 def _applies(package: Package, environment: Dict[str, str]) -> bool:
     return "marker" not in package or Marker(package["marker"]).evaluate(environment)
+
+
+def _fitting(package: Package, archive: Archive) -> Set[str]:
+    """Return the names of a package's wheels that fit an archive's target."""
+    files = map(_file_name, package.get("wheels", ()))
+    return {file for file in files if not target_tags(archive).isdisjoint(_tags(file))}
 
 
 def _file_name(wheel: Mapping[str, Any]) -> str:

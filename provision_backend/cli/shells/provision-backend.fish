@@ -193,7 +193,7 @@ complete -c provision-backend -n '__provision_backend_at mirror' -l retries -r -
 complete -c provision-backend -n '__provision_backend_at mirror' -l verbose -r -f -d 'verbosity of standard error, 0 to 2'
 complete -c provision-backend -n '__provision_backend_at mirror' -s v -f -d '--verbose 1; -vv is --verbose 2'
 complete -c provision-backend -n '__provision_backend_at lock' -f -a '(__fish_complete_directories)' -d 'the project; default this folder'
-complete -c provision-backend -n '__provision_backend_at lock' -l target -r -f -d 'a target triple to lock besides those already locked, or \'all\' for every Linux; may be repeated; default this host\'s'
+complete -c provision-backend -n '__provision_backend_at lock' -l target -r -f -d 'a target triple to lock besides those already locked, or \'all\' for every Linux with all wheels; may be repeated; default this host\'s'
 complete -c provision-backend -n '__provision_backend_at lock' -l upgrade -f -d 'move to the newest archives and versions that satisfy the project'
 complete -c provision-backend -n '__provision_backend_at lock' -l upgrade-package -r -f -d 'move one build requirement to the newest version; may be repeated'
 complete -c provision-backend -n '__provision_backend_at lock' -l check -f -d 'write nothing; exit with 1 if something would change'
