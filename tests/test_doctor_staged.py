@@ -17,7 +17,12 @@ from typing import Iterator, List, NamedTuple, Tuple
 
 import pytest
 from support.doctors import Diagnosis, archive_name, environment, make_mirror, make_project, run_doctor
+from support.locked_projects import lock_to, package_of
 from support.servers import ArchiveServer, Reply
+from support.toys import toy_wheel
+
+from provision_backend.host.detection import detect_platform
+from provision_backend.project.pylock import PYLOCK
 
 ROOT = Path(__file__).resolve().parent.parent
 ELSEWHERE = "set PROVISION_BACKEND_CACHE_DIR to another folder"
@@ -718,3 +723,91 @@ def test_a_machine_that_can_really_build(stage: Stage, mirror: Path) -> None:
     assert after.of("network", "warning")
     assert broken.problems == ["entries"]
     assert f"{changed.relative_to(changed.parents[2])}" in broken.of("entries", "problem")[0]
+
+
+class TestLockedBuild:
+    """A project whose build requirements are locked."""
+
+    @pytest.fixture
+    def locked(self, stage: Stage) -> Stage:
+        """A machine with such a project."""
+        return self.lock(stage, toy_wheel(stage.home / "wheels", "flit_core", "3.12"))
+
+    def lock(self, stage: Stage, wheel: Path) -> Stage:
+        """Lock the project of a machine to a wheel, in a repository of git which knows the file."""
+        lock_to(stage.project, stage.mirror / archive_name(), [package_of(wheel)], dynamic=["flit_core>=3"])
+        (stage.project / ".gitignore").write_text("")
+        for command in (["init", "-q"], ["add", "."]):
+            subprocess.run(["git", "-C", str(stage.project), *command], check=True)
+        return stage
+
+    def look(self, stage: Stage) -> List[str]:
+        """Return what is said of the lock."""
+        return stage.look().of("locked build")
+
+    def test_all_is_well(self, locked: Stage) -> None:
+        """Fresh, and complete for this host; only the line for flit's sdist is missing."""
+        path = locked.project / "pyproject.toml"
+        nothing, *rest = self.look(locked)[2:]
+        path.write_text(path.read_text() + f'[tool.flit.sdist]\ninclude = ["{PYLOCK}"]\n')
+
+        assert nothing == (
+            f"warning: nothing names {PYLOCK} for the sdist, and flit_core.buildapi mostly leaves such a file out\n"
+            f'add to [tool.flit.sdist] of pyproject.toml: include = ["{PYLOCK}"]'
+        )
+        assert self.look(locked) == [
+            f"ok: {PYLOCK} is fresh: 1 package, on {detect_platform().triple}",
+            "ok: the real backend asked for flit_core>=3; 'provision-backend lock --check' tells whether it still does",
+            *rest,
+        ]
+        assert rest == ["ok: it has 1 wheel for this host, not in the cache: the next build installs them"]
+
+    def test_without_a_lock(self, stage: Stage) -> None:
+        """That is what most projects are."""
+        assert self.look(stage) == ["ok: no build requirements are locked"]
+
+    def test_what_is_not_fresh(self, locked: Stage) -> None:
+        """An edited file is a fault of the project, a changed requirement one of the plan."""
+        path, lock = locked.project / "pyproject.toml", locked.project / PYLOCK
+        path.write_text(path.read_text().replace("flit_core>=3.11", "flit_core>=3.9"))
+        stale = locked.look()
+        path.write_text(path.read_text().replace("flit_core>=3.9", "flit_core>=3.11"))
+        lock.write_text(lock.read_text().replace('"3.12"', '"3.11"'))
+        edited = locked.look()
+
+        assert (stale.problems, edited.problems) == (["plan"], ["project"])
+        assert (
+            stale.of("locked build")
+            == edited.of("locked build")
+            == ["warning: unknown, since the project cannot be used\nsee project and plan"]
+        )
+        assert "'flit_core>=3.9' is not locked" in stale.of("plan")[0]
+        assert edited.of("project")[0].startswith(f"problem: {PYLOCK} has been edited")
+
+    def test_no_wheel_for_this_host(self, stage: Stage) -> None:
+        """The wheels of the archive's platform are known without running it."""
+        wheel = toy_wheel(stage.home / "wheels", "flit_core", "3.12")
+        found = self.lock(stage, wheel.rename(wheel.with_name("flit_core-3.12-cp313-cp313-win_arm64.whl"))).look()
+
+        assert found.of("locked build", "problem") == [
+            f"problem: {PYLOCK} has no wheel of flit-core 3.12 for CPython 3.13 on this host\n"
+            "locked: flit_core-3.12-cp313-cp313-win_arm64.whl\n"
+            "run 'provision-backend lock' to lock the project again"
+        ]
+
+    def test_git_does_not_have_it(self, locked: Stage) -> None:
+        """Who clones the repository could not build."""
+        subprocess.run(["git", "-C", str(locked.project), "rm", "-q", "--cached", PYLOCK], check=True)
+        untracked = self.look(locked)
+        (locked.project / ".gitignore").write_text("*.toml\n")
+
+        assert f"warning: {PYLOCK} is not under version control\ngit add {PYLOCK}" in untracked
+        assert f"warning: git ignores {PYLOCK}\ntake it out of .gitignore, and git add {PYLOCK}" in self.look(locked)
+
+    def test_it_is_not_used(self, locked: Stage) -> None:
+        """By a build that passes through, and by one whose Python is asked for."""
+        used = 'not used by a build here, which passes through; lock = "always" would have it used'
+        assert locked.look(PROVISION_BACKEND_PREFERENCE="managed").of("locked build")[-1] == f"ok: {used}"
+        assert locked.look(PROVISION_BACKEND_PYTHON="3.13").of("locked build") == [
+            f"warning: {PYLOCK} is not used, and not checked, since a setting overrides it\nsee plan"
+        ]

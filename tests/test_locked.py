@@ -26,6 +26,8 @@ from support.toys import Host, host_environment, project_of, toy_wheel
 from provision_backend.cache.entries import read_marker
 from provision_backend.cache.manifest import verify_entry
 from provision_backend.cache.platform import current_platform
+from provision_backend.doctor.building import check_locked_build
+from provision_backend.doctor.context import Context
 from provision_backend.errors import BuildEnvironmentError, ProjectError
 from provision_backend.hooks import locked as subject
 from provision_backend.hooks.environment import BuildEnvironment
@@ -40,6 +42,7 @@ from provision_backend.wanted import LockedRequirements, Wanted
 
 pytestmark = pytest.mark.slow
 
+_CATALOG = "PROVISION_BACKEND_CATALOG"
 RELOCK = "run 'provision-backend lock' to lock the project again"
 
 
@@ -62,7 +65,7 @@ def variables(archive: Path, cache: Path) -> Dict[str, str]:
     return {
         "PROVISION_BACKEND_CACHE_DIR": str(cache),
         "PROVISION_BACKEND_MIRROR": str(archive.parent),
-        "PROVISION_BACKEND_CATALOG": str(archive.parent / "SHA256SUMS"),
+        _CATALOG: str(archive.parent / "SHA256SUMS"),
     }
 
 
@@ -244,12 +247,12 @@ class TestDifferences:
         wheel = wheels / "toy_tool-1.0-py3-none-any.whl"
         wheel.rename(wheel.with_name("toy_tool-1.0-cp399-cp399-win32.whl"))
         package = package_of(wheel.with_name("toy_tool-1.0-cp399-cp399-win32.whl"))
-        minor = "".join(interpreter.version.split(".")[:2])
+        minor = ".".join(interpreter.version.split(".")[:2])
 
         with pytest.raises(BuildEnvironmentError) as caught:
             lock(package).provide(tmp_path)
         assert str(caught.value) == (
-            f"{PYLOCK} has no wheel of toy-tool 1.0 for cp{minor} on this host\n"
+            f"{PYLOCK} has no wheel of toy-tool 1.0 for CPython {minor} on this host\n"
             f"  locked: toy_tool-1.0-cp399-cp399-win32.whl\n  {RELOCK}"
         )
 
@@ -443,6 +446,9 @@ class TestBuilds:
             assert host.hook(project, "get_requires_for_build_wheel", env={"PATH": "/nowhere"}) == []
             assert self.build(host, project, PATH="/nowhere") == said
             assert len(index.paths) == asked
+        settings = Settings(cache_dir=host.environ["PROVISION_BACKEND_CACHE_DIR"], catalog=host.environ[_CATALOG])
+        last = list(check_locked_build(Context(settings, project)))[-1]
+        assert last.found.startswith(f"the environment is in the cache: {settings.cache_dir}/environments/")
 
     def test_the_sbom_names_every_tool_and_is_the_same_everywhere(
         self, host: Host, project: Path, wheels: Path, archive: Path, tmp_path: Path

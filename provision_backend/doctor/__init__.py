@@ -32,7 +32,7 @@ class Check(NamedTuple):
 _FUNCTIONS: Tuple[Callable[[Context], Iterator[Finding]], ...] = (
     machine.check_host, machine.check_python, machine.check_packages,
     building.check_settings, building.check_project, building.check_plan,
-    building.check_catalog, building.check_interpreter,
+    building.check_catalog, building.check_interpreter, building.check_locked_build,
     caches.check_cache, caches.check_entries, caches.check_shared_caches, caches.check_lock,
     machine.check_clock, network.check_proxy, network.check_network, network.check_index,
     machine.check_temporary, machine.check_compiler, machine.check_frontends,

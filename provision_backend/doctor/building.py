@@ -5,17 +5,26 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any, Iterator, Tuple
+from typing import Any, Iterator, List, Sequence, Tuple
 
 from ..catalog.archive import Archive
 from ..catalog.selection import builtin_triples
 from ..errors import CacheError, HostError, MissingDependencyError, ProvisionError
+from ..files import read_file
+from ..hooks.in_process import advise_including, leaves_out
+from ..hooks.locked import LockedWheel, choose_wheels, environment_key, select_wheels
+from ..hooks.requirements import PACKAGING, target_environment, target_tags, unmet_requirements
 from ..output import nearest, redact_url
-from ..project.pyproject import OWN_NAME, TABLE, names_us, parse_pyproject, read_text
+from ..project.pylock import PYLOCK
+from ..project.pyproject import OWN_NAME, TABLE, Project, names_us, parse_pyproject, read_text
 from ..settings import CONFIG_FILE, NO_CONFIG, OPTIONS
+from ..wanted import LockedRequirements
 from .context import Context, Finding, count, ok, problem, warning
+from .machine import ask
 
-__all__ = ["check_catalog", "check_interpreter", "check_plan", "check_project", "check_settings"]
+__all__ = [
+    "check_catalog", "check_interpreter", "check_locked_build", "check_plan", "check_project", "check_settings",
+]  # fmt: skip
 
 _PREFIX = "PROVISION_BACKEND_"
 _OLD = 400  # days after which a catalog lacks what people ask for; python-build-standalone has a release each month
@@ -184,3 +193,95 @@ def check_interpreter(context: Context) -> Iterator[Finding]:
     elif explanation.choice is not None:
         archive = explanation.choice.archive
         yield ok(f"CPython {archive.label} ({archive.filename}), not in the cache: the next build fetches it")
+
+
+def check_locked_build(context: Context) -> Iterator[Finding]:
+    """Report whether the lock of the build requirements is fresh, is handed on, and has all that this host needs."""
+    try:
+        project, plan = context.project(), context.plan()
+    except ProvisionError:
+        yield warning("unknown, since the project cannot be used", "see project and plan")
+        return
+    requirements = project.lock.requirements if project and project.lock else None
+    if project is None or plan is None or requirements is None:
+        yield ok("no build requirements are locked")
+        return
+    lock = plan.wanted.lock
+    if lock is None:
+        yield warning(f"{PYLOCK} is not used, and not checked, since a setting overrides it", "see plan")
+        return
+    targets = ", ".join(archive.triple for archive in lock.archives)
+    yield ok(f"{PYLOCK} is fresh: {count(len(requirements.packages), 'package')}, on {targets}")
+    if requirements.dynamic:
+        asked = ", ".join(requirements.dynamic)
+        yield ok(f"the real backend asked for {asked}; 'provision-backend lock --check' tells whether it still does")
+    yield from _check_lock_file(context, project)
+    if plan.provision:
+        yield from _check_locked_wheels(context, requirements)
+    else:
+        yield ok('not used by a build here, which passes through; lock = "always" would have it used')
+
+
+def _check_lock_file(context: Context, project: Project) -> Iterator[Finding]:
+    """Check whether the file gets to those who build from the repository, or from an sdist."""
+    git = ["git", "-C", str(context.directory), "status", "--porcelain", "--ignored", "--", PYLOCK]
+    state = (ask(git, context.environ) or "")[:2]  # Without git, or a repository, there is nothing to tell.
+    if state == "!!":
+        yield warning(f"git ignores {PYLOCK}", f"take it out of .gitignore, and git add {PYLOCK}")
+    elif state == "??":
+        yield warning(f"{PYLOCK} is not under version control", f"git add {PYLOCK}")
+    if leaves_out(project) and not any(PYLOCK in text for text in map(_text, _named_in(context.directory))):
+        found = f"nothing names {PYLOCK} for the sdist, and {project.build_backend} mostly leaves such a file out"
+        yield warning(found, advise_including(project, PYLOCK))
+
+
+def _named_in(folder: Path) -> List[Path]:
+    return [folder / "pyproject.toml", folder / "MANIFEST.in"]
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_file(path).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _check_locked_wheels(context: Context, requirements: LockedRequirements) -> Iterator[Finding]:
+    """Look for the locked environment in the cache, or for a wheel of each package that it would be made of."""
+    explanation = context.explanation()
+    found, choice = explanation.interpreter, explanation.choice
+    if found is not None and found.source != "managed":
+        yield ok("not used by a build here, which an interpreter of this machine runs")
+        return
+    try:
+        key = environment_key(found, requirements, _libc(context)) if found else ""
+        stored = context.cache().find_environment(key) if key else None
+        if stored is not None:
+            yield ok(f"the environment is in the cache: {stored}")
+        elif unmet_requirements([PACKAGING]):
+            advice = f"pip install '{PACKAGING}', which an isolated build asks for"
+            yield warning("not checked whether it has wheels for this host", advice)
+        elif found is not None:
+            yield _has_wheels(choose_wheels(found, requirements))
+        elif choice is not None:
+            environment, tags = target_environment(choice.archive), sorted(target_tags(choice.archive), key=str)
+            yield _has_wheels(select_wheels(requirements, environment, tags))
+        else:
+            yield warning("not checked whether it has wheels for this host", "see interpreter")
+    except CacheError:
+        yield warning("unknown whether the environment is in the cache, which cannot be used", "see cache")
+    except ProvisionError as exc:
+        yield problem(exc.message, exc.hint)
+
+
+def _has_wheels(wheels: Sequence[LockedWheel]) -> Finding:
+    return ok(f"it has {count(len(wheels), 'wheel')} for this host, not in the cache: the next build installs them")
+
+
+def _libc(context: Context) -> str:
+    # As for a build: the setting target says nothing of the libc's version, and is for unidentified hosts, too.
+    host = Context(context.settings._replace(target=""), context.directory, root=context.root)
+    try:
+        return host.platform().libc_name
+    except HostError:
+        return context.settings.target

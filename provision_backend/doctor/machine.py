@@ -26,7 +26,7 @@ from .caches import describe, try_writing
 from .context import Context, Finding, ok, problem, warning
 
 __all__ = [
-    "check_clock", "check_compiler", "check_frontends", "check_host", "check_packages", "check_python",
+    "ask", "check_clock", "check_compiler", "check_frontends", "check_host", "check_packages", "check_python",
     "check_temporary",
 ]  # fmt: skip
 
@@ -161,19 +161,19 @@ def check_compiler(context: Context) -> Iterator[Finding]:
     if _which(command[0], context.environ) is None:
         yield warning(f"CC names {command[0]!r}, which does not exist", "correct or unset CC")
         return
-    version = _ask([command[0], "--version"], context.environ)
+    version = ask([command[0], "--version"], context.environ)
     if version is None:
         yield warning(f"{command[0]} does not start or does not answer", _COMPILER)
         return
     yield ok(f"{' '.join(command)}: {version}{' (CC)' if named else ''}")
     yield from _check_target(command[0], context)
     # On Alpine and Debian a compiler may lack the headers: musl-dev and libc6-dev are packages of their own.
-    if _ask([*command, "-E", "-include", "stdlib.h", "-x", "c", "/dev/null"], context.environ) is None:
+    if ask([*command, "-E", "-include", "stdlib.h", "-x", "c", "/dev/null"], context.environ) is None:
         yield warning(f"{command[0]} does not find the headers of the C library", _HEADERS)
 
 
 def _check_target(compiler: str, context: Context) -> Iterator[Finding]:
-    machine = _ask([compiler, "-dumpmachine"], context.environ)
+    machine = ask([compiler, "-dumpmachine"], context.environ)
     try:
         triple = context.platform().triple
     except ProvisionError:
@@ -192,7 +192,7 @@ def _which(program: str, environ: Mapping[str, str]) -> Optional[str]:
     return shutil.which(program, path=environ.get("PATH"))
 
 
-def _ask(command: List[str], environ: Mapping[str, str]) -> Optional[str]:
+def ask(command: List[str], environ: Mapping[str, str]) -> Optional[str]:
     """Return the first line that a program prints; None if it fails."""
     try:
         done = run_quiet(command, env=environ, timeout=_SECONDS)
@@ -207,7 +207,7 @@ def check_frontends(context: Context) -> Iterator[Finding]:
     installed = {each: found.version for each, found in find_distributions(sys.path).items()}
     found = [f"{name} {installed[name]}" for name in ("build", "pip") if name in installed]
     uv = _which("uv", context.environ)
-    version = _ask([uv, "--version"], context.environ) if uv else None
+    version = ask([uv, "--version"], context.environ) if uv else None
     found += [version] if version else []
     yield ok(", ".join(found) or "neither build, pip nor uv is installed")
     # `uv run` and `uv build` put themselves into UV, and need not be on PATH.

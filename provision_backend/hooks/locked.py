@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..cache.entries import read_marker
 from ..cache.platform import current_platform
@@ -32,7 +32,12 @@ from ..wanted import RELOCK, LockedRequirements, Wanted, canonical_hash
 from .environment import BuildEnvironment, create_environment
 from .installers import install_locked
 
-__all__ = ["Locked", "LockedWheel", "choose_wheels", "copy_environment", "locked_for"]
+if TYPE_CHECKING:
+    from packaging.tags import Tag
+
+__all__ = [
+    "Locked", "LockedWheel", "choose_wheels", "copy_environment", "environment_key", "locked_for", "select_wheels",
+]  # fmt: skip
 
 # Run by the locked interpreter, with the folder of the packaging of this one as its argument.
 _DESCRIBE = """
@@ -70,9 +75,7 @@ class Locked:
         self._settings = settings
         self._reporter = reporter
         self._cache = open_cache(settings)
-        facts = [interpreter.executable, interpreter.sha256, self._libc(), requirements.digest]
-        self.key: str = canonical_hash(facts)
-        """The name of the environment: a sha256 of all that decides what is in it."""
+        self.key = environment_key(interpreter, requirements, self._libc())
 
     def _libc(self) -> str:
         # A wheel that fits a new glibc does not fit an old one, and machines may share a cache. The setting target says
@@ -159,16 +162,38 @@ def locked_for(interpreter: Interpreter, wanted: Wanted, settings: Settings, rep
     return Locked(interpreter, lock.requirements, settings, reporter)
 
 
+def environment_key(interpreter: Interpreter, requirements: LockedRequirements, libc: str) -> str:
+    """Return the name of a locked environment in the cache: a sha256 of all that decides what is in it.
+
+    *libc* is that of the host with its version, `Platform.libc_name`.
+    """
+    return canonical_hash([interpreter.executable, interpreter.sha256, libc, requirements.digest])
+
+
 def choose_wheels(interpreter: Interpreter, requirements: LockedRequirements) -> List[LockedWheel]:
     """Choose the wheel of each locked package that applies to an interpreter on this host.
 
-    Raises:
-        BuildEnvironmentError: a package has no wheel for it, or the packaging of this environment is too old.
-        ProjectError: the lock file is not one of PEP 751.
+    The errors are those of `select_wheels`.
     """
     # A build that finds the environment in the cache does not pay for packaging.
     import packaging
     from packaging.tags import parse_tag
+
+    folder = str(Path(packaging.__file__).parent.parent)
+    answer = run_interpreter_json(Path(interpreter.executable), _DESCRIBE, arguments=[folder])
+    return select_wheels(
+        requirements, answer["environment"], [tag for text in answer["tags"] for tag in parse_tag(text)]
+    )
+
+
+def select_wheels(requirements: LockedRequirements, environment: Any, tags: Sequence[Tag]) -> List[LockedWheel]:
+    """Choose the wheel of each locked package that applies where markers and tags are these, the best tag first.
+
+    Raises:
+        BuildEnvironmentError: a package has no wheel, or the packaging of this environment is too old.
+        ProjectError: the lock file is not one of PEP 751.
+    """
+    import packaging
 
     from .requirements import PACKAGING
 
@@ -181,19 +206,16 @@ def choose_wheels(interpreter: Interpreter, requirements: LockedRequirements) ->
             f"a locked environment is made with {PACKAGING}, found {getattr(packaging, '__version__', 'none')}",
             hint=f"pip install '{PACKAGING}' where the build runs, or build with isolation",
         ) from None
-    folder = str(Path(packaging.__file__).parent.parent)
-    answer = run_interpreter_json(Path(interpreter.executable), _DESCRIBE, arguments=[folder])
-    tags = [tag for text in answer["tags"] for tag in parse_tag(text)]
     chosen: Dict[str, LockedWheel] = {}
     for table in requirements.packages:
         # One by one, so that the message can name the package.
         document = {"lock-version": "1.0", "created-by": "provision-backend", "packages": [table]}
         try:
-            found = list(select(Pylock.from_dict(document), environment=answer["environment"], tags=tags))
+            found = list(select(Pylock.from_dict(document), environment=environment, tags=tags))
         except PylockValidationError as exc:
             raise ProjectError(f"{PYLOCK} is not a lock file of PEP 751: {exc}", hint=RELOCK) from None
         except PylockSelectError:
-            raise _no_wheel(table, tags[0].interpreter) from None
+            raise _no_wheel(table, f"CPython {environment['python_version']}") from None
         for package, wheel in found:
             name = str(package.name)
             if name in chosen or not isinstance(wheel, PackageWheel):
