@@ -252,15 +252,7 @@ def locked(made: Mirror, frontends: FrontendCache, tmp_path_factory: pytest.Temp
     return {**projects, "mirror": folder / "mirror"}
 
 
-@pytest.mark.parametrize(
-    ("name", "installer"),
-    [
-        ("pure", "uv"),
-        ("cext", "pip"),
-        pytest.param("pure", "pip", marks=pytest.mark.matrix),
-        pytest.param("cext", "uv", marks=pytest.mark.matrix),
-    ],
-)
+@pytest.mark.parametrize(("name", "installer"), [("pure", "uv"), ("cext", "pip")])
 def test_a_locked_project_on_a_machine_without_network(
     locked: Dict[str, Path], frontend: Frontend, tmp_path: Path, name: str, installer: str
 ) -> None:
