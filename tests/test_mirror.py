@@ -10,10 +10,10 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Dict, Iterator, List
 
 import pytest
-import tomlkit
+from support.locked_projects import index_of, lock_to, package_of
 from support.mirrors import GNU, MUSL, archive_name, content_of, offer_small, run_mirror, sha256
 from support.projects import pure
 from support.servers import ArchiveServer, Reply
@@ -33,7 +33,6 @@ from provision_backend.errors import (
 from provision_backend.install.catalogs import load_archives
 from provision_backend.mirror.wheels import list_wheels
 from provision_backend.output import Reporter
-from provision_backend.project.pylock import PYLOCK, digest_of
 from provision_backend.settings import load_settings
 from provision_backend.trust import user_name
 
@@ -47,6 +46,7 @@ V313 = archive_name("3.13.9")
 V313T = archive_name("3.13.9", freethreaded=True)
 V315 = archive_name("3.15.0a1")
 MUSL_313 = archive_name("3.13.9", MUSL)
+FRONTEND = ("frontend_needs-3.0-py3-none-any.whl", "provision_backend-9.9-py3-none-any.whl")
 ALL = (V310, V311, V311_NEW, V312, V313, V313T, V315, MUSL_313)
 
 
@@ -435,29 +435,6 @@ class TestWhatIsWritten:
         assert caught.value.message == f"could not write into '{tmp_path / 'file' / 'mirror'}': File exists"
 
 
-def locked_project(folder: Path, wheels: List[Path], *lines: str) -> Path:
-    """Make a project whose build requirements are locked to these wheels, and its interpreter to these archives."""
-    folder.mkdir(parents=True)
-    packages: Dict[str, Dict[str, Any]] = {}
-    for wheel in wheels:
-        name, version = wheel.name.split("-")[:2]
-        package = packages.setdefault(name, {"name": name, "version": version, "wheels": []})
-        url = f"https://index.example/{wheel.name}"
-        package["wheels"].append({"url": url, "hashes": {"sha256": sha256(wheel.read_bytes())}})
-    ours: Dict[str, Any] = {"build-backend": "toy", "requires": ["toy"], "dynamic": [], "interpreters": list(lines)}
-    tool = {"provision-backend": ours}
-    document = {"lock-version": "1.0", "created-by": "x", "packages": list(packages.values()), "tool": tool}
-    ours["digest"] = digest_of(document)
-    (folder / PYLOCK).write_text(tomlkit.dumps(document), encoding="utf-8")
-    (folder / "pyproject.toml").write_text(
-        '[build-system]\nrequires = ["provision-backend"]\nbuild-backend = "provision_backend"\n'
-        '[project]\nname = "x"\nversion = "1"\nrequires-python = ">=3.13"\n'
-        '[tool.provision-backend]\nbuild-backend = "toy"\nrequires = ["toy"]\nlock = "provisioned"\n',
-        encoding="utf-8",
-    )
-    return folder
-
-
 class TestWheels:
     """The wheels of a locked project, from the user's indexes by the real pip; here a folder of toys."""
 
@@ -479,10 +456,10 @@ class TestWheels:
         return folder
 
     @pytest.fixture
-    def project(self, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    def project(self, index: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         """Give a project that is locked for two targets, and go there."""
-        wheels = [index / name for name in (self.PURE, *self.COMPILED)]
-        project = locked_project(tmp_path / "project", wheels, line_of(V313), line_of(MUSL_313))
+        packages = [package_of(index / self.PURE), package_of(*(index / name for name in self.COMPILED))]
+        project = lock_to(pure(tmp_path / "project"), source / V313, packages, more=[source / MUSL_313])
         monkeypatch.chdir(project)
         return project
 
@@ -497,8 +474,7 @@ class TestWheels:
             os.umask(before)
         again = run_mirror(str(to), **settings)
 
-        frontend = ["frontend_needs-3.0-py3-none-any.whl", "provision_backend-9.9-py3-none-any.whl"]
-        wheels = sorted([self.PURE, *self.COMPILED, *frontend])
+        wheels = sorted([self.PURE, *self.COMPILED, *FRONTEND])
         assert names(to / "wheels") == sorted(wheels, key=str.lower)
         assert {stat.S_IMODE((to / "wheels" / name).stat().st_mode) for name in wheels} == {0o644}
         assert stat.S_IMODE((to / "wheels").stat().st_mode) == 0o755
@@ -533,6 +509,29 @@ class TestWheels:
         assert "DO NOT MATCH THE HASHES" in caught.value.hint
         assert V313 in names(to)
         assert [line for line in listed(to) if "wheels/" in line] == []
+
+    @pytest.mark.slow
+    def test_a_private_index(
+        self, index: Path, source: Path, settings: Dict[str, str], to: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its address and password are in a configuration file of pip, not in the lock, and no message has them."""
+        wheels = [path for path in index.glob("*.whl") if path.name != self.PURE.replace("1.0", "1.1")]
+        project = lock_to(pure(to.parent / "project"), source / V313, [package_of(index / self.PURE)])
+        monkeypatch.chdir(project)
+        monkeypatch.setenv("PIP_FIND_LINKS", "")
+        monkeypatch.delenv("PIP_NO_INDEX")
+        with ArchiveServer(index_of(*wheels)) as server:
+            server.login, server.validators = ("builder", "s3cret-word"), {"Content-Type": "text/html"}
+            url = server.url.replace("://", "://builder:s3cret-word@")
+            (project / "pip.conf").write_text(f"[global]\nindex-url = {url}/simple\n", encoding="utf-8")
+            monkeypatch.setenv("PIP_CONFIG_FILE", str(project / "pip.conf"))
+            for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+                monkeypatch.delenv(name, raising=False)
+
+            answer = run_mirror(str(to), **settings)
+
+        assert names(to / "wheels") == sorted([*FRONTEND, self.PURE])
+        assert "s3cret" not in f"{answer}"
 
     @pytest.mark.usefixtures("project")
     def test_what_pip_is_configured_with_does_not_change_what_is_fetched(
@@ -605,13 +604,12 @@ class TestWheels:
 
     @pytest.mark.slow
     def test_a_wheel_of_another_index_is_not_replaced(
-        self, project: Path, index: Path, settings: Dict[str, str], to: Path
+        self, project: Path, index: Path, source: Path, settings: Dict[str, str], to: Path
     ) -> None:
         """A mirror of two projects cannot hold two files of one name."""
         run_mirror(str(to), **settings)
         toy_wheel(index, "toy", "1.0", ["changed"])
-        other = locked_project(project / "other", [index / self.PURE], line_of(V313))
-        os.chdir(str(other))
+        os.chdir(str(lock_to(pure(project / "other"), source / V313, [package_of(index / self.PURE)])))
 
         with pytest.raises(DownloadError) as caught:
             run_mirror(str(to), **settings)

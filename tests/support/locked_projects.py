@@ -32,6 +32,7 @@ def lock_to(
     *,
     dynamic: Sequence[str] = (),
     scope: str = "provisioned",
+    more: Sequence[Path] = (),
 ) -> Path:
     """Lock a project to an archive and to packages, and return its folder.
 
@@ -41,6 +42,7 @@ def lock_to(
         packages: tables as `package_of` returns them.
         dynamic: what the real backend answers.
         scope: ``provisioned`` or ``always``.
+        more: archives of other targets.
     """
     pyproject = root / "pyproject.toml"
     text = pyproject.read_text(encoding="utf-8")
@@ -52,7 +54,7 @@ def lock_to(
         "build-backend": str(table["build-backend"]),
         "requires": [str(item) for item in table["requires"]],
         "dynamic": list(dynamic),
-        "interpreters": [f"{_sha256(archive)}  {archive.name}"],
+        "interpreters": [f"{_sha256(path)}  {path.name}" for path in (archive, *more)],
     }
     found: Dict[str, Any] = {
         "lock-version": "1.0",
