@@ -439,7 +439,9 @@ def _child_options() -> Dict[str, Any]:
 
 def _communicate(child: subprocess.Popen[bytes], timeout: Optional[float]) -> Tuple[bytes, bytes]:
     """Wait as ``child.communicate`` does, and end a program when its frontend has ended."""
-    if not _is_following():
+    # Python waits for the end of a program by sleeping up to 50 ms where that has a timeout, so a timer is better.
+    looking = hasattr(signal, "SIGALRM") and signal.getsignal(signal.SIGALRM) is _end_with_frontend
+    if looking or not _is_following():
         return child.communicate(timeout=timeout)
     end = None if timeout is None else time.monotonic() + timeout
     while True:
