@@ -158,7 +158,7 @@ class BuildEnvironment:
         """Write down what the environment holds."""
         # Another hook process of a parallel frontend may be reading it.
         state = {"installed": self.installed, "asked": self.asked}
-        write_atomically(self.path / _STATE, json.dumps(state).encode("utf-8"))
+        write_atomically(self.path / _STATE, json.dumps(state).encode("utf-8"), durable=False)
 
     def load(self) -> bool:
         """Read what an earlier hook of the same build wrote down; return whether the environment is complete."""

@@ -29,8 +29,9 @@ from ..processes import clean_environment, frontend_id, run_interpreter_json, ru
 from ..project.pylock import PYLOCK
 from ..settings import Settings
 from ..wanted import RELOCK, LockedRequirements, Wanted, canonical_hash
-from .environment import BuildEnvironment, create_environment
-from .installers import install_locked
+
+if TYPE_CHECKING:
+    from .environment import BuildEnvironment
 
 if TYPE_CHECKING:
     from packaging.tags import Tag
@@ -106,6 +107,10 @@ class Locked:
         return found
 
     def _make(self, tree: Path, source: Path) -> Dict[str, Any]:
+        # What only looks whether there is one makes none.
+        from .environment import BuildEnvironment, create_environment
+        from .installers import install_locked
+
         wheels = choose_wheels(self._interpreter, self._requirements)
         self._reporter.detail(f"installing what is locked: {', '.join(wheel.filename for wheel in wheels)}")
         create_environment(self._interpreter, tree, self._settings)
