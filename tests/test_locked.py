@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence
 
 import pytest
-from support.hosts import clean_environ, wheelhouse
+from support.hosts import clean_environ, run_checked, wheelhouse
 from support.locked_projects import index_of, lock_to, package_of
 from support.real_interpreters import Unavailable, standalone_archive
 from support.servers import ArchiveServer
@@ -32,7 +32,7 @@ from provision_backend.errors import BuildEnvironmentError, ProjectError
 from provision_backend.hooks import locked as subject
 from provision_backend.hooks.environment import BuildEnvironment
 from provision_backend.hooks.installers import _difference, find_uv
-from provision_backend.hooks.locked import Locked, LockedWheel, copy_environment
+from provision_backend.hooks.locked import Locked, LockedWheel, _moved, copy_environment
 from provision_backend.interpreter import Interpreter
 from provision_backend.output import Reporter
 from provision_backend.project.pylock import PYLOCK
@@ -131,6 +131,7 @@ class TestProvide:
         assert not [path for path in target.rglob("*") if path.is_file() and str(stored.parent) in _text(path)]
         packages = {path.name for path in target.glob("lib/python*/site-packages/*.dist-info")}
         assert packages == {"toy_tool-1.0.dist-info", "toy_needed-1.0.dist-info"}
+        assert not list(target.glob("provision-backend.*"))  # They say what the original is.
         assert verify_entry(stored) == []
         assert {path.stat().st_nlink for path in stored.rglob("*") if path.is_file() and not path.is_symlink()} == {1}
 
@@ -184,6 +185,48 @@ class TestProvide:
         tool.rename(tmp_path / "mirror" / "wheels" / tool.name)
 
         assert lock(*packages, installer=installer, mirror=(str(tmp_path / "mirror"),)).provide(tmp_path).is_dir()
+
+
+class TestMoved:
+    """`_moved`: programs of a copy are those of its place."""
+
+    OLD, NEW = b"/cache/staging/x", b"/tmp/build"
+
+    @pytest.mark.parametrize(
+        ("before", "new", "after"),
+        [
+            (b"#!/cache/staging/x/bin/python\nimport x\n", NEW, b"#!/tmp/build/bin/python\nimport x\n"),
+            (
+                b"#!/cache/staging/x/bin/python\nimport x\n",
+                b"/tmp/a b",
+                b"#!/bin/sh\n'''exec' \"/tmp/a b/bin/python\" \"$0\" \"$@\"\n' '''\nimport x\n",
+            ),
+            (
+                b"#!/bin/sh\n'''exec' '/cache/staging/x/bin/python' \"$0\" \"$@\"\n' '''\nimport x\n",
+                NEW,
+                b"#!/tmp/build/bin/python\nimport x\n",
+            ),
+            (b"#!/bin/sh\necho /cache/staging/x\n", NEW, b"#!/bin/sh\necho /tmp/build\n"),
+            (
+                b"home = /i\ncommand = /i -m venv /cache/staging/x\n",
+                NEW,
+                b"home = /i\ncommand = /i -m venv /tmp/build\n",
+            ),
+            (b"\x7fELF no path", NEW, b"\x7fELF no path"),
+            (b"MZ\0#!/cache/staging/x/p.exe\nPK\3\4", NEW, b'MZ\0#!"/tmp/build/p.exe"\nPK\3\4'),
+            (b'MZ\0#!"/cache/staging/x/p.exe"\r\nPK\3\4', NEW, b'MZ\0#!"/tmp/build/p.exe"\r\nPK\3\4'),
+        ],
+        ids=["plain", "a space", "was long", "another script", "a text", "a program", "launcher", "quoted launcher"],
+    )
+    def test_the_first_lines(self, before: bytes, new: bytes, after: bytes) -> None:
+        """In the form that kernels, sh and the launchers of Windows read."""
+        assert _moved(before, self.OLD, new) == after
+
+    def test_a_long_path(self) -> None:
+        """Kernels before Linux 5.1 read 127 bytes of the first line."""
+        made = _moved(b"#!/cache/staging/x/bin/python\n", self.OLD, b"/" + b"y" * 150)
+
+        assert made.startswith(b"#!/bin/sh\n'''exec' ")
 
 
 def _text(path: Path) -> str:
@@ -393,6 +436,15 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
 """
 
 
+_PARTIAL_SDIST = """
+def build_sdist(sdist_directory, config_settings=None):
+    import tarfile
+    with tarfile.open(os.path.join(sdist_directory, "toy-1.0.tar.gz"), "w:gz") as tar:
+        tar.add("pyproject.toml", "toy-1.0/pyproject.toml")
+    return "toy-1.0.tar.gz"
+"""
+
+
 class TestBuilds:
     """Hooks of a locked project."""
 
@@ -525,6 +577,23 @@ class TestBuilds:
         asked = host.hook(project, "get_requires_for_build_wheel")
 
         assert asked == ([] if scope == "always" else ["toy_tool"])
+
+    def test_the_sdist_is_locked_too(self, host: Host, project: Path, tmp_path: Path, interpreter: Interpreter) -> None:
+        """What is built from it is built with the same; an sdist without the lock file is not left."""
+        made = host.hook(project, "build_sdist", str(tmp_path))
+        run_checked(["tar", "-C", str(tmp_path), "-xzf", str(tmp_path / made)], host.environ)
+        (tmp_path / made).unlink()
+        said = self.build(host, tmp_path / "toy-1.0")
+        assert f"built by {interpreter.version} with 1.0 1.0\n" in said
+
+        (project / "backends" / "toy_backend.py").write_text(_BACKEND + _PARTIAL_SDIST, encoding="utf-8")
+        with pytest.raises(subprocess.CalledProcessError):
+            host.hook(project, "build_sdist", str(tmp_path))
+        assert host.stderr.splitlines()[-2:] == [
+            f"provision-backend: toy-1.0.tar.gz would lack {PYLOCK}, which locks the project",
+            "  have toy_backend put it into the sdist",
+        ]
+        assert not list(tmp_path.glob("*.tar.gz"))
 
     def test_a_setting_overrides_it(self, host: Host, project: Path) -> None:
         """The builder who names a Python gets one, and is told; what is locked is not looked at."""

@@ -265,15 +265,18 @@ def _make(environment: BuildEnvironment, requires: Sequence[str]) -> None:
         raise
 
 
-def create_environment(interpreter: Interpreter, path: Path, settings: Settings) -> None:
+def create_environment(interpreter: Interpreter, path: Path, settings: Settings, *, relocatable: bool = False) -> None:
     """Make a virtual environment with nothing in it, or with pip where the interpreter's own cannot fill it.
 
-    Its folder may exist and be empty. If it cannot be made, `BuildEnvironmentError` is raised.
+    Its folder may exist and be empty; a *relocatable* one is going to be copied. If it cannot be made,
+    `BuildEnvironmentError` is raised.
     """
     uv = find_uv(settings)
     if uv:
         # What a project or a user configures for uv is about other environments.
         command = [uv, "venv", "--quiet", "--no-project", "--no-config", "--python", interpreter.executable]
+        # The launchers that uv writes on Windows hold the path of the interpreter in a form of their own.
+        command += ["--relocatable"] if relocatable and RUNNING.name == "windows" else []
     else:
         # The command line makes links on POSIX, where venv.create() copies: a copied executable of a standalone CPython
         # that links libpython dynamically does not start (python-build-standalone#381).

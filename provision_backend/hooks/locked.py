@@ -18,10 +18,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
-from ..cache.entries import read_marker
+from ..cache.entries import MARKER, read_marker
+from ..cache.manifest import MANIFEST
 from ..cache.platform import current_platform
 from ..cache.store import open_cache
-from ..errors import BuildEnvironmentError, HostError, ProjectError
+from ..errors import BuildEnvironmentError, HostError, MissingDependencyError, ProjectError
 from ..host.systems import RUNNING
 from ..interpreter import Interpreter
 from ..output import Reporter
@@ -31,10 +32,9 @@ from ..settings import Settings
 from ..wanted import RELOCK, LockedRequirements, Wanted, canonical_hash
 
 if TYPE_CHECKING:
-    from .environment import BuildEnvironment
-
-if TYPE_CHECKING:
     from packaging.tags import Tag
+
+    from .environment import BuildEnvironment
 
 __all__ = [
     "Locked", "LockedWheel", "choose_wheels", "copy_environment", "environment_key", "locked_for", "select_wheels",
@@ -49,6 +49,7 @@ from packaging.tags import sys_tags
 print(json.dumps({"environment": default_environment(), "tags": list(map(str, sys_tags()))}))
 """
 
+_LONGEST_SCRIPT = 1 << 20  # bytes
 _LONGEST_SHEBANG = 127  # bytes that every kernel reads of the first line of a script
 # The first lines of a script, as pip and uv write them; the second form is for paths that are long or hold a space.
 _SHEBANG = re.compile(rb"#!(?:/bin/sh\n'''exec' ['\"]?(/.+?)['\"]? \"\$0\" \"\$@\"\n' '''|(/.+))\n")
@@ -81,7 +82,7 @@ class Locked:
     def _libc(self) -> str:
         # A wheel that fits a new glibc does not fit an old one, and machines may share a cache. The setting target says
         # nothing of the libc's version, and is for hosts that cannot be identified, too.
-        with contextlib.suppress(HostError):
+        with contextlib.suppress(HostError, MissingDependencyError):
             return current_platform(self._settings._replace(target=""), self._cache).libc_name
         return self._settings.target
 
@@ -113,7 +114,7 @@ class Locked:
 
         wheels = choose_wheels(self._interpreter, self._requirements)
         self._reporter.detail(f"installing what is locked: {', '.join(wheel.filename for wheel in wheels)}")
-        create_environment(self._interpreter, tree, self._settings)
+        create_environment(self._interpreter, tree, self._settings, relocatable=True)
         environment = BuildEnvironment(tree, self._interpreter, self._settings, self._reporter, source)
         if wheels:
             install_locked(environment, wheels, environ=environment.installer_environ(), cwd=environment.folder)
@@ -250,9 +251,14 @@ def _compile(environment: BuildEnvironment) -> None:
 def copy_environment(stored: Path, target: Path) -> None:
     """Copy an environment of the cache to a folder that exists, with the times of its files, so that it runs there."""
     old, new = str(read_marker(stored)["prefix"]), str(target)
-    shutil.copytree(stored, target, symlinks=True, dirs_exist_ok=True)
+
+    def _ignored(folder: str, _names: List[str]) -> List[str]:
+        return [MARKER, MANIFEST] if folder == str(stored) else []
+
+    shutil.copytree(str(stored), str(target), symlinks=True, dirs_exist_ok=True, ignore=_ignored)
     for path in [target / "pyvenv.cfg", *(target / RUNNING.environment_programs).iterdir()]:
-        if path.is_file() and not path.is_symlink():
+        # What is larger is a program of its own, such as cmake.
+        if path.is_file() and not path.is_symlink() and path.stat().st_size < _LONGEST_SCRIPT:
             content = path.read_bytes()
             moved = _moved(content, os.fsencode(old), os.fsencode(new))
             if moved != content:
@@ -261,6 +267,10 @@ def copy_environment(stored: Path, target: Path) -> None:
 
 def _moved(content: bytes, old: bytes, new: bytes) -> bytes:
     """Return the content of a script, or of ``pyvenv.cfg``, for another place of its environment."""
+    if content[:2] == b"MZ":
+        # The same line stands behind the launcher of Windows that pip writes; that of uv needs none.
+        launched = rb'#!"?' + re.escape(old) + rb'([^"\n]*?)"?(\r?\n)'
+        return re.sub(launched, lambda found: b'#!"' + new + found[1] + b'"' + found[2], content)
     found = _SHEBANG.match(content)
     if not found:
         return content.replace(old, new)
