@@ -17,7 +17,7 @@ from support.locked_projects import index_of, lock_to, package_of
 from support.mirrors import GNU, MUSL, archive_name, content_of, offer_small, run_mirror, sha256
 from support.projects import pure
 from support.servers import ArchiveServer, Reply
-from support.toys import toy_wheel
+from support.toys import another_interpreter, toy_wheel
 
 from provision_backend.cache.store import open_cache
 from provision_backend.errors import (
@@ -35,6 +35,7 @@ from provision_backend.mirror.wheels import list_wheels
 from provision_backend.output import Reporter
 from provision_backend.settings import load_settings
 from provision_backend.trust import user_name
+from provision_backend.versions import minor_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -465,8 +466,14 @@ class TestWheels:
 
     @pytest.mark.slow
     @pytest.mark.usefixtures("project")
-    def test_all_that_a_build_without_internet_installs(self, settings: Dict[str, str], to: Path) -> None:
+    def test_all_that_a_build_without_internet_installs(
+        self, settings: Dict[str, str], to: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The wheels of every target, and what a frontend installs; each has its hash in the list of the mirror."""
+        # The lock says which version; constraints and platforms of the user are about something else.
+        (tmp_path / "constraints").write_text("toy>1\nfrontend_needs<1\n", encoding="utf-8")
+        monkeypatch.setenv("PIP_CONSTRAINT", str(tmp_path / "constraints"))
+        monkeypatch.setenv("PIP_PLATFORM", "win_amd64")
         before = os.umask(0o077)
         try:
             answer = run_mirror(str(to), **settings)
@@ -511,6 +518,21 @@ class TestWheels:
         assert [line for line in listed(to) if "wheels/" in line] == []
 
     @pytest.mark.slow
+    @pytest.mark.usefixtures("project")
+    def test_the_python_of_another_host(self, index: Path, settings: Dict[str, str], to: Path) -> None:
+        """What its frontend installs is resolved by that Python, since markers are about the one that runs pip."""
+        other = minor_of(another_interpreter().version)
+        toy_wheel(index, "provision_backend", "9.9", [f"frontend_needs; python_version == '{other}'"])
+        options = ["--dry-run", "--target", GNU]
+
+        both = run_mirror(str(to), *options, "--host-python", other, preference="system", **settings)
+        own = run_mirror(str(to), *options, **settings)
+
+        assert [row["filename"] for row in both.data["missing"][3:]] == [f"wheels/{name}" for name in FRONTEND[::-1]]
+        assert [row["python"] for row in both.data["missing"][3:]] == [other, other]
+        assert [row["filename"] for row in own.data["missing"][3:]] == [f"wheels/{FRONTEND[1]}"]
+
+    @pytest.mark.slow
     def test_a_private_index(
         self, index: Path, source: Path, settings: Dict[str, str], to: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -532,19 +554,6 @@ class TestWheels:
 
         assert names(to / "wheels") == sorted([*FRONTEND, self.PURE])
         assert "s3cret" not in f"{answer}"
-
-    @pytest.mark.usefixtures("project")
-    def test_what_pip_is_configured_with_does_not_change_what_is_fetched(
-        self, settings: Dict[str, str], to: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        """The lock says which version; constraints and platforms of the user are about something else."""
-        (tmp_path / "constraints").write_text("toy>1\nfrontend_needs<1\n", encoding="utf-8")
-        monkeypatch.setenv("PIP_CONSTRAINT", str(tmp_path / "constraints"))
-        monkeypatch.setenv("PIP_PLATFORM", "win_amd64")
-
-        run_mirror(str(to), **settings)
-
-        assert self.PURE in names(to / "wheels")
 
     @pytest.mark.slow
     @pytest.mark.usefixtures("project")
