@@ -164,7 +164,10 @@ class TestPlan:
         """It passes through unless the project says always."""
         found = read_project(locked(tmp_path, scope=scope))
 
-        assert make_plan(found, Settings(), self.NEW).provision == provisions
+        plan = make_plan(found, Settings(), self.NEW)
+        assert plan.provision == provisions
+        said = f"the lock in {PYLOCK} always applies" if provisions else f", so the lock in {PYLOCK} is not used"
+        assert plan.reason.endswith(said)
         assert make_plan(found, Settings(), self.OLD).provision
 
     @pytest.mark.parametrize(

@@ -89,7 +89,8 @@ def _with_lock(plan: Plan, lock: Lock, project: Project, settings: Settings) -> 
         return plan._replace(note=note if concerned else "")
     if lock.always and not plan.provision:
         return plan._replace(provision=True, reason=f"the lock in {lock.place} always applies")
-    return plan
+    unused = "" if plan.provision else f", so the lock in {lock.place} is not used"
+    return plan._replace(reason=plan.reason + unused)
 
 
 def _plan_for_version(project: Project, settings: Settings, running: RunningInterpreter) -> Plan:
