@@ -72,6 +72,8 @@ class Place:
 @pytest.fixture(scope="module")
 def module_place(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """The cache is filled once."""
+    if not os.access(UV, os.X_OK):
+        pytest.skip("uv is not installed")
     with ArchiveServer() as server:
         server.validators["Content-Type"] = "text/html"
         yield Place(server, mirror, tmp_path_factory.mktemp("place"))
