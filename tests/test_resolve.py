@@ -118,7 +118,7 @@ def wheels(package: Mapping[str, Any]) -> List[str]:
 def test_static_and_dynamic_requirements_with_all_that_they_need(
     place: Place, installer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is one of PEP 751, uv and pip take it, and nothing of it changes when the index has newer versions.
+    """The file is one of PEP 751; the other installer finds nothing to change when the index has more and newer files.
 
     The host's own ninja does not keep the real backend from asking for what another host lacks.
     """
@@ -144,7 +144,10 @@ def test_static_and_dynamic_requirements_with_all_that_they_need(
     assert load_toml(text)["requires-python"] == f"=={'.'.join(place.archive.version.split('.')[:2])}.*"
 
     place.offer(("alpha", "1.1", ["beta>=1"]), ("beta", "1.1", []), ("delta", "1.1", ["beta"]))
-    again = place.lock(root, "--check", installer=installer)
+    wheel = place.folder / "wheels" / "beta-1.0-py3-none-any.whl"
+    shutil.copy(str(wheel), str(wheel.with_name("beta-1.0-py30-none-any.whl")))
+    place.offer()
+    again = place.lock(root, "--check", installer={"pip": "uv", "uv": "pip"}[installer])
     assert (again.code, again.lines, again.told) == (0, [], f"provision-backend: nothing to do: locked to {label}\n")
 
 
@@ -168,10 +171,16 @@ def test_versions_move_when_they_are_told_to(place: Place, tmp_path: Path) -> No
     assert versions(root) == {"alpha": "1.0", "beta": "2.0", "gamma": "2.0"}
     place.lock(root, "--upgrade")
     assert set(versions(root).values()) == {"2.0"}
-    # What a merge or a person has left behind is locked again, with the versions that it names.
-    (root / PYLOCK).write_text(before)
+    # What a merge or a person has left behind is locked again, with the versions that it names and no hash of it.
+    edited = before.replace('{sha256 = "', '{sha256 = "0').replace("/files/", "/elsewhere/")
+    (root / PYLOCK).write_text(edited)
     place.lock(root)
     assert versions(root) == {"alpha": "1.0", "beta": "1.0", "gamma": "2.0"}
+    assert "/elsewhere/" not in (root / PYLOCK).read_text()
+    # An index that has another file of the same name is a change.
+    place.offer(("beta", "1.0", ["gamma"]))
+    changed = [line for line in place.lock(root, "--check").lines if "beta-1.0-" in line]
+    assert [line[0] for line in changed] == ["-", "+"]
     with pytest.raises(UsageError, match="--upgrade-package names 'nothing', which is not locked"):
         place.lock(root, "--upgrade-package", "nothing")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from pathlib import Path
-from typing import Dict, Iterable, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, Mapping, Optional, Set, Tuple
 
 from packaging.utils import canonicalize_name
 
@@ -17,7 +17,7 @@ from ..cache.platform import current_platform
 from ..cache.store import open_cache
 from ..catalog.archive import Archive
 from ..catalog.selection import builtin_triples
-from ..errors import UsageError
+from ..errors import ProjectError, UsageError
 from ..files import read_file
 from ..hooks.in_process import advise_including, leaves_out
 from ..hooks.installers import find_uv
@@ -116,12 +116,17 @@ def _with_requirements(
         raise UsageError(f"--upgrade-package names {min(unknown)!r}, which is not locked")
     kept = () if arguments.upgrade else tuple(each for each in before if each["name"] not in named)
     interpreter = _interpreter(project, lock, *context)
+    known: Tuple[Mapping[str, Any], ...] = ()
+    # Versions of an edited file are a wish; its addresses and hashes count for nothing.
+    with contextlib.suppress(ProjectError):
+        read_project(project.root)
+        known = before
     optional: Set[str] = set()
     if "all" in (arguments.targets or ()):
         # Few packages have wheels for every Linux.
         optional = {archive.triple for archive in set(lock.archives) - set(old.archives)}
         optional -= {interpreter.triple, *arguments.targets}
-    resolver = Resolver(project, lock.archives, interpreter, *context, kept, before, frozenset(optional))
+    resolver = Resolver(project, lock.archives, interpreter, *context, kept, known, frozenset(optional))
     requirements = resolver.run()
     return lock._replace(file=PYLOCK, requirements=requirements, archives=resolver.archives)
 

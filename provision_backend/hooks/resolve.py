@@ -97,7 +97,7 @@ class Resolver:
     kept: Tuple[Package, ...] = ()
     """Packages that keep their versions where the requirements allow it."""
     before: Tuple[Package, ...] = ()
-    """Packages that were locked before."""
+    """Packages that were locked before; none where the file was edited."""
     optional: FrozenSet[str] = frozenset()
     """The triples of archives that `run` leaves out where a package has no wheel for them."""
 
@@ -210,6 +210,9 @@ class Resolver:
                 hint=_ONLY_INDEXES,
             )
         wheels = {_file_name(wheel): wheel for wheel in package["wheels"]}
+        unchanged = self._unchanged(name, package, targets)
+        if unchanged:
+            return unchanged
         fitting: Set[str] = set()
         for archive in targets:
             found = _fitting(package, archive)
@@ -225,6 +228,24 @@ class Resolver:
         # An address that leads to the same file stays, so that another index is no change.
         kept = [known.get(entry["hashes"]["sha256"], entry) for entry in entries]
         return {"name": name, "version": version, **marker, "wheels": kept}
+
+    def _unchanged(self, name: str, package: Package, targets: Sequence[Archive]) -> Package:
+        """Return a package as it is locked, where its version stays and no file has another hash; else nothing.
+
+        So a wheel that was added to an index, or that pip does not name, is no reason for a change.
+        """
+        # pip names one wheel of a package, uv all that there are.
+        partial = not find_uv(self.settings)
+        new = {_file_name(wheel): wheel.get("hashes", {}).get("sha256") for wheel in package["wheels"]}
+        for each in (each for each in self.kept if each in self.before):
+            old = {_file_name(wheel): wheel["hashes"]["sha256"] for wheel in each["wheels"]}
+            same = (each["name"], each["version"]) == (name, package["version"]) and not new.keys().isdisjoint(old)
+            same = same and all(new.get(file, digest if partial else "") == digest for file, digest in old.items())
+            needed = [archive for archive in self.archives if _applies(each, target_environment(archive))]
+            fitting = [_fitting(each, archive) for archive in targets]
+            if same and needed == targets and all(fitting) and set.union(*fitting) == set(old):
+                return each
+        return {}
 
 
 def _load_pylock() -> Any:
@@ -249,13 +270,14 @@ def _by_uv(environment: BuildEnvironment, requirements: Sequence[str], kept: Seq
     output = environment.path / PYLOCK
     if kept:
         # uv keeps the versions that it finds in its output file, where they still go together.
-        output.write_text(pylock_text({"lock-version": "1.0", "created-by": "", "packages": list(kept)}), "utf-8")
+        packages = [{key: value for key, value in package.items() if key != "wheels"} for package in kept]
+        output.write_text(pylock_text({"lock-version": "1.0", "created-by": "", "packages": packages}), "utf-8")
     # Without --refresh it may answer from what an index said ten minutes ago.
     options = ["--refresh", "--universal", "--python-version", environment.interpreter.version]
     options += ["--format", "pylock.toml", "--output-file", str(output), str(source)]
     resolve(environment, options, environ=environment.installer_environ(), cwd=environment.folder)
-    packages: List[Package] = load_toml(read_file(output).decode("utf-8")).get("packages", [])
-    return packages
+    found: List[Package] = load_toml(read_file(output).decode("utf-8")).get("packages", [])
+    return found
 
 
 def _by_pip(environment: BuildEnvironment, requirements: Sequence[str], kept: Sequence[Package]) -> List[Package]:

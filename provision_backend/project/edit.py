@@ -209,7 +209,7 @@ def _review_item(tomlkit: Any, value: Any) -> Any:
         return table
     if not isinstance(value, list):
         return value
-    if value and isinstance(value[0], dict) and "wheels" in value[0]:
+    if value and isinstance(value[0], dict) and "name" in value[0]:
         tables = tomlkit.aot()
         for item in value:
             tables.append(_review_item(tomlkit, item))
