@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterator, List
 
 import pytest
 from support.servers import RawServer
@@ -212,3 +212,14 @@ def test_an_alarm_of_somebody_else_is_left_alone() -> None:
         assert signal.getitimer(signal.ITIMER_REAL)[1] > 0
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="without interval timers a program is looked after")
+def test_a_program_of_a_hook_is_waited_for_without_sleeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end is noticed at once, and not up to 50 ms later."""
+    slept: List[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    with lifetime.follow_frontend():
+        assert lifetime.run_visible([sys.executable, "-c", "import time; time.sleep(0.1)"], stdout=None) == 0
+
+    assert slept == []
