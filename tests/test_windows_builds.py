@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List
 
 import pytest
+from support.locked_projects import lock_to, wheels_in
 from support.real_interpreters import Unavailable
 from support.systems_table import recorded
 from support.wine import Windows, open_windows, windows_path
@@ -165,6 +166,33 @@ def test_a_satisfying_host_builds_in_this_process(machine: Machine) -> None:
     assert "passing through: Python 3.13.2 satisfies requires-python '>=3.9'" in done.stderr
     assert contents(project / "dist") == alone[:1]
     assert not (project / "no").exists()
+
+
+@pytest.mark.matrix
+def test_a_locked_build_copies_its_environment(machine: Machine) -> None:
+    """The second one starts no installer; a program of a copy starts the interpreter of that copy."""
+    project = machine.project("locked", PURE["hatchling"], "hatchling", more=_HATCH)
+    alone = machine.direct(
+        project, PURE["hatchling"], "hatchling", "packaging", "pathspec", "pluggy", "trove_classifiers"
+    )
+    names = ("hatchling", "packaging", "pathspec", "pluggy", "trove-classifiers")
+    lock_to(project, next(machine.windows.mirror.glob("*.tar.gz")), wheels_in(machine.windows.wheels, *names))
+    for env in ({}, {"UV_FIND_LINKS": "", "UV": "nowhere"}):
+        machine.hook(project, env=env)
+
+        assert contents(project / "dist") == alone[:1]
+    code = """
+import sys
+from pathlib import Path
+from provision_backend.hooks.locked import copy_environment
+copy_environment(next(Path(sys.argv[1]).iterdir()), Path(sys.argv[2]))
+"""
+    target = project / "a copy"
+    target.mkdir()
+    stored = windows_path(machine.windows.folder / "cache" / "environments")
+    machine.run(machine.windows.python, "-c", code, stored, windows_path(target), cwd=project)
+    done = machine.run(target / "Scripts/hatchling.exe", "--help", cwd=project)
+    assert "usage: hatchling" in done.stdout
 
 
 _IN_TREE = """
