@@ -33,6 +33,9 @@ from .folder import Filled, Item, fill_folder, hash_if_exists
 __all__ = ["Wheel", "fill_wheels", "list_wheels", "wheels_for_frontends"]
 
 
+_TIMEOUT = 3600.0  # seconds that one call of pip may take; some wheels have a gigabyte
+
+
 class Wheel(NamedTuple):
     """A wheel that a lock names."""
 
@@ -107,7 +110,7 @@ def _run_pip(pip: Interpreter, words: Sequence[str]) -> CompletedOutput:
     variables = drop_variables(interpreter_environment(pip, os.path.dirname(pip.executable)), PIP_DROPPED)
     # The lock is what constrains these files; a configuration file may hold constraints, too.
     variables.update(PIP_CONSTRAINT=os.devnull, PIP_NO_INPUT="1")
-    return run_quiet([pip.executable, "-I", "-B", "-m", "pip", *words], env=variables)
+    return run_quiet([pip.executable, "-I", "-B", "-m", "pip", *words], env=variables, timeout=_TIMEOUT)
 
 
 def fill_wheels(folder: Path, wheels: Sequence[Wheel], settings: Settings, reporter: Reporter) -> Filled:
