@@ -9,19 +9,19 @@ from __future__ import annotations
 
 __all__ = ["EPOCH", "Done", "Host", "Workshop", "only"]
 
+import copy
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence
 
 from packaging.version import Version
 from support.hosts import clean_environ, make_project, run_checked
-from support.real_interpreters import Unavailable, cache_folder, host_interpreters, locked
+from support.real_interpreters import Unavailable, cache_folder, fresh, host_interpreters, locked
 
 from .backends import Backend
 
@@ -40,7 +40,6 @@ _FOR_BUILDS = (
     *("maturin", "puccinialin", "uv_build"),
 )
 _TOOLS = ("uv", "tox", "cibuildwheel", "virtualenv", "pip", "build")
-_FRESH = 24 * 3600.0
 _DATE = "2024-01-01T00:00:00+0000"
 
 
@@ -94,6 +93,14 @@ class Workshop:
         self.tools = self._tools()
         self.uv = str(self.tools / "bin" / "uv")
         self._hosts: Dict[str, Host] = {}
+        self._more: Dict[str, str] = {}
+        self._under: Sequence[str] = ()
+
+    def having(self, *under: str, **variables: str) -> Workshop:
+        """Return the same workshop, whose programs have further variables and run under a command."""
+        other = copy.copy(self)
+        other._under, other._more = under or self._under, {**self._more, **variables}
+        return other
 
     def environ(self, **more: str) -> Dict[str, str]:
         """Return the variables of a frontend: no index, a fixed time, our settings, and what the caller adds."""
@@ -117,7 +124,7 @@ class Workshop:
                 "PROVISION_BACKEND_CACHE_DIR": str(self.folder / "cache"),
             }
         )
-        return {**base, **more}
+        return {**base, **self._more, **more}
 
     @staticmethod
     def sources(folders: str) -> Dict[str, str]:
@@ -141,7 +148,7 @@ class Workshop:
             env: all its variables; None: those of `environ`.
         """
         done = subprocess.run(
-            list(command),
+            [*self._under, *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -238,7 +245,7 @@ class Workshop:
         newest = [host for host in host_interpreters() if host.has_venv and host.has_ssl][-1]
         with locked(cache_folder() / "compatibility.lock"):
             stamp = self._kept / "complete"
-            if not stamp.exists() or time.time() - stamp.stat().st_mtime > _FRESH:
+            if not fresh(stamp, ""):
                 shutil.rmtree(str(self._kept), ignore_errors=True)
                 self._fill(newest.path, self._kept / "tools")
                 stamp.write_text("")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence
@@ -15,7 +14,7 @@ from typing import Dict, List, Mapping, Optional, Sequence
 import pytest
 from packaging.version import Version
 
-from support.real_interpreters import HostInterpreter, cache_folder, host_interpreters, locked
+from support.real_interpreters import HostInterpreter, cache_folder, fresh, host_interpreters, locked
 
 __all__ = ["Frontend", "FrontendCache", "Outcome", "make_frontend", "make_project", "wheelhouse"]
 
@@ -38,9 +37,6 @@ _WHEELS = (
     "wheel",
     "flit_core",
 )
-_FRESH = 24 * 3600.0
-"""Seconds for which the downloaded wheels serve; then newer releases may come in."""
-
 _DROPPED = (
     "PROVISION_BACKEND_",
     "_PROVISION_BACKEND_",
@@ -121,8 +117,7 @@ def wheelhouse(python: Path, environ: Mapping[str, str]) -> Path:
     with locked(cache_folder() / f"wheels-{minor}.lock"):
         stamp = folder / "complete"
         wanted = " ".join(_WHEELS)
-        fresh = stamp.exists() and stamp.read_text() == wanted and time.time() - stamp.stat().st_mtime < _FRESH
-        if not fresh:
+        if not fresh(stamp, wanted):
             download = ["-m", "pip", "download", "-q", "--only-binary", ":all:", "-d", str(folder), *_WHEELS]
             run_checked([str(python), "-I", *download], environ)
             stamp.write_text(wanted)

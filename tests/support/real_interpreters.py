@@ -16,6 +16,7 @@ __all__ = [
     "alpine_root",
     "build_fixture",
     "cache_folder",
+    "fresh",
     "gnu_archive",
     "host_interpreters",
     "host_not_satisfying",
@@ -58,6 +59,8 @@ FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 TAG = "20251120"
 # An archive that other code than today's packed may still be in use by a test run that started before.
 KEPT_SECONDS = 24 * 3600
+# Downloaded wheels serve for so long; then newer releases may come in.
+FRESH_SECONDS = 24 * 3600
 
 
 def cache_folder() -> Path:
@@ -66,6 +69,13 @@ def cache_folder() -> Path:
     if given:
         return Path(given)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "provision-backend-tests"
+
+
+def fresh(stamp: Path, wanted: str) -> bool:
+    """Whether what a stamp stands for was made from *wanted*, and not long ago."""
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+        return False
+    return time.time() - stamp.stat().st_mtime < FRESH_SECONDS
 
 
 @contextlib.contextmanager
