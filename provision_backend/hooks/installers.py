@@ -25,6 +25,7 @@ from ..settings import Settings
 from ..versions import leading_name, normalised_name
 from .frontend import INSTALLED, frontend_name
 from .pip_files import configured_variables, pip_variable
+from .uv_sources import uv_project
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
@@ -159,15 +160,21 @@ def install_locked(
         variables["PIP_CONSTRAINT"] = os.devnull  # A configuration file may hold one, too.
     else:
         command += ["--link-mode", "copy"]  # A hard link would be to a file of uv's own cache.
-    file = environment.path / "requirements.txt"
-    lines = [f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in wheels]
+    file, project = environment.path / "requirements.txt", environment.path / "pyproject.toml"
+    pins = [f"{wheel.name}=={wheel.version}" for wheel in wheels]
+    lines = [f"{pin} --hash=sha256:{wheel.sha256}\n" for pin, wheel in zip(pins, wheels)]
     file.write_text("".join(lines), encoding="ascii")
+    # uv takes a package from the index that tool.uv.sources names, and hashes from constraints.
+    text = uv_project(environment.source, pins) if name == "uv" else ""
+    project.write_text(text, encoding="utf-8")
+    files = ["-r", str(project), "-c", str(file)] if text else ["-r", str(file)]
     # Hashes make it safe to look there, too. In uv the option takes the place of its variable; in pip both count.
     known = variables.get("UV_FIND_LINKS", "").split(",") if name == "uv" else []
     folders = [*filter(None, known), *wheel_folders(environment.settings)]
     links = [word for folder in folders for word in ("--find-links", folder)]
-    done = run_quiet([*command, *_LOCKED, *links, "-r", str(file)], env=variables, cwd=cwd, timeout=_TIMEOUT)
+    done = run_quiet([*command, *_LOCKED, *links, *files], env=variables, cwd=cwd, timeout=_TIMEOUT)
     file.unlink()
+    project.unlink()
     failed = f"could not install the locked requirements under CPython {environment.interpreter.version}: {name}"
     if done.returncode != 0:
         output = done.stdout + done.stderr

@@ -34,7 +34,8 @@ from ..settings import Settings, load_toml
 from ..wanted import Lock, LockedRequirements
 from .environment import BuildEnvironment, create_environment, project_for_uv
 from .forwarded import get_requires
-from .installers import find_uv, resolve
+from .installers import find_uv, install_locked, resolve
+from .locked import choose_wheels
 from .requirements import target_environment, target_tags
 
 __all__ = ["Resolver"]
@@ -121,10 +122,10 @@ class Resolver:
                 environment = self._environment(path)
                 with self.reporter.step("resolve the build requirements"):
                     packages = self._resolve(environment, [*static, *dynamic])
-                environment.install(self._pins(packages), what="the locked requirements")
+                found = LockedRequirements(packages, static, dynamic, self.project.build_backend)
+                self._install(environment, found)
                 asked = {text for hook in _HOOKS for text in self._ask(environment, hook)}
                 if asked <= {*static, *dynamic}:
-                    found = LockedRequirements(packages, static, dynamic, self.project.build_backend)
                     return self._validated(pylock, found)
                 dynamic = tuple(sorted({*dynamic, *asked}))
         raise BackendError(f"the real backend {self.project.build_backend!r} asks for something new each time")
@@ -182,11 +183,19 @@ class Resolver:
                 hint=_USE_UV,
             )
 
-    def _pins(self, packages: Sequence[Package]) -> List[str]:
-        """Return requirements of exactly the packages that this host needs."""
+    def _install(self, environment: BuildEnvironment, found: LockedRequirements) -> None:
+        """Install what was found, as a locked build will: the hooks that are asked run the very files."""
+        if self.interpreter.triple in [archive.triple for archive in self.archives]:
+            wheels = choose_wheels(self.interpreter, found)
+            if wheels:
+                environ = environment.installer_environ()
+                install_locked(environment, wheels, environ=environ, cwd=environment.folder)
+            return
+        # The lock is for other targets only, and their wheels may not fit this host.
         here = self.archives[0]._replace(triple=self.interpreter.triple, version=self.interpreter.version)
-        environment = target_environment(here)
-        return [f"{each['name']}=={each['version']}" for each in packages if _applies(each, environment)]
+        markers = target_environment(here)
+        pins = [f"{each['name']}=={each['version']}" for each in found.packages if _applies(each, markers)]
+        environment.install(pins, what="the locked requirements")
 
     def _is_left_out(self, archive: Archive, packages: Sequence[Package]) -> bool:
         if archive.triple not in self.optional:
@@ -281,6 +290,8 @@ def _by_uv(environment: BuildEnvironment, requirements: Sequence[str], kept: Seq
 
 
 def _by_pip(environment: BuildEnvironment, requirements: Sequence[str], kept: Sequence[Package]) -> List[Package]:
+    # This raises an error if a requirement has a source that only uv knows.
+    project_for_uv(environment.source, requirements, environment.settings)
     # It knows no preference, only constraints, and a version that is required by now must not contradict them.
     asked = {canonicalize_name(found.name): found for found in map(parse_requirement, requirements)}
     pins = [(each["name"], each["version"]) for each in kept]
