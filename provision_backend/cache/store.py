@@ -161,7 +161,7 @@ class Cache(NamedTuple):
         """Return the locked environment of a key; have *make* fill it, and publish it, where the cache lacks it.
 
         Args:
-            key: a sha256, lower-case hex, of all that decides what is in it.
+            key: digits, lower-case hex, of a sha256 of all that decides what is in it.
             make: fills an empty folder, in which nothing may be a hard link to a file elsewhere, and returns facts for
                 the marker, as JSON has them: ``interpreter``, the path of the interpreter that the environment is for,
                 and ``files``, by package the name and the sha256 of what was installed.

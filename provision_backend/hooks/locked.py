@@ -169,11 +169,12 @@ def locked_for(interpreter: Interpreter, wanted: Wanted, settings: Settings, rep
 
 
 def environment_key(interpreter: Interpreter, requirements: LockedRequirements, libc: str) -> str:
-    """Return the name of a locked environment in the cache: a sha256 of all that decides what is in it.
+    """Return the name of a locked environment in the cache: 32 digits of a sha256 of all that decides what is in it.
 
     *libc* is that of the host with its version, `Platform.libc_name`.
     """
-    return canonical_hash([interpreter.executable, interpreter.sha256, libc, requirements.digest])
+    # Windows takes no path of more than 260 characters, and the paths of packages begin with this name.
+    return canonical_hash([interpreter.executable, interpreter.sha256, libc, requirements.digest])[:32]
 
 
 def choose_wheels(interpreter: Interpreter, requirements: LockedRequirements) -> List[LockedWheel]:
