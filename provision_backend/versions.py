@@ -192,12 +192,12 @@ def parse_version(text: str) -> PythonVersion:
     return PythonVersion(int(major), int(minor), int(micro), stage or "release", int(serial or 0))
 
 
-@lru_cache(maxsize=None)
 def minor_of(version: str) -> str:
     """Return the minor version, such as 3.13, of a full one."""
     return ".".join(version.split(".")[:2])
 
 
+@lru_cache(maxsize=None)
 def _parse_specifiers(text: str) -> SpecifierSet:
     # A build that names final releases only does not need it.
     try:
