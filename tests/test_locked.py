@@ -216,8 +216,11 @@ class TestMoved:
             (b"MZ\0#!/cache/staging/x/p.exe\nPK\3\4", NEW, b'MZ\0#!"/tmp/build/p.exe"\nPK\3\4'),
             (b'MZ\0#!"/cache/staging/x/p.exe"\r\nPK\3\4', NEW, b'MZ\0#!"/tmp/build/p.exe"\r\nPK\3\4'),
         ],
-        ids=["plain", "a space", "was long", "another script", "a text", "a program", "launcher", "quoted launcher"],
-    )
+        ids=[
+            "plain", "a space", "was long", "another script", "an option of env", "an option", "long, an option",
+            "a text", "a program", "launcher", "quoted launcher",
+        ],
+    )  # fmt: skip
     def test_the_first_lines(self, before: bytes, new: bytes, after: bytes) -> None:
         """In the form that kernels, sh and the launchers of Windows read."""
         assert _moved(before, self.OLD, new) == after

@@ -52,7 +52,7 @@ print(json.dumps({"environment": default_environment(), "tags": list(map(str, sy
 _LONGEST_SCRIPT = 1 << 20  # bytes
 _LONGEST_SHEBANG = 127  # bytes that every kernel reads of the first line of a script
 # The first lines of a script, as pip and uv write them; the second form is for paths that are long or hold a space.
-_SHEBANG = re.compile(rb"#!(?:/bin/sh\n'''exec' ['\"]?(/.+?)['\"]? \"\$0\" \"\$@\"\n' '''|(/.+))\n")
+_SHEBANG = rb"#!(?:/bin/sh\n'''exec' ['\"]?(%s[^'\"\s]*)['\"]?( .+)? \"\$0\" \"\$@\"\n' '''|(%s\S*)( .+)?)\n"
 
 
 class LockedWheel(NamedTuple):
@@ -272,12 +272,12 @@ def _moved(content: bytes, old: bytes, new: bytes) -> bytes:
         # The same line stands behind the launcher of Windows that pip writes; that of uv needs none.
         launched = rb'#!"?' + re.escape(old) + rb'([^"\n]*?)"?(\r?\n)'
         return re.sub(launched, lambda found: b'#!"' + new + found[1] + b'"' + found[2], content)
-    found = _SHEBANG.match(content)
+    found = re.match(_SHEBANG % (re.escape(old), re.escape(old)), content)
     if not found:
         return content.replace(old, new)
-    python = (found[1] or found[2]).replace(old, new)
-    line = b"#!" + python + b"\n"
+    python, options = (found[1] or found[3]).replace(old, new), found[2] or found[4] or b""
+    line = b"#!" + python + options + b"\n"
     if len(line) > _LONGEST_SHEBANG or b" " in python:
         # For sh, the lines are a command; for Python, a text.
-        line = b"#!/bin/sh\n'''exec' \"" + python + b'" "$0" "$@"\n\' \'\'\'\n'
+        line = b"#!/bin/sh\n'''exec' \"" + python + b'"' + options + b" \"$0\" \"$@\"\n' '''\n"
     return line + content[found.end() :].replace(old, new)
