@@ -207,6 +207,13 @@ class TestMoved:
                 b"#!/tmp/build/bin/python\nimport x\n",
             ),
             (b"#!/bin/sh\necho /cache/staging/x\n", NEW, b"#!/bin/sh\necho /tmp/build\n"),
+            (b"#!/usr/bin/env bash\necho\n", NEW, b"#!/usr/bin/env bash\necho\n"),
+            (b"#!/cache/staging/x/bin/python -E\nimport x\n", NEW, b"#!/tmp/build/bin/python -E\nimport x\n"),
+            (
+                b"#!/bin/sh\n'''exec' \"/cache/staging/x/bin/python\" -E \"$0\" \"$@\"\n' '''\nimport x\n",
+                b"/tmp/a b",
+                b"#!/bin/sh\n'''exec' \"/tmp/a b/bin/python\" -E \"$0\" \"$@\"\n' '''\nimport x\n",
+            ),
             (
                 b"home = /i\ncommand = /i -m venv /cache/staging/x\n",
                 NEW,
@@ -234,6 +241,9 @@ class TestMoved:
 
 def _text(path: Path) -> str:
     return path.read_bytes().decode("latin-1") if path.suffix != ".pyc" else ""
+
+
+_FILE = {"wheels": [{"path": "toy_tool-1.0-py3-none-any.whl", "hashes": {"sha256": "a" * 64}}]}
 
 
 class TestDifferences:
@@ -320,9 +330,10 @@ class TestDifferences:
         ("packages", "reason"),
         [
             ([{"name": "toy-tool", "version": "1.0"}], "is not a lock file of PEP 751: "),
+            ([{"name": "toy-tool", "version": "1.0", "marker": "os_name ~= 'x'", **_FILE}], "751: Undefined"),
             (["toy_tool", "toy_tool"], "does not lock one wheel of 'toy-tool' for this host"),
         ],
-        ids=["no file", "twice"],
+        ids=["no file", "marker", "twice"],
     )
     def test_a_file_that_pep_751_refuses(
         self, lock: Any, wheels: Path, tmp_path: Path, packages: List[Any], reason: str

@@ -24,8 +24,8 @@ PACKAGE = {
 }
 
 
-def document(**tool: Any) -> Dict[str, Any]:
-    """Return the content of a lock file, whose digest is right unless *tool* has one."""
+def document(package: Any = None, **tool: Any) -> Dict[str, Any]:
+    """Return the content of a lock file, whose digest is right unless *tool* has one; *package* changes its package."""
     ours = {
         "build-backend": "toy.build",
         "requires": ["toy"],
@@ -36,7 +36,7 @@ def document(**tool: Any) -> Dict[str, Any]:
     found: Dict[str, Any] = {
         "lock-version": "1.0",
         "created-by": "provision-backend",
-        "packages": [PACKAGE],
+        "packages": [{**PACKAGE, **(package or {})}],
         "tool": {"provision-backend": ours},
     }
     ours.setdefault("digest", digest_of(found))
@@ -118,6 +118,26 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
         pytest.param("tool = 1\n", f"{PYLOCK} has been edited", id="no table"),
         pytest.param("[tool]\nprovision-backend = 1\n", f"{PYLOCK} has been edited", id="no table of ours"),
         pytest.param(document(requires="toy"), f"{PYLOCK} is not complete: wrong type in ", id="a string"),
+        pytest.param(document({"version": 1}), f"{PYLOCK} is not complete: wrong type in ", id="a version"),
+        pytest.param(document({"wheels": "x"}), f"{PYLOCK} is not complete: wrong type in ", id="no list of wheels"),
+        pytest.param(
+            document({"wheels": ["x"]}), f"{PYLOCK} is not complete: wrong type in ", id="no table of a wheel"
+        ),
+        pytest.param(
+            document({"wheels": [{"hashes": {"sha256": "a" * 64}}]}),
+            f"{PYLOCK} is not complete: 'url' in ",
+            id="a wheel from nowhere",
+        ),
+        *[
+            pytest.param(
+                document({"wheels": [{"path": "toy-1.0-py3-none-any.whl", "hashes": hashes}]}),
+                f"{PYLOCK} is not complete: no sha256 of a wheel of 'toy' in ",
+                id=f"hashes {number}",
+            )
+            for number, hashes in enumerate(
+                [{"md5": "a" * 32}, {"sha256": "A" * 64}, {"sha256": f"{'a' * 64}\n--index-url x"}, {"sha256": 1}]
+            )
+        ],
         pytest.param(
             document(interpreters=[]), f"{PYLOCK}: tool.provision-backend.interpreters names no ar", id="no archive"
         ),

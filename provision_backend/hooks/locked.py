@@ -219,15 +219,15 @@ def select_wheels(requirements: LockedRequirements, environment: Any, tags: Sequ
         document = {"lock-version": "1.0", "created-by": "provision-backend", "packages": [table]}
         try:
             found = list(select(Pylock.from_dict(document), environment=environment, tags=tags))
-        except PylockValidationError as exc:
-            raise ProjectError(f"{PYLOCK} is not a lock file of PEP 751: {exc}", hint=RELOCK) from None
         except PylockSelectError:
             raise _no_wheel(table, f"CPython {environment['python_version']}") from None
+        except (PylockValidationError, ValueError) as exc:  # A marker may compare what cannot be compared.
+            raise ProjectError(f"{PYLOCK} is not a lock file of PEP 751: {exc}", hint=RELOCK) from None
         for package, wheel in found:
             name = str(package.name)
             if name in chosen or not isinstance(wheel, PackageWheel):
                 raise ProjectError(f"{PYLOCK} does not lock one wheel of {name!r} for this host", hint=RELOCK)
-            chosen[name] = LockedWheel(name, str(package.version), wheel.filename, wheel.hashes.get("sha256", ""))
+            chosen[name] = LockedWheel(name, str(package.version), wheel.filename, wheel.hashes["sha256"])
     return list(chosen.values())
 
 

@@ -11,12 +11,14 @@ build; `packaging.pylock` checks the rest before anything is installed.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Dict, Mapping, Tuple, cast
 
 from ..catalog.sums import format_line
 from ..errors import ProjectError
 from ..files import read_file
+from ..output import shorten
 from ..settings import load_toml
 from ..versions import minor_of
 from ..wanted import RELOCK, Lock, LockedRequirements, canonical_hash
@@ -42,7 +44,7 @@ def read_pylock(root: Path, *, always: bool, relocking: bool = False) -> Lock:
     if not isinstance(ours, dict) or (ours.get("digest") != digest_of(document) and not relocking):
         raise ProjectError(f"{PYLOCK} has been edited: its content is not what its digest stands for", hint=RELOCK)
     try:
-        packages = tuple(_table(package) for package in document["packages"])
+        packages = tuple(map(_package, document["packages"]))
         requires, dynamic, lines = (_texts(ours[key]) for key in ("requires", "dynamic", "interpreters"))
         requirements = LockedRequirements(packages, requires, dynamic, str(ours["build-backend"]))
     except (KeyError, TypeError) as exc:
@@ -97,6 +99,20 @@ def _table(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise TypeError("wrong type")
     return value
+
+
+def _package(value: Any) -> Mapping[str, Any]:
+    """Return a table with the parts that builds, mirrors and a new lock use, each of its type."""
+    package = _table(value)
+    texts = [package["name"], package["version"], package.get("marker", "")]
+    wheels = package["wheels"] if isinstance(package["wheels"], list) else [None]
+    for wheel in map(_table, wheels):
+        texts += [wheel.get("path") or wheel["url"], wheel.get("name", "")]
+        # It is a word of a line of a file of requirements, where another line can be an option.
+        if not re.fullmatch("[0-9a-f]{64}", str(_table(wheel["hashes"]).get("sha256"))):
+            raise TypeError(f"no sha256 of a wheel of {shorten(str(package['name']))!r}")
+    _texts(texts)
+    return package
 
 
 def _texts(value: Any) -> Tuple[str, ...]:
