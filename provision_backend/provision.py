@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, cast
 
 from .cache.entries import entry_of
-from .cache.manifest import verify_entry
+from .cache.manifest import is_whole
 from .cache.platform import current_platform, remember_platform
 from .cache.store import Cache, open_cache
 from .catalog.archive import Archive
@@ -28,7 +28,6 @@ from .errors import (
 )
 from .host.platforms import Platform
 from .install.catalogs import archives_for, load_archives, needs_fetching
-from .install.smoke import smoke_run
 from .interpreter import Interpreter, find_interpreters, inspect_interpreter
 from .output import Reporter
 from .settings import Settings
@@ -252,8 +251,10 @@ def is_broken(interpreter: Interpreter) -> bool:
     """Return whether an interpreter of a cache lacks files without which no environment can be made of it."""
     entry = entry_of(interpreter)
     # A tree that somebody has made smaller, as in an image, may do all the same.
-    if entry is None or not verify_entry(entry, contents=False):
+    if entry is None or is_whole(entry):
         return False
+    from .install.smoke import smoke_run  # What is whole is not started.
+
     label = f"{interpreter.version}{'t' if interpreter.freethreaded else ''}"
     try:
         smoke_run(Path(interpreter.executable), label, interpreter.triple, thorough=True)

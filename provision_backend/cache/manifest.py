@@ -17,7 +17,10 @@ from ..files import Written, hash_bytes, hash_file, identify, parse_json, read_f
 from ..output import printable
 from .entries import MARKER, read_marker
 
-__all__ = ["MANIFEST", "Difference", "published_bytecode", "set_modes", "tree_size", "verify_entry", "write_manifest"]
+__all__ = [
+    "MANIFEST", "Difference", "is_whole", "published_bytecode", "set_modes", "tree_size", "verify_entry",
+    "write_manifest",
+]  # fmt: skip
 
 MANIFEST = "provision-backend.manifest"  # file in the root of an entry that lists everything in it
 _OWN = (MARKER, MANIFEST)  # their content is secured by hashes in the marker; the manifest has their modes
@@ -70,14 +73,23 @@ def set_modes(tree: Path) -> None:
             os.chmod(tree / path, 0o755 if executable else 0o644)
 
 
-def verify_entry(entry: Path, *, contents: bool = True) -> List[Difference]:
-    """Compare an entry with what was published; the differences are in the order of paths.
+def verify_entry(entry: Path) -> List[Difference]:
+    """Compare an entry with what was published; the differences are in the order of paths."""
+    expected, wrong = _read_manifest(entry)
+    return wrong or list(_differences(entry, expected))
 
-    Without *contents* only files that are missing or have another size are found, which takes milliseconds and not
-    seconds: a copy with other modes still works.
+
+def is_whole(entry: Path) -> bool:
+    """Whether everything that was published is there, and files have their sizes: milliseconds, where all is well.
+
+    A copy with other modes still works, and a file of the same size is not read.
     """
     expected, wrong = _read_manifest(entry)
-    return wrong or list(_differences(entry, expected, contents=contents))
+    try:
+        sizes = ((os.lstat(f"{entry}/{path}").st_size, facts) for path, facts in expected.items())
+        return not wrong and all(len(facts) != 4 or size == facts[2] for size, facts in sizes)
+    except OSError:
+        return False
 
 
 def _read_manifest(entry: Path) -> Tuple[Dict[str, Any], List[Difference]]:
@@ -104,30 +116,28 @@ def published_bytecode(entry: Path) -> Iterator[Tuple[str, bytes]]:
                 yield path, content
 
 
-def _differences(entry: Path, expected: Dict[str, Any], *, contents: bool) -> Iterator[Difference]:
+def _differences(entry: Path, expected: Dict[str, Any]) -> Iterator[Difference]:
     try:
         found = dict(_members(entry))
     except OSError as exc:
         yield Difference("unreadable", str(exc.filename), f": {exc.strerror}")
         return
-    for path in sorted({*expected, *found} if contents else expected):
+    for path in sorted({*expected, *found}):
         if path not in found:
             yield Difference("missing", path)
         elif path not in expected:
             yield Difference("added", path)
         else:
-            yield from _compare(entry, path, found[path], expected[path], contents=contents)
+            yield from _compare(entry, path, found[path], expected[path])
 
 
-def _compare(
-    entry: Path, path: str, status: os.stat_result, expected: List[Any], *, contents: bool
-) -> Iterator[Difference]:
+def _compare(entry: Path, path: str, status: os.stat_result, expected: List[Any]) -> Iterator[Difference]:
     size = expected[2] if len(expected) == 4 else status.st_size
     try:
         # A file of another size has another hash; only one of the same size is read.
         if stat.S_ISREG(status.st_mode) and status.st_size != size:
             yield Difference("changed", path, f" (wanted {size} bytes, found {status.st_size})")
-        elif contents and _describe(entry, path, status) != expected:
+        elif _describe(entry, path, status) != expected:
             yield Difference("changed", path)
     except OSError as exc:
         yield Difference("unreadable", path, f": {exc.strerror}")
