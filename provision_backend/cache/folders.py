@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import stat
-import tempfile
 from pathlib import Path
 from typing import Iterator, List, Optional
 
@@ -87,6 +85,8 @@ def unwritable(root: Path, exc: OSError) -> CacheError:
 @contextlib.contextmanager
 def open_staging(root: Path, key: str) -> Iterator[Path]:
     """Make a folder for this process on the file system of a cache, or raise `CacheError`; remove it at the end."""
+    import tempfile  # A build with a warm cache makes nothing there.
+
     try:
         folder = Path(tempfile.mkdtemp(prefix=_staging_prefix(key), dir=str(root / "staging")))
     except OSError as exc:
@@ -148,4 +148,13 @@ def _machine() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
     except OSError:
         namespace = boot = ""
-    return hash_bytes(f"{platform.node()} {namespace} {boot}".encode())[:8]
+    return hash_bytes(f"{_host_name()} {namespace} {boot}".encode())[:8]
+
+
+def _host_name() -> str:
+    if hasattr(os, "uname"):
+        # Up to Python 3.8, platform.node() runs the program uname for the processor, too (bpo-35967).
+        return os.uname().nodename
+    import platform  # Windows has no other way without a socket.
+
+    return platform.node()

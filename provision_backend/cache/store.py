@@ -55,7 +55,6 @@ from ..settings import Settings
 from ..trust import Trust, trust_cache
 from . import entries
 from .folders import default_cache_dir, make_folders, open_staging, sweep_staging, unwritable
-from .locks import key_lock
 from .manifest import Difference, set_modes, verify_entry, write_manifest
 
 __all__ = ["Cache", "open_cache"]
@@ -188,6 +187,8 @@ class Cache(NamedTuple):
         found = find()
         if found is not None:
             return found
+        from .locks import key_lock  # A hit takes no lock.
+
         make_folders(self.root)
         locks, work = self.root / "locks", _WORK[entry.parent.name]
         with key_lock(locks, entry.name, timeout=lock_timeout, reporter=reporter, work=work) as locked:

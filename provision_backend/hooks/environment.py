@@ -19,7 +19,6 @@ import os
 import re
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
 
@@ -48,27 +47,43 @@ _STATE = "provision-backend.json"  # file in an environment that makes it comple
 _BYTECODE = "bytecode"  # folder in an environment for all bytecode that its hooks use and make
 
 
-@dataclass
 class BuildEnvironment:
-    """A virtual environment of the interpreter that runs the real backend."""
+    """A virtual environment of the interpreter that runs the real backend.
 
-    path: Path
-    interpreter: Interpreter
-    settings: Settings
-    """Say how it is filled."""
-    reporter: Reporter
-    source: Path
-    """The source tree."""
-    installed: Tuple[str, ...] = ()
-    """Requirements that were installed already, as they were asked for."""
-    uses_sources: bool = field(default_factory=lambda: frontend_name() == "uv")
-    """Whether ``[tool.uv.sources]`` counts; only the uv that builds heeds it."""
-    asked: Tuple[str, ...] = ()
-    """Questions for dynamic requirements that were answered, and the answers installed."""
-    stdout: Optional[int] = None
-    """Descriptor of what hooks print to their standard output; None for this process's own."""
-    locked: Optional[Locked] = None
-    """What it is a copy of; then nothing is ever installed into it. None if it is filled by resolving requirements."""
+    Args:
+        path: its folder.
+        interpreter: what runs in it.
+        settings: say how it is filled.
+        reporter: tells people about that.
+        source: the source tree.
+        locked: what it is a copy of; then nothing is ever installed into it. None if requirements are resolved.
+    """
+
+    # No dataclass: that imports inspect, which no other part of a warm build does.
+    def __init__(
+        self,
+        path: Path,
+        interpreter: Interpreter,
+        settings: Settings,
+        reporter: Reporter,
+        source: Path,
+        *,
+        locked: Optional[Locked] = None,
+    ) -> None:
+        self.path = path
+        self.interpreter = interpreter
+        self.settings = settings
+        self.reporter = reporter
+        self.source = source
+        self.locked = locked
+        self.installed: Tuple[str, ...] = ()
+        """Requirements that were installed already, as they were asked for."""
+        self.uses_sources = frontend_name() == "uv"
+        """Whether ``[tool.uv.sources]`` counts; only the uv that builds heeds it."""
+        self.asked: Tuple[str, ...] = ()
+        """Questions for dynamic requirements that were answered, and the answers installed."""
+        self.stdout: Optional[int] = None
+        """Descriptor of what hooks print to their standard output; None for this process's own."""
 
     @property
     def version(self) -> str:

@@ -8,7 +8,6 @@ Source: pip documentation, Configuration.
 
 from __future__ import annotations
 
-import configparser
 import os
 import sys
 from contextlib import suppress
@@ -40,6 +39,8 @@ def pip_variable(option: str) -> str:
 
 def read_pip_files(environ: Mapping[str, str]) -> Dict[str, Tuple[str, str]]:
     """Return the value and the file of each key in the configuration files of the running Python's pip."""
+    import configparser  # Only what installs with pip asks for its files.
+
     found: Dict[str, Tuple[str, str]] = {}
     for path in _pip_files(environ):
         parser = configparser.RawConfigParser()
