@@ -389,9 +389,19 @@ class TestInstallersOutput:
             "and no index or folder of this build offers it"
         )
 
-    def test_anything_else(self) -> None:
-        """Nothing is made up."""
-        assert _difference("error: Failed to fetch: `http://127.0.0.1/toy-tool/`", self.WHEELS) == ""
+    @pytest.mark.parametrize(
+        "output",
+        [
+            "error: Failed to fetch: `http://127.0.0.1/toy-tool/`",
+            "cause: Because you require toy-tool==1.0 and toy-tool==2.0, we can conclude that your",
+            "cause: Because there is no version of toy-tool==2.0 and you require toy-tool==2.0, we can",
+            "cause: Because toy-tool==1.0 has no source distribution and you require\n      toy-tool==1.0, we can",
+        ],
+        ids=["unreachable", "constraint-dependencies", "override-dependencies", "no-binary"],
+    )
+    def test_anything_else(self, output: str) -> None:
+        """Nothing is made up: what a uv.toml says about versions and wheels is no fault of an index."""
+        assert _difference(output, self.WHEELS) == ""
 
 
 class TestCheck:

@@ -140,7 +140,9 @@ _UNLOCKED = ("PIP_CONSTRAINT", "UV_CONSTRAINT", "UV_BUILD_CONSTRAINT", "UV_NO_BI
 
 # What pip and uv say of a file of another hash, and of one that is not offered; white space is normalised.
 _MISMATCH = re.compile(r"([\w.-]+)==([^\s`]+)(?: from |` Expected:).*?(?: Got | Computed: sha256:)([0-9a-f]{64})")
-_MISSING = re.compile(r"(?:No matching distribution found for|no version of|you require) ([\w.-]+)==([^\s,]+)")
+# What is required first in an answer contradicts a constraint, and an sdist is looked for where wheels are forbidden.
+_REQUIRED = "(?<!Because )(?<!no source distribution and )you require"
+_MISSING = re.compile(rf"(?:No matching distribution found for|no version of|{_REQUIRED}) ([\w.-]+)==([^\s,]+)")
 
 
 def install_locked(
@@ -189,7 +191,7 @@ def _difference(output: str, wheels: Sequence[LockedWheel]) -> str:
     text = " ".join(output.split())
     found = _MISMATCH.search(text) or _MISSING.search(text)
     name = normalised_name(found[1]) if found else ""
-    wheel = next((each for each in wheels if each.name == name), None)
+    wheel = next((each for each in wheels if found and (each.name, each.version) == (name, found[2])), None)
     if found is None or wheel is None:
         return ""
     if found.re is _MISMATCH:
