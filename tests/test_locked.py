@@ -135,6 +135,22 @@ class TestProvide:
         assert verify_entry(stored) == []
         assert {path.stat().st_nlink for path in stored.rglob("*") if path.is_file() and not path.is_symlink()} == {1}
 
+    def test_what_cannot_be_copied(self, lock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A full disk, or a cache that is emptied at that moment, ends in a sentence."""
+        locked = lock(installer="uv")
+        stored = locked.provide(tmp_path)
+        monkeypatch.setattr(Locked, "provide", lambda *_: stored)
+        (tmp_path / "copy" / "bin" / "python").mkdir(parents=True)
+        with pytest.raises(BuildEnvironmentError) as caught:
+            locked.copy(tmp_path / "copy", tmp_path)
+        assert caught.value.message.startswith(
+            f"could not copy {stored} to {tmp_path / 'copy'}: [Errno 17] File exists: "
+        )
+
+        shutil.rmtree(str(stored))
+        with pytest.raises(BuildEnvironmentError, match=f"^could not copy {stored} to .*"):
+            locked.copy(tmp_path / "copy", tmp_path)
+
     def test_what_it_says_of_itself(self, lock: Any, wheels: Path, tmp_path: Path) -> None:
         """Which file was installed for each package, for the SBOM."""
         stored = lock(installer="uv").provide(tmp_path)

@@ -126,7 +126,12 @@ class Locked:
         """Copy the environment into an empty folder, as `copy_environment` does; the errors are those of `provide`."""
         stored = self.provide(source)
         with self._reporter.step("copy the locked environment"):
-            copy_environment(stored, target)
+            try:
+                copy_environment(stored, target)
+            except (OSError, KeyError) as exc:  # There is no key in the marker of one that has just been removed.
+                # What copies a tree lists each file that it could not copy, with both paths and the reason.
+                reason = exc.args[0][0][2] if isinstance(exc, shutil.Error) else exc
+                raise BuildEnvironmentError(f"could not copy {stored} to {target}: {reason}") from None
 
     def files(self) -> Mapping[str, Mapping[str, str]]:
         """Return the `LockedWheel` that each package was installed from, as a table, by normalised name."""
