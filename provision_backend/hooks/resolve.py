@@ -80,7 +80,7 @@ class _AskedEnvironment(BuildEnvironment):
         links = Path(tempfile.mkdtemp(dir=str(self.path)))
         for name in names:
             if name not in _TOOLS:
-                os.symlink(os.path.join(folder, name), str(links / name))
+                os.symlink(os.path.abspath(os.path.join(folder, name)), str(links / name))
         return str(links)
 
 
@@ -139,10 +139,10 @@ class Resolver:
 
     def _environment(self, path: Path) -> BuildEnvironment:
         create_environment(self.interpreter, path, self.settings)
-        # Standard output may be read as JSON.
-        options: Dict[str, Any] = {"uses_sources": True, "stdout": 2}
-        where = (path, self.interpreter, self.settings, self.reporter, self.project.root)
-        return _AskedEnvironment(*where, **options)
+        environment = _AskedEnvironment(path, self.interpreter, self.settings, self.reporter, self.project.root)
+        environment.uses_sources = True
+        environment.stdout = 2  # Standard output may be read as JSON.
+        return environment
 
     def _ask(self, environment: BuildEnvironment, hook: str) -> List[str]:
         with self.reporter.step(f"{hook} of {self.project.build_backend}"):
