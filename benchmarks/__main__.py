@@ -26,7 +26,7 @@ from .workbench import ROOT, Workbench
 __all__ = ["main"]
 
 _RESULTS = ROOT / "build" / "benchmarks"
-_ROUNDS = {"pass-through": 7, "provisioned": 7, "install": 15, "find": 21, "at-once": 3}
+_ROUNDS = {"pass-through": 7, "provisioned": 7, "locked": 7, "install": 15, "find": 21, "at-once": 3}
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -54,10 +54,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         for part in PARTS
         if (results / f"{part}.json").exists()
     }
-    comparisons = {
-        part: [Comparison.from_dict(each) for each in record["comparisons"]] for part, record in found.items()
-    }
-    _say(f"written: {write_page(comparisons, {part: record['facts'] for part, record in found.items()}, docs)}")
+    parsed = {part: [Comparison.from_dict(each) for each in record["comparisons"]] for part, record in found.items()}
+    _say(f"written: {write_page(parsed, {part: record['facts'] for part, record in found.items()}, docs)}")
     return 0
 
 

@@ -152,7 +152,8 @@ def _measure(command: Command) -> tuple[float, float]:
         if command.expected and not list(command.folder.glob(command.expected)):
             raise Failed(f"{shlex.join(command.argv)[:80]} left no {command.expected}")
         measured = pyperf.Benchmark.load(str(result))
-        return float(measured.get_values()[0]), _memory(measured)
+        memory = float(measured.get_metadata().get("command_max_rss", 0)) / 2**20
+        return float(measured.get_values()[0]), memory
     finally:
         shutil.rmtree(str(command.folder), ignore_errors=True)
 
@@ -164,7 +165,3 @@ def _reason(command: Command, failure: Failed) -> str:
     except Failed as exc:
         return str(exc)
     return str(failure)
-
-
-def _memory(measured: Any) -> float:
-    return float(measured.get_metadata().get("command_max_rss", 0)) / 2**20

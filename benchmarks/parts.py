@@ -1,4 +1,4 @@
-"""The five comparisons of the page, each a function of a workbench and a number of rounds.
+"""The six comparisons of the page, each a function of a workbench and a number of rounds.
 
 In each of them the last contender is the peer. A label of ours is that of a checkout: ``with us``, and ``before`` for
 an older one that `scripts/bench --before` names.
@@ -10,22 +10,22 @@ import os
 import shutil
 import sys
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional
 
 from .measuring import Command, Comparison, Contender, compare, run
 from .workbench import BACKENDS, Workbench
 
-__all__ = ["PARTS", "builds_at_once", "cold_install", "find", "pass_through", "provisioned"]
+__all__ = ["PARTS", "builds_at_once", "cold_install", "find", "locked", "pass_through", "provisioned"]
 
 _FRONTENDS = {
     "build (pip)": ["{python}", "-m", "build", "--wheel", "--outdir", "out", "source"],
     "build --installer=uv": ["{python}", "-m", "build", "--wheel", "--installer=uv", "--outdir", "out", "source"],
     "uv build": ["{uv}", "build", "--wheel", "--python", "{python}", "--out-dir", "out", "source"],
 }
+_INTERPRETER = "interpreters/*/bin/python3.1?"
 _UV = str(Path(sys.executable).with_name("uv"))
-_ANEW = {"PROVISION_BACKEND_ENVIRONMENT_FRESHNESS": "0"}
-"""Keeps releases before 0.2 from using a build environment again; later ones always make a new one."""
 # In one line: pyperf refuses a command with line breaks.
 _PBS_CODE = (
     "import os, sys; from pbs_installer import download, install_file; url, sha256 = sys.argv[1:]; "
@@ -46,37 +46,49 @@ def _build(
     return Contender(label, prepare)
 
 
+def _alone(bench: Workbench, label: str, frontend: str, python: Path, backend: str) -> Contender:
+    return _build(bench, label, frontend, python, bench.project(backend, "without us"), bench.environ())
+
+
 def pass_through(bench: Workbench, rounds: int) -> Iterator[Comparison]:
     """Builds on a host that satisfies the project: what we cost where nobody needs us."""
     python = bench.environment(bench.new_python, "", "build")
-    for frontend in _FRONTENDS:
-        for backend in BACKENDS:
-            limit, contenders = 1.10 if "pip" in frontend else 1.15, []
-            for label in bench.checkouts:
-                for form in ("one list", "table"):
-                    project = bench.project(backend, form)
-                    name = f"{label}, {form}"
-                    contenders.append(_build(bench, name, frontend, python, project, bench.environ(label)))
-            alone = bench.project(backend, "without us")
-            contenders.append(_build(bench, "without us", frontend, python, alone, bench.environ()))
-            yield compare(f"{frontend}, {backend}", contenders, rounds, limits={"with us, one list": limit})
+    for frontend, backend in product(_FRONTENDS, BACKENDS):
+        contenders = []
+        for label, form in product(bench.checkouts, ("one list", "table")):
+            project, environ = bench.project(backend, form), bench.environ(label)
+            contenders.append(_build(bench, f"{label}, {form}", frontend, python, project, environ))
+        contenders.append(_alone(bench, "without us", frontend, python, backend))
+        limit = 1.10 if "pip" in frontend else 1.15
+        yield compare(f"{frontend}, {backend}", contenders, rounds, limits={"with us, one list": limit})
 
 
 def provisioned(bench: Workbench, rounds: int) -> Iterator[Comparison]:
     """Builds on a host that is too old, with the interpreter in the cache; the peer is run by that interpreter."""
     caches = {label: _provision(bench, label) for label in bench.checkouts}
-    direct = bench.environment(_interpreter(next(iter(caches.values()))), "", "build")
+    direct = bench.environment(next(caches["with us"].glob(_INTERPRETER)), "", "build")
     old = bench.environment(bench.old_python, "", "build")
-    for frontend in _FRONTENDS:
-        for backend in BACKENDS:
-            contenders = []
-            for label, cache in caches.items():
-                environ = {**bench.provisioning(label, cache), **_ANEW}
-                contenders.append(_build(bench, label, frontend, old, bench.project(backend, "one list"), environ))
-            alone = bench.project(backend, "without us")
-            contenders.append(_build(bench, "without us, by that Python", frontend, direct, alone, bench.environ()))
-            limit = 2.0 if "pip" in frontend else 1.6
-            yield compare(f"{frontend}, {backend}", contenders, rounds, limits={"with us": limit})
+    for frontend, backend in product(_FRONTENDS, BACKENDS):
+        contenders = []
+        for label, cache in caches.items():
+            project, environ = bench.project(backend, "one list"), bench.provisioning(label, cache)
+            contenders.append(_build(bench, label, frontend, old, project, environ))
+        contenders.append(_alone(bench, "without us, by that Python", frontend, direct, backend))
+        limit = 2.0 if "pip" in frontend else 1.6
+        yield compare(f"{frontend}, {backend}", contenders, rounds, limits={"with us": limit})
+
+
+def locked(bench: Workbench, rounds: int) -> Iterator[Comparison]:
+    """Builds of a locked project, whose environment is in the cache; the peer installs what it builds with."""
+    cache = _provision(bench, "with us")
+    direct = bench.environment(next(cache.glob(_INTERPRETER)), "", "build")
+    hosts = {"old host": bench.environment(bench.old_python, "", "build"), "by that Python": direct}
+    environ = bench.provisioning("with us", cache)
+    projects = {backend: bench.locked_project(backend, environ) for backend in BACKENDS}
+    for frontend, (backend, project) in product(_FRONTENDS, projects.items()):
+        contenders = [_build(bench, label, frontend, python, project, environ) for label, python in hosts.items()]
+        contenders.append(_alone(bench, "without us, by that Python", frontend, direct, backend))
+        yield compare(f"{frontend}, {backend}", contenders, rounds, limits=dict.fromkeys(hosts, 1.0))
 
 
 def _provision(bench: Workbench, label: str) -> Path:
@@ -88,10 +100,6 @@ def _provision(bench: Workbench, label: str) -> Path:
     return cache
 
 
-def _interpreter(cache: Path) -> Path:
-    return next((cache / "interpreters").glob("*/bin/python3.1?"))
-
-
 def cold_install(bench: Workbench, rounds: int) -> Iterator[Comparison]:
     """From a server on loopback into nothing, beside others that do it; ``curl | tar`` verifies nothing."""
     contenders: List[Contender] = []
@@ -99,7 +107,8 @@ def cold_install(bench: Workbench, rounds: int) -> Iterator[Comparison]:
         for name, packages in ((label, []), (f"{label}, isal", ["isal"])):
             python = bench.environment(bench.new_python, label, "provision-backend[provision]", *packages)
             contenders.append(Contender(name, partial(_install, bench, label, python)))
-    contenders += [Contender("pbs-installer", partial(_pbs, bench)), Contender("curl | tar", partial(_tar, bench))]
+    contenders.append(Contender("pbs-installer", partial(_other, bench, sys.executable, "-c", _PBS_CODE)))
+    contenders.append(Contender("curl | tar", partial(_other, bench, "sh", "-c", 'curl -fsS "$1" | tar -xz', "sh")))
     contenders.append(Contender("uv python install", partial(_uv_install, bench)))
     yield compare("install", contenders, rounds, memory=True)
 
@@ -117,20 +126,11 @@ def _uv_install(bench: Workbench) -> Command:
     return Command(argv, bench.uv_downloads(folder), folder, "pythons/*/bin/python3")
 
 
-def _address(bench: Workbench) -> str:
-    return f"{bench.url}/{bench.archive.parent.name}/{bench.archive.name.replace('+', '%2B')}"
-
-
-def _pbs(bench: Workbench) -> Command:
-    folder = bench.new_folder()
+def _other(bench: Workbench, *argv: str) -> Command:
+    """Return a command of others, which gets the address of the archive, and its sha256."""
     sha256 = (bench.archive.parent / "SHA256SUMS").read_text().split()[0]
-    argv = [sys.executable, "-c", _PBS_CODE, _address(bench), sha256]
-    return Command(argv, bench.environ(), folder, "python/bin/python3")
-
-
-def _tar(bench: Workbench) -> Command:
-    argv = ["sh", "-c", 'curl -fsS "$1" | tar -xz', "sh", _address(bench)]
-    return Command(argv, bench.environ(), bench.new_folder(), "python/bin/python3")
+    address = f"{bench.url}/{bench.archive.parent.name}/{bench.archive.name.replace('+', '%2B')}"
+    return Command([*argv, address, sha256], bench.environ(), bench.new_folder(), "python/bin/python3")
 
 
 def find(bench: Workbench, rounds: int) -> Iterator[Comparison]:
@@ -174,13 +174,14 @@ def _crowd(bench: Workbench, label: str, python: Path, count: int, cache: Option
     one = f"{_UV} build -q --wheel --python {python} --out-dir out source"
     start = f'for n in $(seq 0 {count - 1}); do (cd $n; exec {one}) & pids="$pids $!"; done'
     script = f"{start}; for pid in $pids; do wait $pid || exit 1; done"
-    environ = {**bench.provisioning(label, cache or folder / "cache"), **_ANEW}
+    environ = bench.provisioning(label, cache or folder / "cache")
     return Command(["sh", "-c", script], environ, folder, f"{count - 1}/out/*.whl")
 
 
 PARTS = {
     "pass-through": pass_through,
     "provisioned": provisioned,
+    "locked": locked,
     "install": cold_install,
     "find": find,
     "at-once": builds_at_once,

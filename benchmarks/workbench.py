@@ -112,12 +112,12 @@ class Workbench:
         """A folder with all that the builds install, under either interpreter; ourselves are not in it."""
         folder = self.new_folder()
         index = {**clean_environ(), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        names = ["hatchling", "flit_core", "setuptools", "build", "pip", "isal"]
+        names = ["hatchling", "flit_core", "setuptools", "build", "pip", "isal", "editables"]
         for python in (self.old_python, self.new_python):
             self.say(f"downloading the wheels for {python.name}")
             argv = [str(python), "-m", "pip", "download", "-q", "--prefer-binary", "-d", str(folder), *names]
             for label in self.checkouts:
-                run([*argv, f"{self.wheel(label)}[provision]"], index, self.folder)
+                run([*argv, f"{self.wheel(label)}[provision,init]"], index, self.folder)
         for wheel in folder.glob("provision_backend-*"):
             wheel.unlink()
         return folder
@@ -182,6 +182,13 @@ class Workbench:
             assert found, text
             system = 'requires = ["provision-backend"]\nbuild-backend = "provision_backend"\n'
             file.write_text(table.sub("", text).replace(system, found[2] + found[1]), encoding="utf-8")
+        return folder
+
+    def locked_project(self, backend: str, environ: Mapping[str, str]) -> Path:
+        """Write a project that is locked on every host, for the archive; all variables are given."""
+        folder = self.project(backend, "table")
+        python = self.environment(self.new_python, "with us", "provision-backend[provision,init]")
+        run([str(python), "-m", "provision_backend", "lock", "--always", str(folder)], environ, folder)
         return folder
 
     def uv_downloads(self, folder: Path) -> Dict[str, str]:
