@@ -180,6 +180,8 @@ def machine(workshop: Workshop, folder: Path, **more: str) -> Workshop:
         "TMPDIR": str(places["tmp"]),
         "XDG_CACHE_HOME": str(places["home"] / ".cache"),
         "UV_CACHE_DIR": str(places["uv-cache"]),
+        # Assertions in Python.h would name the folder of the header, which is in the cache.
+        "CFLAGS": "-g0 -DNDEBUG",
         # The compiler for Rust belongs to the machine, though it lies in the home of whoever runs the tests.
         "RUSTUP_HOME": os.environ.get("RUSTUP_HOME") or str(Path.home() / ".rustup"),
         "PROVISION_BACKEND_CACHE_DIR": str(places["cache"]),
