@@ -192,7 +192,7 @@ base_python = {python}
 skip_install = false
 [testenv:.pkg]
 base_python = {python}
-pass_env = PROVISION_BACKEND_*, SOURCE_DATE_EPOCH
+pass_env = PROVISION_BACKEND_*, RUSTUP_HOME, SOURCE_DATE_EPOCH
 """
 
 

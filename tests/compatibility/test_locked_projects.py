@@ -128,6 +128,7 @@ _DIFFERS = {
     "maturin.whl": (r"/(sboms/[^/]+|RECORD)$", "its SBOM of the crate names the folder of the source tree"),
     "meson-python.whl": (r"^$", _WRITES_MODES),
     "pdm-backend.gz": (r"^$", "the head of the gzip file has the time of today"),
+    "scikit-build-core.whl": (r"^$", _WRITES_MODES),
     "setuptools-cython.whl": (r"^$", _WRITES_MODES),
     "setuptools-cython.gz": (r"^$", _WRITES_MODES),
 }
