@@ -17,8 +17,7 @@ from provision_backend.cache.platform import current_platform, remember_platform
 from provision_backend.cache.store import Cache
 from provision_backend.errors import UsageError
 from provision_backend.host.detection import detect_platform
-from provision_backend.host.platforms import Evidence, Platform, platform_from_triple
-from provision_backend.host.rootfs import FileIdentity
+from provision_backend.host.platforms import Evidence, FileIdentity, Platform, platform_from_triple
 from provision_backend.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

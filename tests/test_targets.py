@@ -10,8 +10,7 @@ from support.roots import elf_bytes
 from provision_backend.errors import UsageError
 from provision_backend.host.elf import read_elf
 from provision_backend.host.loaders import libc_of_loader
-from provision_backend.host.platforms import Evidence, Platform, format_version, platform_from_triple
-from provision_backend.host.rootfs import FileIdentity
+from provision_backend.host.platforms import Evidence, FileIdentity, Platform, format_version, platform_from_triple
 from provision_backend.host.targets import ELF_TARGETS, architecture_of, float_abi_of, split_level, triple_of
 
 HEADS = {

@@ -9,11 +9,21 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import UsageError
 from ..output import nearest
-from .rootfs import FileIdentity
 from .systems import SYSTEMS
 from .targets import ELF_TARGETS, LEVELED_TRIPLES, OTHER_TARGETS, split_level, with_level
 
-__all__ = ["Evidence", "Platform", "format_version", "platform_from_triple"]
+__all__ = ["Evidence", "FileIdentity", "Platform", "format_version", "platform_from_triple"]
+
+
+class FileIdentity(NamedTuple):
+    """The facts that distinguish one state of a file from another without reading it."""
+
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    """Time of the last modification, nanoseconds since the epoch."""
+    inode: int
+    """Inode number; changes when a package manager replaces the file, which may keep size and time."""
 
 
 class Evidence(NamedTuple):

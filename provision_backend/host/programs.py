@@ -18,8 +18,7 @@ from ..processes import run_quiet
 from .elf import read_elf
 from .macho import is_translated, read_macho
 from .pe import native_architecture, read_pe
-from .platforms import Evidence, Platform
-from .rootfs import FileIdentity
+from .platforms import Evidence, FileIdentity, Platform
 from .systems import System
 from .targets import architecture_of
 

@@ -19,9 +19,10 @@ from typing import BinaryIO, Callable, Iterator, List, NamedTuple, Optional, Typ
 
 from ..errors import HostError, ProvisionError
 from ..files import kind_of, open_regular
+from .platforms import FileIdentity
 
 __all__ = [
-    "FileIdentity", "HeaderReader", "Located", "MalformedError", "RootDirectory", "open_regular_file", "read_headers",
+    "HeaderReader", "Located", "MalformedError", "RootDirectory", "open_regular_file", "read_headers",
 ]  # fmt: skip
 
 _Parsed = TypeVar("_Parsed")
@@ -44,17 +45,6 @@ def _flags(*names: str) -> int:
 _DIRECTORY_FLAGS = _flags("O_PATH", "O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC")
 # O_NONBLOCK is the second line of defence, in case a FIFO takes the place of the file that was looked at.
 _FILE_FLAGS = _flags("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")
-
-
-class FileIdentity(NamedTuple):
-    """The facts that distinguish one state of a file from another without reading it."""
-
-    size: int
-    """Bytes."""
-    mtime_ns: int
-    """Time of the last modification, nanoseconds since the epoch."""
-    inode: int
-    """Inode number; changes when a package manager replaces the file, which may keep size and time."""
 
 
 class Located(NamedTuple):
