@@ -762,6 +762,16 @@ class TestLockedBuild:
         ]
         assert rest == ["ok: it has 1 wheel for this host, not in the cache: the next build installs them"]
 
+    def test_a_backend_that_packs_what_is_committed(self, stage: Stage) -> None:
+        """setuptools-scm has setuptools do so, and nothing more is needed."""
+        path = stage.project / "pyproject.toml"
+        text = path.read_text().replace("flit_core.buildapi", "setuptools.build_meta")
+
+        for requirement, warnings in (("setuptools>=77", 1), ("setuptools_scm[toml]>=8", 0)):
+            path.write_text(text.replace("flit_core>=3.11", requirement))
+            lock_to(stage.project, stage.mirror / archive_name(), [])
+            assert sum("nothing names" in line for line in self.look(stage)) == warnings
+
     def test_without_a_lock(self, stage: Stage) -> None:
         """That is what most projects are."""
         assert self.look(stage) == ["ok: no build requirements are locked"]

@@ -204,6 +204,8 @@ _PACK_ALL = ("hatchling", "mesonpy", "scikit_build_core")
 def leaves_out(project: Project) -> bool:
     """Return whether a project's real backend is known to leave a file out of the sdist that nothing names."""
     module = re.split(r"[.:]", project.build_backend)[0]
+    if module == "setuptools" and any(re.match(r"setuptools[-_.]scm\b", text, re.I) for text in project.requires):
+        return False  # It has setuptools pack every file that is committed.
     return module in _INCLUDING and module not in _PACK_ALL
 
 
