@@ -75,7 +75,8 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
     lock = _new_lock(project, arguments, settings, reporter)
     if not only:
         lock = _with_requirements(project, lock, arguments, (settings, reporter))
-    diff = apply_changes(root, _changes(root, project.lock, lock), check=arguments.check)
+    changes = _changes(root, project.lock, lock)
+    diff = apply_changes(root, changes, check=arguments.check)
     reporter.info(_summary(project.lock, lock, changed=bool(diff), written=not arguments.check))
     if diff and project.lock and project.lock.file not in ("", lock.file):
         reporter.info(f"note: {project.lock.file} is not used any more; remove it")
@@ -88,7 +89,11 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
         "packages": [{"name": package["name"], "version": package["version"]} for package in packages],
         "dynamic": list(dynamic),
     }
-    return edit_answer(root / lock.place, diff, data, check=arguments.check)
+    answer = edit_answer(root / lock.place, diff, data, check=arguments.check)
+    if changes.get(PYLOCK, ("before", ""))[0]:
+        return answer
+    # A new file of a thousand lines is read in an editor, and what else has changed is seen.
+    return answer._replace(lines=apply_changes(root, {"pyproject.toml": changes["pyproject.toml"]}, check=True))
 
 
 def _only_interpreter(project: Project, arguments: argparse.Namespace, reporter: Reporter) -> bool:

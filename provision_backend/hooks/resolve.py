@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +142,8 @@ class Resolver:
         create_environment(self.interpreter, path, self.settings)
         environment = _AskedEnvironment(path, self.interpreter, self.settings, self.reporter, self.project.root)
         environment.uses_sources = True
-        environment.stdout = 2  # Standard output may be read as JSON.
+        # Real backends say much there, and the same for each hook; why they fail is on standard error.
+        environment.stdout = 2 if self.reporter.verbosity else subprocess.DEVNULL
         return environment
 
     def _ask(self, environment: BuildEnvironment, hook: str) -> List[str]:
@@ -233,7 +235,8 @@ class Resolver:
             fitting |= found
         known = {wheel["hashes"]["sha256"]: wheel for each in self.before for wheel in each["wheels"]}
         entries = [_wheel_entry(name, file, wheels[file]) for file in sorted(fitting)]
-        marker = {"marker": package["marker"]} if package.get("marker") else {}
+        # What every target has needs no marker; uv repeats those of the project, which are about requires-python.
+        marker = {"marker": package["marker"]} if len(targets) < len(self.archives) else {}
         # An address that leads to the same file stays, so that another index is no change.
         kept = [known.get(entry["hashes"]["sha256"], entry) for entry in entries]
         return {"name": name, "version": version, **marker, "wheels": kept}
