@@ -5,7 +5,9 @@ Every process gets a cleaned environment; what the test machine is configured wi
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,15 +100,35 @@ def make_frontend(python: Path, folder: Path, own_wheel: Path) -> Frontend:
     """
     environ = clean_environ()
     environ["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
-    run_checked([str(python), "-I", "-m", "venv", str(folder)], environ)
+    copy_installed(python, folder, environ)
     inside = folder / "bin" / "python"
-    run_checked([str(inside), "-I", "-m", "pip", "install", "-q", "-U", "pip", "build"], environ)
     version = run_checked([str(inside), "-I", "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"], environ)
     folders = [own_wheel.parent, wheelhouse(inside, environ)]
     folders += [wheelhouse(host.path, environ) for host in host_interpreters() if new_enough(host)]
     environ["PIP_FIND_LINKS"] = " ".join(dict.fromkeys(str(item) for item in folders))
+    # Most of what is installed for one build is never imported.
+    environ["PIP_NO_COMPILE"] = "1"
     environ["PIP_NO_INDEX"] = "1"
     return Frontend(inside, version.strip(), environ)
+
+
+def copy_installed(python: Path, folder: Path, environ: Mapping[str, str]) -> None:
+    """Copy a virtual environment with pip and ``build``, of which the test cache keeps one an interpreter for a day."""
+    digest = hashlib.sha256(f"{python} {python.stat().st_mtime_ns}".encode()).hexdigest()[:12]
+    kept = cache_folder() / "frontends" / digest
+    with locked(cache_folder() / f"frontend-{digest}.lock"):
+        stamp = kept / "complete"
+        if not fresh(stamp, str(python)):
+            shutil.rmtree(str(kept), ignore_errors=True)
+            run_checked([str(python), "-I", "-m", "venv", str(kept)], environ)
+            install = ["-I", "-m", "pip", "install", "-q", "-U", "pip", "build"]
+            run_checked([str(kept / "bin" / "python"), *install], environ)
+            stamp.write_text(str(python), encoding="utf-8")
+        shutil.copytree(str(kept), str(folder), symlinks=True)
+    for program in (folder / "bin").iterdir():
+        # Programs and the scripts of activation name the environment that they belong to.
+        if not program.is_symlink():
+            program.write_bytes(program.read_bytes().replace(os.fsencode(kept), os.fsencode(folder)))
 
 
 def wheelhouse(python: Path, environ: Mapping[str, str]) -> Path:
