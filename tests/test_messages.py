@@ -125,6 +125,11 @@ def visible(cache: Path) -> Any:
     return [str(path.relative_to(cache)) for folder in folders for path in sorted(folder.glob("*"))]
 
 
+# For what fails in the same place under every frontend; how each shows a failure is seen with the other tests.
+by_build = pytest.mark.parametrize("tool", ["build"], indirect=True)
+by_pip = pytest.mark.parametrize("tool", ["pip"], indirect=True)
+
+
 @pytest.fixture(params=["build", "pip"])
 def tool(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -211,6 +216,7 @@ def test_a_wrong_sha256(old: Machine, mirror: Path) -> None:
     old.fails(old.project("minimal"), message, env={"PROVISION_BACKEND_CATALOG": str(catalog)})
 
 
+@by_build
 def test_a_mirror_without_the_archive(old: Machine, mirror: Path) -> None:
     """A 404 names the mirror, and both layouts have been asked for."""
     name = listed(mirror)[1]
@@ -223,6 +229,7 @@ def test_a_mirror_without_the_archive(old: Machine, mirror: Path) -> None:
     assert paths == [f"/{name.split('+')[1].split('-')[0]}/{escaped}", f"/{escaped}"]
 
 
+@by_pip
 def test_an_unreachable_mirror(old: Machine, mirror: Path) -> None:
     """A mirror that nobody answers for is named with the reason."""
     with socket.socket() as reserved:
@@ -235,6 +242,7 @@ def test_an_unreachable_mirror(old: Machine, mirror: Path) -> None:
         old.fails(old.project("minimal"), message, env={"PROVISION_BACKEND_MIRROR": url})
 
 
+@by_build
 def test_offline_with_an_empty_cache(old: Machine, mirror: Path) -> None:
     """Offline, what is not in the cache is not fetched, and the ways out are named."""
     message = (
@@ -246,6 +254,7 @@ def test_offline_with_an_empty_cache(old: Machine, mirror: Path) -> None:
     old.fails(old.project("minimal"), message, env=env)
 
 
+@by_pip
 def test_a_requires_python_that_nothing_satisfies(old: Machine, mirror: Path) -> None:
     """A version that does not exist is named, with those that do."""
     triple = listed(mirror)[1].partition("-install_only")[0].split("-", 2)[2]
@@ -273,6 +282,7 @@ def test_credentials_of_a_mirror_are_never_shown(old: Machine, mirror: Path) -> 
     assert SECRET not in output
 
 
+@by_build
 def test_an_archive_that_is_no_archive(old: Machine, make_mirror: Any) -> None:
     """Bytes that the catalog vouches for and that are no archive are shown, and do not stay."""
     env, name = make_mirror(b"this is no archive")
@@ -281,6 +291,7 @@ def test_an_archive_that_is_no_archive(old: Machine, make_mirror: Any) -> None:
     old.fails(old.project("minimal"), message, env=env)
 
 
+@by_pip
 def test_an_archive_that_ends_too_early(old: Machine, mirror: Path, make_mirror: Any) -> None:
     """An archive that was truncated before it was hashed is refused, and does not stay."""
     env, name = make_mirror(fake_archive(mirror)[:-20])
@@ -290,6 +301,7 @@ def test_an_archive_that_ends_too_early(old: Machine, mirror: Path, make_mirror:
     old.fails(old.project("minimal"), message, env=env)
 
 
+@by_build
 def test_an_interpreter_that_is_a_script(old: Machine, mirror: Path, make_mirror: Any) -> None:
     """An archive whose interpreter is no program of this host is not published."""
     env, _ = make_mirror(fake_archive(mirror, b"#!/bin/sh\necho this is a fake >&2\nexit 1\n"))
@@ -301,6 +313,7 @@ def test_an_interpreter_that_is_a_script(old: Machine, mirror: Path, make_mirror
     old.fails(old.project("minimal"), message, env=env)
 
 
+@by_pip
 def test_an_interpreter_that_does_not_start(old: Machine, mirror: Path, make_mirror: Any) -> None:
     """An archive whose interpreter ends with an error is not published."""
     false = shutil.which("false")
@@ -329,6 +342,7 @@ def fake_archive(mirror: Path, script: bytes = b"") -> bytes:
     return stream.getvalue()
 
 
+@by_build
 def test_a_cache_that_cannot_be_written(old: Machine) -> None:
     """A file where the cache should be is named, and left alone."""
     old.cache.write_text("precious")
@@ -340,6 +354,7 @@ def test_a_cache_that_cannot_be_written(old: Machine) -> None:
     old.fails(old.project("minimal"), message)
 
 
+@by_pip
 def test_an_interpreter_that_is_not_there(old: Machine) -> None:
     """The path of an interpreter that does not exist is named, with where it was written."""
     path = old.folder / "bin" / "python3.13"
@@ -355,6 +370,7 @@ def test_an_unknown_config_setting(old: Machine) -> None:
     old.fails(old.project("minimal"), message, "-Cprovision-backend.ofline=1")
 
 
+@by_build
 def test_a_preference_that_there_is_not(old: Machine) -> None:
     """A value that a setting does not have is named with those it has."""
     message = (
@@ -363,6 +379,7 @@ def test_a_preference_that_there_is_not(old: Machine) -> None:
     old.fails(old.project("minimal"), message, env={"PROVISION_BACKEND_PREFERENCE": "best"})
 
 
+@by_build
 @pytest.mark.parametrize(
     ("table", "message"),
     [
@@ -376,6 +393,7 @@ def test_a_broken_table(old: Machine, table: str, message: str) -> None:
     old.fails(old.project("minimal", table), f"{PREFIX}pyproject.toml: {message}")
 
 
+@by_pip
 def test_a_project_that_wraps_the_wrapper(old: Machine) -> None:
     """A project whose real backend is we is refused before anything is forked."""
     message = (
@@ -434,6 +452,7 @@ def test_a_real_backend_that_is_missing(host: Machine, backend: str, table: str,
     assert "'provision_backend'" not in output
 
 
+@by_build
 def test_a_real_backend_that_is_not_in_the_tree(host: Machine) -> None:
     """Where the real backend is said to be in the tree and is not, the folders that were looked in are named."""
     project = host.project("absent")
@@ -469,7 +488,7 @@ def test_a_real_backend_without_the_hook(host: Machine) -> None:
         host.fails(project, f"{PREFIX}the real backend 'no_wheel' has no hook 'build_wheel'")
 
 
-@pytest.mark.parametrize("tool", ["build"], indirect=True)
+@by_build
 def test_a_real_backend_that_makes_no_sdist(host: Machine) -> None:
     """``build --sdist`` names the hook that the real backend lacks."""
     project = host.project("no_sdist")
@@ -491,7 +510,7 @@ def check_missing_hook(outcome: Outcome, hook: str) -> None:
     assert "provision_backend/" not in outcome.output
 
 
-@pytest.mark.parametrize("tool", ["build"], indirect=True)
+@by_build
 def test_a_real_backend_that_refuses_the_sdist(host: Machine) -> None:
     """An UnsupportedOperation of the real backend is one for the frontend, which shows it in its own way."""
     project = host.project("refuses_sdist")
@@ -504,7 +523,7 @@ def test_a_real_backend_that_refuses_the_sdist(host: Machine) -> None:
     assert said_by_us(outcome.output) == host.notices
 
 
-@pytest.mark.parametrize("tool", ["pip"], indirect=True)
+@by_pip
 def test_a_real_backend_that_makes_no_editable(host: Machine) -> None:
     """``pip install -e`` says which hook is missing: pip itself where it can know, else we."""
     target = str(host.folder / "target")
@@ -521,7 +540,7 @@ def test_a_real_backend_that_makes_no_editable(host: Machine) -> None:
         assert "is missing the 'build_editable' hook" in outcome.output
 
 
-@pytest.mark.parametrize("tool", ["pip"], indirect=True)
+@by_pip
 def test_a_real_backend_without_metadata(host: Machine) -> None:
     """Metadata that the real backend cannot make by itself are taken from a wheel: this is no failure."""
     outcome = host.wheel(host.project("no_metadata"))
@@ -554,6 +573,7 @@ def test_a_real_backend_that_raises(host: Machine, backend: str, error: str) -> 
     assert visible(host.cache) == before
 
 
+@by_build
 def test_a_real_backend_that_explains_itself(host: Machine) -> None:
     """A sentence with which the real backend ends is all that is shown."""
     output = host.fails(host.project("exits"), "toy cannot be built on a Sunday")
@@ -578,6 +598,7 @@ def test_a_real_backend_that_leads_back_to_us(host: Machine) -> None:
     host.fails(project, message)
 
 
+@by_pip
 def test_requirements_that_cannot_be_installed(warm: Machine) -> None:
     """A requirement that no index has is named by the installer, in our message."""
     project = warm.project("minimal", 'requires = ["no-such-distribution-of-ours"]')
