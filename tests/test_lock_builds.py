@@ -110,7 +110,7 @@ def test_newer_archives_in_the_catalog_change_nothing(
     assert lock(locked, "--check", catalog=str(mirror / "SHA256SUMS")).code == 0
     shutil.rmtree(str(locked / "dist"))
     assert lock(locked, "--upgrade", catalog=str(mirror / "SHA256SUMS")).code == 0
-    outcome = frontends.below("3.10").build(locked, env=settings(mirror, cache))
+    outcome = frontends.below("3.10").build(locked, "--wheel", env=settings(mirror, cache))
 
     assert outcome.returncode == 0, outcome.output
     assert built_by(locked) == version_of(archives[1])
@@ -238,7 +238,7 @@ def test_every_host_makes_the_same_wheel(
     answer = lock(root, "--always", *targets, catalog=str(mirror / "SHA256SUMS"))
     assert len({(item["version"], item["tag"]) for item in answer.data["archives"]}) == 1
     wheels = {}
-    for minor in ("3.8", "3.9", "3.10", "3.13"):
+    for minor in ("3.8", "3.13"):
         copied = shutil.copytree(str(root), str(tmp_path / minor / "pure"))
         outcome = frontends.of(minor).build(Path(copied), "--wheel", env=settings(mirror, cache))
         assert outcome.returncode == 0, outcome.output
