@@ -19,7 +19,7 @@ from typing import Any, Dict, Iterator, List, Sequence
 import pytest
 from support.hosts import clean_environ, run_checked, wheelhouse
 from support.locked_projects import index_of, lock_to, package_of
-from support.real_interpreters import Unavailable, standalone_archive
+from support.real_interpreters import Unavailable, host_interpreters, standalone_archive
 from support.servers import ArchiveServer
 from support.toys import Host, host_environment, project_of, toy_wheel
 
@@ -32,8 +32,8 @@ from provision_backend.errors import BuildEnvironmentError, ProjectError
 from provision_backend.hooks import locked as subject
 from provision_backend.hooks.environment import BuildEnvironment
 from provision_backend.hooks.installers import _difference, find_uv
-from provision_backend.hooks.locked import Locked, LockedWheel, _moved, copy_environment
-from provision_backend.interpreter import Interpreter
+from provision_backend.hooks.locked import Locked, LockedWheel, _moved, choose_wheels, copy_environment
+from provision_backend.interpreter import Interpreter, inspect_interpreter
 from provision_backend.output import Reporter
 from provision_backend.project.pylock import PYLOCK
 from provision_backend.provision import provision
@@ -378,6 +378,22 @@ _ABSENT = {
     "uv name": "  x No solution found when resolving dependencies:\n  ╰─▶ Because toy-tool was not found in\n the"
     " package registry and you require toy-tool==1.0, we can conclude that your requirements are unsatisfiable.\n",
 }
+
+
+@pytest.mark.parametrize("minor", ["3.8", "3.9"])
+def test_an_interpreter_that_is_too_old_for_packaging_here(tmp_path: Path, minor: str) -> None:
+    """Packaging 26.4 does not run under Python 3.9, which may be locked; the interpreter's pip has a copy that does."""
+    old = next((each for each in host_interpreters() if each.version.startswith(f"{minor}.")), None)
+    if old is None or not old.has_venv:
+        pytest.skip(f"no CPython {minor} with pip is installed")
+    interpreter = inspect_interpreter(old.path)
+    toy_wheel(tmp_path, "toy", "1.0")
+    name = f"toy-1.0-py{minor.replace('.', '')}-none-any.whl"
+    fitting = (tmp_path / "toy-1.0-py3-none-any.whl").rename(tmp_path / name)
+    packages = (package_of(fitting),)
+
+    (found,) = choose_wheels(interpreter, LockedRequirements(packages, ("toy",), (), "toy"))
+    assert found.filename == name
 
 
 class TestInstallersOutput:

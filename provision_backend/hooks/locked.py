@@ -40,12 +40,17 @@ __all__ = [
     "Locked", "LockedWheel", "choose_wheels", "copy_environment", "environment_key", "locked_for", "select_wheels",
 ]  # fmt: skip
 
-# Run by the locked interpreter, with the folder of the packaging of this one as its argument.
+# Run by the locked interpreter, with the folder of the packaging of this one as its argument. That may be too new (26.4
+# needs Python 3.10), and then the copy in its pip answers.
 _DESCRIBE = """
 import json, sys
 sys.path.append(sys.argv[1])
-from packaging.markers import default_environment
-from packaging.tags import sys_tags
+try:
+    from packaging.markers import default_environment
+    from packaging.tags import sys_tags
+except Exception:
+    from pip._vendor.packaging.markers import default_environment
+    from pip._vendor.packaging.tags import sys_tags
 print(json.dumps({"environment": default_environment(), "tags": list(map(str, sys_tags()))}))
 """
 
