@@ -110,6 +110,7 @@ class Workshop:
             {
                 "PIP_CONFIG_FILE": os.devnull,
                 "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+                "PIP_NO_COMPILE": "1",  # Most of what is installed for one build is never imported.
                 "UV_CACHE_DIR": str(self.folder / "uv-cache"),
                 "UV_NO_CONFIG": "1",
                 "UV_PYTHON_DOWNLOADS": "never",
