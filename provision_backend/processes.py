@@ -33,7 +33,7 @@ if RUNNING.name == "windows":
     from . import windows
 
 __all__ = [
-    "DROPPED_VARIABLES", "FRONTEND_VARIABLES", "CompletedOutput", "abnormal_end", "clean_environment",
+    "DROPPED_VARIABLES", "FRONTEND_VARIABLES", "NO_OUTPUT", "CompletedOutput", "abnormal_end", "clean_environment",
     "drop_variables", "follow_frontend", "frontend_id", "frontend_programs", "is_alive", "last_lines", "run_attached",
     "run_interpreter_json", "run_quiet", "run_visible",
 ]  # fmt: skip
@@ -62,6 +62,9 @@ PIP_BUILD_TRACKER is not among them: it is pip's guard against recursion and has
 
 FRONTEND_VARIABLES = ("_PYPROJECT_HOOKS_*", "PEP517_*")
 """Those of them by which a frontend tells its hook process which backend to call."""
+
+NO_OUTPUT = subprocess.DEVNULL
+"""For `run_visible`: what the program prints to its standard output is shown nowhere."""
 
 _NOT_STARTED = {
     errno.ENOENT: "the file is there, so the loader that it names is not: was it built for another libc?",

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from ..files import list_names, read_file, read_json
 from ..host.systems import RUNNING
 from ..interpreter import Interpreter
 from ..output import Reporter, redact_url
+from ..processes import NO_OUTPUT
 from ..project.edit import pylock_text
 from ..project.pylock import PYLOCK, pylock_document
 from ..project.pyproject import Project, parse_requirement
@@ -143,7 +143,7 @@ class Resolver:
         environment = _AskedEnvironment(path, self.interpreter, self.settings, self.reporter, self.project.root)
         environment.uses_sources = True
         # Real backends say much there, and the same for each hook; why they fail is on standard error.
-        environment.stdout = 2 if self.reporter.verbosity else subprocess.DEVNULL
+        environment.stdout = 2 if self.reporter.verbosity else NO_OUTPUT
         return environment
 
     def _ask(self, environment: BuildEnvironment, hook: str) -> List[str]:
