@@ -179,6 +179,8 @@ def test_versions_move_when_they_are_told_to(place: Place, tmp_path: Path) -> No
     assert set(versions(root).values()) == {"2.0"}
     # What a merge or a person has left behind is locked again, with the versions that it names and no hash of it.
     edited = re.sub('{sha256 = "[0-9a-f]{8}', '{sha256 = "00000000', before).replace("/files/", "/elsewhere/")
+    (root / PYLOCK).write_text(edited.replace('\nversion = "1.0"', '\nversion = "one"', 1))
+    assert {each["version"] for each in place.lock(root, "--check").data["packages"]} == {"2.0"}
     (root / PYLOCK).write_text(edited)
     place.lock(root)
     assert versions(root) == {"alpha": "1.0", "beta": "1.0", "gamma": "2.0"}

@@ -115,6 +115,10 @@ class Resolver:
         pylock = _load_pylock()
         if not find_uv(self.settings):
             self._check_pip()
+        try:
+            self._validated(pylock, LockedRequirements(self.kept, (), (), ""))
+        except BuildEnvironmentError:
+            self.kept = ()  # Somebody has edited them, and neither installer could read them.
         static: Tuple[str, ...] = self.project.requires
         dynamic: Tuple[str, ...] = ()
         with tempfile.TemporaryDirectory(prefix="provision-backend-") as folder:
