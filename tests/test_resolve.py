@@ -189,6 +189,11 @@ def test_versions_move_when_they_are_told_to(place: Place, tmp_path: Path) -> No
     place.offer(("beta", "1.0", ["gamma"]))
     changed = [line for line in place.lock(root, "--check").lines if "beta-1.0-" in line]
     assert [line[0] for line in changed] == ["-", "+"]
+    (root / PYLOCK).write_text(f"<<<<<<< HEAD\n{edited}")
+    assert place.lock(root, "--check").told.startswith(
+        f"provision-backend: note: {PYLOCK} is missing or damaged, so no target and no version of it is kept\n"
+    )
+    (root / PYLOCK).write_text(edited)
     with pytest.raises(UsageError, match="--upgrade-package names 'nothing', which is not locked"):
         place.lock(root, "--upgrade-package", "nothing")
 

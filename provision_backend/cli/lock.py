@@ -71,6 +71,8 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
     load_tomlkit("lock")
     project = read_project(root, relocking=True)
     settings = settings._replace(installer=settings.installer or project.installer)
+    if project.lock and not project.lock.archives:
+        reporter.info(f"note: {PYLOCK} is missing or damaged, so no target and no version of it is kept")
     only = _only_interpreter(project, arguments, reporter)
     lock = _new_lock(project, arguments, settings, reporter)
     if not only:
