@@ -257,7 +257,7 @@ def test_every_host_interpreter_builds_the_sample_project(
     frontend = frontends.of(minor)
 
     # Between the oldest and the newest Python nothing else is known to differ for an sdist.
-    outcome = frontend.build(project, *(() if minor in ("3.8", "3.14") else ("--wheel",)), env=settings)
+    outcome = frontend.build(project, *(() if minor in ("3.8", "3.13", "3.14") else ("--wheel",)), env=settings)
 
     assert outcome.returncode == 0, outcome.output
     with zipfile.ZipFile(str(only(project / "dist", "*.whl"))) as archive:
