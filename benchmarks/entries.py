@@ -14,8 +14,8 @@ from support.cache_entries import provide
 from provision_backend.cache.platform import current_platform
 from provision_backend.cache.store import open_cache
 from provision_backend.catalog.selection import load_builtin_catalog, select_archive
+from provision_backend.catalog.wanted import Wanted
 from provision_backend.settings import load_settings
-from provision_backend.wanted import Wanted
 
 __all__ = ["main"]
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, List, Optional, Tuple, TypeVar, Union
 
-from .host.systems import RUNNING
+from .systems import RUNNING
 
 if TYPE_CHECKING:
     from hashlib import _Hash

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .errors import CacheError, InterpreterError
-from .host.systems import RUNNING
 from .processes import run_interpreter_json
+from .systems import RUNNING
 from .trust import check_file
 from .versions import parse_version
 

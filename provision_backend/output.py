@@ -15,7 +15,7 @@ import time
 from typing import Callable, Iterable, Iterator, Mapping, Optional, TextIO, Type
 
 from .errors import ProvisionError
-from .host.systems import RUNNING
+from .systems import RUNNING
 
 __all__ = [
     "COLOR_CHOICES", "Progress", "Reporter", "explained", "format_size", "is_terminal", "nearest", "paint", "printable",

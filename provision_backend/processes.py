@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import InterpreterError
-from .host.systems import RUNNING
+from .systems import RUNNING
 
 if RUNNING.name == "windows":
     from . import windows

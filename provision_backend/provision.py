@@ -16,6 +16,7 @@ from .cache.platform import current_platform, remember_platform
 from .cache.store import Cache, open_cache
 from .catalog.archive import Archive
 from .catalog.selection import select_archive
+from .catalog.wanted import Wanted, locked_archive
 from .errors import (
     HostError,
     InstallError,
@@ -32,7 +33,6 @@ from .interpreter import Interpreter, find_interpreters, inspect_interpreter
 from .output import Reporter
 from .settings import Settings
 from .versions import minor_of, parse_version, satisfies
-from .wanted import Wanted, locked_archive
 
 __all__ = [
     "Choice", "Explanation", "Lookups", "explain", "find", "find_any", "is_broken", "provision", "set_aside_damaged",

@@ -20,8 +20,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .errors import CacheError, UsageError
 from .files import read_file
-from .host.systems import RUNNING
 from .output import redact_text, redact_url, shorten, suggestion
+from .systems import RUNNING
 from .trust import check_file
 
 if sys.version_info >= (3, 11):

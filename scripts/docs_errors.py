@@ -24,6 +24,7 @@ from provision_backend import errors  # noqa: E402
 from provision_backend.cache.locks import key_lock  # noqa: E402
 from provision_backend.cache.store import Cache  # noqa: E402
 from provision_backend.catalog.selection import parse_catalog, select_archive  # noqa: E402
+from provision_backend.catalog.wanted import Wanted  # noqa: E402
 from provision_backend.hooks import in_process  # noqa: E402
 from provision_backend.hooks.forwarded import CurrentEnvironment, call_hook  # noqa: E402
 from provision_backend.hooks.installers import find_uv  # noqa: E402
@@ -39,7 +40,6 @@ from provision_backend.pack.packing import pack_interpreter  # noqa: E402
 from provision_backend.project.pyproject import read_project  # noqa: E402
 from provision_backend.settings import Settings, load_settings  # noqa: E402
 from provision_backend.trust import trust_cache  # noqa: E402
-from provision_backend.wanted import Wanted  # noqa: E402
 
 __all__ = ["ENTRIES", "Entry", "error_classes", "message_of", "page"]
 

@@ -39,6 +39,7 @@ from support.roots import elf_bytes, elf_names, program_bytes, program_names
 from support.servers import RawServer
 
 from provision_backend.catalog.selection import parse_catalog, select_archive
+from provision_backend.catalog.wanted import Wanted
 from provision_backend.errors import HostError, ProvisionError
 from provision_backend.host.elf import read_elf
 from provision_backend.host.loaders import libc_of_loader
@@ -52,7 +53,6 @@ from provision_backend.output import redact_text
 from provision_backend.project.pyproject import read_project
 from provision_backend.settings import CONFIG_FILE, OPTIONS, Settings, load_settings
 from provision_backend.versions import parse_request, satisfies
-from provision_backend.wanted import Wanted
 
 __all__ = ["TARGETS", "Target", "mutate"]
 

@@ -16,11 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "provision_backend"
 
 # From low to high: a folder, or a single module at the top, imports only what stands before it, and what is in the same
-# folder. So an arrow between two folders has one direction, and a circle between folders cannot be. The table of
-# operating systems, which everything asks and which imports nothing, stands below its folder.
+# folder. So an arrow between two folders has one direction, and a circle between folders cannot be.
 ORDER: Tuple[str, ...] = (
     "errors",
-    "host.systems",
+    "systems",
     "files",
     "output",
     "windows",
@@ -28,7 +27,6 @@ ORDER: Tuple[str, ...] = (
     "trust",
     "settings",
     "versions",
-    "wanted",
     "catalog",
     "host",
     "interpreter",
@@ -246,7 +244,7 @@ HOMES = {
     "tomli": {"settings"},
     "tomlkit": {"project.edit"},
     "elftools": {"host.elf"},
-    "sys.platform": {"host.systems"},
+    "sys.platform": {"systems"},
     "os.name": set(),
     "subprocess": {"processes"},
     "os.rename": set(),

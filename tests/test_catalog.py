@@ -22,9 +22,9 @@ from provision_backend.catalog.selection import (
     parse_catalog,
     select_archive,
 )
+from provision_backend.catalog.wanted import Wanted
 from provision_backend.errors import CatalogError, NoMatchingArchiveError
 from provision_backend.versions import parse_request
-from provision_backend.wanted import Wanted
 
 GNU = "x86_64-unknown-linux-gnu"
 MUSL = "x86_64-unknown-linux-musl"

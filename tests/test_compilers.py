@@ -11,7 +11,7 @@ import pytest
 from provision_backend.doctor import machine
 from provision_backend.host import compilers
 from provision_backend.host.compilers import missing_compiler
-from provision_backend.host.systems import SYSTEMS
+from provision_backend.systems import SYSTEMS
 
 
 @pytest.fixture

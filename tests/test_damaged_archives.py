@@ -23,11 +23,11 @@ from support.servers import ArchiveServer, Reply
 from support.small_archives import shared_small_archives
 
 from provision_backend.cache.manifest import verify_entry
+from provision_backend.catalog.wanted import Wanted
 from provision_backend.errors import DownloadError, IntegrityError, ProvisionError, UnpackError
 from provision_backend.output import Reporter
 from provision_backend.provision import provision
 from provision_backend.settings import Settings
-from provision_backend.wanted import Wanted
 
 pytestmark = pytest.mark.slow
 

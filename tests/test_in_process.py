@@ -16,12 +16,12 @@ from typing import Any, Callable, Iterator, List
 import pytest
 from support.toys import ROOT, Host, backend_packages, host_environment, in_process, project_of, toy_wheel
 
+from provision_backend.catalog.wanted import Lock
 from provision_backend.errors import BackendError
 from provision_backend.hooks import build as calls
 from provision_backend.hooks import in_process as passthrough
 from provision_backend.hooks.build import serves
 from provision_backend.project.pyproject import Project, read_project
-from provision_backend.wanted import Lock
 
 VERSION = sys.version.split()[0]
 

@@ -15,6 +15,7 @@ from validate_pyproject.plugins import PluginWrapper
 
 from provision_backend.catalog.archive import Archive
 from provision_backend.catalog.selection import load_catalog_file, parse_catalog
+from provision_backend.catalog.wanted import Lock, LockedRequirements, Wanted, locked_archive
 from provision_backend.errors import MissingDependencyError, NoMatchingArchiveError, ProjectError, UsageError
 from provision_backend.project import tool_schema
 from provision_backend.project.edit import lock_lines, lock_text, pylock_text
@@ -24,7 +25,6 @@ from provision_backend.project.pylock import PYLOCK, pylock_document, read_pyloc
 from provision_backend.project.pyproject import read_project
 from provision_backend.settings import Settings
 from provision_backend.versions import parse_request
-from provision_backend.wanted import Lock, LockedRequirements, Wanted, locked_archive
 
 if sys.version_info >= (3, 11):
     import tomllib

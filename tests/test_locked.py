@@ -26,6 +26,7 @@ from support.toys import Host, host_environment, project_of, toy_wheel
 from provision_backend.cache.entries import read_marker
 from provision_backend.cache.manifest import verify_entry
 from provision_backend.cache.platform import current_platform
+from provision_backend.catalog.wanted import LockedRequirements, Wanted
 from provision_backend.doctor.building import check_locked_build
 from provision_backend.doctor.context import Context
 from provision_backend.errors import BuildEnvironmentError, ProjectError
@@ -38,7 +39,6 @@ from provision_backend.output import Reporter
 from provision_backend.project.pylock import PYLOCK
 from provision_backend.provision import provision
 from provision_backend.settings import Settings
-from provision_backend.wanted import LockedRequirements, Wanted
 
 pytestmark = pytest.mark.slow
 

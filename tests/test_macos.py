@@ -22,9 +22,9 @@ from support.roots import program_bytes
 from support.small_archives import catalog_of, shared_small_archives
 from support.systems_table import recorded
 
-from provision_backend.host.systems import SYSTEMS, System
 from provision_backend.install.install import finalize_tree
 from provision_backend.install.unpack import unpack_stream
+from provision_backend.systems import SYSTEMS, System
 
 __all__ = ["bare_machine"]  # A fixture that every test here uses.
 
@@ -164,7 +164,7 @@ def test_a_row_of_the_table_is_all_that_is_needed(row: System, caches: str, tmp_
         "import os, sys",
         f"sys.platform = {row.sys_platform!r}",
         f"[delattr(os, name) for name in {LINUX_ONLY} if hasattr(os, name)]",
-        "from provision_backend.host import systems",
+        "from provision_backend import systems",
         f"systems.RUNNING = systems.SYSTEMS[{row.name!r}] = systems.{row!r}",
     ]
     (tmp_path / "sitecustomize.py").write_text("\n".join(lines) + "\n")

@@ -13,7 +13,6 @@ import pytest
 
 from provision_backend import processes
 from provision_backend.errors import InterpreterError
-from provision_backend.host.systems import SYSTEMS
 from provision_backend.processes import (
     DROPPED_VARIABLES,
     CompletedOutput,
@@ -25,6 +24,7 @@ from provision_backend.processes import (
     run_quiet,
     run_visible,
 )
+from provision_backend.systems import SYSTEMS
 
 
 def make_program(path: Path, text: str, mode: int = 0o755) -> Path:

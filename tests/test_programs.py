@@ -16,8 +16,8 @@ from provision_backend.errors import HostError, InterpreterError
 from provision_backend.host import programs
 from provision_backend.host.platforms import Platform
 from provision_backend.host.programs import Program, platform_of_program, read_program
-from provision_backend.host.systems import SYSTEMS, System
 from provision_backend.processes import CompletedOutput
+from provision_backend.systems import SYSTEMS, System
 
 MACOS, WINDOWS = SYSTEMS["macos"], SYSTEMS["windows"]
 FREEBSD = System("freebsd", "FreeBSD", "freebsd", "unknown-freebsd", ("aarch64", "x86_64"), "ELF")

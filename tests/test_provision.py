@@ -14,6 +14,7 @@ from support.real_interpreters import host_interpreters
 from support.servers import ArchiveServer
 from support.toys import ROOT, another_interpreter
 
+from provision_backend.catalog.wanted import Wanted
 from provision_backend.errors import (
     DownloadError,
     HostError,
@@ -27,7 +28,6 @@ from provision_backend.output import Reporter
 from provision_backend.provision import explain, find, find_any, provision
 from provision_backend.settings import Settings
 from provision_backend.versions import parse_request
-from provision_backend.wanted import Wanted
 
 pytestmark = pytest.mark.slow
 

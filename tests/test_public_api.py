@@ -271,7 +271,7 @@ def test_pass_through_imports_nothing_that_only_provisioning_needs(tmp_path: Pat
     ours = {name.partition(".")[2] for name in loaded if name.startswith("provision_backend.")}
     provisioning = {
         "cache",
-        "catalog",
+        "catalog.archive",
         "download",
         "finalize",
         "host.platforms",

@@ -9,12 +9,12 @@ import pytest
 import tomlkit
 from support.locking import line
 
+from provision_backend.catalog.wanted import Lock, LockedRequirements
 from provision_backend.errors import ProjectError
 from provision_backend.project.plan import RunningInterpreter, make_plan
 from provision_backend.project.pylock import PYLOCK, digest_of
 from provision_backend.project.pyproject import read_project
 from provision_backend.settings import Settings
-from provision_backend.wanted import Lock, LockedRequirements
 
 RELOCK = "\n  run 'provision-backend lock' to lock the project again"
 PACKAGE = {

@@ -20,6 +20,7 @@ from support.servers import ArchiveServer
 from support.toys import project_of, toy_wheel
 
 from provision_backend.catalog.selection import load_catalog_file, parse_catalog
+from provision_backend.catalog.wanted import LockedRequirements
 from provision_backend.errors import BackendError, BuildEnvironmentError, ProjectError, UsageError
 from provision_backend.hooks import resolve
 from provision_backend.hooks.resolve import Resolver
@@ -28,7 +29,6 @@ from provision_backend.output import Reporter
 from provision_backend.project.pylock import PYLOCK
 from provision_backend.project.pyproject import Project, read_project
 from provision_backend.settings import Settings, load_toml
-from provision_backend.wanted import LockedRequirements
 
 UV = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
 

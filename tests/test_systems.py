@@ -10,8 +10,8 @@ import pytest
 
 from provision_backend.catalog.archive import format_archive_name, parse_archive
 from provision_backend.host.platforms import platform_from_triple
-from provision_backend.host.systems import RUNNING, SYSTEMS, System
 from provision_backend.host.targets import OTHER_TARGETS
+from provision_backend.systems import RUNNING, SYSTEMS, System
 
 LINUX, MACOS, WINDOWS = SYSTEMS["linux"], SYSTEMS["macos"], SYSTEMS["windows"]
 

@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
+from provision_backend.catalog.wanted import Wanted
 from provision_backend.errors import MissingDependencyError, UsageError
 from provision_backend.output import shorten
 from provision_backend.versions import (
@@ -26,7 +27,6 @@ from provision_backend.versions import (
     satisfies,
     satisfies_plain,
 )
-from provision_backend.wanted import Wanted
 
 
 @pytest.mark.parametrize(

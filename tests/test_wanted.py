@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from provision_backend.catalog.wanted import Wanted
 from provision_backend.versions import parse_request
-from provision_backend.wanted import Wanted
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from ..files import age_of, hash_bytes, list_names, parse_json, read_file, read_json, remove_path
-from ..host.systems import RUNNING
 from ..interpreter import Interpreter
+from ..systems import RUNNING
 from .folders import is_running, make_folders, mark_process, write_note
 
 __all__ = [

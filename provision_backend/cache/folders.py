@@ -17,8 +17,8 @@ from typing import Iterator, List, Optional
 
 from ..errors import CacheError
 from ..files import age_of, hash_bytes, list_names, remove_path, write_atomically
-from ..host.systems import RUNNING
 from ..processes import is_alive
+from ..systems import RUNNING
 from ..trust import ENTRY_FOLDERS, make_root
 
 __all__ = [

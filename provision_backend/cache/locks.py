@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional
 
 from ..errors import CacheError, LockTimeoutError
 from ..files import read_json, retry_if_in_use
-from ..host.systems import RUNNING
 from ..output import Reporter
+from ..systems import RUNNING
 from ..trust import user_name
 
 try:

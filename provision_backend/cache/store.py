@@ -48,10 +48,10 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Opt
 from ..catalog.archive import Archive
 from ..errors import CacheError
 from ..files import flush_tree, list_names, publish, remove_path
-from ..host.systems import RUNNING
 from ..interpreter import Interpreter
 from ..output import Reporter
 from ..settings import Settings
+from ..systems import RUNNING
 from ..trust import Trust, trust_cache
 from . import entries
 from .folders import default_cache_dir, make_folders, open_staging, sweep_staging, unwritable

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Dict, NamedTuple, Tuple
 
-from ..host.systems import SYSTEMS
+from ..systems import SYSTEMS
 from ..versions import PythonVersion, parse_version
 
 __all__ = ["Archive", "format_archive_name", "parse_archive"]

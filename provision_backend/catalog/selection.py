@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Dict, Iterable, Sequence, Tuple
 
 from ..errors import CatalogError, NoMatchingArchiveError
 from ..versions import parse_version
-from ..wanted import Wanted
 from .archive import Archive
 from .sums import SHA256SUMS, Sums, load_sums, parse_sums
+from .wanted import Wanted
 
 if TYPE_CHECKING:
     import zipfile

@@ -18,6 +18,7 @@ from ..cache.platform import current_platform
 from ..cache.store import open_cache
 from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives, newest_of_minors, select_archive
+from ..catalog.wanted import Lock, Wanted, locked_archive
 from ..errors import OfflineError, UsageError
 from ..files import hash_bytes
 from ..hooks.requirements import target_tags
@@ -31,7 +32,6 @@ from ..project.pylock import PYLOCK
 from ..project.pyproject import parse_pyproject, read_project, read_strings, read_text
 from ..settings import Settings
 from ..versions import minor_of, parse_request
-from ..wanted import Lock, Wanted, locked_archive
 from .answers import Answer
 from .interpreters import read_wanted
 from .parser import existing_folder, new_folder, requests, targets

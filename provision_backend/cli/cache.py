@@ -10,11 +10,11 @@ from typing import List
 from ..cache.manifest import verify_entry
 from ..cache.store import open_cache
 from ..cache.upkeep import Entry, Swept, clean_cache, list_entries, prune_cache, remove_entries
+from ..catalog.wanted import Wanted
 from ..errors import UsageError
 from ..output import Reporter, format_size, shorten
 from ..settings import Settings
 from ..versions import parse_request
-from ..wanted import Wanted
 from .answers import Answer, as_columns
 from .registry import argument, flag
 

@@ -9,6 +9,7 @@ from typing import Callable
 from ..cache.platform import current_platform
 from ..cache.store import open_cache
 from ..catalog.selection import matching_archives, newest_of_minors
+from ..catalog.wanted import Wanted
 from ..errors import InterpreterError, NoMatchingArchiveError, ProjectError, UsageError
 from ..install.catalogs import load_archives
 from ..output import Reporter
@@ -17,7 +18,6 @@ from ..project.pyproject import OWN_NAME, Project, parse_pyproject, read_project
 from ..provision import find_any, provision
 from ..settings import Settings
 from ..versions import is_specifier, parse_request
-from ..wanted import Wanted
 from .answers import Answer, as_columns
 from .registry import argument, flag
 

@@ -17,6 +17,7 @@ from ..cache.platform import current_platform
 from ..cache.store import open_cache
 from ..catalog.archive import Archive
 from ..catalog.selection import builtin_triples
+from ..catalog.wanted import Lock, Wanted
 from ..errors import ProjectError, UsageError
 from ..files import read_file
 from ..hooks.in_process import advise_including, leaves_out
@@ -33,7 +34,6 @@ from ..project.pyproject import Project, read_project, read_text
 from ..provision import provision
 from ..settings import Settings, load_toml
 from ..versions import minor_of, parse_request
-from ..wanted import Lock, Wanted
 from .answers import Answer, edit_answer
 from .parser import PROJECT, existing_folder, targets
 from .registry import argument, flag

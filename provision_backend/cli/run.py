@@ -15,12 +15,12 @@ from typing import Dict, List, Mapping, Sequence
 
 from ..errors import UsageError
 from ..hooks.installers import interpreter_environment
-from ..host.systems import RUNNING
 from ..interpreter import Interpreter
 from ..output import Reporter
 from ..processes import run_attached
 from ..provision import provision
 from ..settings import Settings
+from ..systems import RUNNING
 from ..versions import minor_of
 from .answers import Answer
 from .interpreters import REQUEST, read_request

@@ -9,6 +9,7 @@ from typing import Any, Iterator, List, Sequence, Tuple
 
 from ..catalog.archive import Archive
 from ..catalog.selection import builtin_triples
+from ..catalog.wanted import LockedRequirements
 from ..errors import CacheError, HostError, MissingDependencyError, ProvisionError
 from ..files import read_file
 from ..hooks.in_process import advise_including, leaves_out
@@ -18,7 +19,6 @@ from ..output import nearest, redact_url
 from ..project.pylock import PYLOCK
 from ..project.pyproject import OWN_NAME, TABLE, Project, names_us, parse_pyproject, read_text
 from ..settings import CONFIG_FILE, NO_CONFIG, OPTIONS
-from ..wanted import LockedRequirements
 from .context import Context, Finding, count, ok, problem, warning
 from .machine import ask
 

@@ -21,6 +21,7 @@ from ..cache.platform import current_platform
 from ..cache.store import Cache, open_cache
 from ..catalog.archive import Archive
 from ..catalog.selection import parse_catalog
+from ..catalog.wanted import Wanted
 from ..errors import DownloadError, MissingDependencyError, ProvisionError
 from ..files import read_file
 from ..host.detection import detect_platform
@@ -32,7 +33,6 @@ from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project, is_wrapped, parse_pyproject, read_project
 from ..provision import Explanation, Lookups, explain
 from ..settings import Settings
-from ..wanted import Wanted
 
 __all__ = ["MAX_WAIT", "Context", "Finding", "count", "ok", "problem", "run_within", "warning"]
 

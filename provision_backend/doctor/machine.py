@@ -18,9 +18,9 @@ from ..files import free_bytes, is_noexec
 from ..hooks.requirements import find_distributions, missing_extra
 from ..host.compatibility import check_libc_version
 from ..host.compilers import missing_compiler
-from ..host.systems import RUNNING
 from ..processes import run_quiet
 from ..project.plan import running_interpreter
+from ..systems import RUNNING
 from ..versions import satisfies
 from .caches import describe, try_writing
 from .context import Context, Finding, ok, problem, warning

@@ -22,11 +22,11 @@ from ..errors import ProvisionError
 from ..files import hash_file, read_file
 from ..hooks.installers import DROPPED
 from ..hooks.pip_files import read_pip_files
-from ..host.systems import RUNNING
 from ..install.download import make_transport
 from ..install.sources import Source, SourceError, list_sources, local_path
 from ..output import redact_url
 from ..settings import load_toml
+from ..systems import RUNNING
 from .context import MAX_WAIT, Context, Finding, ok, problem, run_within, warning
 
 __all__ = ["check_index", "check_network", "check_proxy"]

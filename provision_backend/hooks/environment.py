@@ -26,11 +26,11 @@ from ..cache.entries import entry_of
 from ..cache.manifest import published_bytecode
 from ..errors import BuildEnvironmentError
 from ..files import hash_bytes, read_json, remove_path, write_atomically
-from ..host.systems import RUNNING
 from ..output import Reporter
 from ..processes import clean_environment, drop_variables, last_lines, run_quiet
 from ..project.pyproject import Project
 from ..settings import Settings
+from ..systems import RUNNING
 from .frontend import disposable_folder, frontend_folder, frontend_name
 from .installers import UV_DROPPED, find_uv, install, interpreter_environment, supports_python_option
 from .uv_sources import uv_project

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Iterator, List, Optional
 
 from ..errors import ProjectError
-from ..host.systems import RUNNING
+from ..systems import RUNNING
 
 __all__ = [
     "INSTALLED", "UnsupportedOperation", "disposable_folder", "frontend_folder", "frontend_name", "guard_recursion",

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import BuildEnvironmentError
 from ..files import list_names
-from ..host.systems import RUNNING
 from ..output import Reporter
 from ..processes import clean_environment, drop_variables, frontend_programs, last_lines, run_quiet, run_visible
 from ..settings import Settings
+from ..systems import RUNNING
 from ..versions import leading_name, normalised_name
 from .frontend import INSTALLED, frontend_name
 from .pip_files import configured_variables, pip_variable

@@ -22,14 +22,14 @@ from ..cache.entries import MARKER, read_marker
 from ..cache.manifest import MANIFEST
 from ..cache.platform import current_platform
 from ..cache.store import open_cache
+from ..catalog.wanted import RELOCK, LockedRequirements, Wanted, canonical_hash
 from ..errors import BuildEnvironmentError, HostError, MissingDependencyError, ProjectError
-from ..host.systems import RUNNING
 from ..interpreter import Interpreter
 from ..output import Reporter
 from ..processes import clean_environment, frontend_id, run_interpreter_json, run_quiet
 from ..project.pylock import PYLOCK
 from ..settings import Settings
-from ..wanted import RELOCK, LockedRequirements, Wanted, canonical_hash
+from ..systems import RUNNING
 
 if TYPE_CHECKING:
     from packaging.tags import Tag

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Dict, Iterator, Mapping, Tuple
 
 from ..files import read_file
-from ..host.systems import RUNNING
+from ..systems import RUNNING
 
 __all__ = ["configured_variables", "pip_variable", "read_pip_files"]
 

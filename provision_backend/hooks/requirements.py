@@ -17,11 +17,11 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from ..errors import BackendError
-from ..host.systems import SYSTEMS
 from ..host.targets import ELF_TARGETS, OTHER_TARGETS, split_level
 from ..output import Reporter
 from ..project.plan import running_interpreter
 from ..project.pyproject import OWN_NAME, parse_requirement
+from ..systems import SYSTEMS
 from ..versions import leading_name, minor_of
 
 if TYPE_CHECKING:

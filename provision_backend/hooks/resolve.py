@@ -22,9 +22,9 @@ from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from ..catalog.archive import Archive
+from ..catalog.wanted import Lock, LockedRequirements
 from ..errors import BackendError, BuildEnvironmentError, MissingDependencyError, ProjectError
 from ..files import list_names, read_file, read_json
-from ..host.systems import RUNNING
 from ..interpreter import Interpreter
 from ..output import Reporter, redact_url
 from ..processes import NO_OUTPUT
@@ -32,7 +32,7 @@ from ..project.edit import pylock_text
 from ..project.pylock import PYLOCK, pylock_document
 from ..project.pyproject import Project, parse_requirement
 from ..settings import Settings, load_toml
-from ..wanted import Lock, LockedRequirements
+from ..systems import RUNNING
 from .environment import BuildEnvironment, create_environment, project_for_uv
 from .forwarded import get_requires
 from .installers import find_uv, install_locked, resolve

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Dict
 
 from ..errors import HostError, InterpreterError
+from ..systems import SYSTEMS
 from .cpu import CPUINFO, missing_for_armv7, missing_for_level, read_cpu
 from .elf import ElfFile, read_elf, require_pyelftools
 from .loaders import Version, libc_of_loader
 from .platforms import Platform, format_version, platform_from_triple
 from .programs import read_program
-from .systems import SYSTEMS
 from .targets import architecture_of, split_level, triple_of
 
 __all__ = ["check_archive_runs", "check_libc_version", "check_tree", "require_reader"]

@@ -12,7 +12,7 @@ from typing import Mapping
 
 from ..errors import InterpreterError
 from ..processes import run_quiet
-from .systems import RUNNING
+from ..systems import RUNNING
 
 __all__ = ["missing_compiler"]
 

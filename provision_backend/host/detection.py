@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 from ..errors import HostError
+from ..systems import RUNNING
 from .elf import ElfFile, machine_of, read_elf
 from .loaders import LoaderFile, Version, ask_confstr, ask_musl_loader, glibc_version, inspect_loader, libc_of_loader
 from .platforms import Evidence, Platform
 from .programs import platform_of_program
 from .rootfs import RootDirectory
-from .systems import RUNNING
 from .targets import ELF_TARGETS, architecture_of, float_abi_of, triple_of
 
 __all__ = ["detect_platform"]

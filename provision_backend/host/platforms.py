@@ -9,7 +9,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import UsageError
 from ..output import nearest
-from .systems import SYSTEMS
+from ..systems import SYSTEMS
 from .targets import ELF_TARGETS, LEVELED_TRIPLES, OTHER_TARGETS, split_level, with_level
 
 __all__ = ["Evidence", "FileIdentity", "Platform", "format_version", "platform_from_triple"]
@@ -67,7 +67,7 @@ class Platform(NamedTuple):
     byte_order: str = "little"
     """``little`` or ``big``."""
     system: str = "linux"
-    """Name of a row of `provision_backend.host.systems.SYSTEMS`."""
+    """Name of a row of `provision_backend.systems.SYSTEMS`."""
     system_version: Optional[Tuple[int, ...]] = None
     """Version of the system where it decides what runs: that of macOS or Windows; None on Linux, or if unknown."""
     problem: Optional[str] = None

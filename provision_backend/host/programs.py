@@ -15,11 +15,11 @@ from typing import List, NamedTuple, Optional, Tuple
 
 from ..errors import HostError, InterpreterError
 from ..processes import run_quiet
+from ..systems import System
 from .elf import read_elf
 from .macho import is_translated, read_macho
 from .pe import native_architecture, read_pe
 from .platforms import Evidence, FileIdentity, Platform
-from .systems import System
 from .targets import architecture_of
 
 __all__ = ["Program", "platform_of_program", "read_program"]

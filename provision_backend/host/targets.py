@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, NamedTuple, Optional, Tuple
 
-from .systems import SYSTEMS, System
+from ..systems import SYSTEMS, System
 
 if TYPE_CHECKING:
     from .elf import ElfFile

@@ -24,9 +24,9 @@ from ..errors import DownloadError, InstallError, InterpreterError, ProvisionErr
 from ..files import is_noexec, remove_path, write_atomically
 from ..host.compatibility import check_tree, require_reader
 from ..host.platforms import Platform
-from ..host.systems import RUNNING, SYSTEMS
 from ..output import Reporter
 from ..settings import Settings
+from ..systems import RUNNING, SYSTEMS
 from . import sysconfig_data
 from .download import stream_archive
 from .partial import Partial

@@ -22,8 +22,8 @@ from typing import Any, Dict, Optional
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from ..host.systems import RUNNING
 from ..output import format_size
+from ..systems import RUNNING
 from .sources import SourceError, is_loopback
 
 # httpx has had no release since 2024; its authors go on as httpx2, which needs Python 3.11.

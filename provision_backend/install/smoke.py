@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 from ..errors import InterpreterError
-from ..host.systems import RUNNING
 from ..processes import run_interpreter_json
+from ..systems import RUNNING
 
 __all__ = ["Facts", "smoke_run"]
 

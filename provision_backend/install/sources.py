@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Callable, NamedTuple, Optional, Tuple, TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from ..errors import UsageError
-from ..host.systems import RUNNING
 from ..output import redact_url
+from ..systems import RUNNING
 
 if TYPE_CHECKING:
     from ..settings import Settings

@@ -26,7 +26,7 @@ from typing import Dict, Iterable, Iterator, NamedTuple, Tuple, Union
 
 from ..errors import UnpackError
 from ..files import Written, identify, new_hash, open_regular
-from ..host.systems import RUNNING
+from ..systems import RUNNING
 from . import archives
 from .archives import Member, Plain, decompress, quote, read_members, refuse
 

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
+from ..catalog.wanted import RELOCK, Wanted
 from ..errors import DownloadError, ProjectError
 from ..files import hash_file, remove_path
 from ..hooks.installers import PIP_DROPPED, interpreter_environment
@@ -27,7 +28,6 @@ from ..project.pyproject import OWN_NAME
 from ..provision import provision
 from ..settings import Settings
 from ..versions import minor_of, parse_request
-from ..wanted import RELOCK, Wanted
 from .folder import Filled, Item, fill_folder, hash_if_exists
 
 __all__ = ["Wheel", "fill_wheels", "list_wheels", "wheels_for_frontends"]

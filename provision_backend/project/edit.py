@@ -23,7 +23,7 @@ from .init_checks import backend_notes, choose_form, drop_marker, mark_requireme
 from .pyproject import OWN_NAME, TABLE, names_us, parse_pyproject
 
 if TYPE_CHECKING:
-    from ..wanted import Lock
+    from ..catalog.wanted import Lock
 
 __all__ = [
     "Wrapped", "apply_changes", "load_tomlkit", "lock_lines", "lock_text", "pylock_text", "unwrap_text", "wrap_text",

@@ -13,11 +13,11 @@ from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives, parse_catalog, select_archive
+from ..catalog.wanted import RELOCK, Lock, Wanted
 from ..errors import CatalogError, NoMatchingArchiveError, ProjectError
 from ..files import read_file
 from ..output import shorten
 from ..versions import PythonVersion, parse_version
-from ..wanted import RELOCK, Lock, Wanted
 
 __all__ = ["LOCK_FILE", "choose_archives", "kept_archives", "parse_lines", "read_lock"]
 

@@ -10,10 +10,10 @@ import os
 import sys
 from typing import NamedTuple, Optional
 
+from ..catalog.wanted import Lock, Wanted, check_lock, check_requirements
 from ..errors import UsageError
 from ..settings import Settings
 from ..versions import parse_request, satisfies
-from ..wanted import Lock, Wanted, check_lock, check_requirements
 from .pyproject import Project
 
 __all__ = ["Plan", "RunningInterpreter", "make_plan", "running_interpreter"]

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Tuple, cast
 
 from ..catalog.sums import format_line
+from ..catalog.wanted import RELOCK, Lock, LockedRequirements, canonical_hash
 from ..errors import ProjectError
 from ..files import read_file
 from ..output import shorten
 from ..settings import load_toml
 from ..versions import minor_of
-from ..wanted import RELOCK, Lock, LockedRequirements, canonical_hash
 from .lock import parse_lines
 
 __all__ = ["PYLOCK", "digest_of", "pylock_document", "read_pylock"]

@@ -10,12 +10,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
 
+from ..catalog.wanted import Lock
 from ..errors import ProjectError, UsageError
 from ..files import read_file
 from ..output import shorten, suggestion
 from ..settings import load_toml
 from ..versions import VersionRequest, has_long_number, is_specifier, leading_name, parse_request, plain_name
-from ..wanted import Lock
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from .errors import NoMatchingArchiveError, ProjectError
-from .files import hash_bytes
-from .versions import VersionRequest, satisfies
+from ..errors import NoMatchingArchiveError, ProjectError
+from ..files import hash_bytes
+from ..versions import VersionRequest, satisfies
 
 if TYPE_CHECKING:
-    from .catalog.archive import Archive
+    from .archive import Archive
 
 __all__ = [
     "RELOCK", "Lock", "LockedRequirements", "Wanted", "canonical_hash", "check_lock", "check_requirements",
