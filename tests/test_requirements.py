@@ -21,6 +21,7 @@ from provision_backend.hooks.requirements import (
     names_for,
     target_environment,
     target_tags,
+    unmet_in,
     unmet_requirements,
 )
 
@@ -95,6 +96,7 @@ def test_extras_in_a_circle_end(install: Install) -> None:
     install("b", "1", "Provides-Extra: y", "Requires-Dist: a[x]; extra == 'y'")
 
     assert unmet_requirements(["a[x]"]) == []
+    assert unmet_in(["a[x]"], sys.path, "3.13.5") == []
 
 
 @pytest.mark.parametrize("text", ["", "foo bar", "foo>=", "./folder", "foo; colour == 'red'"])

@@ -9,14 +9,26 @@ import functools
 import importlib.metadata
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms, sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from ..errors import BackendError
+from ..errors import BackendError, ProjectError
 from ..host.targets import ELF_TARGETS, OTHER_TARGETS, split_level
 from ..output import Reporter
 from ..project.plan import running_interpreter
@@ -33,6 +45,9 @@ __all__ = [
     "names_for", "same_release", "target_environment", "target_tags", "unmet_in", "unmet_requirements",
 ]  # fmt: skip
 
+_Find = Callable[[str], Optional[importlib.metadata.Distribution]]
+"""Finds a distribution by its name, however that is written."""
+
 PACKAGING = "packaging>=26.1"
 """What chooses the wheels of a lock; the first version with `packaging.pylock.Pylock.select`."""
 
@@ -44,7 +59,7 @@ def unmet_requirements(requirements: Iterable[str]) -> List[str]:
     alone. A requirement by URL is met by any version, as pip has it. What is none, as frontends that skip their
     dependency check let pass, raises `ProjectError`.
     """
-    return [text for text in requirements if not _is_met(text)]
+    return [text for text in requirements if not _is_met(text, _find_distribution, {})]
 
 
 def same_release(first: str, second: str) -> bool:
@@ -89,21 +104,25 @@ def find_distributions(path: Sequence[str]) -> Dict[str, importlib.metadata.Dist
 
 
 def unmet_in(requirements: Iterable[str], packages: Sequence[str], version: str) -> List[str]:
-    """Return those that apply to a CPython of a version on this host and are not met by what some folders hold."""
+    """Return what `unmet_requirements` would under a CPython of a version, on this host, whose packages are in folders.
+
+    What is no requirement counts as unmet: a path, for one, which an installer would take.
+
+    Args:
+        requirements: PEP 508.
+        packages: the folders, in the order of ``sys.path``.
+        version: the full version.
+    """
     installed = find_distributions(packages)
 
-    def _met(text: str, extra: str = "") -> bool:
+    def _find(name: str) -> Optional[importlib.metadata.Distribution]:
+        return installed.get(canonicalize_name(name))
+
+    def _met(text: str) -> bool:
         try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
+            return _is_met(text, _find, _environment(version))
+        except ProjectError:
             return False
-        if requirement.marker and not requirement.marker.evaluate({**_environment(version), "extra": extra}):
-            return True
-        found = installed.get(canonicalize_name(requirement.name))
-        if found is None or not requirement.specifier.contains(found.version, prereleases=True):
-            return False
-        nested = [text for text in found.requires or [] if "extra" in text]
-        return all(_met(text, name) for name in requirement.extras for text in nested)
 
     return [text for text in requirements if not _met(text)]
 
@@ -196,14 +215,16 @@ def missing_for_lock() -> List[str]:
     return unmet_requirements([PACKAGING, *file_lock])
 
 
-def _is_met(text: str, extra: str = "", seen: FrozenSet[str] = frozenset()) -> bool:
+def _is_met(
+    text: str, find: _Find, environment: Mapping[str, str], extra: str = "", seen: FrozenSet[str] = frozenset()
+) -> bool:
     # Extras may refer to each other in a circle.
     if text in seen:
         return True
     requirement = parse_requirement(text)
-    if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+    if requirement.marker is not None and not requirement.marker.evaluate({**environment, "extra": extra}):
         return True
-    distribution = _find_distribution(requirement.name)
+    distribution = find(requirement.name)
     # A removal that was interrupted leaves folders without metadata behind.
     if distribution is None or "Version" not in (distribution.metadata or ()):
         return False
@@ -214,7 +235,8 @@ def _is_met(text: str, extra: str = "", seen: FrozenSet[str] = frozenset()) -> b
     if not fits:
         return False
     nested = [item for item in distribution.requires or [] if "extra" in item]
-    return all(_is_met(item, name, seen | {text}) for name in requirement.extras for item in nested)
+    seen |= {text}
+    return all(_is_met(item, find, environment, name, seen) for name in requirement.extras for item in nested)
 
 
 def _find_distribution(name: str) -> Optional[importlib.metadata.Distribution]:
