@@ -587,23 +587,11 @@ class TestWheels:
 
         assert [wheel.filename for wheel in list_wheels([package], "3.13")] == ["wheels/x-1.0-py3-none-any.whl"]
 
-    @pytest.mark.parametrize(
-        ("file", "sha256", "expected"),
-        [
-            ("x.tar.gz", "a" * 64, r"a package is locked to what is no wheel: .*x\.tar\.gz"),
-            (
-                "x-1.0-py3-none-any.whl",
-                "a\n-r secret",
-                r"x-1\.0-py3-none-any\.whl is locked without a sha256, found 'a",
-            ),
-        ],
-        ids=["no wheel", "no hash"],
-    )
-    def test_what_is_no_wheel_is_refused(self, file: str, sha256: str, expected: str) -> None:
-        """Pip gets a file with names, versions and hashes, and nothing else."""
-        package = {"name": "x", "version": "1.0", "wheels": [{"path": file, "hashes": {"sha256": sha256}}]}
+    def test_what_is_no_wheel_is_refused(self) -> None:
+        """Pip would be given a version that is none."""
+        package = {"name": "x", "version": "1.0", "wheels": [{"path": "x.tar.gz", "hashes": {"sha256": "a" * 64}}]}
 
-        with pytest.raises(ProjectError, match=expected):
+        with pytest.raises(ProjectError, match=r"a package is locked to what is no wheel: .*x\.tar\.gz"):
             list_wheels([package], "3.13")
 
     def test_wheels_are_those_of_a_lock(self, settings: Dict[str, str], to: Path) -> None:

@@ -12,7 +12,7 @@ from support.locking import line
 from provision_backend.catalog.wanted import Lock, LockedRequirements
 from provision_backend.errors import ProjectError
 from provision_backend.project.plan import RunningInterpreter, make_plan
-from provision_backend.project.pylock import PYLOCK, digest_of
+from provision_backend.project.pylock import PYLOCK, digest_of, wheel_sha256
 from provision_backend.project.pyproject import read_project
 from provision_backend.settings import Settings
 
@@ -220,3 +220,12 @@ class TestPlan:
             f"{PYLOCK}: the project was locked with the real backend 'other.build', "
             f"and pyproject.toml names 'toy.build'{RELOCK}"
         )
+
+
+@pytest.mark.parametrize(
+    "found", [{}, {"md5": "a" * 32}, {"sha256": "a" * 64 + "\n--index-url x"}, {"sha256": "A" * 64}]
+)
+def test_a_hash_is_a_word_of_a_line(found: Dict[str, str]) -> None:
+    """An index, too, could say what an installer would read as an option."""
+    assert wheel_sha256({"hashes": found}) == wheel_sha256({}) == ""
+    assert wheel_sha256({"hashes": {"sha256": "a" * 64}}) == "a" * 64

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import sys
 from pathlib import Path
-from typing import Callable, List
+from typing import Any, Callable, Dict, List
 
 import pytest
 from packaging.markers import default_environment
@@ -19,10 +20,12 @@ from provision_backend.hooks.requirements import (
     find_distributions,
     missing_extra,
     names_for,
+    report_package,
     target_environment,
     target_tags,
     unmet_in,
     unmet_requirements,
+    wheel_file,
 )
 
 Install = Callable[..., None]
@@ -225,3 +228,16 @@ def test_every_target_of_the_catalog_has_tags_and_an_environment() -> None:
     found, own = target_environment(archive(here)), dict(default_environment())
     assert [found[key] for key in same] == [own[key] for key in same]
     assert (found["python_version"], found["python_full_version"]) == ("3.13", "3.13.5")
+
+
+def test_the_report_of_an_old_pip_lacks_the_hash_of_a_local_file(tmp_path: Path) -> None:
+    """It is computed then; what is no archive has none."""
+    (tmp_path / "a-1.0-py3-none-any.whl").write_bytes(b"x")
+    source: Dict[str, Any] = {"url": (tmp_path / "a-1.0-py3-none-any.whl").as_uri(), "archive_info": {}}
+    item = {"download_info": source, "metadata": {"name": "a", "version": "1.0", "summary": "A."}}
+    found = report_package(item)
+
+    assert found["wheels"][0]["hashes"] == {"sha256": hashlib.sha256(b"x").hexdigest()}
+    assert wheel_file(found["wheels"][0]) == "a-1.0-py3-none-any.whl"
+    item["download_info"] = {"url": "git+https://host.example/a", "vcs_info": {}}
+    assert report_package(item)["wheels"] == [{"url": "git+https://host.example/a", "hashes": {}}]

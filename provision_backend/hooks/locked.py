@@ -242,12 +242,11 @@ def select_wheels(requirements: LockedRequirements, environment: Any, tags: Sequ
 
 
 def _no_wheel(table: Mapping[str, Any], interpreter: str) -> BuildEnvironmentError:
-    names = [
-        re.split(r"[/\\]", str(each.get("name") or each.get("path") or each.get("url")))[-1] for each in table["wheels"]
-    ]
+    from .requirements import wheel_file
+
     return BuildEnvironmentError(
         f"{PYLOCK} has no wheel of {table['name']} {table.get('version', '')} for {interpreter} on this host",
-        hint=f"locked: {', '.join(names)}\n{RELOCK}",
+        hint=f"locked: {', '.join(map(wheel_file, table['wheels']))}\n{RELOCK}",
     )
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import os
+import re
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
+    Any,
     Callable,
     Dict,
     FrozenSet,
@@ -21,7 +23,9 @@ from typing import (
     Optional,
     Sequence,
     Tuple,
+    cast,
 )
+from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms, sys_tags
@@ -29,7 +33,9 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from ..errors import BackendError, ProjectError
+from ..files import hash_file
 from ..host.targets import ELF_TARGETS, OTHER_TARGETS, split_level
+from ..install.sources import local_path
 from ..output import Reporter
 from ..project.plan import running_interpreter
 from ..project.pyproject import OWN_NAME, parse_requirement
@@ -42,7 +48,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PACKAGING", "check_wheel", "extra_requirements", "find_distributions", "missing_extra", "missing_for_lock",
-    "names_for", "same_release", "target_environment", "target_tags", "unmet_in", "unmet_requirements",
+    "names_for", "report_package", "same_release", "target_environment", "target_tags", "unmet_in",
+    "unmet_requirements", "wheel_file",
 ]  # fmt: skip
 
 _Find = Callable[[str], Optional[importlib.metadata.Distribution]]
@@ -125,6 +132,28 @@ def unmet_in(requirements: Iterable[str], packages: Sequence[str], version: str)
             return False
 
     return [text for text in requirements if not _met(text)]
+
+
+def wheel_file(wheel: Mapping[str, Any]) -> str:
+    """Return the file name of an entry of ``wheels`` in a lock file: its name, or the end of its path or URL (PEP 751).
+
+    Whatever is written there, the answer leads out of no folder.
+    """
+    path = str(wheel.get("name") or wheel.get("path") or urlsplit(wheel["url"]).path)
+    return re.split(r"[/\\]", unquote(path))[-1]
+
+
+def report_package(item: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return an item of pip's report as a table of ``[[packages]]``, whose one wheel is the file that pip chose.
+
+    Its hash may be missing. Source: pip documentation, Installation Report; PEP 751.
+    """
+    source, metadata = item["download_info"], item["metadata"]
+    hashes = source.get("archive_info", {}).get("hashes", {})
+    if "sha256" not in hashes and "archive_info" in source and source["url"].startswith("file:"):
+        # Before 23.1 pip leaves it out for a file of this machine.
+        hashes = {"sha256": hash_file(cast("Path", local_path(source["url"])))}
+    return {**{key: metadata[key] for key in ("name", "version")}, "wheels": [{"url": source["url"], "hashes": hashes}]}
 
 
 def extra_requirements(extra: str) -> Tuple[str, ...]:

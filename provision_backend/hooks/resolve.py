@@ -15,7 +15,6 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Mapping, Sequence, Set, Tuple
-from urllib.parse import unquote, urlsplit
 
 from packaging.markers import Marker
 from packaging.tags import Tag
@@ -29,7 +28,7 @@ from ..interpreter import Interpreter
 from ..output import Reporter, redact_url
 from ..processes import NO_OUTPUT
 from ..project.edit import pylock_text
-from ..project.pylock import PYLOCK, pylock_document
+from ..project.pylock import PYLOCK, pylock_document, wheel_sha256
 from ..project.pyproject import Project, parse_requirement
 from ..settings import Settings, load_toml
 from ..systems import RUNNING
@@ -37,7 +36,7 @@ from .environment import BuildEnvironment, create_environment, project_for_uv
 from .forwarded import get_requires
 from .installers import find_uv, install_locked, resolve
 from .locked import choose_wheels
-from .requirements import target_environment, target_tags
+from .requirements import report_package, target_environment, target_tags, wheel_file
 
 __all__ = ["Resolver"]
 
@@ -224,7 +223,7 @@ class Resolver:
                 f"the build requirement {name!r} cannot be locked: it comes from a file or a repository",
                 hint=_ONLY_INDEXES,
             )
-        wheels = {_file_name(wheel): wheel for wheel in package["wheels"]}
+        wheels = {wheel_file(wheel): wheel for wheel in package["wheels"]}
         unchanged = self._unchanged(name, package, targets)
         if unchanged:
             return unchanged
@@ -252,9 +251,9 @@ class Resolver:
         """
         # pip names one wheel of a package, uv all that there are.
         partial = not find_uv(self.settings)
-        new = {_file_name(wheel): wheel.get("hashes", {}).get("sha256") for wheel in package["wheels"]}
+        new = {wheel_file(wheel): wheel.get("hashes", {}).get("sha256") for wheel in package["wheels"]}
         for each in (each for each in self.kept if each in self.before):
-            old = {_file_name(wheel): wheel["hashes"]["sha256"] for wheel in each["wheels"]}
+            old = {wheel_file(wheel): wheel["hashes"]["sha256"] for wheel in each["wheels"]}
             same = (each["name"], each["version"]) == (name, package["version"]) and not new.keys().isdisjoint(old)
             same = same and all(new.get(file, digest if partial else "") == digest for file, digest in old.items())
             needed = [archive for archive in self.archives if _applies(each, target_environment(archive))]
@@ -314,15 +313,8 @@ def _by_pip(environment: BuildEnvironment, requirements: Sequence[str], kept: Se
             raise
         environment.reporter.info("pip found no solution with the versions that are locked; resolving without them")
         resolve(environment, [*arguments, *requirements], environ=environ, cwd=cwd)
-    return [_from_report(item) for item in read_json(report)["install"]]
-
-
-def _from_report(item: Mapping[str, Any]) -> Package:
-    source, metadata = item["download_info"], item["metadata"]
-    if item["is_direct"]:
-        return {"name": metadata["name"]}
-    wheel = {"url": source["url"], "hashes": source["archive_info"].get("hashes", {})}
-    return {"name": metadata["name"], "version": metadata["version"], "wheels": [wheel]}
+    found = read_json(report)["install"]
+    return [{"name": item["metadata"]["name"]} if item["is_direct"] else report_package(item) for item in found]
 
 
 def _applies(package: Package, environment: Dict[str, str]) -> bool:
@@ -331,13 +323,8 @@ def _applies(package: Package, environment: Dict[str, str]) -> bool:
 
 def _fitting(package: Package, archive: Archive) -> Set[str]:
     """Return the names of a package's wheels that fit an archive's target."""
-    files = map(_file_name, package.get("wheels", ()))
+    files = map(wheel_file, package.get("wheels", ()))
     return {file for file in files if not target_tags(archive).isdisjoint(_tags(file))}
-
-
-def _file_name(wheel: Mapping[str, Any]) -> str:
-    path = wheel.get("path") or urlsplit(wheel["url"]).path
-    return unquote(path.replace("\\", "/").rpartition("/")[2])
 
 
 def _tags(file: str) -> FrozenSet[Tag]:
@@ -348,7 +335,7 @@ def _tags(file: str) -> FrozenSet[Tag]:
 
 
 def _wheel_entry(name: str, file: str, wheel: Mapping[str, Any]) -> Dict[str, Any]:
-    digest = wheel.get("hashes", {}).get("sha256")
+    digest = wheel_sha256(wheel)
     if not digest:
         raise BuildEnvironmentError(f"{name} cannot be locked: its index has no sha256 of {file}")
     url = wheel.get("url", "")

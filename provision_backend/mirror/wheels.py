@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from pathlib import Path, PurePosixPath
 from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
-from urllib.parse import unquote, urlsplit
 
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from ..catalog.wanted import RELOCK, Wanted
 from ..errors import DownloadError, ProjectError
-from ..files import hash_file, remove_path
+from ..files import remove_path
 from ..hooks.installers import PIP_DROPPED, interpreter_environment
-from ..install.sources import WHEELS, local_path
+from ..hooks.requirements import report_package, wheel_file
+from ..install.sources import WHEELS
 from ..interpreter import Interpreter, inspect_interpreter
-from ..output import Reporter, shorten
+from ..output import Reporter
 from ..processes import CompletedOutput, drop_variables, last_lines, run_quiet
+from ..project.pylock import wheel_sha256
 from ..project.pyproject import OWN_NAME
 from ..provision import provision
 from ..settings import Settings
@@ -54,20 +54,15 @@ class Wheel(NamedTuple):
 
 
 def list_wheels(packages: Iterable[Mapping[str, Any]], python: str) -> Tuple[Wheel, ...]:
-    """Return the wheels of tables ``[[packages]]`` that were locked for a version of Python (PEP 751)."""
+    """Return the wheels of tables ``[[packages]]``, each with its sha256, for a version of Python (PEP 751)."""
     found: Dict[str, Wheel] = {}
     for wheel in [wheel for package in packages for wheel in package["wheels"]]:
-        path = str(wheel.get("name") or wheel.get("path") or urlsplit(wheel["url"]).path)
-        # What is in a lock leads out of no folder, and adds no line to a file of requirements.
-        file = re.split(r"[/\\]", unquote(path))[-1]
+        file = wheel_file(wheel)
         try:
             name, version, _, tags = parse_wheel_filename(file)
         except InvalidWheelFilename as exc:
             raise ProjectError(f"a package is locked to what is no wheel: {exc}", hint=RELOCK) from None
-        sha256 = str(wheel["hashes"].get("sha256", ""))
-        if not re.fullmatch("[0-9a-f]{64}", sha256):
-            raise ProjectError(f"{file} is locked without a sha256, found {shorten(sha256)!r}", hint=RELOCK)
-        found[file] = Wheel(name, str(version), f"{WHEELS}/{file}", sha256, python, tags)
+        found[file] = Wheel(name, str(version), f"{WHEELS}/{file}", wheel["hashes"]["sha256"], python, tags)
     return tuple(found.values())
 
 
@@ -94,15 +89,10 @@ def wheels_for_frontends(
             f"{done.returncode}",
             hint=last_lines(done.stdout + done.stderr),
         )
-    found = []
-    for each in json.loads(done.stdout)["install"]:
-        url, hashes = each["download_info"]["url"], each["download_info"]["archive_info"].get("hashes", {})
-        path = local_path(url)
-        if path is not None:
-            hashes = {"sha256": hash_file(path)}  # Before 23.1 pip leaves it out for a file of this machine.
-        if "sha256" not in hashes:
-            raise DownloadError(f"the index has no sha256 of {each['metadata']['name']}, so that it cannot be checked")
-        found.append({**each["metadata"], "wheels": [{"url": url, "hashes": hashes}]})
+    found = [report_package(item) for item in json.loads(done.stdout)["install"]]
+    for package in found:
+        if not wheel_sha256(package["wheels"][0]):
+            raise DownloadError(f"the index has no sha256 of {package['name']}, so that it cannot be checked")
     return list_wheels(found, minor_of(pip.version))
 
 

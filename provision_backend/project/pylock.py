@@ -24,7 +24,7 @@ from ..settings import load_toml
 from ..versions import minor_of
 from .lock import parse_lines
 
-__all__ = ["PYLOCK", "digest_of", "pylock_document", "read_pylock"]
+__all__ = ["PYLOCK", "digest_of", "pylock_document", "read_pylock", "wheel_sha256"]
 
 PYLOCK = "pylock.provision-backend.toml"
 """The name of the file; PEP 751 wants it to begin with ``pylock.`` and to have no other dot in the middle."""
@@ -81,6 +81,13 @@ def digest_of(document: Mapping[str, Any]) -> str:
     return canonical_hash({**document, "tool": {**document["tool"], "provision-backend": ours}})
 
 
+def wheel_sha256(wheel: Mapping[str, Any]) -> str:
+    """Return the sha256 of an entry of ``wheels``, in lower-case hex (PEP 751); empty where it has none."""
+    # Installers read it from a file of requirements, in which another line could be an option.
+    found = str(wheel.get("hashes", {}).get("sha256"))
+    return found if re.fullmatch("[0-9a-f]{64}", found) else ""
+
+
 def _load(root: Path) -> Dict[str, Any]:
     try:
         return load_toml(read_file(root / PYLOCK).decode("utf-8"))
@@ -108,8 +115,7 @@ def _package(value: Any) -> Mapping[str, Any]:
     wheels = package["wheels"] if isinstance(package["wheels"], list) else [None]
     for wheel in map(_table, wheels):
         texts += [wheel.get("path") or wheel["url"], wheel.get("name", "")]
-        # It is a word of a line of a file of requirements, where another line can be an option.
-        if not re.fullmatch("[0-9a-f]{64}", str(_table(wheel["hashes"]).get("sha256"))):
+        if not wheel_sha256({"hashes": _table(wheel["hashes"])}):
             raise TypeError(f"no sha256 of a wheel of {shorten(str(package['name']))!r}")
     _texts(texts)
     return package
