@@ -92,10 +92,9 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
         "dynamic": list(dynamic),
     }
     answer = edit_answer(root / lock.place, diff, data, check=arguments.check)
-    if changes.get(PYLOCK, ("before", ""))[0]:
-        return answer
     # A new file of a thousand lines is read in an editor, and what else has changed is seen.
-    return answer._replace(lines=apply_changes(root, {"pyproject.toml": changes["pyproject.toml"]}, check=True))
+    shown = {name: texts for name, texts in changes.items() if name != PYLOCK or texts[0]}
+    return answer._replace(lines=apply_changes(root, shown, check=True))
 
 
 def _only_interpreter(project: Project, arguments: argparse.Namespace, reporter: Reporter) -> bool:

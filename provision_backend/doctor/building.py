@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any, Iterator, List, Sequence, Tuple
+from typing import Any, Iterator, Sequence, Tuple
 
 from ..catalog.archive import Archive
 from ..catalog.selection import builtin_triples
@@ -15,10 +16,11 @@ from ..files import read_file
 from ..hooks.in_process import advise_including, leaves_out
 from ..hooks.locked import LockedWheel, choose_wheels, environment_key, select_wheels
 from ..hooks.requirements import PACKAGING, target_environment, target_tags, unmet_requirements
+from ..host.platforms import Platform
 from ..output import nearest, redact_url
 from ..project.pylock import PYLOCK
 from ..project.pyproject import OWN_NAME, TABLE, Project, names_us, parse_pyproject, read_text
-from ..settings import CONFIG_FILE, NO_CONFIG, OPTIONS
+from ..settings import CONFIG_FILE, NO_CONFIG, OPTIONS, Settings
 from .context import Context, Finding, count, ok, problem, warning
 from .machine import ask
 
@@ -230,13 +232,10 @@ def _check_lock_file(context: Context, project: Project) -> Iterator[Finding]:
         yield warning(f"git ignores {PYLOCK}", f"take it out of .gitignore, and git add {PYLOCK}")
     elif state == "??":
         yield warning(f"{PYLOCK} is not under version control", f"git add {PYLOCK}")
-    if leaves_out(project) and not any(PYLOCK in text for text in map(_text, _named_in(context.directory))):
+    texts = [_text(context.directory / name) for name in ("pyproject.toml", "MANIFEST.in")]
+    if leaves_out(project) and not any(PYLOCK in text for text in texts):
         found = f"nothing names {PYLOCK} for the sdist, and {project.build_backend} mostly leaves such a file out"
         yield warning(found, advise_including(project, PYLOCK))
-
-
-def _named_in(folder: Path) -> List[Path]:
-    return [folder / "pyproject.toml", folder / "MANIFEST.in"]
 
 
 def _text(path: Path) -> str:
@@ -254,8 +253,10 @@ def _check_locked_wheels(context: Context, requirements: LockedRequirements) -> 
         yield ok("not used by a build here, which an interpreter of this machine runs")
         return
     try:
-        key = environment_key(found, requirements, _libc(context)) if found else ""
-        stored = context.cache().find_environment(key) if key else None
+        stored = None
+        if found is not None:
+            key = environment_key(found, requirements, context.settings, partial(_platform, context))
+            stored = context.cache().find_environment(key)
         if stored is not None:
             yield ok(f"the environment is in the cache: {stored}")
         elif unmet_requirements([PACKAGING]):
@@ -274,14 +275,9 @@ def _check_locked_wheels(context: Context, requirements: LockedRequirements) -> 
         yield problem(exc.message, exc.hint)
 
 
+def _platform(context: Context, settings: Settings) -> Platform:
+    return Context(settings, context.directory, root=context.root).platform()
+
+
 def _has_wheels(wheels: Sequence[LockedWheel]) -> Finding:
     return ok(f"it has {count(len(wheels), 'wheel')} for this host, not in the cache: the next build installs them")
-
-
-def _libc(context: Context) -> str:
-    # As for a build: the setting target says nothing of the libc's version, and is for unidentified hosts, too.
-    host = Context(context.settings._replace(target=""), context.directory, root=context.root)
-    try:
-        return host.platform().libc_name
-    except HostError:
-        return context.settings.target

@@ -121,7 +121,7 @@ class BuildEnvironment:
         """
         environ = self.installer_environ()
         if self.locked is not None:
-            environ.pop("PYTHONPYCACHEPREFIX", None)
+            environ.pop("PYTHONPYCACHEPREFIX", None)  # A user's own would hide what was compiled.
             return environ
         del environ["PYTHONDONTWRITEBYTECODE"]
         if self.interpreter.source == "managed":

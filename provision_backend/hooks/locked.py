@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..cache.entries import MARKER, read_marker
 from ..cache.manifest import MANIFEST
@@ -34,6 +34,7 @@ from ..systems import RUNNING
 if TYPE_CHECKING:
     from packaging.tags import Tag
 
+    from ..host.platforms import Platform
     from .environment import BuildEnvironment
 
 __all__ = [
@@ -82,14 +83,9 @@ class Locked:
         self._settings = settings
         self._reporter = reporter
         self._cache = open_cache(settings)
-        self.key = environment_key(interpreter, requirements, self._libc())
-
-    def _libc(self) -> str:
-        # A wheel that fits a new glibc does not fit an old one, and machines may share a cache. The setting target says
-        # nothing of the libc's version, and is for hosts that cannot be identified, too.
-        with contextlib.suppress(HostError, MissingDependencyError):
-            return current_platform(self._settings._replace(target=""), self._cache).libc_name
-        return self._settings.target
+        self.key = environment_key(
+            interpreter, requirements, settings, lambda settings: current_platform(settings, self._cache)
+        )
 
     def find(self) -> Optional[Path]:
         """Return the environment of the cache; None where it has to be made."""
@@ -178,11 +174,21 @@ def locked_for(interpreter: Interpreter, wanted: Wanted, settings: Settings, rep
     return Locked(interpreter, lock.requirements, settings, reporter)
 
 
-def environment_key(interpreter: Interpreter, requirements: LockedRequirements, libc: str) -> str:
+def environment_key(
+    interpreter: Interpreter,
+    requirements: LockedRequirements,
+    settings: Settings,
+    detect: Callable[[Settings], Platform],
+) -> str:
     """Return the name of a locked environment in the cache: 32 digits of a sha256 of all that decides what is in it.
 
-    *libc* is that of the host with its version, `Platform.libc_name`.
+    *detect* returns the platform for settings.
     """
+    # A wheel that fits a new glibc does not fit an old one, and machines may share a cache. The setting target says
+    # nothing of the libc's version, and is for hosts that cannot be identified, too.
+    libc = settings.target
+    with contextlib.suppress(HostError, MissingDependencyError):
+        libc = detect(settings._replace(target="")).libc_name
     # Windows takes no path of more than 260 characters, and the paths of packages begin with this name.
     return canonical_hash([interpreter.executable, interpreter.sha256, libc, requirements.digest])[:32]
 

@@ -76,10 +76,8 @@ def _call_under(
 ) -> Tuple[BuildEnvironment, Any]:
     """Make the environment, ask for the dynamic requirements where that was not done yet, and call the hook."""
     project, asking = build.project, requires_hook(hook)
-    notice, locked = (
-        _notice(build, interpreter) if build.plan.provision else "",
-        locked_for(interpreter, build.plan.wanted, build.settings, build.reporter),
-    )
+    notice = _notice(build, interpreter) if build.plan.provision else ""
+    locked = locked_for(interpreter, build.plan.wanted, build.settings, build.reporter)
     environment = open_environment(interpreter, project, build.settings, build.reporter, notice=notice, locked=locked)
     build.reporter.detail(f"{hook} of {project.build_backend} under {interpreter.executable}")
     question = _question(build, asking)

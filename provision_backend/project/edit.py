@@ -169,11 +169,11 @@ def lock_text(text: str, lock: Lock) -> str:
     """Return the ``pyproject.toml`` of a project with a new lock, whose archives may be in a file of their own."""
     tomlkit = load_tomlkit("lock")
     document = _parse_document(tomlkit, text)
-    wanted: Any = {"always": True} if lock.always else {}
-    wanted.update({"file": lock.file} if lock.file else {"archives": lock_lines(lock)})
+    wanted: Any = "always" if lock.always else "provisioned"
+    if lock.requirements is None:
+        place = {"file": lock.file} if lock.file else {"archives": lock_lines(lock)}
+        wanted = {**({"always": True} if lock.always else {}), **place}
     ours = document["tool"][OWN_NAME]
-    if lock.requirements is not None:
-        wanted = "always" if lock.always else "provisioned"
     # A table and a string do not stand in the same place.
     if "lock" in ours and isinstance(wanted, str) != isinstance(ours["lock"], str):
         del ours["lock"]
