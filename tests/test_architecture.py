@@ -287,6 +287,11 @@ def test_late_imports_are_those_of_the_list() -> None:
     assert {each for each in listed if not _is_among(each, late)} == set()
 
 
+def test_late_imports_are_few() -> None:
+    """Each hides what a module needs; a module that would have many is better imported late itself."""
+    assert len([found for found in IMPORTS if found.place == "function"]) <= 60
+
+
 def test_errors_imports_nothing() -> None:
     """Everybody imports it, so it can import nobody."""
     assert [found.target for found in IMPORTS if found.importer == "errors"] == ["__future__"]

@@ -33,7 +33,8 @@ from provision_backend.errors import BuildEnvironmentError, ProjectError
 from provision_backend.hooks import locked as subject
 from provision_backend.hooks.environment import BuildEnvironment
 from provision_backend.hooks.installers import _difference, find_uv
-from provision_backend.hooks.locked import Locked, LockedWheel, _moved, choose_wheels, copy_environment
+from provision_backend.hooks.locked import Locked, _moved, copy_environment
+from provision_backend.hooks.locked_wheels import LockedWheel, choose_wheels
 from provision_backend.interpreter import Interpreter, inspect_interpreter
 from provision_backend.output import Reporter
 from provision_backend.project.pylock import PYLOCK

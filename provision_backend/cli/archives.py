@@ -21,7 +21,7 @@ from ..catalog.selection import matching_archives, newest_of_minors, select_arch
 from ..catalog.wanted import Lock, Wanted, locked_archive
 from ..errors import OfflineError, UsageError
 from ..files import hash_bytes
-from ..hooks.requirements import target_tags
+from ..hooks.locked_wheels import target_tags
 from ..install.catalogs import archives_for, load_archives
 from ..mirror.folder import Filled, Item, check_folder, fill_archives, inspect_folder
 from ..mirror.wheels import Wheel, fill_wheels, list_wheels, wheels_for_frontends

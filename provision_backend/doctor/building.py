@@ -14,8 +14,9 @@ from ..catalog.wanted import LockedRequirements
 from ..errors import CacheError, HostError, MissingDependencyError, ProvisionError
 from ..files import read_file
 from ..hooks.in_process import advise_including, leaves_out
-from ..hooks.locked import LockedWheel, choose_wheels, environment_key, select_wheels
-from ..hooks.requirements import PACKAGING, target_environment, target_tags, unmet_requirements
+from ..hooks.locked import environment_key
+from ..hooks.locked_wheels import LockedWheel, choose_wheels, select_wheels, target_environment, target_tags
+from ..hooks.requirements import PACKAGING, unmet_requirements
 from ..host.platforms import Platform
 from ..output import nearest, redact_url
 from ..project.pylock import PYLOCK

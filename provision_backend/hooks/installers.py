@@ -30,7 +30,7 @@ from .uv_sources import uv_project
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
     from .environment import BuildEnvironment
-    from .locked import LockedWheel
+    from .locked_wheels import LockedWheel
 
 __all__ = [
     "DROPPED", "PIP_DROPPED", "UV_DROPPED", "find_uv", "install", "install_locked", "interpreter_environment",

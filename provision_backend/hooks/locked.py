@@ -16,60 +16,33 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from ..cache.entries import MARKER, read_marker
 from ..cache.manifest import MANIFEST
 from ..cache.platform import current_platform
 from ..cache.store import open_cache
 from ..catalog.wanted import RELOCK, LockedRequirements, Wanted, canonical_hash
-from ..errors import BuildEnvironmentError, HostError, MissingDependencyError, ProjectError
+from ..errors import BuildEnvironmentError, HostError, MissingDependencyError
 from ..interpreter import Interpreter
 from ..output import Reporter
-from ..processes import clean_environment, frontend_id, run_interpreter_json, run_quiet
+from ..processes import clean_environment, frontend_id, run_quiet
 from ..project.pylock import PYLOCK
 from ..settings import Settings
 from ..systems import RUNNING
 
 if TYPE_CHECKING:
-    from packaging.tags import Tag
-
     from ..host.platforms import Platform
     from .environment import BuildEnvironment
 
 __all__ = [
-    "Locked", "LockedWheel", "choose_wheels", "copy_environment", "environment_key", "locked_for", "select_wheels",
+    "Locked", "copy_environment", "environment_key", "locked_for",
 ]  # fmt: skip
-
-# Run by the locked interpreter, with the folder of the packaging of this one as its argument. That may be too new (26.4
-# needs Python 3.10), and then the copy in its pip answers.
-_DESCRIBE = """
-import json, sys
-sys.path.append(sys.argv[1])
-try:
-    from packaging.markers import default_environment
-    from packaging.tags import sys_tags
-except Exception:
-    from pip._vendor.packaging.markers import default_environment
-    from pip._vendor.packaging.tags import sys_tags
-print(json.dumps({"environment": default_environment(), "tags": list(map(str, sys_tags()))}))
-"""
 
 _LONGEST_SCRIPT = 1 << 20  # bytes
 _LONGEST_SHEBANG = 127  # bytes that every kernel reads of the first line of a script
 # The first lines of a script, as pip and uv write them; the second form is for paths that are long or hold a space.
 _SHEBANG = rb"#!(?:/bin/sh\n'''exec' ['\"]?(%s[^'\"\s]*)['\"]?( .+)? \"\$0\" \"\$@\"\n' '''|(%s\S*)( .+)?)\n"
-
-
-class LockedWheel(NamedTuple):
-    """One file that a lock lists and this host installs."""
-
-    name: str
-    """Of the package, normalised."""
-    version: str
-    filename: str
-    sha256: str
-    """Lower-case hex."""
 
 
 class Locked:
@@ -112,6 +85,7 @@ class Locked:
         # What only looks whether there is one makes none.
         from .environment import BuildEnvironment, create_environment
         from .installers import install_locked
+        from .locked_wheels import choose_wheels
 
         wheels = choose_wheels(self._interpreter, self._requirements)
         self._reporter.detail(f"installing what is locked: {', '.join(wheel.filename for wheel in wheels)}")
@@ -191,69 +165,6 @@ def environment_key(
         libc = detect(settings._replace(target="")).libc_name
     # Windows takes no path of more than 260 characters, and the paths of packages begin with this name.
     return canonical_hash([interpreter.executable, interpreter.sha256, libc, requirements.digest])[:32]
-
-
-def choose_wheels(interpreter: Interpreter, requirements: LockedRequirements) -> List[LockedWheel]:
-    """Choose the wheel of each locked package that applies to an interpreter on this host.
-
-    The errors are those of `select_wheels`.
-    """
-    # A build that finds the environment in the cache does not pay for packaging.
-    import packaging
-    from packaging.tags import parse_tag
-
-    folder = str(Path(packaging.__file__).parent.parent)
-    answer = run_interpreter_json(Path(interpreter.executable), _DESCRIBE, arguments=[folder])
-    return select_wheels(
-        requirements, answer["environment"], [tag for text in answer["tags"] for tag in parse_tag(text)]
-    )
-
-
-def select_wheels(requirements: LockedRequirements, environment: Any, tags: Sequence[Tag]) -> List[LockedWheel]:
-    """Choose the wheel of each locked package that applies where markers and tags are these, the best tag first.
-
-    Raises:
-        BuildEnvironmentError: a package has no wheel, or the packaging of this environment is too old.
-        ProjectError: the lock file is not one of PEP 751.
-    """
-    import packaging
-
-    from .requirements import PACKAGING
-
-    try:
-        from packaging.pylock import PackageWheel, Pylock, PylockSelectError, PylockValidationError
-
-        select = Pylock.select
-    except (ImportError, AttributeError):
-        raise BuildEnvironmentError(
-            f"a locked environment is made with {PACKAGING}, found {getattr(packaging, '__version__', 'none')}",
-            hint=f"pip install '{PACKAGING}' where the build runs, or build with isolation",
-        ) from None
-    chosen: Dict[str, LockedWheel] = {}
-    for table in requirements.packages:
-        # One by one, so that the message can name the package.
-        document = {"lock-version": "1.0", "created-by": "provision-backend", "packages": [table]}
-        try:
-            found = list(select(Pylock.from_dict(document), environment=environment, tags=tags))
-        except PylockSelectError:
-            raise _no_wheel(table, f"CPython {environment['python_version']}") from None
-        except (PylockValidationError, ValueError) as exc:  # A marker may compare what cannot be compared.
-            raise ProjectError(f"{PYLOCK} is not a lock file of PEP 751: {exc}", hint=RELOCK) from None
-        for package, wheel in found:
-            name = str(package.name)
-            if name in chosen or not isinstance(wheel, PackageWheel):
-                raise ProjectError(f"{PYLOCK} does not lock one wheel of {name!r} for this host", hint=RELOCK)
-            chosen[name] = LockedWheel(name, str(package.version), wheel.filename, wheel.hashes["sha256"])
-    return list(chosen.values())
-
-
-def _no_wheel(table: Mapping[str, Any], interpreter: str) -> BuildEnvironmentError:
-    from .requirements import wheel_file
-
-    return BuildEnvironmentError(
-        f"{PYLOCK} has no wheel of {table['name']} {table.get('version', '')} for {interpreter} on this host",
-        hint=f"locked: {', '.join(map(wheel_file, table['wheels']))}\n{RELOCK}",
-    )
 
 
 def _compile(environment: BuildEnvironment) -> None:

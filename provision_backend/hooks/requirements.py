@@ -5,51 +5,39 @@ Importing both takes 85 ms, so most builds never import this module.
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import os
-import re
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
-    Any,
     Callable,
     Dict,
     FrozenSet,
     Iterable,
-    Iterator,
     List,
     Mapping,
     Optional,
     Sequence,
     Tuple,
-    cast,
 )
-from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms, sys_tags
+from packaging.tags import sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from ..errors import BackendError, ProjectError
-from ..files import hash_file
-from ..host.targets import ELF_TARGETS, OTHER_TARGETS, split_level
-from ..install.sources import local_path
 from ..output import Reporter
 from ..project.plan import running_interpreter
 from ..project.pyproject import OWN_NAME, parse_requirement
-from ..systems import SYSTEMS
 from ..versions import leading_name, minor_of
 
 if TYPE_CHECKING:
-    from ..catalog.archive import Archive
     from ..interpreter import Interpreter
 
 __all__ = [
     "PACKAGING", "check_wheel", "extra_requirements", "find_distributions", "missing_extra", "missing_for_lock",
-    "names_for", "report_package", "same_release", "target_environment", "target_tags", "unmet_in",
-    "unmet_requirements", "wheel_file",
+    "names_for", "same_release", "unmet_in", "unmet_requirements",
 ]  # fmt: skip
 
 _Find = Callable[[str], Optional[importlib.metadata.Distribution]]
@@ -134,28 +122,6 @@ def unmet_in(requirements: Iterable[str], packages: Sequence[str], version: str)
     return [text for text in requirements if not _met(text)]
 
 
-def wheel_file(wheel: Mapping[str, Any]) -> str:
-    """Return the file name of an entry of ``wheels`` in a lock file: its name, or the end of its path or URL (PEP 751).
-
-    Whatever is written there, the answer leads out of no folder.
-    """
-    path = str(wheel.get("name") or wheel.get("path") or urlsplit(wheel["url"]).path)
-    return re.split(r"[/\\]", unquote(path))[-1]
-
-
-def report_package(item: Mapping[str, Any]) -> Dict[str, Any]:
-    """Return an item of pip's report as a table of ``[[packages]]``, whose one wheel is the file that pip chose.
-
-    Its hash may be missing. Source: pip documentation, Installation Report; PEP 751.
-    """
-    source, metadata = item["download_info"], item["metadata"]
-    hashes = source.get("archive_info", {}).get("hashes", {})
-    if "sha256" not in hashes and "archive_info" in source and source["url"].startswith("file:"):
-        # Before 23.1 pip leaves it out for a file of this machine.
-        hashes = {"sha256": hash_file(cast("Path", local_path(source["url"])))}
-    return {**{key: metadata[key] for key in ("name", "version")}, "wheels": [{"url": source["url"], "hashes": hashes}]}
-
-
 def extra_requirements(extra: str) -> Tuple[str, ...]:
     """Return the PEP 508 requirements of one of our own extras, without its marker; empty without our own metadata."""
     try:
@@ -170,67 +136,6 @@ def extra_requirements(extra: str) -> Tuple[str, ...]:
             requirement.marker = None
             found.append(str(requirement))
     return tuple(found)
-
-
-def target_environment(archive: Archive) -> Dict[str, str]:
-    """Return what markers are evaluated with under a CPython on its target, which need not be this host.
-
-    The release of the kernel is unknown and empty. Source: "Dependency specifiers", environment markers.
-    """
-    triple = split_level(archive.triple)[0]
-    architecture, system = OTHER_TARGETS.get(triple, (triple.partition("-")[0], SYSTEMS["linux"]))
-    # Each system has its own names for what uname, or the registry of Windows, calls the machine.
-    machines = {
-        "linux": {"armv7": "armv7l"},
-        "macos": {"aarch64": "arm64"},
-        "windows": {"x86_64": "AMD64", "aarch64": "ARM64", "i686": "x86"},
-    }
-    return {
-        "implementation_name": "cpython",
-        "implementation_version": archive.version,
-        "os_name": "nt" if system.name == "windows" else "posix",
-        "platform_machine": machines.get(system.name, {}).get(architecture, architecture),
-        "platform_python_implementation": "CPython",
-        "platform_release": "",
-        "platform_system": "Darwin" if system.name == "macos" else system.title,
-        "platform_version": "",
-        "python_full_version": archive.version,
-        "python_version": minor_of(archive.version),
-        "sys_platform": system.sys_platform,
-        "extra": "",
-    }
-
-
-@functools.lru_cache(maxsize=None)  # There are thousands, and each package is compared with them.
-def target_tags(archive: Archive) -> FrozenSet[Tag]:
-    """Return the tags of all wheels that fit a CPython on its target, whatever the version of its libc or system.
-
-    Source: "Platform compatibility tags"; PEP 600; PEP 656.
-    """
-    major, minor = (int(part) for part in archive.version.split(".")[:2])
-    interpreter, platforms = f"cp{major}{minor}", list(_platform_tags(split_level(archive.triple)[0]))
-    abis = [f"{interpreter}t" if archive.freethreaded else interpreter]
-    tags = {*cpython_tags((major, minor), abis, platforms), *compatible_tags((major, minor), interpreter, platforms)}
-    return frozenset(tags)
-
-
-def _platform_tags(triple: str) -> Iterator[str]:
-    architecture = triple.partition("-")[0]
-    if triple in OTHER_TARGETS:
-        name = OTHER_TARGETS[triple][1].name
-        if name == "macos":
-            # It lists all versions up to the one that is given.
-            yield from mac_platforms((99, 0), {"aarch64": "arm64"}.get(architecture, architecture))
-        elif name == "windows":
-            yield {"aarch64": "win_arm64", "i686": "win32"}.get(architecture, "win_amd64")
-        return
-    machine, target = {"armv7": "armv7l"}.get(architecture, architecture), ELF_TARGETS[triple]
-    yield f"linux_{machine}"
-    if target.libc == "musl":
-        yield from (f"musllinux_1_{minor}_{machine}" for minor in range(20))
-    elif target.float_abi != "soft":  # manylinux is for hard float only.
-        yield from (f"manylinux_2_{minor}_{machine}" for minor in range(5, 100))
-        yield from (f"{name}_{machine}" for name in ("manylinux1", "manylinux2010", "manylinux2014"))
 
 
 def missing_extra(extra: str) -> List[str]:

@@ -35,8 +35,7 @@ from ..systems import RUNNING
 from .environment import BuildEnvironment, create_environment, project_for_uv
 from .forwarded import get_requires
 from .installers import find_uv, install_locked, resolve
-from .locked import choose_wheels
-from .requirements import report_package, target_environment, target_tags, wheel_file
+from .locked_wheels import choose_wheels, report_package, target_environment, target_tags, wheel_file
 
 __all__ = ["Resolver"]
 

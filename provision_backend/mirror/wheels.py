@@ -18,7 +18,7 @@ from ..catalog.wanted import RELOCK, Wanted
 from ..errors import DownloadError, ProjectError
 from ..files import remove_path
 from ..hooks.installers import PIP_DROPPED, interpreter_environment
-from ..hooks.requirements import report_package, wheel_file
+from ..hooks.locked_wheels import report_package, wheel_file
 from ..install.sources import WHEELS
 from ..interpreter import Interpreter, inspect_interpreter
 from ..output import Reporter
