@@ -19,6 +19,7 @@
     ├── MissingDependencyError          a package of an extra is not installed
     ├── BuildEnvironmentError           the build environment could not be made
     ├── PackError                       an installed interpreter cannot be made relocatable
+    ├── WheelError                      a wheel cannot have its tags, or does not work
     └── BackendError                    real backend missing, or lacks the hook
         └── HookFailedError             the real backend's hook failed and has printed why
 
@@ -32,7 +33,7 @@ __all__ = [
     "BackendError", "BuildEnvironmentError", "CacheError", "CatalogError", "DownloadError", "HookFailedError",
     "HostError", "InstallError", "IntegrityError", "InterpreterError", "LockTimeoutError", "MissingDependencyError",
     "NoMatchingArchiveError", "OfflineError", "PackError", "ProjectError", "ProvisionError", "UnpackError",
-    "UsageError",
+    "UsageError", "WheelError",
 ]  # fmt: skip
 
 
@@ -138,6 +139,10 @@ class BuildEnvironmentError(ProvisionError):
 
 class PackError(ProvisionError):
     """An installed interpreter cannot be made into a relocatable archive."""
+
+
+class WheelError(ProvisionError):
+    """A wheel cannot have the tags that are wanted, has wrong ones, or does not work where it can be installed."""
 
 
 class BackendError(ProvisionError):

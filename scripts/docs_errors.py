@@ -40,6 +40,7 @@ from provision_backend.pack.packing import pack_interpreter  # noqa: E402
 from provision_backend.project.pyproject import read_project  # noqa: E402
 from provision_backend.settings import Settings, load_settings  # noqa: E402
 from provision_backend.trust import trust_cache  # noqa: E402
+from provision_backend.wheels.tags import tags_of  # noqa: E402
 
 __all__ = ["ENTRIES", "Entry", "error_classes", "message_of", "page"]
 
@@ -312,6 +313,14 @@ ENTRIES: Tuple[Entry, ...] = (
         "`provision-backend pack` cannot make a relocatable archive of that interpreter.",
         "Name the executable of a complete CPython, not of a shim and not of one whose standard library is elsewhere.",
         _pack,
+    ),
+    Entry(
+        errors.WheelError,
+        "A wheel's code needs a newer libc, a library or a symbol that its tag does not allow, or the wheel failed its "
+        "test. The message names what is in the way.",
+        'Do what the second line says: mostly build with `toolchain = "zig"` and `glibc`, or claim a newer platform '
+        "or Python.",
+        lambda _: tags_of("spam.whl"),
     ),
     Entry(
         errors.BackendError,

@@ -37,6 +37,7 @@ ORDER: Tuple[str, ...] = (
     "hooks",
     "mirror",
     "pack",
+    "wheels",
     "doctor",
     "cli",
     "__init__",

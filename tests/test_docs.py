@@ -282,6 +282,7 @@ NOT_OF_A_BUILD = (
     "doctor/",
     "mirror/",
     "pack/",
+    "wheels/",
     "project/edit.py",
     "project/init_checks.py",
 )
