@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OWN_NAME", "TABLE", "Project", "is_wrapped", "names_us", "parse_pyproject", "parse_requirement",
-    "read_project", "read_strings", "read_text", "read_value",
+    "read_backend", "read_backend_path", "read_project", "read_strings", "read_text", "read_value",
 ]  # fmt: skip
 
 OWN_NAME = "provision-backend"  # name of our distribution, normalised as in PEP 503
@@ -102,7 +102,7 @@ def read_project(root: Path, text: Optional[str] = None, *, relocking: bool = Fa
         build_backend=_build_backend(table),
         requires=requires,
         one_list=one_list,
-        backend_path=_backend_path(table, root),
+        backend_path=read_backend_path(table, TABLE, root),
         requires_python=_requires_python(document, table),
         python=_pin(table),
         installer=installer or "",
@@ -201,16 +201,11 @@ def _refuse_unknown(table: Mapping[str, Any], section: str, known: Sequence[str]
 
 
 def _build_backend(table: Mapping[str, Any]) -> str:
-    backend = read_value(table, TABLE, "build-backend", str)
+    backend = read_backend(table, TABLE)
     if backend is None:
         raise ProjectError(
             f"pyproject.toml: {TABLE}.build-backend is missing",
             hint='name the real backend, for example build-backend = "hatchling.build"',
-        )
-    # It is checked here since importing it would fail only after an interpreter was downloaded.
-    if not _BACKEND.fullmatch(backend):
-        raise ProjectError(
-            f"pyproject.toml: {TABLE}.build-backend must be 'module' or 'module:object', found {backend!r}"
         )
     if re.split(r"[.:]", backend)[0] == "provision_backend":
         # Such a project would start itself again and again: 50 nested processes were counted after 12 seconds.
@@ -221,8 +216,20 @@ def _build_backend(table: Mapping[str, Any]) -> str:
     return backend
 
 
-def _backend_path(table: Mapping[str, Any], root: Path) -> Tuple[str, ...]:
-    folders = read_strings(table, TABLE, "backend-path")
+def read_backend(table: Mapping[str, Any], section: str) -> Optional[str]:
+    """Return the ``build-backend`` of a table, None if it has none; raise `ProjectError` if it is not one (PEP 517)."""
+    backend = read_value(table, section, "build-backend", str)
+    # It is checked here since importing it would fail only after an interpreter was downloaded.
+    if backend is not None and not _BACKEND.fullmatch(backend):
+        raise ProjectError(
+            f"pyproject.toml: {section}.build-backend must be 'module' or 'module:object', found {backend!r}"
+        )
+    return backend
+
+
+def read_backend_path(table: Mapping[str, Any], section: str, root: Path) -> Tuple[str, ...]:
+    """Return the ``backend-path`` of a table; raise `ProjectError` if it is not one of the project (PEP 517)."""
+    folders = read_strings(table, section, "backend-path")
     base = os.path.realpath(str(root))
     for folder in folders:
         # A TOML string may contain a NUL, for which os.path raises ValueError.
@@ -230,10 +237,10 @@ def _backend_path(table: Mapping[str, Any], root: Path) -> Tuple[str, ...]:
         # PEP 517: the paths are relative and must lie inside the source tree, links included.
         if os.path.isabs(folder) or Path(base) not in (resolved, *resolved.parents):
             raise ProjectError(
-                f"pyproject.toml: {TABLE}.backend-path must name folders inside the project, found {folder!r}"
+                f"pyproject.toml: {section}.backend-path must name folders inside the project, found {folder!r}"
             )
         if "\0" in folder or not os.path.isdir(resolved):
-            raise ProjectError(f"pyproject.toml: {TABLE}.backend-path names {folder!r}, which is not a folder")
+            raise ProjectError(f"pyproject.toml: {section}.backend-path names {folder!r}, which is not a folder")
     return tuple(folders)
 
 

@@ -1,0 +1,158 @@
+"""The source of all wheels: a folder, an sdist, or the name of one on the package index → one sdist.
+
+Whatever was named, every wheel is built from the same sdist, unpacked anew for each. That of a folder is made by the
+project's own backend, and written again with one time for all files, so that it depends on their content alone; any
+other one is used as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Iterator, NamedTuple, Optional
+
+from ..catalog.wanted import Wanted
+from ..errors import InterpreterError, ProjectError, UsageError
+from ..files import hash_file
+from ..hooks.build import Build
+from ..hooks.frontend import guard_recursion
+from ..hooks.provisioned import call_hook
+from ..install.archives import write_archive
+from ..install.unpack import unpack_sdist
+from ..output import Reporter
+from ..processes import clean_environment, run_quiet
+from ..project.plan import Plan, make_plan
+from ..project.pyproject import Project
+from ..project.unadopted import read_any_project
+from ..settings import Settings
+from ..versions import parse_request
+
+__all__ = ["Source", "open_source", "unpack_source"]
+
+_EPOCH = "SOURCE_DATE_EPOCH"
+_FIRST = 315532800  # 1980-01-01, before which no time can be written into a wheel, which is a zip file
+_GENERATED = re.compile(r"(^|/)([^/]+\.egg-info/.*|PKG-INFO)$")
+
+
+class Source(NamedTuple):
+    """What every wheel of a run is built from."""
+
+    project: Project
+    """The project as its sdist says; its root is an unpacked copy that nothing is built in."""
+    sdist: Path
+    """Absolute path of the ``.tar.gz``."""
+    name: str
+    """Name of the project as its metadata has it."""
+    version: str
+    epoch: int
+    """Seconds since 1970 for ``SOURCE_DATE_EPOCH``: the variable, else the last commit, else the newest file."""
+    sha256: str
+    """Of the sdist, lower-case hex."""
+
+
+def open_source(source: str, work: Path, settings: Settings, reporter: Reporter, *, python: str = "") -> Source:
+    """Make or find the sdist of what a person names.
+
+    Args:
+        source: a folder, or the path of an sdist.
+        work: an empty folder for what is made and unpacked.
+        settings: say which interpreter makes the sdist of a folder, and how its environment is filled.
+        reporter: tells people about that.
+        python: the request for that interpreter; empty for the newest that satisfies the project.
+
+    Raises:
+        UsageError: *source* is nothing of that.
+        ProjectError: the project is malformed.
+        UnpackError: the sdist is damaged, or holds what is refused.
+        ProvisionError: its sdist could not be made.
+    """
+    path = Path(os.path.abspath(source))
+    if os.path.isdir(path):
+        began = time.time()
+        project = read_any_project(path)
+        made = _make_sdist(project, work, settings, reporter, python=python)
+        tree = unpack_sdist(made, work / "made")
+        epoch = _set_epoch() or _last_commit(path) or _newest(tree, path, before=began)
+        folder = work / "sdist"
+        folder.mkdir()
+        write_archive(tree, folder / made.name, mtime=epoch)
+        return _opened(folder / made.name, work, epoch)
+    return _opened(check_sdist(path), work, _set_epoch())
+
+
+def check_sdist(path: Path) -> Path:
+    """Return the path of an sdist, or raise `UsageError`."""
+    if not os.path.exists(path):
+        raise UsageError(f"SOURCE must name a folder or an sdist, found {str(path)!r}, which does not exist")
+    # PEP 625 has no other form, and what is left of them is older than the Pythons that wheels are built for.
+    if not path.name.endswith(".tar.gz"):
+        raise UsageError(f"SOURCE must name a folder or an sdist, <name>-<version>.tar.gz, found {str(path)!r}")
+    return path
+
+
+def unpack_source(source: Source, folder: Path) -> Path:
+    """Unpack the sdist into a folder that is empty or missing, and return the root of the source tree."""
+    return unpack_sdist(source.sdist, folder)
+
+
+def _opened(sdist: Path, work: Path, epoch: int) -> Source:
+    root = unpack_sdist(sdist, work / "source")
+    project = read_any_project(root)
+    if not (project.name and project.version):
+        raise ProjectError(f"{sdist.name} has no PKG-INFO with a name and a version, so it is not an sdist")
+    newest = epoch or int(max((os.stat(path).st_mtime for path in _files(root)), default=_FIRST))
+    return Source(project, sdist, project.name, project.version, max(newest, _FIRST), hash_file(sdist))
+
+
+def _make_sdist(project: Project, work: Path, settings: Settings, reporter: Reporter, *, python: str) -> Path:
+    folder = work / "made-by-backend"
+    folder.mkdir()
+    build = Build(project, settings, _plan(project, settings, python), None, reporter)
+    with guard_recursion(project.root, project.build_backend):
+        name = call_hook(build, "build_sdist", (str(folder), None))
+    return folder / str(name)
+
+
+def _plan(project: Project, settings: Settings, python: str) -> Plan:
+    # A lock decides about the interpreter, and about what is installed beside it.
+    wanted = make_plan(project, settings).wanted
+    if python and wanted.lock is None:
+        wanted = Wanted(project.requires_python, parse_request(python))
+    return Plan(True, wanted, "the sdist of all wheels is made")
+
+
+def _set_epoch() -> int:
+    text = os.environ.get(_EPOCH, "")
+    if text and not re.fullmatch("[0-9]{1,12}", text):
+        raise UsageError(f"{_EPOCH} must be a number of seconds, found {text!r}")
+    return int(text or 0)
+
+
+def _last_commit(folder: Path) -> int:
+    """Return the time of the last commit of a folder; 0 where it has none, or git is missing."""
+    with suppress(InterpreterError, ValueError):
+        command = ["git", "-C", str(folder), "log", "-1", "--format=%ct", "--", "."]
+        return int(run_quiet(command, env=clean_environment()).stdout)
+    return 0
+
+
+def _newest(tree: Path, folder: Path, *, before: float) -> int:
+    """Return the newest time of those files of a folder that are in its sdist, and that no backend has made."""
+    names = [str(path.relative_to(tree)).replace(os.sep, "/") for path in _files(tree)]
+    found = [_time_of(folder / name) for name in names if not _GENERATED.search(name)]
+    return int(max((each for each in found if each is not None and each < before), default=_FIRST))
+
+
+def _time_of(path: Path) -> Optional[float]:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return None
+
+
+def _files(tree: Path) -> Iterator[Path]:
+    for folder, _, names in os.walk(str(tree)):
+        yield from (Path(folder, name) for name in names)
