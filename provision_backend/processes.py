@@ -22,7 +22,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -34,8 +34,8 @@ if RUNNING.name == "windows":
 
 __all__ = [
     "DROPPED_VARIABLES", "FRONTEND_VARIABLES", "NO_OUTPUT", "CompletedOutput", "abnormal_end", "clean_environment",
-    "drop_variables", "follow_frontend", "frontend_id", "frontend_programs", "is_alive", "last_lines", "run_attached",
-    "run_interpreter_json", "run_quiet", "run_visible",
+    "drop_variables", "end_programs", "follow_frontend", "frontend_id", "frontend_programs", "is_alive", "last_lines",
+    "run_attached", "run_interpreter_json", "run_quiet", "run_visible", "start_program",
 ]  # fmt: skip
 
 DROPPED_VARIABLES: Dict[str, str] = {
@@ -53,6 +53,7 @@ DROPPED_VARIABLES: Dict[str, str] = {
     "PEP517_*": "the same, as older frontends spell it",
     "_PIP_RUNNING_IN_SUBPROCESS": "makes pip ignore --python and install into its own environment: the shared cache",
     "_PIP_IN_BUILD_IGNORE_CONSTRAINTS": "makes a nested pip ignore constraints",
+    "_PROVISION_BACKEND_FOLDER": "the folder of the environment of one of our own builds, and of no build within it",
     "SETUPTOOLS_EXT_SUFFIX": "names extension modules for another version",
 }
 """Variables that `clean_environment()` drops, and why; a name that ends in ``*`` stands for all that begin so.
@@ -161,6 +162,46 @@ def run_attached(command: Sequence[str], environ: Mapping[str, str]) -> int:
     # Ctrl-C reaches both, and what it means is for the program to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return subprocess.call([program, *command[1:]], env=dict(environ))
+
+
+def start_program(command: Sequence[str], log: Path, *, cwd: str) -> subprocess.Popen[bytes]:
+    """Start a program beside this process, with all that it prints in a file, and return its handle.
+
+    It gets a process group of its own, so that `end_programs` reaches what it has started, and the signals of a
+    terminal reach this process alone.
+
+    Raises:
+        InterpreterError: it could not be started.
+        OSError: the file cannot be written.
+    """
+    with log.open("ab") as output:
+        try:
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, start_new_session=True
+            )
+        except OSError as exc:
+            raise _not_started(str(command[0]), exc) from exc
+
+
+def end_programs(programs: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End programs that `start_program` has started, and what they run; those that do not end in time are killed."""
+    for program in programs:
+        _signal_group(program, signal.SIGTERM)
+    end = time.monotonic() + _GRACE
+    for program in programs:
+        with suppress(subprocess.TimeoutExpired):
+            program.wait(max(0.0, end - time.monotonic()))
+        # What ignores SIGTERM is killed, and what it has left in its group.
+        _signal_group(program, getattr(signal, "SIGKILL", signal.SIGTERM))
+        program.wait()
+
+
+def _signal_group(program: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(OSError):
+        if RUNNING.name == "windows":
+            program.terminate()
+        else:
+            os.killpg(program.pid, number)
 
 
 def clean_environment(base: Optional[Mapping[str, str]] = None) -> Dict[str, str]:

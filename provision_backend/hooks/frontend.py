@@ -18,11 +18,15 @@ from ..errors import ProjectError
 from ..systems import RUNNING
 
 __all__ = [
-    "INSTALLED", "UnsupportedOperation", "disposable_folder", "frontend_folder", "frontend_name", "guard_recursion",
+    "INSTALLED", "OWN_FOLDER", "UnsupportedOperation", "disposable_folder", "frontend_folder", "frontend_name",
+    "guard_recursion",
 ]  # fmt: skip
 
 INSTALLED = Path(os.path.abspath(__file__)).parent.parent.parent
 """The folder in which the frontend has installed our package."""
+
+OWN_FOLDER = "_PROVISION_BACKEND_FOLDER"
+"""Variable with the folder for the environment of a build that we call ourselves, as ``wheels`` does."""
 
 _ACTIVE = "_PROVISION_BACKEND_ACTIVE"
 """Variable with the source trees that are being built, a JSON list, outermost first."""
@@ -63,6 +67,8 @@ def disposable_folder() -> Optional[Path]:
     ``.tmp******``; uv works in its cache's ``builds-v0``; tox has a lasting ``.pkg`` environment, in which changed
     requirements get a folder of another name. Poetry's, ``tmp********/.venv``, could be anybody's.
     """
+    if os.environ.get(OWN_FOLDER):
+        return Path(os.environ[OWN_FOLDER])  # Two builds of one run must not share what they install into.
     # pip and PDM run hooks under the user's own prefix, so only the place of our package shows it.
     for parent in (INSTALLED, *INSTALLED.parents):
         if parent.name.startswith(("pip-build-env-", "pdm-build-env-")):

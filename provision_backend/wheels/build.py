@@ -1,0 +1,136 @@
+"""Build one wheel: sdist + interpreter → a wheel that is tagged for its platform, made the same way every time.
+
+The build is that of a frontend: a build environment with what the project requires, and the hook of its backend. What
+would make two builds differ is fixed: times (SOURCE_DATE_EPOCH), the umask, the order of sets, and in what is compiled
+the paths of folders that have other names in each build.
+
+Source: reproducible-builds.org, "Build path"; GCC manual, ``-ffile-prefix-map``.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+
+from ..catalog.wanted import Wanted, check_lock, check_requirements
+from ..errors import InterpreterError
+from ..files import hash_file
+from ..hooks.build import Build
+from ..hooks.frontend import guard_recursion
+from ..hooks.installers import find_uv
+from ..hooks.provisioned import call_hook
+from ..install.unpack import unpack_sdist
+from ..interpreter import Interpreter
+from ..output import Reporter
+from ..processes import run_quiet
+from ..project.plan import Plan
+from ..project.pyproject import Project
+from ..project.unadopted import read_any_project
+from ..provision import provision
+from ..settings import Settings
+from ..systems import RUNNING
+from ..versions import parse_request
+from .job import Job
+
+__all__ = ["build_wheel"]
+
+
+class _Kit(NamedTuple):
+    """What a build works with, found once."""
+
+    project: Project
+    interpreter: Interpreter
+    settings: Settings
+    wanted: Wanted
+
+
+def build_wheel(job: Job, reporter: Reporter) -> Dict[str, Any]:
+    """Build the wheel of a job, and leave it where the job says.
+
+    The result has the ``wheel``'s file name, its ``sha256`` and ``size``, and the ``interpreter``. Any `ProvisionError`
+    may be raised.
+    """
+    folder = Path(job.folder)
+    root = unpack_sdist(Path(job.sdist), folder / "source")
+    kit = _open(read_any_project(root), job, reporter)
+    _fix_paths(_path_maps(kit, job))
+    _limit_compilers(job.cores)
+    raw = folder / "raw"
+    raw.mkdir()
+    name = _call(kit, raw, reporter)
+    wheel = raw / name
+    target = Path(job.wheel)
+    shutil.copyfile(str(wheel), str(target))
+    return {
+        "wheel": wheel.name,
+        "sha256": hash_file(target),
+        "size": target.stat().st_size,
+        "interpreter": kit.interpreter.as_dict(),
+    }
+
+
+def _open(project: Project, job: Job, reporter: Reporter) -> _Kit:
+    settings = job.settings._replace(installer=job.settings.installer or project.installer)
+    wanted = _wanted(project, job, reporter)
+    with reporter.step("provide an interpreter"):
+        found = provision(wanted, settings, reporter, with_pip=not find_uv(settings))
+    return _Kit(project, found, settings, wanted)
+
+
+def _wanted(project: Project, job: Job, reporter: Reporter) -> Wanted:
+    """Return the interpreter of the plan, with the project's lock where that is for it."""
+    request, lock = parse_request(job.request), project.lock
+    if lock is not None:
+        check_lock(lock, project.requires_python, project.python)
+        check_requirements(lock, project.requires, project.build_backend)
+        if not any((each.label, each.triple) == (job.request, job.triple) for each in lock.archives):
+            reporter.info(f"the lock in {lock.place} is not for CPython {job.request}, so requirements are resolved")
+            lock = None
+    return Wanted(project.requires_python, request, lock=lock)
+
+
+def _call(kit: _Kit, raw: Path, reporter: Reporter) -> str:
+    """Call the hook that builds, and return the name of the wheel in *raw*."""
+    project = kit.project
+    plan = Plan(True, kit.wanted, f"a wheel for CPython {kit.interpreter.version} was asked for")
+    build = Build(project, kit.settings, plan, None, reporter)
+    with guard_recursion(project.root, project.build_backend):
+        name = call_hook(build, "build_wheel", (str(raw), None, None))
+    return str(name)
+
+
+def _path_maps(kit: _Kit, job: Job) -> Tuple[Tuple[str, str], ...]:
+    """Return the folders that have other names in each build or on each machine, and what stands for them."""
+    prefix = Path(kit.interpreter.executable).parent.parent
+    return (
+        (str(kit.project.root), "."),
+        (str(Path(job.folder, "environment")), "/environment"),
+        (str(prefix), "/python"),
+    )
+
+
+def _fix_paths(maps: Sequence[Tuple[str, str]]) -> None:
+    """Have the host's C compiler write the same paths into debug information and ``__FILE__`` in every build."""
+    # CFLAGS would replace those of the interpreter in setuptools 77 and newer, -O3 among them; CPPFLAGS are added.
+    flags = [shlex.quote(f"-ffile-prefix-map={folder}={name}") for folder, name in maps]
+    compiler = shlex.split(os.environ.get("CC") or "cc")[:1]
+    if RUNNING.name == "windows" or not _knows(compiler, flags):
+        return
+    os.environ["CPPFLAGS"] = " ".join([os.environ.get("CPPFLAGS", ""), *flags]).strip()
+
+
+def _knows(compiler: List[str], flags: List[str]) -> bool:
+    # GCC has the option from 8 on, and ends at one that it does not know.
+    try:
+        return run_quiet([*compiler, *flags, "-E", "-x", "c", os.devnull]).returncode == 0
+    except InterpreterError:
+        return False  # There is none, and what compiles with another one is not reproduced to the byte.
+
+
+def _limit_compilers(cores: int) -> None:
+    """Have builds that run side by side share the processors, and with them the memory, as far as they can be told."""
+    for name in ("CMAKE_BUILD_PARALLEL_LEVEL", "CARGO_BUILD_JOBS", "MAX_JOBS"):
+        os.environ.setdefault(name, str(cores))

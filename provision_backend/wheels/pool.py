@@ -1,0 +1,182 @@
+"""Run the builds and tests of a plan, several at once, each in a worker process; decide what each result means.
+
+What is built decides, and the plan is a guess. A wheel that turns out to serve Pythons whose builds have not begun (it
+is pure, or uses the stable ABI) is tested there instead, and one that serves fewer than was expected has the others
+built. Where two builds of a run make such a wheel, that of the lower Python counts, whichever ends first: the same
+command gives the same wheels with any number of jobs.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Iterator, List, Sequence
+
+from ..errors import ProvisionError
+from ..files import publish, remove_path
+from .plan import PlannedBuild, PlannedTest
+from .progress import Progress
+from .state import Keys, Outcome, Tested, load_outcome, save_outcome, staged_wheel, sweep_staged
+from .tags import covers
+from .workers import Result, Run, Task, Workers
+
+__all__ = ["Pool"]
+
+_TICK = 0.1  # seconds between two looks at the workers
+
+
+class Pool:
+    """The builds of a run, and the workers that are at it.
+
+    Args:
+        run: what to build from, and where to.
+        builds: in the order in which they begin, lowest Python first.
+        progress: shows how it goes.
+    """
+
+    def __init__(self, run: Run, builds: Sequence[PlannedBuild], progress: Progress) -> None:
+        self.outcomes = [Outcome(build) for build in builds]
+        self._run = run
+        self._progress = progress
+        self._workers = Workers(run, progress)
+        self._red = False
+
+    def work(self) -> List[Outcome]:
+        """Build and test everything, or up to the first failure, and return what became of each build.
+
+        If this is interrupted, the workers are ended, and what they have not finished is removed.
+        """
+        self._sweep()
+        try:
+            self._take_kept()
+            while self._begin_all() or self._workers.tasks:
+                time.sleep(_TICK)
+                for task, result in self._workers.look():
+                    (self._end_build if task.test is None else self._end_test)(task, result)
+                self._progress.draw()
+        finally:
+            # After an interruption there are some left.
+            self._workers.end(*self._workers.tasks)
+            self._sweep()
+            self._progress.close()
+        for outcome in self.outcomes:
+            if outcome.status == "held":
+                outcome.status = "waiting"  # What it waited for was not begun, after a failure.
+        if all(outcome.is_green for outcome in self.outcomes):
+            for outcome in self.outcomes:
+                if outcome.has_wheel:
+                    save_outcome(self._run.logs, outcome, self._keys(outcome), finished=True)
+        return self.outcomes
+
+    def _sweep(self) -> None:
+        sweep_staged(self._run.logs, [outcome.build.id for outcome in self.outcomes])
+
+    def _take_kept(self) -> None:
+        """Take over what an interrupted or red run of the same has built already."""
+        for position, outcome in enumerate(self.outcomes):
+            kept = load_outcome(self._run.logs, outcome.build, self._keys(outcome))
+            if kept is not None:
+                self.outcomes[position] = kept
+                self._accept(kept)
+                self._progress.say(f"{kept.build.id}: {kept.made['wheel']} is there from the run before")
+
+    def _begin_all(self) -> bool:
+        """Begin what there is room for; return whether something was begun."""
+        begun = False
+        while len(self._workers.tasks) < self._run.jobs:
+            task = None if self._red and not self._run.options.keep_going else next(self._tasks(), None)
+            if task is None:
+                break
+            self._workers.begin(task)
+            begun = True
+        return begun
+
+    def _tasks(self) -> Iterator[Task]:
+        """Yield what can be begun now, tests first: they are short, and a failure is to be known soon."""
+        at_work = self._workers.tasks
+        for outcome in self.outcomes:
+            tests = outcome.untried if outcome.has_wheel else []
+            yield from (task for task in (Task(outcome, test) for test in tests) if task not in at_work)
+        yield from (Task(outcome) for outcome in self.outcomes if outcome.status == "waiting")
+
+    def _end_build(self, task: Task, result: Result) -> None:
+        outcome = task.outcome
+        outcome.seconds, outcome.peak_memory = result["seconds"], result["peak_memory"]
+        if "error" in result:
+            outcome.status, outcome.message, outcome.hint = "failed", result["error"], result["hint"]
+            self._fail(task.name, result)
+        else:
+            outcome.status, outcome.made = "held", result
+        self._settle()
+
+    def _settle(self) -> None:
+        """Decide about the wheels that are finished, lowest Python first."""
+        for position, outcome in enumerate(self.outcomes):
+            if outcome.status != "held":
+                continue
+            build, wheel, lower = outcome.build, outcome.made["wheel"], self.outcomes[:position]
+            if any(each.status in ("waiting", "running") and _serves(wheel, each) for each in lower):
+                continue  # The lower one may make the same wheel, and then that one counts.
+            serving = next((each for each in lower if each.has_wheel and _serves(each.made["wheel"], outcome)), None)
+            if serving is not None:
+                remove_path(staged_wheel(self._run.logs, build.id))
+                self._serve(serving, outcome)
+                continue
+            publish(staged_wheel(self._run.logs, build.id), self._run.out / wheel)
+            outcome.status = "built"
+            self._progress.end(build.id, f"built {wheel} in {outcome.seconds:.1f} s")
+            self._accept(outcome)
+
+    def _accept(self, outcome: Outcome) -> None:
+        """Find out where a wheel that is in the output is to be tested, and what has to be built after all."""
+        wheel, build = outcome.made["wheel"], outcome.build
+        own = PlannedTest(build.python, build.triple, build.version)
+        for test in dict.fromkeys([own, *build.tests]):
+            known = next((each for each in self.outcomes if each.build.id == test.id), None)
+            if covers(wheel, test.python, test.triple) or known is outcome:
+                outcome.planned.append(test)
+            elif known is None:
+                self.outcomes.append(Outcome(PlannedBuild(test.python, test.version, test.triple, (test,))))
+        higher = self.outcomes[self.outcomes.index(outcome) + 1 :]
+        for other in self.outcomes:
+            # What a higher Python is making would not count.
+            begun = other.status == "running" and other in higher
+            if (begun or other.status == "waiting") and _serves(wheel, other):
+                self._workers.end(Task(other))
+                self._serve(outcome, other)
+        save_outcome(self._run.logs, outcome, self._keys(outcome))
+
+    def _serve(self, outcome: Outcome, other: Outcome) -> None:
+        """Have a wheel tested where another one was to be built."""
+        other.status, other.served_by = "covered", outcome.build.id
+        self._progress.end(other.build.id, f"not needed: {outcome.made['wheel']} serves it")
+        test = PlannedTest(other.build.python, other.build.triple, other.build.version)
+        if test not in outcome.planned:
+            outcome.planned.append(test)
+
+    def _end_test(self, task: Task, result: Result) -> None:
+        outcome, test = task.outcome, task.test
+        if test is None:
+            return
+        passed = None if result.get("unavailable") else "error" not in result
+        message = result.get("error", "")
+        outcome.tests.append(
+            Tested(test.python, test.triple, passed, result["seconds"], result["peak_memory"], message)
+        )
+        if passed is False:
+            self._fail(task.name, result)
+        else:
+            said = f"passed in {result['seconds']:.1f} s" if passed else f"untested: {message}"
+            self._progress.end(task.name, said)
+        save_outcome(self._run.logs, outcome, self._keys(outcome))
+
+    def _fail(self, name: str, result: Result) -> None:
+        self._red = True
+        self._progress.end(name, str(ProvisionError(f"failed: {result['error']}", hint=result["hint"])), red=True)
+
+    def _keys(self, outcome: Outcome) -> Keys:
+        return self._run.keys[outcome.build.id]
+
+
+def _serves(wheel: str, outcome: Outcome) -> bool:
+    """Tell whether the Python of a build can install a wheel."""
+    return covers(wheel, outcome.build.python, outcome.build.triple)

@@ -1,0 +1,89 @@
+"""Run a plan: folders, keys and jobs around the pool, and the report at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Dict, Iterator, List
+
+from ..cache.store import open_cache
+from ..catalog.selection import select_archive
+from ..catalog.wanted import Wanted, canonical_hash
+from ..install.catalogs import load_archives
+from ..output import Reporter
+from ..settings import Settings
+from ..versions import own_version, parse_request
+from .options import WheelOptions
+from .plan import WheelPlan
+from .pool import Pool
+from .progress import Progress
+from .report import Report
+from .source import Source
+from .state import Keys, open_output
+from .workers import Run, number_of_jobs
+
+__all__ = ["run_plan"]
+
+_COMPILING = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")
+"""Variables of the person who builds that change what is compiled."""
+
+
+def run_plan(plan: WheelPlan, source: Source, options: WheelOptions, settings: Settings, reporter: Reporter) -> Report:
+    """Build and test what is planned; return what became of it.
+
+    Wheels appear in ``options.out`` whole, or not at all. After an interruption, or a failure, the same call goes on
+    where this one ended.
+
+    Raises:
+        UsageError: nothing can be written to the output.
+        KeyboardInterrupt: the process was interrupted; what it had started has been ended.
+    """
+    began = time.monotonic()
+    out = Path(os.path.abspath(options.out))
+    logs = open_output(out)
+    keys = _keys(plan, source, options, settings, reporter)
+    count = number_of_jobs(options.jobs, sum(max(1, len(build.tests)) for build in plan.builds))
+    with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="provision-backend-wheels-") as work:
+        run = Run(source, settings, options, out, logs, Path(work), count, keys)
+        outcomes = Pool(run, plan.builds, Progress(reporter)).work()
+    return Report(outcomes, str(out), time.monotonic() - began, count)
+
+
+def _keys(
+    plan: WheelPlan, source: Source, options: WheelOptions, settings: Settings, reporter: Reporter
+) -> Dict[str, Keys]:
+    """Return what decides, by build id, whether the record of an earlier run can be used again."""
+    cache = open_cache(settings)
+    compiling = {name: os.environ.get(name, "") for name in _COMPILING}
+    shared = [own_version(), source.sha256, source.epoch, settings.cpu_level, settings.sbom, compiling]
+    tested_with = canonical_hash([options.test, list(options.test_requires), options.root])
+    keys: Dict[str, Keys] = {}
+    builds: List[Any] = [each for build in plan.builds for each in (build, *build.tests)]
+    for each in builds:
+        archives = load_archives(settings, each.triple, cache, reporter)
+        archive = select_archive(archives, Wanted("", parse_request(each.request)), each.triple)
+        keys[each.id] = Keys(canonical_hash([*shared, archive.sha256]), tested_with)
+    return keys
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end a run as Ctrl-C does, so that nothing of it goes on or stays half-made."""
+
+    def _interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # A handler that is there already, as that of nohup, is left alone.
+    ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,181 @@
+"""The worker processes of a run: begun with a job, looked at while they work, and ended with what they have started."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from ..files import free_bytes, read_file, read_json, remove_path
+from ..host.resources import available_memory, tree_memory, usable_cores
+from ..processes import abnormal_end, end_programs, last_lines, start_program
+from ..settings import Settings
+from .job import BUILD, TEST, Job, write_job
+from .options import WheelOptions
+from .plan import PlannedTest
+from .progress import Progress
+from .source import Source
+from .state import Keys, Outcome, staged_wheel
+from .worker import RESULT, worker_command
+
+__all__ = ["Result", "Run", "Task", "Workers", "number_of_jobs"]
+
+_MEMORY = 1 << 30  # bytes that a build is expected to need: what a C++ compiler takes for a large file
+_FULL = 16 << 20  # bytes left of a disk that is taken for full
+
+Result = Dict[str, Any]
+"""What a worker has answered, with ``seconds`` and ``peak_memory``; of a failure its ``error`` and ``hint``."""
+
+
+class Run(NamedTuple):
+    """What all jobs of one run share."""
+
+    source: Source
+    settings: Settings
+    options: WheelOptions
+    out: Path
+    """The folder of the wheels, absolute."""
+    logs: Path
+    work: Path
+    """A folder of this run alone, which the caller removes."""
+    jobs: int
+    keys: Dict[str, Keys]
+    """By build id, of every build that there may be."""
+
+
+class Task(NamedTuple):
+    """A build, or with *test* the test of its wheel on one Python."""
+
+    outcome: Outcome
+    test: Optional[PlannedTest] = None
+
+    @property
+    def name(self) -> str:
+        """Name of the log, and of the line that shows how it goes."""
+        build, test = self.outcome.build, self.test
+        if test is None:
+            return build.id
+        # The triple is named where it is another one.
+        return f"{build.id}-test-{test.id if test.triple != build.triple else test.id.partition('-')[0]}"
+
+
+class _Worker:
+    """A process at work."""
+
+    def __init__(self, task: Task, folder: Path, log: Path, process: Any) -> None:
+        self.task = task
+        self.folder = folder
+        self.log = log
+        self.process = process
+        self.began = time.monotonic()
+        self.peak_memory = 0
+
+
+def number_of_jobs(wanted: int, count: int) -> int:
+    """Return how many jobs to run at once: those that are wanted, else one a processor as far as memory allows.
+
+    Never more than there are, *count*, and at least one.
+    """
+    memory = available_memory()
+    room = count if memory is None else memory // _MEMORY
+    return max(1, min(wanted or min(usable_cores(), room), count))
+
+
+class Workers:
+    """The processes that are at work for a run."""
+
+    def __init__(self, run: Run, progress: Progress) -> None:
+        self._run = run
+        self._progress = progress
+        self._working: List[_Worker] = []
+        self._count = 0  # of jobs that were begun, for the names of their folders
+
+    @property
+    def tasks(self) -> List[Task]:
+        """What is being worked at."""
+        return [worker.task for worker in self._working]
+
+    def begin(self, task: Task) -> None:
+        """Start the process of a task; raise `OSError` where its log or its folder cannot be written."""
+        run, outcome = self._run, task.outcome
+        self._count += 1
+        folder, log = run.work / str(self._count), run.logs / f"{task.name}.log"
+        folder.mkdir()
+        remove_path(log)
+        if task.test is None:
+            outcome.status, outcome.log = "running", str(log)
+        file = folder / "job.json"
+        write_job(self._job(task, folder), file)
+        process = start_program(worker_command(file), log, cwd=str(folder))
+        self._working.append(_Worker(task, folder, log, process))
+        self._progress.begin(task.name, log)
+
+    def _job(self, task: Task, folder: Path) -> Job:
+        run, build, made = self._run, task.outcome.build, task.outcome.made
+        target = task.test or build
+        kind = TEST if task.test else BUILD
+        wheel = run.out / made["wheel"] if task.test else staged_wheel(run.logs, build.id)
+        return Job(
+            kind,
+            task.name,
+            target.python,
+            target.version,
+            target.triple,
+            str(folder),
+            str(run.source.sdist),
+            run.source.epoch,
+            run.settings,
+            wheel=str(wheel),
+            cores=max(1, usable_cores() // run.jobs),
+            test=run.options.test,
+            test_requires=run.options.test_requires,
+            root=run.options.root,
+        )
+
+    def look(self) -> List[Tuple[Task, Result]]:
+        """Return what has ended, and see how much memory the others take."""
+        ended = []
+        for worker in list(self._working):
+            if worker.process.poll() is None:
+                worker.peak_memory = max(worker.peak_memory, tree_memory(worker.process.pid))
+                continue
+            ended.append((worker.task, self._result(worker)))
+            self._forget(worker)
+        return ended
+
+    def end(self, *tasks: Task) -> None:
+        """End the work at some tasks, without a result."""
+        ending = [worker for worker in self._working if worker.task in tasks]
+        end_programs([worker.process for worker in ending])
+        for worker in ending:
+            self._forget(worker)
+
+    def _forget(self, worker: _Worker) -> None:
+        self._working.remove(worker)
+        remove_path(worker.folder)
+
+    def _result(self, worker: _Worker) -> Dict[str, Any]:
+        """Return what a worker has answered; for one that did not, what has ended it."""
+        try:
+            result: Dict[str, Any] = read_json(worker.folder / RESULT)
+        except (OSError, ValueError):
+            code = worker.process.returncode
+            ended = abnormal_end(code) or f"exit status {code}"
+            result = {"error": f"the process was ended by {ended}", "see_log": True}
+        result.setdefault("seconds", round(time.monotonic() - worker.began, 3))
+        result["peak_memory"] = max(worker.peak_memory, result.pop("largest_process", 0))
+        if "error" in result and not result.get("unavailable"):
+            result["hint"] = self._reason(worker, result)
+        return result
+
+    def _reason(self, worker: _Worker, result: Dict[str, Any]) -> str:
+        """Return the hint of a failure, with the end of its log where only that says why."""
+        for folder in (worker.folder, self._run.out):
+            free = free_bytes(folder)
+            if free is not None and free < _FULL:
+                return f"the disk of {folder} is full: {free} bytes are left; free some, and run the same command again"
+        text = ""
+        with suppress(OSError):
+            text = read_file(worker.log).decode("utf-8", "backslashreplace") if result.get("see_log") else ""
+        return "\n".join(filter(None, [result.get("hint", ""), last_lines(text), f"the whole log is {worker.log}"]))
