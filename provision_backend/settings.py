@@ -101,6 +101,14 @@ OPTIONS: Tuple[Option, ...] = (
     ),
     Option("offline", "flag", False, "never use the network to get an interpreter"),
     Option("installer", "choice", "", "the installer that fills build environments", ("pip", "uv")),
+    Option(
+        "toolchain",
+        "choice",
+        "",
+        "the C and C++ compiler of a build on Linux: that of the host, or zig, from the package ziglang",
+        ("host", "zig"),
+    ),
+    Option("glibc", "text", "", "the oldest glibc that compiled code is to run on, such as 2.17; with it zig compiles"),
     Option("sbom", "path", "", "CycloneDX SBOM of what built each wheel: in the 'wheel', 'beside' it, or in a folder"),
     # Another process may be downloading tens of megabytes over a slow line.
     Option("lock-timeout", "seconds", 600.0, "seconds to wait for another process to provision the same interpreter"),
@@ -133,6 +141,8 @@ class Settings(NamedTuple):
     preference: str = "managed"
     offline: bool = False
     installer: str = ""
+    toolchain: str = ""
+    glibc: str = ""
     sbom: str = ""
     lock_timeout: float = 600.0
     connect_timeout: float = 10.0

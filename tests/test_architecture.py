@@ -34,6 +34,7 @@ ORDER: Tuple[str, ...] = (
     "install",
     "project",
     "provision",
+    "toolchain",
     "hooks",
     "mirror",
     "pack",

@@ -51,8 +51,26 @@ def test_nothing_is_said_where_there_is_one(environ: Dict[str, str], tmp_path: P
     assert missing_compiler(environ) == ""
 
 
-def test_other_systems_are_not_asked(tmp_path: Path) -> None:
+def test_linux_without_a_compiler_names_the_setting(tmp_path: Path) -> None:
+    """What was looked for is named, and the setting that brings a compiler; any of the names is enough."""
+    named = {"PATH": str(tmp_path), "CC": "ccache gcc-14"}
+    advice = (
+        "\n  if this build compiles, set PROVISION_BACKEND_TOOLCHAIN=zig, which takes one from the package ziglang, "
+        "or install a compiler"
+    )
+    assert missing_compiler(named) == "no C compiler was found: CC names ccache, which is not there" + advice
+    assert missing_compiler({"PATH": str(tmp_path)}) == (
+        "no C compiler was found: neither cc, gcc nor clang is on PATH" + advice
+    )
+    make_program(tmp_path / "gcc", "")
+
+    assert missing_compiler({"PATH": str(tmp_path)}) == ""
+
+
+def test_other_systems_are_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There the real backend's own message names its compiler."""
+    monkeypatch.setattr(compilers, "RUNNING", SYSTEMS["macos"])
+
     assert missing_compiler({"PATH": str(tmp_path)}) == ""
 
 

@@ -49,6 +49,10 @@ MESSAGES = {
     "dynamic-is-a-string": "pyproject.toml: project.dynamic must be an array of strings, found a string",
     "installer-is-a-table": "pyproject.toml: tool.provision-backend.installer must be a string, found a table",
     "installer-unknown": "pyproject.toml: tool.provision-backend.installer must be pip or uv, found 'conda'",
+    "toolchain-unknown": "pyproject.toml: tool.provision-backend.toolchain must be host or zig, found 'gcc'",
+    "glibc-is-no-version": (
+        "pyproject.toml: tool.provision-backend.glibc must be a version of glibc such as '2.17', found 'manylinux_2_17'"
+    ),
     "no-build-backend": (
         "pyproject.toml: tool.provision-backend.build-backend is missing\n"
         '  name the real backend, for example build-backend = "hatchling.build"'
@@ -102,7 +106,8 @@ MESSAGES = {
     "tool-is-a-string": "pyproject.toml: tool must be a table, found a string",
     "unknown-key-far": (
         "pyproject.toml: unknown key 'colour' in [tool.provision-backend]\n"
-        "  known keys: build-backend, requires, backend-path, requires-python, python, installer, lock"
+        "  known keys: build-backend, requires, backend-path, requires-python, python, installer, toolchain, glibc, "
+        "lock"
     ),
     "unknown-key-near": (
         "pyproject.toml: unknown key 'build-backends' in [tool.provision-backend]\n  did you mean 'build-backend'?"

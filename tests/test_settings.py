@@ -46,7 +46,8 @@ def test_names_of_a_setting_follow_from_its_key() -> None:
 def test_every_option_can_be_shown_to_people() -> None:
     """Help texts are one line, and only choices have choices."""
     assert all(option.help and "\n" not in option.help for option in OPTIONS)
-    assert [option.key for option in OPTIONS if option.choices] == ["cpu-level", "preference", "installer"]
+    choices = ["cpu-level", "preference", "installer", "toolchain"]
+    assert [option.key for option in OPTIONS if option.choices] == choices
     assert {option.kind for option in OPTIONS} == {
         "choice", "flag", "location", "locations", "number", "path", "paths", "seconds", "text",
     }  # fmt: skip

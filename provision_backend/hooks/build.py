@@ -13,7 +13,7 @@ a clear error.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
@@ -27,7 +27,10 @@ from . import in_process
 from .frontend import UnsupportedOperation, disposable_folder, frontend_folder, guard_recursion
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from ..interpreter import Interpreter
+    from ..toolchain import Compilers
 
 __all__ = ["Build", "build", "find_hook", "get_requires", "open_build", "serves", "unsupported_operation"]
 
@@ -43,6 +46,8 @@ class Build(NamedTuple):
     config_settings: Optional[Dict[str, Any]]
     """What is forwarded to the real backend: all but our own keys."""
     reporter: Reporter
+    toolchain: Optional[Compilers] = None
+    """The compiler that the real backend uses in place of the host's."""
 
 
 def open_build(config_settings: Optional[Mapping[str, Any]] = None) -> Build:
@@ -58,14 +63,23 @@ def open_build(config_settings: Optional[Mapping[str, Any]] = None) -> Build:
     with explained():
         project = read_project(Path.cwd())
         folder = frontend_folder(project.root)
-        settings = load_settings(config_settings, project={"installer": project.installer}, folder=folder)
+        settings = load_settings(config_settings, project=project.settings, folder=folder)
         plan = make_plan(project, settings)
+        toolchain = _compilers().toolchain_for(settings) if settings.toolchain or settings.glibc else None
     # A build within this one, by an installer or the real backend, may be started in another folder.
     os.environ.update(settings.variables())
-    build = Build(project, settings, plan, strip_settings(config_settings), Reporter(verbosity=settings.verbose))
+    reporter = Reporter(verbosity=settings.verbose)
+    build = Build(project, settings, plan, strip_settings(config_settings), reporter, toolchain)
     build.reporter.detail(f"{'provisioning' if plan.provision else 'passing through'}: {plan.reason}")
     build.reporter.took("read the project and decide", perf_counter() - began)
     return build
+
+
+def _compilers() -> ModuleType:
+    # Only builds with the setting, and those that have failed, pay for it.
+    from .. import toolchain
+
+    return toolchain
 
 
 def get_requires(hook: str, config_settings: _Settings) -> List[str]:
@@ -80,7 +94,8 @@ def get_requires(hook: str, config_settings: _Settings) -> List[str]:
             if opened.plan.provision:
                 return _provisioning_requires(opened)
             with opened.reporter.step(f"{hook} of {opened.project.build_backend}"):
-                return _backend_requires(opened, hook)
+                tools = opened.toolchain.requirements if opened.toolchain else ()
+                return [*_backend_requires(opened, hook), *tools]
 
 
 def _backend_requires(opened: Build, hook: str) -> List[str]:
@@ -150,8 +165,14 @@ def _cache_in_tree(opened: Build, hook: str) -> str:
 
 
 def _build_here(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
+    toolchain, folder = opened.toolchain, disposable_folder()
     with opened.reporter.step(f"{hook} of {opened.project.build_backend}"):
-        made = in_process.call_hook(opened.project, hook, *arguments)
+        try:
+            with _compilers().use_here(toolchain, folder) if toolchain else nullcontext():
+                made = in_process.call_hook(opened.project, hook, *arguments)
+        except (Exception, SystemExit):
+            opened.reporter.info(_compilers().missing_compiler(os.environ))
+            raise
     made = in_process.check_result(opened.project, hook, arguments[0], made)
     # An editable wheel is not distributed, and what an sdist was made with is not in it.
     if hook == "build_wheel" and opened.settings.sbom:
@@ -187,10 +208,9 @@ def _provisioning_requires(opened: Build) -> List[str]:
     if found is not None and (requirements is None or _has_environment(opened, found)):
         return []
     # A warm cache does not pay for these.
-    from ..install.sources import is_local
-    from .requirements import missing_extra, missing_for_lock
+    from .requirements import missing_for_lock, missing_to_provision
 
-    missing = [] if found else missing_extra("local" if is_local(opened.settings) else "provision")
+    missing = [] if found else missing_to_provision(opened.settings)
     return list(dict.fromkeys([*missing, *(missing_for_lock() if requirements else [])]))
 
 

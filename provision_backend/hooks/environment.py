@@ -20,14 +20,16 @@ import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
 from ..cache.entries import entry_of
 from ..cache.manifest import published_bytecode
+from ..catalog.wanted import RELOCK
 from ..errors import BuildEnvironmentError
 from ..files import hash_bytes, read_json, remove_path, write_atomically
 from ..output import Reporter
 from ..processes import clean_environment, drop_variables, last_lines, run_quiet
+from ..project.pylock import PYLOCK
 from ..project.pyproject import Project
 from ..settings import Settings
 from ..systems import RUNNING
@@ -37,6 +39,7 @@ from .uv_sources import uv_project
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
+    from ..toolchain import Compilers
     from .locked import Locked
 
 __all__ = [
@@ -57,6 +60,7 @@ class BuildEnvironment:
         reporter: tells people about that.
         source: the source tree.
         locked: what it is a copy of; then nothing is ever installed into it. None if requirements are resolved.
+        toolchain: the compiler of its hooks; None for that of the host.
     """
 
     # No dataclass: that imports inspect, which no other part of a warm build does.
@@ -69,6 +73,7 @@ class BuildEnvironment:
         source: Path,
         *,
         locked: Optional[Locked] = None,
+        toolchain: Optional[Compilers] = None,
     ) -> None:
         self.path = path
         self.interpreter = interpreter
@@ -76,6 +81,7 @@ class BuildEnvironment:
         self.reporter = reporter
         self.source = source
         self.locked = locked
+        self.toolchain = toolchain
         self.installed: Tuple[str, ...] = ()
         """Requirements that were installed already, as they were asked for."""
         self.uses_sources = frontend_name() == "uv"
@@ -120,6 +126,8 @@ class BuildEnvironment:
         was compiled before it was copied.
         """
         environ = self.installer_environ()
+        if self.toolchain is not None:
+            environ.update(self.toolchain.variables(self.path, self.packages, environ))
         if self.locked is not None:
             environ.pop("PYTHONPYCACHEPREFIX", None)  # A user's own would hide what was compiled.
             return environ
@@ -209,6 +217,7 @@ def open_environment(
     *,
     notice: str = "",
     locked: Optional[Locked] = None,
+    toolchain: Optional[Compilers] = None,
 ) -> BuildEnvironment:
     """Open the build environment that an earlier hook of the same build made, or make it.
 
@@ -218,8 +227,9 @@ def open_environment(
     """
     # This needs no lock: the process that makes a folder owns it, and a file in it says that it is complete. A folder
     # that another process has claimed and not completed is passed over.
-    for path in _folders(interpreter, project, locked):
-        environment = BuildEnvironment(path, interpreter, settings, reporter, project.root, locked=locked)
+    for path in _folders(interpreter, project, locked, toolchain):
+        options: Dict[str, Any] = {"locked": locked, "toolchain": toolchain}
+        environment = BuildEnvironment(path, interpreter, settings, reporter, project.root, **options)
         if environment.load():
             return environment
         if _claim(path):
@@ -232,15 +242,25 @@ def open_environment(
     )
 
 
-def discard_environments(interpreter: Interpreter, project: Project, locked: Locked) -> None:
+def discard_environments(
+    interpreter: Interpreter, project: Project, locked: Locked, toolchain: Optional[Compilers]
+) -> None:
     """Remove the copies of a locked environment that turned out to be damaged, so that the next hook gets another."""
-    for path in _folders(interpreter, project, locked):
+    for path in _folders(interpreter, project, locked, toolchain):
         remove_path(path)
 
 
-def _folders(interpreter: Interpreter, project: Project, locked: Optional[Locked]) -> List[Path]:
+def _folders(
+    interpreter: Interpreter, project: Project, locked: Optional[Locked], toolchain: Optional[Compilers]
+) -> List[Path]:
     # In tox's lasting environment, a project whose requirements have changed gets another folder.
-    facts = [interpreter.executable, interpreter.version, list(project.requires), locked.key if locked else ""]
+    facts: List[Any] = [
+        interpreter.executable,
+        interpreter.version,
+        list(project.requires),
+        locked.key if locked else "",
+    ]
+    facts.append(repr(toolchain))
     key, parent = hash_bytes(json.dumps(facts).encode("utf-8"))[:12], disposable_folder() or _private_folder()
     return [parent / (key + suffix) for suffix in ("", "-1", "-2", "-3", "-4", "-5", "-6", "-7")]
 
@@ -268,16 +288,28 @@ def _make(environment: BuildEnvironment, requires: Sequence[str]) -> None:
     try:
         if environment.locked is not None:
             environment.locked.copy(environment.path, environment.source)
+            _check_toolchain(environment, environment.locked)
         else:
             with environment.reporter.step("make a virtual environment"):
                 create_environment(environment.interpreter, environment.path, environment.settings)
                 environment.copy_bytecode()
-            environment.install(requires, what="the real backend's requirements")
+            tools = environment.toolchain.requirements if environment.toolchain else ()
+            environment.install([*requires, *tools], what="the real backend's requirements")
         environment.save()
     except BaseException:
         # In tox's lasting environment, failed ones would take all the names that there are.
         remove_path(environment.path)
         raise
+
+
+def _check_toolchain(environment: BuildEnvironment, locked: Locked) -> None:
+    try:
+        locked.check(environment.toolchain.requirements if environment.toolchain else (), environment.packages)
+    except BuildEnvironmentError:
+        raise BuildEnvironmentError(
+            f"toolchain is zig, and {PYLOCK} does not lock its package 'ziglang'",
+            hint=f"{RELOCK} with the same setting, or build with the compilers of this machine: toolchain = host",
+        ) from None
 
 
 def create_environment(interpreter: Interpreter, path: Path, settings: Settings, *, relocatable: bool = False) -> None:

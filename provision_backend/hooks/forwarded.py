@@ -78,7 +78,8 @@ def _caller(project: Project, environment: HookEnvironment, hook: str) -> pyproj
         with follow_frontend():
             returncode = run_visible(cmd, env=environ, cwd=cwd, stdout=environment.stdout)
         if returncode:
-            hint = missing_compiler(environ) if hook in ("build_wheel", "build_editable") else ""
+            # Some ask a compiler questions for metadata and sdists, too.
+            hint = missing_compiler(environ) if hook.startswith(("build_", "prepare_")) else ""
             raise HookFailedError(hook, returncode, cause=abnormal_end(returncode), hint=hint)
 
     return pyproject_hooks.BuildBackendHookCaller(

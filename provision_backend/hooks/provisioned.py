@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from ..cache.store import open_cache
 from ..errors import BuildEnvironmentError, MissingDependencyError, ProvisionError
@@ -23,6 +23,7 @@ from .installers import find_uv
 from .locked import locked_for
 
 if TYPE_CHECKING:
+    from ..toolchain import Compilers
     from .build import Build
 
 __all__ = ["call_hook"]
@@ -78,7 +79,8 @@ def _call_under(
     project, asking = build.project, requires_hook(hook)
     notice = _notice(build, interpreter) if build.plan.provision else ""
     locked = locked_for(interpreter, build.plan.wanted, build.settings, build.reporter)
-    environment = open_environment(interpreter, project, build.settings, build.reporter, notice=notice, locked=locked)
+    options: Dict[str, Any] = {"locked": locked, "toolchain": _toolchain(build, interpreter)}
+    environment = open_environment(interpreter, project, build.settings, build.reporter, notice=notice, **options)
     build.reporter.detail(f"{hook} of {project.build_backend} under {interpreter.executable}")
     question = _question(build, asking)
     if question not in environment.asked:
@@ -97,8 +99,12 @@ def _set_aside_environment(build: Build, interpreter: Interpreter) -> bool:
     locked = locked_for(interpreter, build.plan.wanted, build.settings, build.reporter)
     if locked is None or not locked.set_aside_damaged():
         return False
-    discard_environments(interpreter, build.project, locked)
+    discard_environments(interpreter, build.project, locked, _toolchain(build, interpreter))
     return True
+
+
+def _toolchain(build: Build, interpreter: Interpreter) -> Optional[Compilers]:
+    return build.toolchain and build.toolchain.for_triple(interpreter.triple)
 
 
 def _notice(build: Build, interpreter: Interpreter) -> str:

@@ -27,9 +27,11 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from ..errors import BackendError, ProjectError
+from ..install.sources import is_local
 from ..output import Reporter
 from ..project.plan import running_interpreter
 from ..project.pyproject import OWN_NAME, parse_requirement
+from ..settings import Settings
 from ..versions import leading_name, minor_of
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PACKAGING", "check_wheel", "extra_requirements", "find_distributions", "missing_extra", "missing_for_lock",
-    "names_for", "same_release", "unmet_in", "unmet_requirements",
+    "missing_to_provision",    "names_for", "same_release", "unmet_in", "unmet_requirements",
 ]  # fmt: skip
 
 _Find = Callable[[str], Optional[importlib.metadata.Distribution]]
@@ -141,6 +143,11 @@ def extra_requirements(extra: str) -> Tuple[str, ...]:
 def missing_extra(extra: str) -> List[str]:
     """Return those requirements of one of our extras that are not met here."""
     return unmet_requirements(extra_requirements(extra))
+
+
+def missing_to_provision(settings: Settings) -> List[str]:
+    """Return what it takes to provision an interpreter, and is not met here: of the extra, or its part for a folder."""
+    return missing_extra("local" if is_local(settings) else "provision")
 
 
 def missing_for_lock() -> List[str]:

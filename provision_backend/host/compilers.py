@@ -14,7 +14,9 @@ from ..errors import InterpreterError
 from ..processes import run_quiet
 from ..systems import RUNNING
 
-__all__ = ["missing_compiler"]
+__all__ = ["TOOLCHAIN_ADVICE", "missing_compiler"]
+
+TOOLCHAIN_ADVICE = "set PROVISION_BACKEND_TOOLCHAIN=zig, which takes one from the package ziglang"
 
 _VSWHERE = os.path.join("Microsoft Visual Studio", "Installer", "vswhere.exe")
 _QUESTION = ("-latest", "-prerelease", "-products", "*", "-property", "installationPath", "-requires")
@@ -22,11 +24,15 @@ _COMPONENTS = ("Microsoft.VisualStudio.Component.VC.Tools.x86.x64", "Microsoft.V
 
 
 def missing_compiler(environ: Mapping[str, str]) -> str:
-    """Return where Microsoft's compiler was looked for, and what to install; empty where it is, and elsewhere.
+    """Return where a compiler was looked for, and what to do; empty where there is one, and on other systems.
+
+    That is Microsoft's on Windows, and on Linux any on ``PATH``.
 
     Args:
         environ: the variables of the build.
     """
+    if RUNNING.name == "linux":
+        return _missing_on_path(environ)
     if RUNNING.name != "windows" or shutil.which("cl", path=environ.get("PATH")):
         return ""
     vswhere = os.path.join(environ.get("PROGRAMFILES(X86)") or environ.get("PROGRAMFILES", ""), _VSWHERE)
@@ -40,3 +46,12 @@ def missing_compiler(environ: Mapping[str, str]) -> str:
         f"extension modules need Microsoft Visual C++, and it was not found: cl.exe is not on PATH, and {asked}\n"
         "  install the Build Tools for Visual Studio with 'Desktop development with C++', if this build compiles"
     )
+
+
+def _missing_on_path(environ: Mapping[str, str]) -> str:
+    named = environ.get("CC", "").split()[:1]  # It may have options, too.
+    names = named or ["cc", "gcc", "clang"]
+    if any(shutil.which(name, path=environ.get("PATH")) for name in names):
+        return ""
+    found = f"CC names {named[0]}, which is not there" if named else "neither cc, gcc nor clang is on PATH"
+    return f"no C compiler was found: {found}\n  if this build compiles, {TOOLCHAIN_ADVICE}, or install a compiler"

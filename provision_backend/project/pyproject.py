@@ -31,7 +31,17 @@ TABLE = "tool.provision-backend"
 
 Value = TypeVar("Value")
 
-_KEYS = ("build-backend", "requires", "backend-path", "requires-python", "python", "installer", "lock")
+_KEYS = (
+    "build-backend",
+    "requires",
+    "backend-path",
+    "requires-python",
+    "python",
+    "installer",
+    "toolchain",
+    "glibc",
+    "lock",
+)
 
 # PEP 517: an import path, optionally followed by a colon and an object path.
 _BACKEND = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
@@ -58,12 +68,21 @@ class Project(NamedTuple):
     """Which of the interpreters that satisfy it to provision, or None."""
     installer: str = ""
     """``pip``, ``uv`` or empty."""
+    toolchain: str = ""
+    """``host``, ``zig`` or empty."""
+    glibc: str = ""
+    """The oldest glibc that compiled code is to run on, or empty."""
     lock: Optional[Lock] = None
     """The archives that the project is built with, or None if it is not locked."""
     name: str = ""
     """``project.name``; empty where there is no ``[project]``."""
     version: str = ""
     """``project.version``; empty where the real backend says it."""
+
+    @property
+    def settings(self) -> Dict[str, str]:
+        """The settings that the project decides on, where whoever builds does not."""
+        return {"installer": self.installer, "toolchain": self.toolchain, "glibc": self.glibc}
 
 
 def read_project(root: Path, text: Optional[str] = None, *, relocking: bool = False) -> Project:
@@ -93,9 +112,7 @@ def read_project(root: Path, text: Optional[str] = None, *, relocking: bool = Fa
             # Most requirements are a name, with a version or two: packaging is imported for the others only.
             if plain_name(text) is None:
                 parse_requirement(text, f"{TABLE}.requires")
-    installer = read_value(table, TABLE, "installer", str)
-    if installer not in (None, "pip", "uv"):
-        raise ProjectError(f"pyproject.toml: {TABLE}.installer must be pip or uv, found {installer!r}")
+    installer = _choice(table, "installer", ("pip", "uv"))
     names = document.get("project", {})
     return Project(
         root=root,
@@ -105,7 +122,9 @@ def read_project(root: Path, text: Optional[str] = None, *, relocking: bool = Fa
         backend_path=read_backend_path(table, TABLE, root),
         requires_python=_requires_python(document, table),
         python=_pin(table),
-        installer=installer or "",
+        installer=installer,
+        toolchain=_choice(table, "toolchain", ("host", "zig")),
+        glibc=_glibc(table),
         lock=_lock(table, root, relocking=relocking),
         name=str(names.get("name", "")),
         version=str(names.get("version", "")),
@@ -264,6 +283,22 @@ def _requires_python(document: Mapping[str, Any], table: Mapping[str, Any]) -> s
         found = shorten(text or "")
         raise ProjectError(f"pyproject.toml: {key} must be a version specifier such as '>=3.12', found {found!r}")
     return (text or "").strip()
+
+
+def _choice(table: Mapping[str, Any], key: str, choices: Sequence[str]) -> str:
+    value = read_value(table, TABLE, key, str)
+    if value is not None and value not in choices:
+        raise ProjectError(f"pyproject.toml: {TABLE}.{key} must be {' or '.join(choices)}, found {value!r}")
+    return value or ""
+
+
+def _glibc(table: Mapping[str, Any]) -> str:
+    value = read_value(table, TABLE, "glibc", str)
+    if value is not None and not re.fullmatch(r"2\.\d{1,3}", value):
+        raise ProjectError(
+            f"pyproject.toml: {TABLE}.glibc must be a version of glibc such as '2.17', found {shorten(value)!r}"
+        )
+    return value or ""
 
 
 def _pin(table: Mapping[str, Any]) -> Optional[VersionRequest]:

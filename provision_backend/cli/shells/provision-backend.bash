@@ -21,13 +21,15 @@ _provision_backend() {
             --cpu-level) words="baseline v2 v3 v4 auto" ;;
             --preference) words="managed only-managed system only-system" ;;
             --installer) words="pip uv" ;;
+            --toolchain) words="host zig" ;;
+            --glibc) kind=other ;;
             --sbom) kind=folders ;;
             --lock-timeout) kind=other ;;
             --connect-timeout) kind=other ;;
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--root --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else :; fi ;;
+            *) if [[ $cur == -* ]]; then words="--root --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else :; fi ;;
         esac ;;
         'list') case $prev in
             --color) words="auto always never" ;;
@@ -40,13 +42,15 @@ _provision_backend() {
             --cpu-level) words="baseline v2 v3 v4 auto" ;;
             --preference) words="managed only-managed system only-system" ;;
             --installer) words="pip uv" ;;
+            --toolchain) words="host zig" ;;
+            --glibc) kind=other ;;
             --sbom) kind=folders ;;
             --lock-timeout) kind=other ;;
             --connect-timeout) kind=other ;;
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--all --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
+            *) if [[ $cur == -* ]]; then words="--all --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
         esac ;;
         'find') case $prev in
             --color) words="auto always never" ;;
@@ -59,13 +63,15 @@ _provision_backend() {
             --cpu-level) words="baseline v2 v3 v4 auto" ;;
             --preference) words="managed only-managed system only-system" ;;
             --installer) words="pip uv" ;;
+            --toolchain) words="host zig" ;;
+            --glibc) kind=other ;;
             --sbom) kind=folders ;;
             --lock-timeout) kind=other ;;
             --connect-timeout) kind=other ;;
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
+            *) if [[ $cur == -* ]]; then words="--json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
         esac ;;
         'install') case $prev in
             --color) words="auto always never" ;;
@@ -78,13 +84,15 @@ _provision_backend() {
             --cpu-level) words="baseline v2 v3 v4 auto" ;;
             --preference) words="managed only-managed system only-system" ;;
             --installer) words="pip uv" ;;
+            --toolchain) words="host zig" ;;
+            --glibc) kind=other ;;
             --sbom) kind=folders ;;
             --lock-timeout) kind=other ;;
             --connect-timeout) kind=other ;;
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--upgrade --compile-bytecode --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
+            *) if [[ $cur == -* ]]; then words="--upgrade --compile-bytecode --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
         esac ;;
         'uninstall') case $prev in
             --color) words="auto always never" ;;
@@ -97,13 +105,15 @@ _provision_backend() {
             --cpu-level) words="baseline v2 v3 v4 auto" ;;
             --preference) words="managed only-managed system only-system" ;;
             --installer) words="pip uv" ;;
+            --toolchain) words="host zig" ;;
+            --glibc) kind=other ;;
             --sbom) kind=folders ;;
             --lock-timeout) kind=other ;;
             --connect-timeout) kind=other ;;
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--all --force --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
+            *) if [[ $cur == -* ]]; then words="--all --force --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
         esac ;;
         'run') case $prev in
             --color) words="auto always never" ;;
@@ -116,13 +126,15 @@ _provision_backend() {
             --cpu-level) words="baseline v2 v3 v4 auto" ;;
             --preference) words="managed only-managed system only-system" ;;
             --installer) words="pip uv" ;;
+            --toolchain) words="host zig" ;;
+            --glibc) kind=other ;;
             --sbom) kind=folders ;;
             --lock-timeout) kind=other ;;
             --connect-timeout) kind=other ;;
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
+            *) if [[ $cur == -* ]]; then words="--color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
         esac ;;
         'pack') case $prev in
             --to) kind=folders ;;
@@ -142,13 +154,15 @@ _provision_backend() {
             --cpu-level) words="baseline v2 v3 v4 auto" ;;
             --preference) words="managed only-managed system only-system" ;;
             --installer) words="pip uv" ;;
+            --toolchain) words="host zig" ;;
+            --glibc) kind=other ;;
             --sbom) kind=folders ;;
             --lock-timeout) kind=other ;;
             --connect-timeout) kind=other ;;
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--python --target --host-python --newest --dry-run --verify --json --color -h --help --cache-dir --shared-caches --mirror --catalog --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=folders; fi ;;
+            *) if [[ $cur == -* ]]; then words="--python --target --host-python --newest --dry-run --verify --json --color -h --help --cache-dir --shared-caches --mirror --catalog --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=folders; fi ;;
         esac ;;
         'lock') case $prev in
             --target) kind=other ;;
@@ -162,13 +176,15 @@ _provision_backend() {
             --cpu-level) words="baseline v2 v3 v4 auto" ;;
             --preference) words="managed only-managed system only-system" ;;
             --installer) words="pip uv" ;;
+            --toolchain) words="host zig" ;;
+            --glibc) kind=other ;;
             --sbom) kind=folders ;;
             --lock-timeout) kind=other ;;
             --connect-timeout) kind=other ;;
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--target --upgrade --upgrade-package --check --only-interpreter --no-only-interpreter --file --always --no-always --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=folders; fi ;;
+            *) if [[ $cur == -* ]]; then words="--target --upgrade --upgrade-package --check --only-interpreter --no-only-interpreter --file --always --no-always --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=folders; fi ;;
         esac ;;
         'init') case $prev in
             --form) words="one-list table" ;;
@@ -187,13 +203,15 @@ _provision_backend() {
             --cpu-level) words="baseline v2 v3 v4 auto" ;;
             --preference) words="managed only-managed system only-system" ;;
             --installer) words="pip uv" ;;
+            --toolchain) words="host zig" ;;
+            --glibc) kind=other ;;
             --sbom) kind=folders ;;
             --lock-timeout) kind=other ;;
             --connect-timeout) kind=other ;;
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else :; fi ;;
+            *) if [[ $cur == -* ]]; then words="--json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else :; fi ;;
         esac ;;
         'doctor') case $prev in
             --color) words="auto always never" ;;
@@ -206,13 +224,15 @@ _provision_backend() {
             --cpu-level) words="baseline v2 v3 v4 auto" ;;
             --preference) words="managed only-managed system only-system" ;;
             --installer) words="pip uv" ;;
+            --toolchain) words="host zig" ;;
+            --glibc) kind=other ;;
             --sbom) kind=folders ;;
             --lock-timeout) kind=other ;;
             --connect-timeout) kind=other ;;
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--full --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=folders; fi ;;
+            *) if [[ $cur == -* ]]; then words="--full --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=folders; fi ;;
         esac ;;
         'cache dir') case $prev in
             --color) words="auto always never" ;;
@@ -225,13 +245,15 @@ _provision_backend() {
             --cpu-level) words="baseline v2 v3 v4 auto" ;;
             --preference) words="managed only-managed system only-system" ;;
             --installer) words="pip uv" ;;
+            --toolchain) words="host zig" ;;
+            --glibc) kind=other ;;
             --sbom) kind=folders ;;
             --lock-timeout) kind=other ;;
             --connect-timeout) kind=other ;;
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else :; fi ;;
+            *) if [[ $cur == -* ]]; then words="--json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else :; fi ;;
         esac ;;
         'cache list') case $prev in
             --color) words="auto always never" ;;
@@ -244,13 +266,15 @@ _provision_backend() {
             --cpu-level) words="baseline v2 v3 v4 auto" ;;
             --preference) words="managed only-managed system only-system" ;;
             --installer) words="pip uv" ;;
+            --toolchain) words="host zig" ;;
+            --glibc) kind=other ;;
             --sbom) kind=folders ;;
             --lock-timeout) kind=other ;;
             --connect-timeout) kind=other ;;
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else :; fi ;;
+            *) if [[ $cur == -* ]]; then words="--json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else :; fi ;;
         esac ;;
         'cache verify') case $prev in
             --color) words="auto always never" ;;
@@ -263,13 +287,15 @@ _provision_backend() {
             --cpu-level) words="baseline v2 v3 v4 auto" ;;
             --preference) words="managed only-managed system only-system" ;;
             --installer) words="pip uv" ;;
+            --toolchain) words="host zig" ;;
+            --glibc) kind=other ;;
             --sbom) kind=folders ;;
             --lock-timeout) kind=other ;;
             --connect-timeout) kind=other ;;
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--repair --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
+            *) if [[ $cur == -* ]]; then words="--repair --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
         esac ;;
         'cache prune') case $prev in
             --unused-for) kind=other ;;
@@ -284,13 +310,15 @@ _provision_backend() {
             --cpu-level) words="baseline v2 v3 v4 auto" ;;
             --preference) words="managed only-managed system only-system" ;;
             --installer) words="pip uv" ;;
+            --toolchain) words="host zig" ;;
+            --glibc) kind=other ;;
             --sbom) kind=folders ;;
             --lock-timeout) kind=other ;;
             --connect-timeout) kind=other ;;
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--unused-for --max-size --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else :; fi ;;
+            *) if [[ $cur == -* ]]; then words="--unused-for --max-size --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else :; fi ;;
         esac ;;
         'cache clean') case $prev in
             --color) words="auto always never" ;;
@@ -303,13 +331,15 @@ _provision_backend() {
             --cpu-level) words="baseline v2 v3 v4 auto" ;;
             --preference) words="managed only-managed system only-system" ;;
             --installer) words="pip uv" ;;
+            --toolchain) words="host zig" ;;
+            --glibc) kind=other ;;
             --sbom) kind=folders ;;
             --lock-timeout) kind=other ;;
             --connect-timeout) kind=other ;;
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--force --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else :; fi ;;
+            *) if [[ $cur == -* ]]; then words="--force --json --color -h --help --python --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else :; fi ;;
         esac ;;
         'cache key') case $prev in
             --python) kind=other ;;
@@ -322,13 +352,15 @@ _provision_backend() {
             --cpu-level) words="baseline v2 v3 v4 auto" ;;
             --preference) words="managed only-managed system only-system" ;;
             --installer) words="pip uv" ;;
+            --toolchain) words="host zig" ;;
+            --glibc) kind=other ;;
             --sbom) kind=folders ;;
             --lock-timeout) kind=other ;;
             --connect-timeout) kind=other ;;
             --read-timeout) kind=other ;;
             --retries) kind=other ;;
             --verbose) kind=other ;;
-            *) if [[ $cur == -* ]]; then words="--python --target --json --color -h --help --cache-dir --shared-caches --mirror --catalog --cpu-level --preference --offline --installer --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else :; fi ;;
+            *) if [[ $cur == -* ]]; then words="--python --target --json --color -h --help --cache-dir --shared-caches --mirror --catalog --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else :; fi ;;
         esac ;;
         'completions') case $prev in
             --color) words="auto always never" ;;
