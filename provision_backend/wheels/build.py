@@ -34,6 +34,7 @@ from ..settings import Settings
 from ..systems import RUNNING
 from ..versions import parse_request
 from .job import Job
+from .repair import check_abi3, repair_wheel
 
 __all__ = ["build_wheel"]
 
@@ -50,24 +51,29 @@ class _Kit(NamedTuple):
 def build_wheel(job: Job, reporter: Reporter) -> Dict[str, Any]:
     """Build the wheel of a job, and leave it where the job says.
 
-    The result has the ``wheel``'s file name, its ``sha256`` and ``size``, and the ``interpreter``. Any `ProvisionError`
-    may be raised.
+    The result has the ``wheel``'s file name, its ``sha256`` and ``size``, whether it was ``repaired``, the
+    libraries that were ``grafted`` into it, and the ``interpreter``. Any `ProvisionError` may be raised.
     """
     folder = Path(job.folder)
     root = unpack_sdist(Path(job.sdist), folder / "source")
     kit = _open(read_any_project(root), job, reporter)
     _fix_paths(_path_maps(kit, job))
     _limit_compilers(job.cores)
-    raw = folder / "raw"
+    raw, finished = folder / "raw", folder / "finished"
     raw.mkdir()
-    name = _call(kit, raw, reporter)
-    wheel = raw / name
+    finished.mkdir()
+    wheel = raw / _call(kit, raw, reporter)
+    with reporter.step("give the wheel its tags"):
+        check_abi3(wheel)
+        repaired = repair_wheel(wheel, finished, triple=job.triple, glibc=getattr(job.settings, "glibc", ""))
     target = Path(job.wheel)
-    shutil.copyfile(str(wheel), str(target))
+    shutil.copyfile(str(repaired.path), str(target))
     return {
-        "wheel": wheel.name,
+        "wheel": repaired.path.name,
         "sha256": hash_file(target),
         "size": target.stat().st_size,
+        "repaired": repaired.path.name != wheel.name,
+        "grafted": list(repaired.grafted),
         "interpreter": kit.interpreter.as_dict(),
     }
 

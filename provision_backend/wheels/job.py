@@ -39,8 +39,6 @@ class Job(NamedTuple):
     settings: Settings
     wheel: str = ""
     """A build leaves its wheel here, on the file system of the output; a test finds it here."""
-    wheel_name: str = ""
-    """File name of the wheel that is tested; in *wheel* it may have another one."""
     cores: int = 1
     """Number of compilers that a build should run at once."""
     test: str = ""

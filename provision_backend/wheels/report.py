@@ -81,8 +81,7 @@ def _row(outcome: Outcome) -> Sequence[str]:
 
 def _repaired(made: Dict[str, Any]) -> str:
     grafted = made.get("grafted") or []
-    with_libraries = f" with {', '.join(grafted)}" if grafted else ""
-    return (made.get("platform") or "no") + with_libraries
+    return f"with {', '.join(grafted)}" if grafted else "yes" if made.get("repaired") else "no"
 
 
 def _tested(outcome: Outcome) -> str:

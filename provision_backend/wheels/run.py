@@ -63,10 +63,16 @@ def _keys(
     tested_with = canonical_hash([options.test, list(options.test_requires), options.root])
     keys: Dict[str, Keys] = {}
     builds: List[Any] = [each for build in plan.builds for each in (build, *build.tests)]
+    lock = source.project.lock
     for each in builds:
-        archives = load_archives(settings, each.triple, cache, reporter)
-        archive = select_archive(archives, Wanted("", parse_request(each.request)), each.triple)
-        keys[each.id] = Keys(canonical_hash([*shared, archive.sha256]), tested_with)
+        wanted, archives = Wanted("", parse_request(each.request)), lock.archives if lock else ()
+        # Where the project is locked, its archive need not be in the catalog any more.
+        if not any((archive.label, archive.triple) == (each.request, each.triple) for archive in archives):
+            archives = load_archives(settings, each.triple, cache, reporter)
+        # An interpreter of the machine has a version, and no hash.
+        system = settings.preference == "only-system"
+        made_by = each.request if system else select_archive(archives, wanted, each.triple).sha256
+        keys[each.id] = Keys(canonical_hash([*shared, made_by]), tested_with)
     return keys
 
 

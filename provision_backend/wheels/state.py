@@ -59,7 +59,7 @@ class Outcome:
         self.served_by = ""
         """Id of the build whose wheel serves this Python, too."""
         self.made: Dict[str, Any] = {}
-        """What the worker has answered: ``wheel``, ``sha256``, ``size``, ``interpreter``, ``platform``, ``grafted``."""
+        """What the worker has answered: ``wheel``, ``sha256``, ``size``, ``interpreter``, ``repaired``, ``grafted``."""
         self.message = self.hint = ""
         """Why it failed, and what to do."""
         self.log = ""
@@ -101,7 +101,7 @@ class Outcome:
             "wheel": made.get("wheel"),
             "sha256": made.get("sha256"),
             "size": made.get("size"),
-            "platform": made.get("platform"),
+            "repaired": made.get("repaired"),
             "grafted": made.get("grafted", []),
             "interpreter": made.get("interpreter"),
             "tests": [test._asdict() for test in self.tests],

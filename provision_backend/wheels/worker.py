@@ -23,7 +23,8 @@ from ..output import Reporter, explained
 from ..processes import follow_frontend, frontend_id
 from ..systems import RUNNING
 from .build import build_wheel
-from .job import BUILD, Job, read_job
+from .job import BUILD, TEST, Job, read_job
+from .trial import run_test
 
 with contextlib.suppress(ImportError):  # Windows has none.
     import resource
@@ -33,7 +34,7 @@ __all__ = ["RESULT", "main", "worker_command"]
 RESULT = "result.json"
 """File in the folder of a job that says what came of it."""
 
-_ACTIONS: Dict[str, Callable[[Job, Reporter], Dict[str, Any]]] = {BUILD: build_wheel}
+_ACTIONS: Dict[str, Callable[[Job, Reporter], Dict[str, Any]]] = {BUILD: build_wheel, TEST: run_test}
 
 # A module of the folder that people are in must not stand in for one of ours, so the paths are those of the parent.
 _START = "import sys; sys.path[:] = sys.argv[2:]; from {} import main; sys.exit(main(sys.argv[1]))"

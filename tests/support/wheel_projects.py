@@ -1,0 +1,74 @@
+"""An sdist whose wheels are what a variable says, built by a backend in its own tree: real builds that take a second.
+
+``TOY_KIND`` says what is built: ``each``, ``pure``, or ``abi3`` with the first Python of it, ``abi3-3.11``.
+``TOY_FAILS`` names a Python that the build fails under, ``TOY_BROKEN`` one that the wheel cannot be imported under, and
+``TOY_SLOW`` one under which a build takes its time.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+__all__ = ["toy_sdist"]
+
+_BACKEND = """
+import os, sys, sysconfig, time, zipfile
+
+def get_requires_for_build_wheel(config_settings=None):
+    return []
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    minor = "%d.%d" % sys.version_info[:2]
+    print("the toy backend runs", flush=True)
+    time.sleep(30 if minor == os.environ.get("TOY_HANGS") else 3 if minor == os.environ.get("TOY_SLOW") else 0)
+    if minor in os.environ.get("TOY_FAILS", "").split():
+        raise SystemExit("toy: this does not build under " + minor)
+    kind, _, first = os.environ.get("TOY_KIND", "each").partition("-")
+    mine, platform = "cp%d%d" % sys.version_info[:2], sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    tag = "-".join([mine, mine, platform])
+    if kind == "pure":
+        tag = "py3-none-any"
+    elif kind == "abi3" and sys.version_info[:2] >= tuple(map(int, first.split("."))):
+        tag = "-".join(["cp" + first.replace(".", ""), "abi3", platform])
+    broken = os.environ.get("TOY_BROKEN", "")
+    files = {
+        "toy.py": "import sys\\nassert '%%d.%%d' %% sys.version_info[:2] != %r\\nBUILT = %r\\n" % (broken, minor),
+        "toy-1.0.dist-info/METADATA": "Metadata-Version: 2.1\\nName: toy\\nVersion: 1.0\\n",
+        "toy-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\\nGenerator: toy\\nRoot-Is-Purelib: false\\nTag: %s\\n" % tag,
+    }
+    files["toy-1.0.dist-info/RECORD"] = "".join(name + ",,\\n" for name in [*files, "toy-1.0.dist-info/RECORD"])
+    name = "toy-1.0-" + tag + ".whl"
+    with zipfile.ZipFile(os.path.join(folder, name), "w") as archive:
+        for path, text in files.items():
+            archive.writestr(zipfile.ZipInfo(path, time.gmtime(int(os.environ["SOURCE_DATE_EPOCH"]))[:6]), text)
+    return name
+"""
+
+_PYPROJECT = """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+
+[project]
+name = "toy"
+version = "1.0"
+requires-python = ">=3.8"
+"""
+
+
+def toy_sdist(folder: Path) -> Path:
+    """Write the sdist and return its path."""
+    files = {"pyproject.toml": _PYPROJECT, "backend.py": _BACKEND}
+    files["PKG-INFO"] = "Metadata-Version: 2.1\nName: toy\nVersion: 1.0\nRequires-Python: >=3.8\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    sdist = folder / "toy-1.0.tar.gz"
+    with gzip.GzipFile(str(sdist), "wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, text in files.items():
+            member = tarfile.TarInfo(f"toy-1.0/{name}")
+            member.size, member.mtime = len(text.encode()), 1_700_000_000
+            tar.addfile(member, io.BytesIO(text.encode()))
+    return sdist
