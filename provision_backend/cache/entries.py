@@ -1,6 +1,7 @@
 """One entry of a cache: its marker and its names, whether it was found damaged, and when it was last used.
 
-An entry is an interpreter, in ``interpreters``, or a locked environment, in ``environments``. The marker is the last
+An entry is an interpreter, in ``interpreters``, a locked environment, in ``environments``, or what compilers read of an
+interpreter for another machine, in ``targets``. The marker is the last
 file that is written before it is published, so a readable one means a complete tree. Whether the tree still is what was
 published is what `provision_backend.cache.manifest` finds out.
 
@@ -39,6 +40,7 @@ __all__ = [
     "read_entry",
     "read_environment",
     "read_marker",
+    "read_target",
     "write_marker",
 ]
 
@@ -90,10 +92,19 @@ def read_environment(entry: Path) -> Dict[str, Any]:
     return facts if whole else {}
 
 
+def read_target(entry: Path) -> Dict[str, Any]:
+    """Return the facts of what compilers read of an interpreter for another machine; empty where it is damaged.
+
+    There are ``sha256``, ``version``, ``freethreaded`` and ``triple`` of the archive, as those of an interpreter.
+    """
+    facts = read_marker(entry)
+    return facts if facts.get("key") == key_of(entry.name) and "triple" in facts else {}
+
+
 def write_marker(tree: Path, facts: Dict[str, Any]) -> None:
     """Write the marker of a tree that lacks nothing else.
 
-    The facts of both kinds are ``key``, ``manifest`` and ``size``; those of an interpreter are also the fields of its
+    The facts of all kinds are ``key``, ``manifest`` and ``size``; those of an interpreter are also the fields of its
     archive, ``executable`` relative to the tree, and ``pip``.
     """
     (tree / MARKER).write_bytes(_render_marker({**facts, "format": FORMAT}))

@@ -1,4 +1,4 @@
-"""Archive → `Interpreter`, and lock file → locked environment, once, across processes and users.
+"""Archive → `Interpreter`, lock file → locked environment, archive → target, once, across processes and users.
 
 The folder::
 
@@ -6,6 +6,7 @@ The folder::
     <cache>/interpreters/<key>/provision-backend.json    its marker, written before it is published
     <cache>/interpreters/<key>/provision-backend.manifest    every file of it, for `provision-backend cache verify`
     <cache>/environments/<key>/                  a locked environment, the same way; builds copy it and never run it
+    <cache>/targets/target-<key>/                what compilers read of an interpreter for elsewhere, no program
     <cache>/downloads/<sha256>/<file>.part       what has arrived of an archive; kept for resuming, gone once published
     <cache>/staging/<key>~<process>~<random>     what a process makes or removes at the moment
     <cache>/locks/<key>.lock, <key>.owner        the lock of a key, and which process holds it
@@ -24,7 +25,9 @@ process that makes an entry of this cache, and by ``cache prune``)::
                         resumed       swept, and done again from the archive          interpreter,         folder, swept
                                                                                       found without a lock
 
-* *One way for both kinds of entries.* A locked environment is filled by an installer; else it lives as an interpreter.
+* *One way for all kinds of entries.* A locked environment is filled by an installer; else it lives as an interpreter. A
+  target is made of an archive whose programs do not run here. It holds none of them, and has a folder and a name of its
+  own, so that a machine on which they would run, and which shares the cache, never takes it for an interpreter.
 * *Complete or absent.* The tree is finalized with its final path, started and marked in ``staging``, on the same file
   system, before a ``rename`` makes it visible: uv publishes first and patches afterwards, so that another process can
   see an unpatched tree, for good after a crash (uv#19329).
@@ -69,11 +72,15 @@ _Make = Callable[[Path, Path, bool], Dict[str, Any]]
 """The same of either kind: (staging folder, final path, whether a lock is held) → facts with ``tree``."""
 
 _Found = TypeVar("_Found", Interpreter, Path)
-_WORK = {"interpreters": "provisions the same interpreter", "environments": "makes the same locked environment"}
+_WORK = {
+    "interpreters": "provisions the same interpreter",
+    "environments": "makes the same locked environment",
+    "targets": "unpacks the same archive",
+}
 
 
 class Cache(NamedTuple):
-    """A writable folder of interpreters and locked environments, and read-only ones that come before it."""
+    """A writable folder of interpreters, locked environments and targets, and read-only ones that come before it."""
 
     root: Path
     shared: Tuple[Path, ...] = ()
@@ -102,6 +109,11 @@ class Cache(NamedTuple):
     def find_environment(self, key: str) -> Optional[Path]:
         """Find a locked environment as `lookup` finds an interpreter; `entries.read_environment` returns its facts."""
         return next(filter(entries.read_environment, self._usable("environments", key)), None)
+
+    def find_target(self, archive: Archive) -> Optional[Path]:
+        """Find what compilers read of the interpreter of an archive, as `lookup` finds the interpreter itself."""
+        found = self._usable("targets", _target_name(archive))
+        return next((each for each in found if entries.read_target(each).get("sha256") == archive.sha256), None)
 
     def _usable(self, folder: str, key: str = "") -> Iterator[Path]:
         """Yield the entries of a key, or all, that are trusted and not known to be damaged, shared caches first."""
@@ -145,14 +157,26 @@ class Cache(NamedTuple):
             CacheError: the cache cannot be written or trusted.
             ProvisionError: whatever ``build`` raises; then nothing is published.
         """
-        names = ("key", "filename", "sha256", "version", "freethreaded", "triple")
+        entry = self.root / "interpreters" / archive.key
+        return self._provide(
+            entry, lambda: self.lookup(archive), self._from_archive(archive, build, entry), lock_timeout, reporter
+        )
+
+    def provide_target(self, archive: Archive, build: Build, *, lock_timeout: float, reporter: Reporter) -> Path:
+        """Return the target of an archive, made and published as `provide` does it with an interpreter."""
+        entry = self.root / "targets" / _target_name(archive)
+        return self._provide(
+            entry, lambda: self.find_target(archive), self._from_archive(archive, build, entry), lock_timeout, reporter
+        )
+
+    def _from_archive(self, archive: Archive, build: Build, entry: Path) -> _Make:
+        facts = {name: getattr(archive, name) for name in ("filename", "sha256", "version", "freethreaded", "triple")}
 
         def _make(staging: Path, final: Path, locked: bool) -> Dict[str, Any]:
             with self._download_path(archive, staging, locked=locked) as download:
-                return {**{name: getattr(archive, name) for name in names}, **build(staging, download, final)}
+                return {"key": entry.name, **facts, **build(staging, download, final)}
 
-        entry = self.root / "interpreters" / archive.key
-        return self._provide(entry, lambda: self.lookup(archive), _make, lock_timeout, reporter)
+        return _make
 
     def provide_environment(
         self, key: str, make: Callable[[Path], Mapping[str, Any]], *, lock_timeout: float, reporter: Reporter
@@ -247,6 +271,11 @@ class Cache(NamedTuple):
                 folder.rmdir()
             raise
         remove_path(folder)  # Before the tree is flushed: what is removed need not be.
+
+
+def _target_name(archive: Archive) -> str:
+    # The names of locks, and of notes of use, are those of entries of all kinds.
+    return f"target-{archive.key}"
 
 
 def open_cache(settings: Settings) -> Cache:

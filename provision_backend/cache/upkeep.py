@@ -1,6 +1,6 @@
 """Look after a cache: list what is in it, find what is damaged, and remove what is no longer needed.
 
-An entry, an interpreter or a locked environment, leaves as it came, by one ``rename``: out of its folder into
+An entry, an interpreter, a locked environment or a target, leaves as it came, by one ``rename``: out of its folder into
 ``staging``, where it is then deleted file by file, so that half of one is never visible. It stays when a process uses
 it, when it was used within the last two hours, and when another process holds the lock of its key. Which processes use
 one is read from ``/proc`` (Linux); Windows tells only that one does. With an interpreter go the environments for it.
@@ -16,7 +16,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional
+from typing import Callable, Dict, Iterable, List, Optional
 
 from ..errors import CacheError, LockTimeoutError
 from ..files import age_of, is_run, list_names, remove_path, rename
@@ -32,6 +32,7 @@ from .entries import (
     read_entry,
     read_environment,
     read_marker,
+    read_target,
 )
 from .folders import open_staging, sweep_staging, unwritable
 from .locks import is_locked, key_lock
@@ -47,18 +48,18 @@ _ABANDONED = 24 * 3600.0  # seconds after which no process is expected to resume
 
 @dataclass(frozen=True)
 class Entry:
-    """One interpreter or locked environment of a cache."""
+    """One interpreter, locked environment or target of a cache."""
 
     path: Path
     """Its folder."""
     key: str
     """The name of the folder; it ends with a number where it stands beside a damaged one."""
     kind: str
-    """``interpreter`` or ``environment``."""
+    """``interpreter``, ``environment`` or ``target``."""
     version: str
     """``3.13.5`` or ``3.13.5t``; empty where the marker cannot be read, and for an environment."""
     interpreter: str
-    """The path of the interpreter that an environment is for; empty for an interpreter."""
+    """The path of the interpreter that an environment is for; empty for other entries."""
     packages: int
     """How many packages an environment holds."""
     size: int
@@ -90,7 +91,7 @@ class Swept:
 
 
 def list_entries(cache: Cache) -> List[Entry]:
-    """Return the entries, shared caches first, then interpreters before environments, each in the order of names.
+    """Return the entries, shared caches first, then in the order of `ENTRY_FOLDERS`, each in the order of names.
 
     Raises `CacheError` as `Cache.trust` does.
     """
@@ -106,7 +107,7 @@ def _describe(cache: Cache, path: Path, *, trusted: bool) -> Entry:
     facts = read_marker(path) if trusted else {}
     kind = path.parent.name[:-1]  # The name of the folder is its plural.
     size, files = facts.get("size"), facts.get("files")
-    read = read_entry if kind == "interpreter" else read_environment
+    read: Dict[str, Callable[[Path], object]] = {"environment": read_environment, "target": read_target}
     return Entry(
         path,
         path.name,
@@ -116,7 +117,7 @@ def _describe(cache: Cache, path: Path, *, trusted: bool) -> Entry:
         packages=len(files) if isinstance(files, dict) else 0,
         size=size if isinstance(size, int) else tree_size(path),
         last_use=last_use(path),
-        damaged=not facts or not read(path) or is_condemned(cache.root, path),
+        damaged=not facts or not read.get(kind, read_entry)(path) or is_condemned(cache.root, path),
         shared=path.parent.parent != cache.root,
     )
 

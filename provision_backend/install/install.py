@@ -23,7 +23,7 @@ from ..catalog.archive import Archive
 from ..errors import DownloadError, InstallError, InterpreterError, ProvisionError, UnpackError
 from ..files import is_noexec, remove_path, write_atomically
 from ..host.compatibility import check_tree, require_reader
-from ..host.platforms import Platform
+from ..host.platforms import Platform, platform_from_triple
 from ..output import Reporter
 from ..settings import Settings
 from ..systems import RUNNING, SYSTEMS
@@ -33,7 +33,16 @@ from .partial import Partial
 from .smoke import smoke_run
 from .unpack import Unpacked, check_length, unpack_stream
 
-__all__ = ["finalize_tree", "find_executable", "tree_maker"]
+__all__ = ["finalize_tree", "find_executable", "target_maker", "tree_maker"]
+
+_Build = Callable[[Path, Path, Path], Dict[str, Any]]
+"""The function that a cache calls: (staging folder, path to download to, final path) → facts for the marker."""
+
+_Finish = Callable[[Unpacked, Path], Dict[str, Any]]
+"""What is done with an unpacked tree: (tree, final path) → facts for the marker."""
+
+_READ_BY_COMPILERS = re.compile(r"include/|lib/(pkgconfig/|libpython[^/]*$|python3[^/]*/(_sysconfig|config-3))")
+"""What of a tree a build for another machine reads: headers, how CPython was built, and the library to link."""
 
 _SMALL = 1 << 20  # bytes of a program whose libpython is a library of its own
 
@@ -51,7 +60,7 @@ Error=This Python is managed by provision-backend and shared by all builds on th
 
 def tree_maker(
     archive: Archive, platform: Platform, settings: Settings, reporter: Reporter, *, with_pip: bool = False
-) -> Callable[[Path, Path, Path], Dict[str, Any]]:
+) -> _Build:
     """Return the function that makes a tree of an archive, for `provision_backend.cache.store.Cache.provide`.
 
     With *with_pip*, pip is compiled too, which takes a second.
@@ -61,6 +70,39 @@ def tree_maker(
         returns the ``tree``, what was ``written``, its ``executable`` below the tree, and the version of its ``pip``;
         or raises `InstallError`, `InterpreterError`, `HostError` or `MissingDependencyError`.
     """
+
+    def _finish_tree(unpacked: Unpacked, final: Path) -> Dict[str, Any]:
+        return _finish(archive, platform, unpacked, final, with_pip=with_pip)
+
+    return _maker(archive, platform, _finish_tree, settings, reporter)
+
+
+def target_maker(archive: Archive, settings: Settings, reporter: Reporter) -> _Build:
+    """Return the function that makes a target of an archive, for `provision_backend.cache.store.Cache.provide_target`.
+
+    It is what `tree_maker` returns, but nothing of the tree is started, and only what compilers read of it stays.
+    """
+    platform = platform_from_triple(archive.triple)
+
+    def _finish_target(unpacked: Unpacked, final: Path) -> Dict[str, Any]:
+        tree = unpacked.tree
+        # The archive of another machine under this name would give the wrong headers.
+        check_tree(find_executable(tree), platform)
+        finalize_tree(tree, final_path=final)
+        for path in sorted(tree.rglob("*"), reverse=True):
+            name = path.relative_to(tree).as_posix()
+            if os.path.islink(path) or not os.path.isdir(path):
+                if not _READ_BY_COMPILERS.match(name):
+                    path.unlink()
+            elif not any(path.iterdir()):
+                path.rmdir()
+        return {"tree": tree, "written": unpacked.written}
+
+    return _maker(archive, platform, _finish_target, settings, reporter)
+
+
+def _maker(archive: Archive, platform: Platform, finish: _Finish, settings: Settings, reporter: Reporter) -> _Build:
+    """Return the function that downloads, verifies and unpacks an archive, and has the tree finished."""
 
     def _build(staging: Path, download: Path, final: Path) -> Dict[str, Any]:
         destination = staging / "unpacked"
@@ -76,7 +118,7 @@ def tree_maker(
         try:
             require_reader(platform)  # A missing package is reported before the download, not after it.
             unpacked = stream_archive(archive, download, _unpack, settings=settings, reporter=reporter)
-            return _finish(archive, platform, unpacked, final, with_pip=with_pip)
+            return finish(unpacked, final)
         except ProvisionError as exc:
             # An archive of which no interpreter could be made goes; one that is incomplete stays, to be resumed.
             if not isinstance(exc, DownloadError):
