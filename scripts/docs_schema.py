@@ -19,8 +19,18 @@ _HEAD = """# The table in pyproject.toml
 What a project writes in `[tool.provision-backend]`. {required} is needed, the rest is not; any other key is an error.
 Settings of whoever builds stand elsewhere: [settings](settings.md).
 
-| key | form | meaning | example |
+{columns}"""
+
+_COLUMNS = """| key | form | meaning | example |
 | --- | --- | --- | --- |
+"""
+
+_WHEELS = """
+## The table wheels
+
+`[tool.provision-backend.wheels]` has the options of [`provision-backend wheels`](command-line.md#wheels), which come
+before it. A project that is not built through provision_backend may have it too, and then needs no other key.
+
 """
 
 _TAIL = """
@@ -32,9 +42,19 @@ editors and for validate-pyproject: [checking the table](../adopting.md#check-th
 def page() -> str:
     """Return the text of the page."""
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    required = " and ".join(f"`{key}`" for key in schema["required"])
-    rows = "".join(_row(key, value) for key, value in schema["properties"].items())
-    return _HEAD.format(required=required) + rows + _TAIL
+    required = " and ".join(f"`{key}`" for key in schema["anyOf"][0]["required"])
+    wheels = schema["properties"]["wheels"]["properties"]
+    return (
+        _HEAD.format(required=required, columns=_COLUMNS)
+        + _rows(schema["properties"])
+        + _WHEELS
+        + _COLUMNS
+        + (_rows(wheels) + _TAIL)
+    )
+
+
+def _rows(properties: Dict[str, Any]) -> str:
+    return "".join(_row(key, value) for key, value in properties.items())
 
 
 def _row(key: str, value: Dict[str, Any]) -> str:
@@ -46,6 +66,8 @@ def _row(key: str, value: Dict[str, Any]) -> str:
 def _form(value: Dict[str, Any]) -> str:
     if value["type"] == "array":
         return f"list of {value['items']['type']}s"
+    if "array" in value["type"] and "items" in value:
+        return f"{value['items']['type']}, or list of {value['items']['type']}s"
     kinds = [value["type"]] if isinstance(value["type"], str) else value["type"]
     return "one of these" if "enum" in value else " or ".join(kinds)
 

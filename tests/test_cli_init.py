@@ -240,7 +240,7 @@ def test_a_folder_without_the_file_is_refused(tmp_path: Path) -> None:
         (
             AFTER.encode().replace(b'"hatchling.build"', b'"hatchling.build"\nx = 1'),
             "pyproject.toml: unknown key 'x' in [tool.provision-backend]\n  known keys: build-backend, requires, "
-            "backend-path, requires-python, python, installer, lock",
+            "backend-path, requires-python, python, installer, toolchain, glibc, lock, wheels",
         ),
     ],
     ids=["not UTF-8", "backend-path missing", "backend-path outside", "no backend", "wrapped and broken"],

@@ -107,7 +107,7 @@ MESSAGES = {
     "unknown-key-far": (
         "pyproject.toml: unknown key 'colour' in [tool.provision-backend]\n"
         "  known keys: build-backend, requires, backend-path, requires-python, python, installer, toolchain, glibc, "
-        "lock"
+        "lock, wheels"
     ),
     "unknown-key-near": (
         "pyproject.toml: unknown key 'build-backends' in [tool.provision-backend]\n  did you mean 'build-backend'?"

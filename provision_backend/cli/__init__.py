@@ -13,10 +13,10 @@ from typing import List, Optional, Sequence
 
 from ..errors import ProvisionError, UsageError
 from ..output import COLOR_CHOICES, Reporter, explained
-from ..settings import OPTIONS, load_settings
+from ..settings import load_settings
 from ..versions import own_version
 from .answers import show_lines
-from .parser import make_overview, make_parser
+from .parser import given_settings, make_overview, make_parser
 from .registry import GROUPS, Command, find_command, load
 
 __all__ = ["main"]
@@ -65,11 +65,7 @@ def _run(command: Command, rest: Sequence[str], theirs: Sequence[str]) -> int:
     arguments = make_parser(command).parse_args(rest)
     if command.runs_another:
         arguments.command = theirs
-    # An absent option is None; then the environment and the configuration are read.
-    flags = {option.key: value for option in OPTIONS if (value := getattr(arguments, option.attribute, None))}
-    if getattr(arguments, "more", None):
-        flags.setdefault("verbose", str(min(arguments.more, 2)))
-    settings = load_settings(flags=flags)
+    settings = load_settings(flags=given_settings(arguments))
     run, _ = load(command)
     answer = run(arguments, settings, Reporter(verbosity=settings.verbose, color=arguments.color))
     if command.has_json and arguments.json:

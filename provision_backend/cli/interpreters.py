@@ -14,7 +14,7 @@ from ..errors import InterpreterError, NoMatchingArchiveError, ProjectError, Usa
 from ..install.catalogs import load_archives
 from ..output import Reporter
 from ..project.plan import make_plan
-from ..project.pyproject import OWN_NAME, Project, parse_pyproject, read_project, read_text
+from ..project.pyproject import Project, has_table, parse_pyproject, read_project, read_text
 from ..provision import find_any, provision
 from ..settings import Settings
 from ..versions import is_specifier, parse_request
@@ -125,7 +125,7 @@ def _read_any_project(folder: Path) -> Project:
     # list, find, install and run are useful before `init`, too.
     text = read_text(folder)
     document = parse_pyproject(text)
-    if OWN_NAME in document.get("tool", {}):
+    if has_table(document):
         return read_project(folder, text)
     requires_python = document.get("project", {}).get("requires-python", "")
     if not isinstance(requires_python, str) or not is_specifier(requires_python):

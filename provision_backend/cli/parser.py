@@ -19,8 +19,8 @@ from ..settings import OPTIONS
 from .registry import COMMANDS, GROUPS, Argument, Command, argument, load
 
 __all__ = [
-    "PROGRAM", "PROJECT", "existing_folder", "make_overview", "make_parser", "new_folder", "requests", "synopsis",
-    "targets",
+    "PROGRAM", "PROJECT", "existing_folder", "given_settings", "make_overview", "make_parser", "new_folder", "requests",
+    "synopsis", "targets",
 ]  # fmt: skip
 
 PROGRAM = "provision-backend"
@@ -69,6 +69,15 @@ def make_parser(command: Command) -> argparse.ArgumentParser:
     # Python 3.14 colours the help by default, regardless of --color.
     parser.color = False  # type: ignore[attr-defined, unused-ignore]
     return parser
+
+
+def given_settings(arguments: argparse.Namespace) -> Dict[str, Any]:
+    """Return the settings that stand on the command line, by key."""
+    # An absent option is None; then the environment and the configuration are read.
+    flags = {option.key: value for option in OPTIONS if (value := getattr(arguments, option.attribute, None))}
+    if getattr(arguments, "more", None):
+        flags.setdefault("verbose", str(min(arguments.more, 2)))
+    return flags
 
 
 def make_overview(group: Optional[str] = None) -> str:

@@ -106,6 +106,11 @@ COMMANDS: Tuple[Command, ...] = (
         runs_another=True,
     ),
     Command(
+        "wheels",
+        "show for which Pythons a project has wheels built, and which of them one wheel serves",
+        ("wheels --plan", "wheels --plan --python '>=3.10' --libc glibc,musl", "wheels --plan --format github"),
+    ),
+    Command(
         "pack",
         "make a standalone archive of an installed CPython",
         ("pack /usr/local/bin/python3.12 --to /srv/mirror",),

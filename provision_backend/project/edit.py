@@ -262,7 +262,11 @@ def wrap_text(text: str, *, form: str = "", requires_python: str = "", setup_py:
     if "build-backend" not in data.get("build-system", {}):
         table["build-backend"].comment(comment)
     _update_table(tomlkit, document["build-system"], wanted["build-system"])
-    _append_table(tomlkit, document, document["tool"], OWN_NAME, table)
+    if OWN_NAME in document["tool"]:
+        table["wheels"] = document["tool"][OWN_NAME]["wheels"]  # There is nothing else in it.
+        document["tool"][OWN_NAME] = table
+    else:
+        _append_table(tomlkit, document, document["tool"], OWN_NAME, table)
     # The first requirement of the frontend's list is ourselves.
     requires = wanted["tool"][OWN_NAME].get("requires", wanted["build-system"]["requires"][1:])
     backend = build_system["build-backend"]
@@ -279,7 +283,8 @@ def _wrapped(data: Dict[str, Any], build_system: Dict[str, Any], marker: str) ->
         table["requires"], ours = build_system["requires"], [OWN_NAME]
     outer = {key: value for key, value in build_system.items() if key != "backend-path"}
     outer.update({"build-backend": "provision_backend", "requires": ours})
-    return {**data, "build-system": outer, "tool": {**data.get("tool", {}), OWN_NAME: table}}
+    tool = data.get("tool", {})
+    return {**data, "build-system": outer, "tool": {**tool, OWN_NAME: {**table, **tool.get(OWN_NAME, {})}}}
 
 
 def unwrap_text(text: str) -> str:
@@ -291,6 +296,7 @@ def unwrap_text(text: str) -> str:
     tomlkit = load_tomlkit("init")
     document, data = _parse_document(tomlkit, text), parse_pyproject(text)
     table = data["tool"].pop(OWN_NAME)
+    kept = {"wheels": table.pop("wheels")} if "wheels" in table else {}
     if "build-backend" not in table:
         raise ProjectError(f"pyproject.toml: {TABLE}.build-backend is missing, so the real backend is unknown")
     requires_python = table.pop("requires-python", data.get("project", {}).get("requires-python", ""))
@@ -307,7 +313,11 @@ def unwrap_text(text: str) -> str:
     requires = [drop_marker(text, marker) or drop_marker(text, double) or text for text in others]
     data["build-system"].update({"requires": requires, **table})
     _update_table(tomlkit, document["build-system"], data["build-system"], source=document["tool"][OWN_NAME])
-    del document["tool"][OWN_NAME]
+    _update_table(tomlkit, document["tool"][OWN_NAME], kept)
+    if kept:
+        data["tool"][OWN_NAME] = kept
+    else:
+        del document["tool"][OWN_NAME]
     if not data["tool"]:
         del document["tool"], data["tool"]
     # Removing our table at the end of a file leaves an empty line.

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 __all__ = [
-    "OWN_NAME", "TABLE", "Project", "is_wrapped", "names_us", "parse_pyproject", "parse_requirement",
+    "OWN_NAME", "TABLE", "Project", "has_table", "is_wrapped", "names_us", "parse_pyproject", "parse_requirement",
     "read_backend", "read_backend_path", "read_project", "read_strings", "read_text", "read_value",
+    "refuse_unknown",
 ]  # fmt: skip
 
 OWN_NAME = "provision-backend"  # name of our distribution, normalised as in PEP 503
@@ -41,6 +42,7 @@ _KEYS = (
     "toolchain",
     "glibc",
     "lock",
+    "wheels",
 )
 
 # PEP 517: an import path, optionally followed by a colon and an object path.
@@ -101,7 +103,7 @@ def read_project(root: Path, text: Optional[str] = None, *, relocking: bool = Fa
             f"pyproject.toml: [{TABLE}] is missing",
             hint="name the real backend there: build-backend and requires, as in [build-system]",
         )
-    _refuse_unknown(table, TABLE, _KEYS)
+    refuse_unknown(table, TABLE, _KEYS)
     one_list = "requires" not in table
     if one_list:
         build_system = document.get("build-system", {})
@@ -113,6 +115,8 @@ def read_project(root: Path, text: Optional[str] = None, *, relocking: bool = Fa
             if plain_name(text) is None:
                 parse_requirement(text, f"{TABLE}.requires")
     installer = _choice(table, "installer", ("pip", "uv"))
+    # The command that it is for reads it; a build has no use for it.
+    read_value(table, TABLE, "wheels", dict)
     names = document.get("project", {})
     return Project(
         root=root,
@@ -169,20 +173,25 @@ def names_us(requirement: str) -> bool:
 def is_wrapped(data: Mapping[str, Any]) -> bool:
     """Tell whether a project is wrapped; raise `ProjectError` if it has only our table or only our backend's name."""
     backend = data.get("build-system", {}).get("build-backend")
-    table = read_value(data.get("tool", {}), "tool", OWN_NAME, dict)
     if backend == "provision_backend":
-        if table is not None:
+        if read_value(data.get("tool", {}), "tool", OWN_NAME, dict) is not None:
             return True
         raise ProjectError(
             f"pyproject.toml: the build-backend is provision_backend already, but [{TABLE}] is missing",
             hint="the real backend is not known; name it there, or put it back into [build-system] and run this again",
         )
-    if table is not None:
+    if has_table(data):
         raise ProjectError(
             f"pyproject.toml: [{TABLE}] exists, but the build-backend is {backend!r}",
             hint='write build-backend = "provision_backend" in [build-system], or remove the table and run this again',
         )
     return False
+
+
+def has_table(data: Mapping[str, Any]) -> bool:
+    """Tell whether a project has our table for its builds; ``wheels`` alone is for any project that has wheels made."""
+    table = read_value(data.get("tool", {}), "tool", OWN_NAME, dict)
+    return table is not None and set(table) != {"wheels"}
 
 
 def read_value(table: Mapping[str, Any], section: str, key: str, kind: Type[Value]) -> Optional[Value]:
@@ -212,7 +221,8 @@ def read_strings(table: Mapping[str, Any], section: str, key: str) -> List[str]:
     return value
 
 
-def _refuse_unknown(table: Mapping[str, Any], section: str, known: Sequence[str]) -> None:
+def refuse_unknown(table: Mapping[str, Any], section: str, known: Sequence[str]) -> None:
+    """Raise `ProjectError` for a key of a table that is not known."""
     # A misspelt key would otherwise be ignored, and the build would not do what its author wrote.
     for key in table:
         if key not in known:
@@ -318,7 +328,7 @@ def _lock(table: Mapping[str, Any], root: Path, *, relocking: bool) -> Optional[
     if lock is None:
         return None
     section = f"{TABLE}.lock"
-    _refuse_unknown(lock, section, ("archives", "file", "always"))
+    refuse_unknown(lock, section, ("archives", "file", "always"))
     # Only a project with a lock pays for the import of the catalog.
     from .lock import read_lock
 

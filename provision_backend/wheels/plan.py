@@ -6,9 +6,49 @@ makes decides which of the others are still needed.
 
 from __future__ import annotations
 
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-__all__ = ["PlannedBuild", "PlannedTest", "WheelPlan"]
+from ..catalog.archive import Archive
+from ..catalog.selection import matching_archives, newest_of_minors, select_archive
+from ..catalog.wanted import Lock, Wanted, locked_archive
+from ..errors import UsageError
+from ..host.targets import ELF_TARGETS, split_level
+from ..versions import VersionRequest, minor_of, parse_version
+from .kind import Guess
+from .options import LIBCS, WheelOptions
+
+__all__ = [
+    "PlannedBuild", "PlannedTest", "Python", "WheelPlan", "choose_pythons", "lock_of", "make_plan", "target_triples",
+]  # fmt: skip
+
+_FIRST_ABI3T = (3, 15)  # PEP 803; before it a free-threaded Python has no stable ABI.
+
+Pythons = Mapping[str, Sequence["Python"]]
+"""The Pythons of each target triple, lowest first; the triple of the host comes first."""
+
+
+class Python(NamedTuple):
+    """A Python that can be provisioned."""
+
+    version: str
+    """Its full version."""
+    freethreaded: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its minor version, ``3.13`` or ``3.14t``."""
+        return minor_of(self.version) + ("t" if self.freethreaded else "")
+
+    @property
+    def number(self) -> Tuple[int, int]:
+        """Its minor version as numbers."""
+        version = parse_version(self.version)
+        return version.major, version.minor
+
+    @property
+    def sort_key(self) -> Tuple[Tuple[int, int], bool]:
+        """Lowest first; the free-threaded one of a minor version comes after the other one."""
+        return self.number, self.freethreaded
 
 
 class PlannedTest(NamedTuple):
@@ -59,13 +99,15 @@ class WheelPlan(NamedTuple):
     """Everything that is built and tested."""
 
     kind: str
-    """``pure``, ``abi3``, ``abi3t`` or ``each``: what the wheels are expected to be."""
+    """``pure``, ``none``, ``abi3``, ``abi3t`` or ``each``: what the wheels are expected to be."""
     reason: str
     """Where in the project that was read."""
     builds: Tuple[PlannedBuild, ...]
     """Lowest Python first."""
     pythons: Tuple[str, ...]
     """The minor versions that are built or tested, lowest first."""
+    notes: Tuple[str, ...] = ()
+    """What a person should know of it, each a sentence."""
 
     def as_dict(self) -> Dict[str, Any]:
         """Return the plan for ``--json``."""
@@ -79,4 +121,159 @@ class WheelPlan(NamedTuple):
             }
             for build in self.builds
         ]
-        return {"kind": self.kind, "reason": self.reason, "pythons": list(self.pythons), "builds": builds}
+        facts = {"kind": self.kind, "reason": self.reason, "notes": list(self.notes)}
+        return {**facts, "pythons": list(self.pythons), "builds": builds}
+
+
+def target_triples(options: WheelOptions, host: str) -> Tuple[str, ...]:
+    """Return the target triples that wheels are asked for, that of the host first if it is among them.
+
+    Raises:
+        UsageError: there is no such triple, or the host is no Linux and another one is asked for.
+    """
+    # Wheels are for every CPU of their architecture.
+    host = split_level(host)[0]
+    here = ELF_TARGETS.get(host)
+    if here is None:
+        if options.libc or options.arch:
+            raise UsageError(f"--libc and --arch are for Linux, and this host is {host}")
+        return (host,)
+    libcs = [LIBCS[name] for name in options.libc] or [here.libc]
+    found: List[str] = []
+    for architecture in options.arch or (here.architecture,):
+        for libc in libcs:
+            own = (architecture, libc) == (here.architecture, here.libc)
+            # Of ARM there are wheels for hard float only (PEP 600).
+            environment = f"{libc}eabihf" if architecture == "armv7" else libc
+            triple = host if own else f"{architecture}-unknown-linux-{environment}"
+            if triple not in ELF_TARGETS:
+                raise UsageError(f"there is no {libc} for the architecture {architecture!r}")
+            found.append(triple)
+    return tuple(sorted(dict.fromkeys(found), key=lambda triple: triple != host))
+
+
+def choose_pythons(
+    archives: Sequence[Archive], requires_python: str, requests: Sequence[VersionRequest], triple: str
+) -> Tuple[Python, ...]:
+    """Return the newest patch release of each minor version that a project and any of the requests allow.
+
+    Without requests those are all that the project allows, without free-threaded ones and pre-releases.
+
+    Raises:
+        NoMatchingArchiveError: nothing satisfies the project and one of the requests.
+    """
+    found: Dict[str, Python] = {}
+    for request in requests or (None,):
+        wanted = Wanted(requires_python, request)
+        # It raises what a build would where nothing matches.
+        select_archive(archives, wanted, triple)
+        for archive in newest_of_minors(matching_archives(archives, wanted, triple)):
+            python = Python(archive.version, archive.freethreaded)
+            known = found.setdefault(python.label, python)
+            found[python.label] = max(known, python, key=lambda each: parse_version(each.version))
+    return tuple(sorted(found.values(), key=lambda python: python.sort_key))
+
+
+def make_plan(project_lock: Optional[Lock], guess: Guess, pythons: Pythons, *, asked: bool = False) -> WheelPlan:
+    """Decide what is built and tested.
+
+    Args:
+        project_lock: the lock that the project is built with; None if it has none, or a setting overrides it.
+        guess: what the wheels are expected to be.
+        pythons: those that can be provisioned, at least one for each triple.
+        asked: whether a person has asked for certain Pythons, which then are built with or without the lock.
+
+    Raises:
+        NoMatchingArchiveError: the project is locked, and not for one of the triples.
+    """
+    notes: Tuple[str, ...] = ()
+    locked: Dict[str, Python] = {}
+    if project_lock is not None:
+        archives = [locked_archive(project_lock, triple) for triple in pythons]
+        locked = {archive.triple: Python(archive.version, archive.freethreaded) for archive in archives}
+        pythons = {triple: _with_locked(found, locked[triple]) for triple, found in pythons.items()}
+        notes = _lock_notes(project_lock, guess, locked, asked=asked)
+    builds: List[PlannedBuild] = []
+    if guess.kind == "pure":
+        builds.append(_plan_pure(pythons, locked))
+    else:
+        for triple, found in pythons.items():
+            # Of a locked project, what is built for one Python is built by the locked one, unless more is asked for.
+            only = locked.get(triple) if not asked else None
+            builds += [_planned(group, triple) for group in _groups(guess, found, only)]
+    builds.sort(key=lambda build: (*_order(build), build.triple))
+    kind = "abi3t" if guess.kind == "abi3" and all(map(_serves_both, builds)) else guess.kind
+    labels = {test.python: parse_version(test.version) for build in builds for test in build.tests}
+    order = sorted(labels, key=lambda label: (labels[label][:2], label))
+    return WheelPlan(kind, guess.reason, tuple(builds), tuple(order), notes)
+
+
+def lock_of(lock: Optional[Lock], build: PlannedBuild) -> Optional[Lock]:
+    """Return the lock of a project if it is about the Python of a build; else None."""
+    for archive in lock.archives if lock else ():
+        if (archive.triple, archive.label) == (build.triple, build.request):
+            return lock
+    return None
+
+
+def _with_locked(pythons: Sequence[Python], locked: Python) -> Tuple[Python, ...]:
+    """Put the locked Python in the place of the newest one of its minor version."""
+    others = [python for python in pythons if python.label != locked.label]
+    return tuple(sorted([*others, locked], key=lambda python: python.sort_key))
+
+
+def _lock_notes(lock: Lock, guess: Guess, locked: Mapping[str, Python], *, asked: bool) -> Tuple[str, ...]:
+    labels = " and ".join(dict.fromkeys(python.label for python in locked.values()))
+    if asked:
+        return (f"wheels for other Pythons than {labels} are built without the lock in {lock.place}",)
+    if guess.kind == "each":
+        return (f"the lock in {lock.place} is for {labels} only; --python asks for wheels that are built without it",)
+    return ()
+
+
+def _plan_pure(pythons: Pythons, locked: Mapping[str, Python]) -> PlannedBuild:
+    # It is the same everywhere. The newest Python has the newest backend, and has made the sdist too.
+    triple, found = next(iter(pythons.items()))
+    builder = locked.get(triple) or _newest(found)
+    tests = [_test(builder, triple)]
+    tests += [_test(each, name) for name, others in pythons.items() for each in others]
+    return PlannedBuild(builder.label, builder.version, triple, tuple(dict.fromkeys(tests)))
+
+
+def _newest(pythons: Sequence[Python]) -> Python:
+    return max(pythons, key=lambda python: (not python.freethreaded, python.number))
+
+
+def _groups(guess: Guess, pythons: Sequence[Python], only: Optional[Python]) -> List[List[Python]]:
+    """Return the Pythons of each wheel of one triple; the first of each builds it."""
+    if guess.kind == "none":
+        first = only or min(pythons, key=lambda python: (python.freethreaded, python.number))
+        return [[first, *(python for python in pythons if python != first)]]
+    if guess.kind == "each":
+        return [[only]] if only else [[python] for python in pythons]
+    if only:
+        return [[only, *(each for each in pythons if each.number > only.number and not each.freethreaded)]]
+    own = [[each] for each in pythons if each.number < (_FIRST_ABI3T if each.freethreaded else guess.floor)]
+    stable = [each for each in pythons if not each.freethreaded and each.number >= guess.floor]
+    both = [each for each in pythons if each.freethreaded and each.number >= _FIRST_ABI3T]
+    # One wheel serves both where the free-threaded Python that makes it is not newer than the other ones.
+    if guess.freethreaded and both and stable and both[0].number <= stable[0].number:
+        both, stable = [both[0], *sorted([*stable, *both[1:]], key=lambda python: python.sort_key)], []
+    return [*own, *filter(None, (stable, both))]
+
+
+def _planned(group: Sequence[Python], triple: str) -> PlannedBuild:
+    tests = tuple(_test(python, triple) for python in group)
+    return PlannedBuild(group[0].label, group[0].version, triple, tests)
+
+
+def _test(python: Python, triple: str) -> PlannedTest:
+    return PlannedTest(python.label, triple, python.version)
+
+
+def _order(build: PlannedBuild) -> Tuple[Tuple[int, int], bool]:
+    return Python(build.version, build.python.endswith("t")).sort_key
+
+
+def _serves_both(build: PlannedBuild) -> bool:
+    return build.python.endswith("t") and len({test.python.endswith("t") for test in build.tests}) > 1

@@ -15,23 +15,27 @@ from pathlib import Path
 from typing import Iterator, NamedTuple, Optional
 
 from ..catalog.wanted import Wanted
-from ..errors import InterpreterError, ProjectError, UsageError
+from ..errors import BuildEnvironmentError, InterpreterError, ProjectError, UsageError
 from ..files import hash_file
 from ..hooks.build import Build
 from ..hooks.frontend import guard_recursion
+from ..hooks.installers import interpreter_environment
 from ..hooks.provisioned import call_hook
 from ..install.archives import write_archive
 from ..install.unpack import unpack_sdist
-from ..output import Reporter
-from ..processes import clean_environment, run_quiet
+from ..output import Reporter, redact_text
+from ..processes import clean_environment, last_lines, run_quiet
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project
 from ..project.unadopted import read_any_project
+from ..provision import provision
 from ..settings import Settings
 from ..versions import parse_request
 
-__all__ = ["Source", "open_source", "unpack_source"]
+__all__ = ["Source", "fetch_sdist", "inspect_source", "open_source", "unpack_source"]
 
+_NAME = r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:==\s*[A-Za-z0-9.!+_-]+\s*)?"
+_TIMEOUT = 1800.0  # seconds, in which pip may build the metadata of a project
 _EPOCH = "SOURCE_DATE_EPOCH"
 _FIRST = 315532800  # 1980-01-01, before which no time can be written into a wheel, which is a zip file
 _GENERATED = re.compile(r"(^|/)([^/]+\.egg-info/.*|PKG-INFO)$")
@@ -57,7 +61,7 @@ def open_source(source: str, work: Path, settings: Settings, reporter: Reporter,
     """Make or find the sdist of what a person names.
 
     Args:
-        source: a folder, or the path of an sdist.
+        source: a folder, the path of an sdist, or a name or ``name==version`` on the package index.
         work: an empty folder for what is made and unpacked.
         settings: say which interpreter makes the sdist of a folder, and how its environment is filled.
         reporter: tells people about that.
@@ -69,7 +73,7 @@ def open_source(source: str, work: Path, settings: Settings, reporter: Reporter,
         UnpackError: the sdist is damaged, or holds what is refused.
         ProvisionError: its sdist could not be made.
     """
-    path = Path(os.path.abspath(source))
+    path = fetch_sdist(source, work, settings, reporter)
     if os.path.isdir(path):
         began = time.time()
         project = read_any_project(path)
@@ -80,17 +84,57 @@ def open_source(source: str, work: Path, settings: Settings, reporter: Reporter,
         folder.mkdir()
         write_archive(tree, folder / made.name, mtime=epoch)
         return _opened(folder / made.name, work, epoch)
-    return _opened(check_sdist(path), work, _set_epoch())
+    return _opened(path, work, _set_epoch())
 
 
-def check_sdist(path: Path) -> Path:
-    """Return the path of an sdist, or raise `UsageError`."""
-    if not os.path.exists(path):
-        raise UsageError(f"SOURCE must name a folder or an sdist, found {str(path)!r}, which does not exist")
+def inspect_source(source: str, work: Path, settings: Settings, reporter: Reporter) -> Project:
+    """Read the project that a person names, without making anything of a folder; the arguments are `open_source`'s."""
+    path = fetch_sdist(source, work, settings, reporter)
+    return read_any_project(path if os.path.isdir(path) else unpack_sdist(path, work / "look"))
+
+
+def fetch_sdist(source: str, work: Path, settings: Settings, reporter: Reporter) -> Path:
+    """Return the absolute path of a folder or of an sdist, which is downloaded into *work* where it is only a name.
+
+    Raises:
+        UsageError: *source* is neither a path nor the name of a project.
+        ProvisionError: there is no Python that could fetch it, or its index has no such sdist.
+    """
+    path = Path(os.path.abspath(source))
+    if os.path.isdir(path):
+        return path
     # PEP 625 has no other form, and what is left of them is older than the Pythons that wheels are built for.
-    if not path.name.endswith(".tar.gz"):
-        raise UsageError(f"SOURCE must name a folder or an sdist, <name>-<version>.tar.gz, found {str(path)!r}")
-    return path
+    if os.path.exists(path) and not path.name.endswith(".tar.gz"):
+        raise UsageError(f"SOURCE must name a folder or an sdist, <name>-<version>.tar.gz, found {source!r}")
+    if os.path.exists(path):
+        return path
+    name = re.fullmatch(_NAME, source)
+    if name is None or source.endswith((".gz", ".zip", ".whl")):
+        raise UsageError(f"SOURCE must name a folder, an sdist or a project, found {source!r}, which does not exist")
+    reporter.info(f"there is no folder {source!r} here; fetching the sdist of {source} from the package index")
+    return _download(source, name[1], work / "download", settings, reporter)
+
+
+def _download(requirement: str, name: str, folder: Path, settings: Settings, reporter: Reporter) -> Path:
+    # pip knows the user's indexes, passwords and proxies. It is that of the newest Python, for which most projects
+    # have a release.
+    found = next(folder.glob("*.tar.gz"), None)
+    if found is not None:
+        return found
+    python = provision(Wanted(""), settings, reporter, with_pip=True)
+    command = [python.executable, "-I", "-B", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
+    command += ["--disable-pip-version-check", "--no-binary", name, requirement]
+    environ = interpreter_environment(python, os.path.dirname(python.executable))
+    with reporter.step(f"fetch the sdist of {requirement}"):
+        done = run_quiet(command, env=environ, timeout=_TIMEOUT)
+    found = next(folder.glob("*.tar.gz"), None)
+    if done.returncode != 0 or found is None:
+        reason = f"pip ended with exit status {done.returncode}" if done.returncode else "it has none as .tar.gz"
+        raise BuildEnvironmentError(
+            f"could not fetch the sdist of {requirement!r}: {reason}",
+            hint=redact_text(last_lines(done.stdout + done.stderr)),
+        )
+    return found
 
 
 def unpack_source(source: Source, folder: Path) -> Path:
