@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import pytest
 from support.command_line import variables
 from support.host_interpreters import usable_hosts
 from support.wheel_projects import toy_sdist
+
+from provision_backend.wheels import workers
 
 Wheels = Dict[str, str]
 """The sha256 of each wheel, by its name."""
@@ -69,3 +75,146 @@ def _tested(answer: Any) -> Dict[str, List[str]]:
         for build in answer["builds"]
         if build["wheel"]
     }
+
+
+@pytest.mark.slow
+def test_a_failure_ends_the_run_and_the_next_goes_on_where_it_was(toy: Toy, pythons: List[str]) -> None:
+    """A red build is one sentence with the end of its log and its place; what was built before is not built again."""
+    code, answer, said = toy.run(pythons, "--jobs", "1", TOY_FAILS=pythons[1])
+
+    assert code == 1
+    assert [build["status"] for build in answer["builds"]] == ["built", "failed", "waiting"]
+    assert "failed: the real backend's build_wheel ended with exit status 1" in said
+    assert f"toy: this does not build under {pythons[1]}" in said
+    assert "Traceback" not in said
+    assert toy.leftovers() == []
+
+    before = toy.wheels()
+    code, answer, said = toy.run(pythons)
+
+    assert code == 0
+    assert [build["status"] for build in answer["builds"]] == ["kept", "built", "built"]
+    assert before.items() <= toy.wheels().items()
+    # After a green run everything is built anew.
+    assert [build["status"] for build in toy.run(pythons)[1]["builds"]] == ["built"] * 3
+
+
+@pytest.mark.slow
+def test_keep_going_builds_the_others(toy: Toy, pythons: List[str]) -> None:
+    """The exit code says that one is red, and the others are complete."""
+    code, answer, _ = toy.run(pythons, "--keep-going", TOY_FAILS=pythons[0])
+
+    assert code == 1
+    assert [build["status"] for build in answer["builds"]] == ["failed", "built", "built"]
+    assert len(toy.wheels()) == 2
+
+
+@pytest.mark.slow
+def test_a_pure_wheel_counts_once_whichever_build_ends_first(toy: Toy, pythons: List[str]) -> None:
+    """The wheel of the lowest Python is tested on all, although a higher one was done before it."""
+    code, answer, _ = toy.run(pythons, "--abi", "each", "--jobs", "2", TOY_KIND="pure", TOY_SLOW=pythons[0])
+
+    assert code == 0
+    assert [build["status"] for build in answer["builds"]] == ["built", "covered", "covered"]
+    assert _tested(answer) == {"toy-1.0-py3-none-any.whl": sorted(pythons)}
+    assert f"{pythons[0]}" in (toy.out / "logs" / f"{answer['builds'][0]['id']}.log").read_text()
+
+    alone = toy.wheels()
+    assert toy.run(pythons, "--jobs", "1", TOY_KIND="pure")[0] == 0
+    assert toy.wheels() == alone
+
+
+@pytest.mark.slow
+def test_a_stable_abi_serves_the_pythons_above_it(toy: Toy, pythons: List[str]) -> None:
+    """The lowest Python has a wheel of its own, the others share one, which is tested on both."""
+    low, middle, high = pythons
+    code, answer, _ = toy.run(pythons, "--abi", "each", "--jobs", "1", TOY_KIND=f"abi3-{middle}")
+
+    assert code == 0
+    assert [build["status"] for build in answer["builds"]] == ["built", "built", "covered"]
+    assert sorted(map(sorted, _tested(answer).values())) == sorted([[low], sorted([middle, high])])
+
+
+@pytest.mark.slow
+def test_what_turns_out_not_to_be_pure_is_built_for_each(toy: Toy, pythons: List[str]) -> None:
+    """The kind of a project is a guess, and what is built decides."""
+    code, answer, _ = toy.run(pythons, "--abi", "none")
+
+    assert code == 0
+    assert [build["python"] for build in answer["builds"]] == pythons
+    assert list(_tested(answer).values()) == [[python] for python in pythons]
+
+
+@pytest.mark.slow
+def test_a_wheel_that_fails_its_test_is_red(toy: Toy, pythons: List[str]) -> None:
+    """The message names the wheel, the Python and the import, and the next run tests only what did not pass."""
+    broken = pythons[1]
+    code, answer, said = toy.run(pythons, "--jobs", "1", "--keep-going", TOY_KIND="pure", TOY_BROKEN=broken)
+
+    assert code == 1
+    assert "'import toy' failed" in said
+    assert _tested(answer) == {"toy-1.0-py3-none-any.whl": sorted({*pythons} - {broken})}
+
+    code, answer, said = toy.run(pythons, "--test", "python -c 'import sys'", TOY_BROKEN=broken)
+
+    assert (code, answer["builds"][0]["status"]) == (0, "kept")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["int", "term", "kill"])
+def test_a_run_that_is_ended_leaves_nothing_running_and_nothing_half_made(
+    toy: Toy, pythons: List[str], number: signal.Signals
+) -> None:
+    """Its workers and the hooks in them end with it, its folders are removed, and the same command goes on."""
+    low, high = pythons[0], pythons[2]
+    environ = variables({"TOY_HANGS": high, "TMPDIR": str(toy.folder)})
+    with subprocess.Popen(toy.command([low, high], "--jobs", "1"), env=environ, stderr=subprocess.DEVNULL) as run:
+        hanging = toy.out / "logs" / f"cp{high.replace('.', '')}-"
+        _wait_until(lambda: any("the toy backend runs" in log.read_text() for log in _logs(hanging)))
+        run.send_signal(number)
+        assert run.wait(20) == (130 if number != signal.SIGKILL else -signal.SIGKILL)
+
+    _wait_until(lambda: toy.leftovers() == [])
+    _wait_until(lambda: _programs_below(toy.folder) == [])
+    assert len(toy.wheels()) == 1
+    assert [build["status"] for build in toy.run([low, high])[1]["builds"]] == ["kept", "built"]
+
+
+def _logs(start: Path) -> List[Path]:
+    return [path for path in start.parent.glob("*.log") if path.name.startswith(start.name)]
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it did not come true in a minute"
+        time.sleep(0.1)
+
+
+def _programs_below(folder: Path) -> List[str]:
+    """Return the command lines of processes that name a folder."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = file.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            found += [command] if str(folder) in command and file.parent.name != str(os.getpid()) else []
+    return found
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence(toy: Toy, pythons: List[str]) -> None:
+    """It is reported before anything is built."""
+    toy.out.write_text("a file")
+    code, _, said = toy.run(pythons)
+
+    assert code == 2
+    assert f"--out names '{toy.out}', and nothing can be written there" in said
+
+
+def test_number_of_jobs_is_bounded_by_work_and_by_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a person asks for counts; otherwise a build gets a gigabyte, and there is always one."""
+    monkeypatch.setattr(workers, "usable_cores", lambda: 8)
+    for memory, expected in ((3 << 30, 3), (100 << 30, 8), (100 << 20, 1), (None, 8)):
+        monkeypatch.setattr(workers, "available_memory", lambda found=memory: found)
+        assert workers.number_of_jobs(0, 20) == expected
+    assert workers.number_of_jobs(5, 20) == 5
+    assert workers.number_of_jobs(5, 2) == 2

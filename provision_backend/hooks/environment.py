@@ -33,7 +33,7 @@ from ..project.pylock import PYLOCK
 from ..project.pyproject import Project
 from ..settings import Settings
 from ..systems import RUNNING
-from .frontend import disposable_folder, frontend_folder, frontend_name
+from .frontend import OWN_FOLDER, disposable_folder, frontend_folder, frontend_name
 from .installers import UV_DROPPED, find_uv, install, interpreter_environment, supports_python_option
 from .uv_sources import uv_project
 
@@ -180,13 +180,15 @@ class BuildEnvironment:
     def save(self) -> None:
         """Write down what the environment holds."""
         # Another hook process of a parallel frontend may be reading it.
-        state = {"installed": self.installed, "asked": self.asked}
+        state = {"installed": self.installed, "asked": self.asked, "interpreter": self.interpreter.executable}
         write_atomically(self.path / _STATE, json.dumps(state).encode("utf-8"), durable=False)
 
     def load(self) -> bool:
         """Read what an earlier hook of the same build wrote down; return whether the environment is complete."""
         try:
             state = read_json(self.path / _STATE)
+            if state["interpreter"] != self.interpreter.executable:
+                return False
             self.installed, self.asked = tuple(state["installed"]), tuple(state["asked"])
         except (OSError, ValueError, KeyError, TypeError):
             return False
@@ -262,6 +264,8 @@ def _folders(
     ]
     facts.append(repr(toolchain))
     key, parent = hash_bytes(json.dumps(facts).encode("utf-8"))[:12], disposable_folder() or _private_folder()
+    if os.environ.get(OWN_FOLDER):
+        key = "env"  # It is of one build, and compilers record it: the paths of this machine must not change it.
     return [parent / (key + suffix) for suffix in ("", "-1", "-2", "-3", "-4", "-5", "-6", "-7")]
 
 

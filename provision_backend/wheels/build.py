@@ -13,13 +13,13 @@ import os
 import shlex
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..catalog.wanted import Wanted, check_lock, check_requirements
 from ..errors import InterpreterError
 from ..files import hash_file
 from ..hooks.build import Build
-from ..hooks.frontend import guard_recursion
+from ..hooks.frontend import OWN_FOLDER, guard_recursion
 from ..hooks.installers import find_uv
 from ..hooks.provisioned import call_hook
 from ..install.unpack import unpack_sdist
@@ -32,9 +32,11 @@ from ..project.unadopted import read_any_project
 from ..provision import provision
 from ..settings import Settings
 from ..systems import RUNNING
+from ..toolchain import Compilers, toolchain_for
 from ..versions import parse_request
 from .job import Job
 from .repair import check_abi3, repair_wheel
+from .tags import kind_of
 
 __all__ = ["build_wheel"]
 
@@ -46,26 +48,23 @@ class _Kit(NamedTuple):
     interpreter: Interpreter
     settings: Settings
     wanted: Wanted
+    toolchain: Optional[Compilers]
 
 
 def build_wheel(job: Job, reporter: Reporter) -> Dict[str, Any]:
     """Build the wheel of a job, and leave it where the job says.
 
-    The result has the ``wheel``'s file name, its ``sha256`` and ``size``, whether it was ``repaired``, the
-    libraries that were ``grafted`` into it, and the ``interpreter``. Any `ProvisionError` may be raised.
+    The result has the ``wheel``'s file name, its ``sha256`` and ``size``, whether it was ``repaired``, the libraries
+    that were ``grafted`` into it, and the ``interpreter``. Any `ProvisionError` may be raised.
     """
-    folder = Path(job.folder)
-    root = unpack_sdist(Path(job.sdist), folder / "source")
-    kit = _open(read_any_project(root), job, reporter)
-    _fix_paths(_path_maps(kit, job))
     _limit_compilers(job.cores)
-    raw, finished = folder / "raw", folder / "finished"
-    raw.mkdir()
-    finished.mkdir()
-    wheel = raw / _call(kit, raw, reporter)
+    kit, wheel = _build(job, reporter)
+    # Zig is 100 MB to install, so what is expected to be pure does without, and is built again where it is not.
+    if job.pure and kind_of(wheel.name) != "pure" and toolchain_for(job.settings, job.triple):
+        kit, wheel = _build(job._replace(pure=False), reporter)
     with reporter.step("give the wheel its tags"):
         check_abi3(wheel)
-        repaired = repair_wheel(wheel, finished, triple=job.triple, glibc=getattr(job.settings, "glibc", ""))
+        repaired = repair_wheel(wheel, wheel.parent.parent, triple=job.triple, glibc=job.settings.glibc)
     target = Path(job.wheel)
     shutil.copyfile(str(repaired.path), str(target))
     return {
@@ -78,12 +77,33 @@ def build_wheel(job: Job, reporter: Reporter) -> Dict[str, Any]:
     }
 
 
+def _build(job: Job, reporter: Reporter) -> Tuple[_Kit, Path]:
+    """Build in a folder of its own, and return the wheel as the real backend has made it."""
+    folder = Path(job.folder, "pure" if job.pure else "build")
+    folder.mkdir()
+    os.environ[OWN_FOLDER] = str(folder)
+    root = unpack_sdist(Path(job.sdist), folder / "source")
+    kit = _open(read_any_project(root), job, reporter)
+    if kit.toolchain is None:
+        _fix_paths(_path_maps(kit.project, kit.interpreter))
+    raw = folder / "raw"
+    raw.mkdir()
+    project, plan = kit.project, Plan(True, kit.wanted, f"a wheel for CPython {kit.interpreter.version} was asked for")
+    build = Build(project, kit.settings, plan, None, reporter, kit.toolchain)
+    with guard_recursion(project.root, project.build_backend):
+        name = call_hook(build, "build_wheel", (str(raw), None, None))
+    return kit, raw / str(name)
+
+
 def _open(project: Project, job: Job, reporter: Reporter) -> _Kit:
     settings = job.settings._replace(installer=job.settings.installer or project.installer)
     wanted = _wanted(project, job, reporter)
     with reporter.step("provide an interpreter"):
         found = provision(wanted, settings, reporter, with_pip=not find_uv(settings))
-    return _Kit(project, found, settings, wanted)
+    toolchain = None if job.pure else toolchain_for(settings, job.triple)
+    if toolchain is not None:
+        toolchain = toolchain._replace(maps=_path_maps(project, found))
+    return _Kit(project, found, settings, wanted, toolchain)
 
 
 def _wanted(project: Project, job: Job, reporter: Reporter) -> Wanted:
@@ -98,22 +118,12 @@ def _wanted(project: Project, job: Job, reporter: Reporter) -> Wanted:
     return Wanted(project.requires_python, request, lock=lock)
 
 
-def _call(kit: _Kit, raw: Path, reporter: Reporter) -> str:
-    """Call the hook that builds, and return the name of the wheel in *raw*."""
-    project = kit.project
-    plan = Plan(True, kit.wanted, f"a wheel for CPython {kit.interpreter.version} was asked for")
-    build = Build(project, kit.settings, plan, None, reporter)
-    with guard_recursion(project.root, project.build_backend):
-        name = call_hook(build, "build_wheel", (str(raw), None, None))
-    return str(name)
-
-
-def _path_maps(kit: _Kit, job: Job) -> Tuple[Tuple[str, str], ...]:
+def _path_maps(project: Project, interpreter: Interpreter) -> Tuple[Tuple[str, str], ...]:
     """Return the folders that have other names in each build or on each machine, and what stands for them."""
-    prefix = Path(kit.interpreter.executable).parent.parent
+    prefix = Path(interpreter.executable).parent.parent
     return (
-        (str(kit.project.root), "."),
-        (str(Path(job.folder, "environment")), "/environment"),
+        (str(project.root), "."),
+        (str(project.root.parent.parent / "env"), "/env"),
         (str(prefix), "/python"),
     )
 

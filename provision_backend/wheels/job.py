@@ -39,6 +39,8 @@ class Job(NamedTuple):
     settings: Settings
     wheel: str = ""
     """A build leaves its wheel here, on the file system of the output; a test finds it here."""
+    pure: bool = False
+    """Whether the wheel is expected to be pure, so that no compiler is installed for it."""
     cores: int = 1
     """Number of compilers that a build should run at once."""
     test: str = ""

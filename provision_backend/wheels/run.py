@@ -48,7 +48,7 @@ def run_plan(plan: WheelPlan, source: Source, options: WheelOptions, settings: S
     keys = _keys(plan, source, options, settings, reporter)
     count = number_of_jobs(options.jobs, sum(max(1, len(build.tests)) for build in plan.builds))
     with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="provision-backend-wheels-") as work:
-        run = Run(source, settings, options, out, logs, Path(work), count, keys)
+        run = Run(source, settings, options, out, logs, Path(work), count, plan.kind == "pure", keys)
         outcomes = Pool(run, plan.builds, Progress(reporter)).work()
     return Report(outcomes, str(out), time.monotonic() - began, count)
 
@@ -59,7 +59,8 @@ def _keys(
     """Return what decides, by build id, whether the record of an earlier run can be used again."""
     cache = open_cache(settings)
     compiling = {name: os.environ.get(name, "") for name in _COMPILING}
-    shared = [own_version(), source.sha256, source.epoch, settings.cpu_level, settings.sbom, compiling]
+    shared = [own_version(), source.sha256, source.epoch, compiling]
+    shared += [getattr(settings, name) for name in ("cpu_level", "glibc", "sbom", "toolchain")]
     tested_with = canonical_hash([options.test, list(options.test_requires), options.root])
     keys: Dict[str, Keys] = {}
     builds: List[Any] = [each for build in plan.builds for each in (build, *build.tests)]

@@ -18,7 +18,6 @@ from typing import Any, Callable, Dict
 
 from ..errors import HookFailedError, ProvisionError
 from ..files import remove_path, write_atomically
-from ..hooks.frontend import OWN_FOLDER
 from ..output import Reporter, explained
 from ..processes import follow_frontend, frontend_id
 from ..systems import RUNNING
@@ -72,7 +71,6 @@ def _prepare(job: Job) -> None:
     os.environ.update(
         {
             **job.settings.variables(),
-            OWN_FOLDER: str(Path(job.folder, "environment")),
             "PYTHONHASHSEED": "0",
             "SOURCE_DATE_EPOCH": str(job.epoch),
             "TMPDIR": str(temporary),

@@ -40,6 +40,8 @@ class Run(NamedTuple):
     work: Path
     """A folder of this run alone, which the caller removes."""
     jobs: int
+    pure: bool
+    """Whether the wheels are expected to be pure."""
     keys: Dict[str, Keys]
     """By build id, of every build that there may be."""
 
@@ -127,6 +129,7 @@ class Workers:
             run.source.epoch,
             run.settings,
             wheel=str(wheel),
+            pure=run.pure,
             cores=max(1, usable_cores() // run.jobs),
             test=run.options.test,
             test_requires=run.options.test_requires,
