@@ -11,6 +11,7 @@ from typing import Any, Dict, Sequence
 import pytest
 from support.cache_entries import ARCHIVE, provide
 from support.command_line import ROOT, Done, bare_machine, ours
+from support.wheel_files import make_wheel
 
 from provision_backend.cache.store import Cache
 from provision_backend.cli.registry import COMMANDS
@@ -198,6 +199,18 @@ def test_doctor(project: Path) -> None:
     _assert_shape(_documented("doctor"), done.json, "doctor")
     assert done.code == int(any(row["status"] == "problem" for row in done.json))
     assert ours("doctor", "--offline", cwd=project).out.startswith("ok       host: ")
+
+
+def test_check_of_wheels(tmp_path: Path) -> None:
+    """A wheel that was tested, here in vain, since no interpreter of the catalog is there."""
+    wheel = make_wheel(tmp_path, "py3-none-any", {"spam.py": ""})
+    file = tmp_path / "SHA256SUMS"
+    file.write_text(f"{'1' * 64}  cpython-3.13.9+20251031-{TRIPLE}-install_only_stripped.tar.gz\n")
+    arguments = ("--catalog", str(file), "--target", TRIPLE, "--offline")
+
+    data = _check("check", ours("check", str(wheel), "--json", *arguments), code=1)
+
+    assert [(each["python"], "offline is set" in each["error"]) for each in data[0]["tests"]] == [("3.13", True)]
 
 
 def test_mirror_that_is_only_planned(catalog: Path, tmp_path: Path) -> None:

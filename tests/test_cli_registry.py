@@ -108,8 +108,9 @@ def test_the_overview_names_every_command() -> None:
 def test_names_are_those_that_were_promised() -> None:
     """A command that is renamed or gone breaks scripts."""
     assert [command.name for command in COMMANDS] == [
-        "detect", "list", "find", "install", "uninstall", "run", "wheels", "pack", "mirror", "lock", "init", "settings",
-        "doctor", "cache dir", "cache list", "cache verify", "cache prune", "cache clean", "cache key", "completions",
+        "detect", "list", "find", "install", "uninstall", "run", "wheels", "check", "pack", "mirror", "lock", "init",
+        "settings", "doctor", "cache dir", "cache list", "cache verify", "cache prune", "cache clean", "cache key",
+        "completions",
     ]  # fmt: skip
     assert list(GROUPS) == ["cache"]
 

@@ -85,6 +85,11 @@ def _encode(stream: TextIO, text: str) -> None:
 
 PAINTERS: Dict[str, Dict[str, str]] = {
     "archives": {r"(\S+)(.*can be provisioned)": "bold dim", r"(\S+)(.*)": "bold green"},
+    "checked": {
+        r"\S+ .* (ok)( .*|$)": "green dim",
+        r"\S+ .* (failed)( .*|$)": "red dim",
+        r"(\S+ .*tested here)": "dim",
+    },
     "diff": {r"(\+\+\+.*|---.*)": "bold", r"(\+.*)": "green", r"(-.*)": "red", r"(@.*)": "cyan"},
     "entries": {r"(\S+)(.*\(damaged\))": "bold red", r"(\S+)": "bold"},
     "findings": {r"(ok)( .*)": "green dim", r"(warning)( .*)": "yellow dim", r"(problem)( .*)": "red dim"},

@@ -101,7 +101,7 @@ def synopsis(parser: argparse.ArgumentParser, command: Command) -> str:
             parts.append(f"{action.option_strings[-1]} {action.metavar}")
         elif not action.option_strings:
             name = str(action.metavar or "|".join(action.choices or ()) or action.dest)
-            parts.append({"?": f"[{name}]", "*": f"[{name} ...]"}.get(str(action.nargs), name))
+            parts.append({"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} ..."}.get(str(action.nargs), name))
     tail = ["[-- COMMAND ...]"] if command.runs_another else []
     return " ".join([*parts, *tail])
 

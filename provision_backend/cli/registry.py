@@ -111,6 +111,16 @@ COMMANDS: Tuple[Command, ...] = (
         ("wheels --plan", "wheels --plan --python '>=3.10' --libc glibc,musl", "wheels --plan --format github"),
     ),
     Command(
+        "check",
+        "test wheels under each Python that they claim",
+        (
+            "check dist/*.whl",
+            "check dist --python '>=3.11' --test 'pytest {project}/tests' --test-requires pytest",
+        ),
+        no="a wheel failed, or none could be tested",
+        painter="checked",
+    ),
+    Command(
         "pack",
         "make a standalone archive of an installed CPython",
         ("pack /usr/local/bin/python3.12 --to /srv/mirror",),

@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterator, NamedTuple, Optional, Set, Tuple
 from auditwheel.architecture import Architecture
 from auditwheel.elfutils import elf_file_filter, elf_read_dt_needed
 from auditwheel.error import NonPlatformWheelError
-from auditwheel.lddtree import LIBPYTHON_RE
+from auditwheel.lddtree import LIBPYTHON_RE, load_ld_paths
 from auditwheel.libc import Libc
 from auditwheel.patcher import ElfPatcher
 from auditwheel.policy import ExternalReference, Policy, WheelPolicies
@@ -97,6 +97,8 @@ def _glibc_of(policy: Policy) -> Tuple[int, ...]:
 
 def _analyze(wheel: Path, policies: WheelPolicies, wanted: Optional[Policy], platform: Platform) -> WheelAbIInfo:
     architecture = f"_{policies.architecture.value}"
+    # It reads LD_LIBRARY_PATH and ld.so.conf once a process.
+    load_ld_paths.cache_clear()
     try:
         # Where the platform is not named, a wheel whose modules need no libc themselves ends in InvalidLibcError.
         return analyze_wheel_abi(

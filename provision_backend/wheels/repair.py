@@ -132,15 +132,16 @@ def _is_host(triple: str) -> bool:
 
 
 def _require(package: str, purpose: str) -> None:
+    error = MissingDependencyError(package, purpose, extra="wheels")
     if sys.version_info < _OLDEST:
-        raise WheelError(
-            f"the package {package!r} is needed to {purpose}, and needs Python {'.'.join(map(str, _OLDEST))}; "
-            f"this is {sys.version_info[0]}.{sys.version_info[1]}",
-            hint="install 'provision-backend[wheels]' in an environment of a newer Python, for example one of "
-            "'provision-backend install 3.13'",
+        error.hint = (
+            f"it needs Python {'.'.join(map(str, _OLDEST))}, and this is {sys.version_info[0]}.{sys.version_info[1]}: "
+            "install 'provision-backend[wheels]' in an environment of a newer one, such as one of "
+            "'provision-backend install 3.13'"
         )
+        raise error
     if importlib.util.find_spec(package) is None:
-        raise MissingDependencyError(package, purpose, extra="wheels")
+        raise error
 
 
 def check_abi3(wheel: Path) -> None:

@@ -14,12 +14,13 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from ..errors import WheelError
 from ..host.targets import ELF_TARGETS, split_level
 
-__all__ = ["architecture_tag", "covers", "kind_of", "tags_of"]
+__all__ = ["architecture_tag", "covers", "is_for", "kind_of", "oldest_libc", "tags_of"]
 
 # Architectures that tags call by another name than triples do.
 _LINUX = {"armv7": "armv7l", "powerpc64": "ppc64"}
 _MACOS = {"aarch64": ("arm64", "universal2"), "x86_64": ("x86_64", "universal2", "intel", "fat64", "universal")}
 _WINDOWS = {"aarch64": "win_arm64", "x86_64": "win_amd64", "i686": "win32"}
+_OLD_NAMES = {"1": (2, 5), "2010": (2, 12), "2014": (2, 17)}  # PEP 600, "Legacy manylinux tags"
 # PEP 600 and PEP 656 know ARM with hard float only, and no tag is for 32-bit pointers on 64-bit CPUs.
 _LIBCS = {
     "gnu": "manylinux", "gnueabihf": "manylinux", "gnueabi": "-",
@@ -69,6 +70,28 @@ def kind_of(filename: str) -> str:
         if abi in abis:
             return abi
     return "none" if abis == {"none"} and {"py3"} <= {tag.interpreter for tag in tags} else "each"
+
+
+def is_for(filename: str, triple: str) -> bool:
+    """Return whether a wheel is for a triple, under whatever Python; raise `WheelError` if it is no wheel's name."""
+    platforms = {tag.platform for tag in tags_of(filename)}
+    return any(platform == "any" or _is_platform_of(platform, triple) for platform in platforms)
+
+
+def oldest_libc(filename: str, triple: str) -> Optional[Tuple[int, int]]:
+    """Return the version of the libc that a wheel needs on a triple at least; None where its tags promise no version.
+
+    Raises:
+        WheelError: it is not the name of a wheel.
+    """
+    versions = []
+    for platform in {tag.platform for tag in tags_of(filename)}:
+        match = re.fullmatch(r"(?:many|musl)linux(?:(1|2010|2014)|_([0-9]+)_([0-9]+))_.*", platform)
+        if match and _is_platform_of(platform, triple):
+            versions.append(_OLD_NAMES[match[1]] if match[1] else (int(match[2]), int(match[3])))
+        elif platform == "any" or platform == f"linux_{architecture_tag(triple)}":
+            return None
+    return min(versions) if versions else None
 
 
 def tags_of(filename: str) -> FrozenSet[Tag]:

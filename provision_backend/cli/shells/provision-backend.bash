@@ -7,7 +7,7 @@ _provision_backend() {
     [[ $cur == "=" ]] && cur=""
     [[ $prev == "=" ]] && prev=${COMP_WORDS[COMP_CWORD-2]}
     case $command in
-        '') words="detect list find install uninstall run wheels pack mirror lock init settings doctor completions cache help --help --version" ;;
+        '') words="detect list find install uninstall run wheels check pack mirror lock init settings doctor completions cache help --help --version" ;;
         'cache') words="dir list verify prune clean key" ;;
         'detect') case $prev in
             --root) kind=folders ;;
@@ -166,6 +166,29 @@ _provision_backend() {
             --retries) kind=other ;;
             --verbose) kind=other ;;
             *) if [[ $cur == -* ]]; then words="--python --libc --arch --abi --test --test-requires --jobs --shard --out --keep-going --root --plan --format --json --color -h --help --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
+        esac ;;
+        'check') case $prev in
+            --python) kind=other ;;
+            --test) kind=other ;;
+            --test-requires) kind=other ;;
+            --color) words="auto always never" ;;
+            --cache-dir) kind=folders ;;
+            --shared-caches) kind=folders ;;
+            --mirror) kind=files ;;
+            --catalog) kind=files ;;
+            --target) kind=other ;;
+            --cpu-level) words="baseline v2 v3 v4 auto" ;;
+            --preference) words="managed only-managed system only-system" ;;
+            --installer) words="pip uv" ;;
+            --toolchain) words="host zig" ;;
+            --glibc) kind=other ;;
+            --sbom) kind=folders ;;
+            --lock-timeout) kind=other ;;
+            --connect-timeout) kind=other ;;
+            --read-timeout) kind=other ;;
+            --retries) kind=other ;;
+            --verbose) kind=other ;;
+            *) if [[ $cur == -* ]]; then words="--python --test --test-requires --json --color -h --help --cache-dir --shared-caches --mirror --catalog --target --cpu-level --preference --offline --installer --toolchain --glibc --sbom --lock-timeout --connect-timeout --read-timeout --retries --verbose -v"; else kind=other; fi ;;
         esac ;;
         'pack') case $prev in
             --to) kind=folders ;;

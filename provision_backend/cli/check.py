@@ -1,0 +1,197 @@
+"""``provision-backend check``: test wheels, wherever they were made, under each Python that they claim.
+
+A wheel claims the Pythons of its tags that satisfy its ``Requires-Python``. Those that can be provisioned here install
+it and use it, one after the other; that a wheel is not for this system is said, and is no failure of the wheel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+
+from ..cache.platform import current_platform
+from ..cache.store import open_cache
+from ..catalog.selection import matching_archives, newest_of_minors
+from ..catalog.wanted import Wanted
+from ..errors import MissingDependencyError, ProvisionError, UsageError
+from ..hooks.installers import find_uv
+from ..host.platforms import format_version
+from ..install.catalogs import archives_for, load_archives
+from ..interpreter import find_interpreters
+from ..output import Reporter
+from ..provision import provision
+from ..settings import Settings
+from ..versions import VersionRequest, is_specifier, minor_of, parse_request
+from ..wheels.repair import check_abi3
+from ..wheels.tags import covers, is_for, kind_of, oldest_libc, tags_of
+from ..wheels.testing import read_metadata, test_wheel
+from .answers import Answer, as_columns
+from .registry import argument
+
+__all__ = ["ARGUMENTS", "run"]
+
+_PYTHON = "only Pythons that satisfy it: 3.13, 3.14t or '>=3.11'; may be repeated; default all that the wheel claims"
+_TEST = (
+    "shell command to test with, {wheel} and {project} being the wheel and this folder; "
+    "default: import what the wheel has"
+)
+
+ARGUMENTS = {
+    "check": [
+        argument("wheels", "WHEEL", "a wheel, or a folder of wheels; may be repeated", nargs="+"),
+        argument("--python", "REQUEST", _PYTHON, action="append", dest="requests", default=[]),
+        argument("--test", "COMMAND", _TEST, default=""),
+        argument(
+            "--test-requires",
+            "REQUIREMENT",
+            "what the command needs, such as pytest; may be repeated",
+            action="append",
+            default=[],
+        ),
+    ]
+}
+
+_FREETHREADED = VersionRequest("free-threaded", "", freethreaded=True)
+
+
+def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
+    """Test every wheel; the exit code is 1 if one failed, or if nothing could be tested."""
+    wheels = list(_find_wheels(arguments.wheels))
+    check = _Check(arguments, settings, reporter)
+    results = [check.wheel(wheel) for wheel in wheels]
+    failed = any(result["error"] or any(test["error"] for test in result["tests"]) for result in results)
+    tested = any(result["tests"] for result in results)
+    lines = as_columns([row for result in results for row in _rows(result)])
+    return Answer(results, lines, int(failed or not tested))
+
+
+def _find_wheels(texts: Sequence[str]) -> Iterator[Path]:
+    for text in texts:
+        path = Path(text)
+        # The shells of Windows pass a pattern on as it is.
+        found = sorted(map(Path, glob.glob(text))) if "*" in text and not path.exists() else [path]
+        found = sorted(path.glob("*.whl")) if path.is_dir() else found
+        if not found or not all(wheel.is_file() for wheel in found):
+            raise UsageError(f"WHEEL must name a wheel, or a folder that has some, found {text!r}")
+        for wheel in found:
+            tags_of(wheel.name)
+        yield from found
+
+
+class _Check:
+    """What all wheels are checked with."""
+
+    def __init__(self, arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> None:
+        self._arguments = arguments
+        self._settings = settings
+        self._reporter = reporter
+        self._requests = tuple(parse_request(text, source="--python") for text in arguments.requests)
+        cache = open_cache(settings)
+        self._platform = current_platform(settings, cache)
+        self._triple, self._archives = archives_for(
+            self._platform.triple, settings, lambda triple: load_archives(settings, triple, cache, reporter)
+        )
+        # Then the catalog is only the list of minor versions, of which this machine need not have all.
+        self._installed: Optional[Set[str]] = None
+        if settings.preference == "only-system":
+            found = find_interpreters(lambda *_: True)
+            self._installed = {_label(each.version, freethreaded=each.freethreaded) for each in found}
+
+    def wheel(self, wheel: Path) -> Dict[str, Any]:
+        """Check one wheel, and return what was found out about it, as for ``--json``."""
+        tests, reason = [], ""
+        error = self._try(partial(self._check_abi, wheel))
+        pythons = self._claimed(wheel)
+        if not pythons:
+            reason = self._reason(wheel)
+            self._reporter.info(f"{wheel.name} is not tested here: {reason}")
+        for label, wanted in pythons:
+            began = time.monotonic()
+            failure = self._try(partial(self._test, wheel, wanted))
+            tests.append({"python": label, "error": failure, "seconds": round(time.monotonic() - began, 1)})
+        facts = {"wheel": str(wheel), "kind": kind_of(wheel.name), "error": error, "untested": reason or None}
+        return {**facts, "tests": tests}
+
+    def _try(self, action: Callable[[], None]) -> Optional[str]:
+        """Return why something failed, after reporting it; None where it did not."""
+        try:
+            action()
+        except UsageError:
+            raise
+        except ProvisionError as exc:
+            self._reporter.error(str(exc))
+            return exc.message
+        return None
+
+    def _check_abi(self, wheel: Path) -> None:
+        try:
+            check_abi3(wheel)
+        except MissingDependencyError as exc:
+            # The test under each Python says more, and needs nothing of the extra.
+            self._reporter.info(f"the stable ABI of {wheel.name} is not checked: {exc}")
+
+    def _test(self, wheel: Path, wanted: Wanted) -> None:
+        settings, reporter = self._settings, self._reporter
+        interpreter = provision(wanted, settings, reporter, with_pip=not find_uv(settings))
+        test_wheel(
+            wheel,
+            interpreter,
+            command=self._arguments.test,
+            requires=self._arguments.test_requires,
+            source=Path.cwd(),
+            settings=settings,
+            reporter=reporter,
+        )
+
+    def _claimed(self, wheel: Path) -> List[Tuple[str, Wanted]]:
+        """Return the labels of the Pythons that a wheel claims and that there are for this host, and how to get each.
+
+        Free-threaded ones are left out unless they are requested, or the wheel names their ABI.
+        """
+        oldest = oldest_libc(wheel.name, self._triple)
+        if oldest and self._platform.libc_version and oldest > self._platform.libc_version[:2]:
+            return []
+        requires_python = self._requires_python(wheel)
+        names_abi = any(tag.abi.endswith("t") for tag in tags_of(wheel.name))
+        requests: Sequence[Optional[VersionRequest]] = self._requests or [None, *[_FREETHREADED] * names_abi]
+        found: Dict[str, Wanted] = {}
+        for request in requests:
+            wanted = Wanted(requires_python, request)
+            for archive in newest_of_minors(matching_archives(self._archives, wanted, self._triple)):
+                label = _label(archive.version, freethreaded=archive.freethreaded)
+                available = self._installed is None or label in self._installed
+                if available and covers(wheel.name, label, self._triple):
+                    both = ",".join(filter(None, [requires_python, request.specifiers if request else ""]))
+                    found.setdefault(label, Wanted(both, parse_request(label)))
+        return sorted(found.items(), key=lambda each: (int(each[0].rstrip("t").split(".")[1]), each[0]))
+
+    def _requires_python(self, wheel: Path) -> str:
+        text = str(read_metadata(wheel).get("Requires-Python") or "")
+        return text if is_specifier(text) else ""
+
+    def _reason(self, wheel: Path) -> str:
+        oldest = oldest_libc(wheel.name, self._triple)
+        if oldest and self._platform.libc_version and oldest > self._platform.libc_version[:2]:
+            return f"it needs libc {format_version(oldest)}, and this host has {self._platform.libc_name}"
+        if not is_for(wheel.name, self._triple):
+            return f"it is for {wheel.stem.rpartition('-')[2]}, and this host is {self._triple}"
+        what = "Python that it claims and --python allows" if self._requests else "Python that it claims"
+        return f"there is no {what} for {self._triple}"
+
+
+def _label(version: str, *, freethreaded: bool) -> str:
+    return minor_of(version) + ("t" if freethreaded else "")
+
+
+def _rows(result: Mapping[str, Any]) -> Iterator[Tuple[str, str, str, str]]:
+    name = Path(result["wheel"]).name
+    if result["error"]:
+        yield name, result["kind"], "failed", ""
+    if result["untested"]:
+        yield name, "", "not tested here", ""
+    for test in result["tests"]:
+        yield name, test["python"], "failed" if test["error"] else "ok", f"{test['seconds']:.1f} s"

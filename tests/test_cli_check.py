@@ -1,0 +1,116 @@
+"""``provision-backend check``: wheels are tested under each Python that they claim, and the rest is said."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Callable
+
+import pytest
+from support.command_line import Done, bare_machine, ours
+from support.wheel_files import MACHINE, compile_module, make_wheel
+
+MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
+PURE = "py3-none-any"
+
+Check = Callable[..., Done]
+
+__all__ = ["bare_machine"]  # A fixture: no other interpreter of the machine is found.
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Check:
+    """Return a function that runs ``check`` with the interpreter that runs the tests as the only one of the machine."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / f"python{MINOR}").symlink_to(os.path.realpath(sys.executable))
+
+    def _check(*arguments: object) -> Done:
+        options = ["--preference", "only-system", "--installer", "uv"]
+        return ours("check", *map(str, arguments), *options, cwd=tmp_path, env={"UV_OFFLINE": "1"})
+
+    return _check
+
+
+def test_check_tests_each_wheel(tmp_path: Path, check: Check) -> None:
+    """A folder of wheels: a row for each test, the reason of each failure, and 1 where one has failed."""
+    make_wheel(tmp_path / "dist", PURE, {"ham.py": ""}, name="ham", metadata="Requires-Python: >=3.8\n")
+    make_wheel(tmp_path / "dist", PURE, {"spam.py": "import nowhere"})
+
+    done = check("dist")
+
+    assert done.code == 1
+    assert [line.split()[:3] for line in done.out.splitlines()] == [
+        ["ham-1.0-py3-none-any.whl", MINOR, "ok"],
+        ["spam-1.0-py3-none-any.whl", MINOR, "failed"],
+    ]
+    assert "and 'import spam' failed\n" in done.err
+    assert "ModuleNotFoundError: No module named 'nowhere'" in done.err
+
+
+def test_check_says_what_it_cannot_test(tmp_path: Path, check: Check) -> None:
+    """Wheels of other systems and Pythons are no failures; that nothing at all was tested is one."""
+    wheels = [
+        make_wheel(tmp_path, "py3-none-win_amd64", {"spam.py": ""}),
+        make_wheel(tmp_path, "cp36-cp36m-any", {"spam.py": ""}),
+        make_wheel(tmp_path, PURE, {"spam.py": ""}, metadata="Requires-Python: >=3.99\n"),
+        make_wheel(tmp_path, f"py3-none-manylinux_2_98_{MACHINE}", {"spam.py": ""}),
+    ]
+
+    done = check("--json", *wheels)
+
+    reasons = [each["untested"] for each in done.json]
+    triple = reasons[0].rpartition(" ")[2]
+    assert done.code == 1
+    assert reasons[:3] == [
+        f"it is for win_amd64, and this host is {triple}",
+        f"there is no Python that it claims for {triple}",
+        f"there is no Python that it claims for {triple}",
+    ]
+    assert reasons[3].startswith("it needs libc 2.98, and this host has ") or reasons[3].startswith(
+        "it is for manylinux"
+    )
+    assert [(each["kind"], each["error"], each["tests"]) for each in done.json] == [
+        ("none", None, []), ("each", None, []), ("pure", None, []), ("none", None, []),
+    ]  # fmt: skip
+
+
+def test_check_runs_a_command_for_the_pythons_that_are_asked_for(tmp_path: Path, check: Check) -> None:
+    """``{project}`` is the current folder, and a Python that is not asked for is not tested."""
+    wheel = make_wheel(tmp_path, PURE, {"spam.py": ""})
+    (tmp_path / "try.py").write_text("import spam")
+
+    done = check(wheel, "--python", MINOR, "--test", "python {project}/try.py")
+    other = check(wheel, "--python", "3.7", "--python", "2.7")
+
+    assert (done.code, done.err) == (0, "")
+    assert done.out.split()[:3] == ["spam-1.0-py3-none-any.whl", MINOR, "ok"]
+    assert (other.code, other.out.split()[1:]) == (1, ["not", "tested", "here"])
+    assert "there is no Python that it claims and --python allows for" in other.err
+
+
+@pytest.mark.parametrize("argument", ["nowhere.whl", "empty", "x*.whl"])
+def test_check_refuses_what_is_no_wheel(tmp_path: Path, check: Check, argument: str) -> None:
+    """A typing error must not pass for a success."""
+    (tmp_path / "empty").mkdir()
+
+    done = check(argument)
+
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"provision-backend: WHEEL must name a wheel, or a folder that has some, found '{argument}'\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="abi3audit needs Python 3.10")
+def test_check_finds_a_wrong_claim_that_a_test_does_not(tmp_path: Path, check: Check) -> None:
+    """The module can be imported here, and is refused all the same for what it uses."""
+    body = "return PyUnicode_FromString(PyUnicode_AsUTF8AndSize(argument, 0));"
+    module = compile_module(tmp_path / "spam.abi3.so", body=body)
+    wheel = make_wheel(tmp_path, f"cp38-abi3-linux_{MACHINE}", {module.name: module})
+
+    done = check(wheel)
+
+    assert done.code == 1
+    assert [line.split()[1:3] for line in done.out.splitlines()] == [["abi3", "failed"], [MINOR, "ok"]]
+    assert "claims the stable ABI of Python 3.8 and uses what that does not have" in done.err
+    assert "PyUnicode_AsUTF8AndSize (since 3.10)" in done.err
