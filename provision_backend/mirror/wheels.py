@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from pathlib import Path, PurePosixPath
-from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -30,7 +30,7 @@ from ..settings import Settings
 from ..versions import minor_of, parse_request
 from .folder import Filled, Item, fill_folder, hash_if_exists
 
-__all__ = ["Wheel", "fill_wheels", "list_wheels", "wheels_for_frontends"]
+__all__ = ["Wheel", "fill_wheels", "find_pip", "list_wheels", "run_pip", "wheels_for_frontends"]
 
 
 _TIMEOUT = 3600.0  # seconds that one call of pip may take; some wheels have a gigabyte
@@ -66,7 +66,7 @@ def list_wheels(packages: Iterable[Mapping[str, Any]], python: str) -> Tuple[Whe
     return tuple(found.values())
 
 
-def _find_pip(python: str, settings: Settings, reporter: Reporter) -> Interpreter:
+def find_pip(python: str, settings: Settings, reporter: Reporter) -> Interpreter:
     """Return this interpreter, or provision one, to run pip: of a minor version, or of any where that is empty."""
     running = inspect_interpreter(Path(sys.executable))
     if running.pip and python in ("", minor_of(running.version)):
@@ -79,10 +79,10 @@ def wheels_for_frontends(
     requires: Sequence[str], python: str, settings: Settings, reporter: Reporter
 ) -> Tuple[Wheel, ...]:
     """Resolve what a frontend that runs on a minor version of Python installs for a project that lists *requires*."""
-    pip = _find_pip(python, settings, reporter)
+    pip = find_pip(python, settings, reporter)
     reporter.info(f"resolving what a frontend on Python {minor_of(pip.version)} installs")
     command = ["install", "--dry-run", "--quiet", "--ignore-installed", "--only-binary", ":all:", "--report", "-"]
-    done = _run_pip(pip, [*command, *requires, f"{OWN_NAME}[provision]"])
+    done = run_pip(pip, [*command, *requires, f"{OWN_NAME}[provision]"])
     if done.returncode != 0:
         raise DownloadError(
             f"could not resolve what a frontend on Python {python} installs: pip ended with exit status "
@@ -96,10 +96,11 @@ def wheels_for_frontends(
     return list_wheels(found, minor_of(pip.version))
 
 
-def _run_pip(pip: Interpreter, words: Sequence[str]) -> CompletedOutput:
+def run_pip(pip: Interpreter, words: Sequence[str], environ: Optional[Mapping[str, str]] = None) -> CompletedOutput:
+    """Run the pip of an interpreter with the user's indexes and passwords, and more variables for what it starts."""
     variables = drop_variables(interpreter_environment(pip, os.path.dirname(pip.executable)), PIP_DROPPED)
     # The lock is what constrains these files; a configuration file may hold constraints, too.
-    variables.update(PIP_CONSTRAINT=os.devnull, PIP_NO_INPUT="1")
+    variables.update(PIP_CONSTRAINT=os.devnull, PIP_NO_INPUT="1", **(environ or {}))
     return run_quiet([pip.executable, "-I", "-B", "-m", "pip", *words], env=variables, timeout=_TIMEOUT)
 
 
@@ -108,7 +109,7 @@ def fill_wheels(folder: Path, wheels: Sequence[Wheel], settings: Settings, repor
 
     They may be for any platform and Python.
     """
-    pip = _find_pip("", settings, reporter)
+    pip = find_pip("", settings, reporter)
     # One call of pip fetches files of the same tags, and one file of each name.
     batches: Dict[Any, List[Item]] = {}
     seen: Dict[Any, int] = {}
@@ -133,7 +134,7 @@ def _download_wheels(wheels: Sequence[Wheel], work: Path, pip: Interpreter) -> N
     command += ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--requirement", str(requirements)]
     command += [word for abi in sorted({tag.abi for tag in tags}) for word in ("--abi", abi)]
     command += [word for platform in sorted({tag.platform for tag in tags}) for word in ("--platform", platform)]
-    done = _run_pip(pip, command)
+    done = run_pip(pip, command)
     remove_path(requirements)
     for wheel in wheels:
         name = PurePosixPath(wheel.filename).name

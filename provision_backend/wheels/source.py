@@ -8,6 +8,7 @@ other one is used as it is.
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import time
 from contextlib import suppress
@@ -15,27 +16,25 @@ from pathlib import Path
 from typing import Iterator, NamedTuple, Optional
 
 from ..catalog.wanted import Wanted
-from ..errors import BuildEnvironmentError, InterpreterError, ProjectError, UsageError
+from ..errors import DownloadError, InterpreterError, ProjectError, UsageError
 from ..files import hash_file
 from ..hooks.build import Build
 from ..hooks.frontend import guard_recursion
-from ..hooks.installers import interpreter_environment
 from ..hooks.provisioned import call_hook
 from ..install.archives import write_archive
 from ..install.unpack import unpack_sdist
+from ..mirror.wheels import find_pip, run_pip
 from ..output import Reporter, redact_text
 from ..processes import clean_environment, last_lines, run_quiet
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project
 from ..project.unadopted import read_any_project
-from ..provision import provision
 from ..settings import Settings
 from ..versions import parse_request
 
 __all__ = ["Source", "fetch_sdist", "inspect_source", "open_source", "unpack_source"]
 
 _NAME = r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:==\s*[A-Za-z0-9.!+_-]+\s*)?"
-_TIMEOUT = 1800.0  # seconds, in which pip may build the metadata of a project
 _EPOCH = "SOURCE_DATE_EPOCH"
 _FIRST = 315532800  # 1980-01-01, before which no time can be written into a wheel, which is a zip file
 _GENERATED = re.compile(r"(^|/)([^/]+\.egg-info/.*|PKG-INFO)$")
@@ -116,23 +115,26 @@ def fetch_sdist(source: str, work: Path, settings: Settings, reporter: Reporter)
 
 
 def _download(requirement: str, name: str, folder: Path, settings: Settings, reporter: Reporter) -> Path:
-    # pip knows the user's indexes, passwords and proxies. It is that of the newest Python, for which most projects
-    # have a release.
+    """Download an sdist by pip, which knows the user's indexes, passwords, proxies and certificates."""
     found = next(folder.glob("*.tar.gz"), None)
     if found is not None:
         return found
-    python = provision(Wanted(""), settings, reporter, with_pip=True)
-    command = [python.executable, "-I", "-B", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
-    command += ["--disable-pip-version-check", "--no-binary", name, requirement]
-    environ = interpreter_environment(python, os.path.dirname(python.executable))
+    # Otherwise pip asks the project for its metadata: for some a whole compilation.
+    hooks = folder / "hooks"
+    hooks.mkdir(parents=True)
+    # The package may lie in a zip file.
+    (hooks / "sitecustomize.py").write_bytes(pkgutil.get_data(__package__, "stand_in.py") or b"")
+    command = ["download", "--quiet", "--no-deps", "--dest", str(folder), "--no-binary", name, requirement]
+    # Whatever Python pip runs under, the newest release is wanted.
+    command += ["--use-pep517", "--no-build-isolation", "--ignore-requires-python", "--disable-pip-version-check"]
     with reporter.step(f"fetch the sdist of {requirement}"):
-        done = run_quiet(command, env=environ, timeout=_TIMEOUT)
+        done = run_pip(find_pip("", settings, reporter), command, {"PYTHONPATH": str(hooks)})
     found = next(folder.glob("*.tar.gz"), None)
     if done.returncode != 0 or found is None:
         reason = f"pip ended with exit status {done.returncode}" if done.returncode else "it has none as .tar.gz"
-        raise BuildEnvironmentError(
+        raise DownloadError(
             f"could not fetch the sdist of {requirement!r}: {reason}",
-            hint=redact_text(last_lines(done.stdout + done.stderr)),
+            hint=redact_text(last_lines(done.stdout + done.stderr)) + "\nor download the .tar.gz and name that",
         )
     return found
 
