@@ -32,11 +32,13 @@ from ..project.unadopted import read_any_project
 from ..provision import provision
 from ..settings import Settings
 from ..systems import RUNNING
-from ..toolchain import Compilers, toolchain_for
+from ..toolchain import Compilers, Toolchain, toolchain_for
 from ..versions import parse_request
+from .cross import Cross, open_target
 from .job import Job
 from .repair import check_abi3, repair_wheel
 from .tags import kind_of
+from .targets import HOST, NATIVE, how_to_run, settings_for
 
 __all__ = ["build_wheel"]
 
@@ -48,7 +50,10 @@ class _Kit(NamedTuple):
     interpreter: Interpreter
     settings: Settings
     wanted: Wanted
-    toolchain: Optional[Compilers]
+    compilers: Optional[Compilers]
+    """What compiles in place of the host's own; None for that."""
+    told: Optional[Dict[str, Any]] = None
+    """The ``config_settings`` for the real backend."""
 
 
 def build_wheel(job: Job, reporter: Reporter) -> Dict[str, Any]:
@@ -58,10 +63,12 @@ def build_wheel(job: Job, reporter: Reporter) -> Dict[str, Any]:
     that were ``grafted`` into it, and the ``interpreter``. Any `ProvisionError` may be raised.
     """
     _limit_compilers(job.cores)
-    kit, wheel = _build(job, reporter)
+    how = how_to_run(job.triple, job.settings, job.root).how
+    toolchain = None if job.pure else _toolchain(job, how)
+    kit, wheel = _build(job, how, toolchain, reporter)
     # Zig is 100 MB to install, so what is expected to be pure does without, and is built again where it is not.
-    if job.pure and kind_of(wheel.name) != "pure" and toolchain_for(job.settings, job.triple):
-        kit, wheel = _build(job._replace(pure=False), reporter)
+    if job.pure and kind_of(wheel.name) != "pure" and _toolchain(job, how):
+        kit, wheel = _build(job._replace(pure=False), how, _toolchain(job, how), reporter)
     with reporter.step("give the wheel its tags"):
         check_abi3(wheel)
         repaired = repair_wheel(wheel, wheel.parent.parent, triple=job.triple, glibc=job.settings.glibc)
@@ -77,33 +84,49 @@ def build_wheel(job: Job, reporter: Reporter) -> Dict[str, Any]:
     }
 
 
-def _build(job: Job, reporter: Reporter) -> Tuple[_Kit, Path]:
+def _toolchain(job: Job, how: str) -> Optional[Toolchain]:
+    # No compiler of this host makes programs for another target.
+    return toolchain_for(job.settings if how == HOST else job.settings._replace(toolchain="zig"), job.triple)
+
+
+def _build(job: Job, how: str, toolchain: Optional[Toolchain], reporter: Reporter) -> Tuple[_Kit, Path]:
     """Build in a folder of its own, and return the wheel as the real backend has made it."""
     folder = Path(job.folder, "pure" if job.pure else "build")
     folder.mkdir()
     os.environ[OWN_FOLDER] = str(folder)
     root = unpack_sdist(Path(job.sdist), folder / "source")
-    kit = _open(read_any_project(root), job, reporter)
-    if kit.toolchain is None:
-        _fix_paths(_path_maps(kit.project, kit.interpreter))
+    kit = _open(read_any_project(root), job, how, reporter)
+    prefix = Path(kit.interpreter.executable).parent.parent
+    if toolchain is None:
+        _fix_paths(_path_maps(kit.project, prefix))
+    elif how in (HOST, NATIVE):
+        kit = kit._replace(compilers=toolchain._replace(maps=_path_maps(kit.project, prefix)))
+    else:
+        target = open_target(job.triple, job.request, job.settings, reporter)
+        toolchain = toolchain._replace(maps=_path_maps(kit.project, target.tree))
+        cross = Cross(toolchain, target, folder / "target")
+        kit = kit._replace(compilers=cross, told=cross.config_settings(kit.project.build_backend))
     raw = folder / "raw"
     raw.mkdir()
     project, plan = kit.project, Plan(True, kit.wanted, f"a wheel for CPython {kit.interpreter.version} was asked for")
-    build = Build(project, kit.settings, plan, None, reporter, kit.toolchain)
+    build = Build(project, kit.settings, plan, kit.told, reporter, kit.compilers)
     with guard_recursion(project.root, project.build_backend):
-        name = call_hook(build, "build_wheel", (str(raw), None, None))
+        name = call_hook(build, "build_wheel", (str(raw), kit.told, None))
     return kit, raw / str(name)
 
 
-def _open(project: Project, job: Job, reporter: Reporter) -> _Kit:
+def _open(project: Project, job: Job, how: str, reporter: Reporter) -> _Kit:
+    """Provide the interpreter that runs the real backend; one of this machine where those of the target do not run."""
     settings = job.settings._replace(installer=job.settings.installer or project.installer)
-    wanted = _wanted(project, job, reporter)
+    if how in (HOST, NATIVE):
+        wanted, settings = _wanted(project, job, reporter), settings_for(job.triple, how, settings)
+    else:
+        wanted = Wanted(project.requires_python, parse_request(job.python))
+        if project.lock is not None:
+            reporter.info("the lock is not for a build for another machine, so requirements are resolved")
     with reporter.step("provide an interpreter"):
         found = provision(wanted, settings, reporter, with_pip=not find_uv(settings))
-    toolchain = None if job.pure else toolchain_for(settings, job.triple)
-    if toolchain is not None:
-        toolchain = toolchain._replace(maps=_path_maps(project, found))
-    return _Kit(project, found, settings, wanted, toolchain)
+    return _Kit(project, found, settings, wanted, None)
 
 
 def _wanted(project: Project, job: Job, reporter: Reporter) -> Wanted:
@@ -118,9 +141,8 @@ def _wanted(project: Project, job: Job, reporter: Reporter) -> Wanted:
     return Wanted(project.requires_python, request, lock=lock)
 
 
-def _path_maps(project: Project, interpreter: Interpreter) -> Tuple[Tuple[str, str], ...]:
+def _path_maps(project: Project, prefix: Path) -> Tuple[Tuple[str, str], ...]:
     """Return the folders that have other names in each build or on each machine, and what stands for them."""
-    prefix = Path(interpreter.executable).parent.parent
     return (
         (str(project.root), "."),
         (str(project.root.parent.parent / "env"), "/env"),

@@ -29,7 +29,7 @@ from ..host.targets import ELF_TARGETS, Target, split_level
 from ..processes import run_quiet
 from ..settings import Settings
 
-__all__ = ["HOST", "NATIVE", "ROOT", "Runs", "enter_root", "how_to_run"]
+__all__ = ["HOST", "NATIVE", "ROOT", "Runs", "enter_root", "how_to_run", "settings_for"]
 
 HOST, NATIVE, ROOT = "host", "native", "root"
 
@@ -92,6 +92,12 @@ def how_to_run(triple: str, settings: Settings, root: str = "") -> Runs:
     if not root:
         return Runs("", reason=f"this host has no loader {target.loader} that starts, and no root was named")
     return _in_root(target, ELF_TARGETS.get(split_level(host)[0]), Path(os.path.realpath(root)))
+
+
+def settings_for(triple: str, how: str, settings: Settings) -> Settings:
+    """Return the settings by which an interpreter of a target that runs here is provisioned."""
+    # The interpreters of this machine are for its own target, and none of them may stand in.
+    return settings if how == HOST else settings._replace(target=triple, preference="only-managed")
 
 
 def enter_root(triple: str, settings: Settings, root: str, command: Sequence[str]) -> None:

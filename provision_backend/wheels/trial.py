@@ -12,15 +12,23 @@ from ..output import Reporter
 from ..provision import provision
 from ..versions import parse_request
 from .job import Job
+from .targets import how_to_run, settings_for
 from .testing import test_wheel
 
 __all__ = ["run_test"]
 
 
 def run_test(job: Job, reporter: Reporter) -> Dict[str, Any]:
-    """Test the wheel of a job; the result is empty, and whatever is wrong with the wheel is a `WheelError`."""
+    """Test the wheel of a job; the result is empty, or says why there can be no test here.
+
+    Whatever is wrong with the wheel is a `WheelError`.
+    """
+    runs = how_to_run(job.triple, job.settings, job.root)
+    if not runs.how:
+        return {"unavailable": True, "error": runs.reason}
+    settings = settings_for(job.triple, runs.how, job.settings)
     wanted = Wanted("", parse_request(job.request))
-    interpreter = provision(wanted, job.settings, reporter, with_pip=not find_uv(job.settings))
+    interpreter = provision(wanted, settings, reporter, with_pip=not find_uv(settings))
     # {project} is a copy for this test alone, so that none finds what another one has left in it.
     source = unpack_sdist(Path(job.sdist), Path(job.folder, "project")) if "{project}" in job.test else None
     test_wheel(
@@ -29,7 +37,7 @@ def run_test(job: Job, reporter: Reporter) -> Dict[str, Any]:
         command=job.test,
         requires=job.test_requires,
         source=source,
-        settings=job.settings,
+        settings=settings,
         reporter=reporter,
     )
     return {}

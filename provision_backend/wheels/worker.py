@@ -23,6 +23,7 @@ from ..processes import follow_frontend, frontend_id
 from ..systems import RUNNING
 from .build import build_wheel
 from .job import BUILD, TEST, Job, read_job
+from .targets import enter_root
 from .trial import run_test
 
 with contextlib.suppress(ImportError):  # Windows has none.
@@ -48,6 +49,8 @@ def worker_command(file: Path) -> list[str]:
 def main(file: str) -> int:
     """Do the job of a file; the exit status is 0 if its result was written, whatever it is."""
     parent, job = frontend_id(), read_job(Path(file))
+    if job.kind == TEST and job.root:
+        enter_root(job.triple, job.settings, job.root, worker_command(Path(file)))
     try:
         with follow_frontend():
             _prepare(job)

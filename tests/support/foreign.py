@@ -11,7 +11,7 @@ in the cache of the tests.
 
 from __future__ import annotations
 
-__all__ = ["MACHINES", "WORK", "ForeignMachine", "Machine", "open_foreign_machine"]
+__all__ = ["MACHINES", "WORK", "ForeignMachine", "Machine", "foreign_mirror", "foreign_root", "open_foreign_machine"]
 
 import contextlib
 import ensurepip
@@ -25,7 +25,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Optional
@@ -216,6 +216,20 @@ def open_foreign_machine(name: str, work: Path, own_wheel: Path) -> ForeignMachi
     return foreign
 
 
+def foreign_root(name: str) -> Path:
+    """Return the root of a machine, whose programs need not run here."""
+    return _root(name, MACHINES[name])
+
+
+def foreign_mirror(name: str, *, newer: bool = False) -> Path:
+    """Return the folder with the archive of a machine's CPython, or that of Debian 13's, a *newer* one."""
+    machine = MACHINES[name]
+    if newer:
+        machine = replace(machine, suite="trixie", minor="3.13", debian=machine.debian or name)
+        name = f"{name}-newer"
+    return _archive(name, machine).parent
+
+
 @lru_cache(maxsize=None)
 def _program(name: str) -> str:
     found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
@@ -294,12 +308,15 @@ def _archive(name: str, machine: Machine) -> Path:
     folder = _kept(name) / "archive"
     with locked(cache_folder() / f"foreign-{name}.lock"):
         if not folder.is_dir():
+            folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=str(folder.parent)) as staging:
                 top, made = Path(staging) / "python", Path(staging) / "archive"
                 made.mkdir()
                 if machine.suite:
                     packages = (f"python{machine.minor}", f"libpython{machine.minor}-dev")
-                    debian = _run_fixture("foreign-root", f"{staging}/debian", name, machine.suite, *packages)
+                    debian = _run_fixture(
+                        "foreign-root", f"{staging}/debian", machine.debian or name, machine.suite, *packages
+                    )
                     _lay_out(Path(debian), top, machine)
                 else:
                     _lay_out_musl(_kept(name) / "root/opt/python", top)
