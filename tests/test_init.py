@@ -230,6 +230,19 @@ def test_a_common_project_comes_back_as_it_was(before: str) -> None:
     assert layout(unwrap_text(wrap_text(before, requires_python=option).text)) == before
 
 
+def test_the_table_of_wheels_stays() -> None:
+    """A project may have it before it is wrapped and keep it after; it says nothing about the build."""
+    before = HATCHLING + '\n[tool.provision-backend.wheels]  # all of them\npython = ">=3.10"\n'
+    assert not is_wrapped(parse_pyproject(before))
+    after = wrap_text(before).text
+
+    ours = parse_pyproject(after)["tool"]["provision-backend"]
+    assert ours == {"build-backend": "hatchling.build", "wheels": {"python": ">=3.10"}}
+    assert is_wrapped(parse_pyproject(after))
+    assert parse_pyproject(unwrap_text(after)) == parse_pyproject(before)
+    assert '[tool.provision-backend.wheels]  # all of them\npython = ">=3.10"' in unwrap_text(after)
+
+
 def test_what_was_done_is_told() -> None:
     """The form, the real backend and its requirements as they now are."""
     wrapped = wrap_text(SETUPTOOLS)

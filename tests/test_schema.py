@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any, Dict, cast
+from typing import Any, Dict, List, cast
 
 import pytest
 from fastjsonschema import JsonSchemaValueException, compile
@@ -20,6 +20,7 @@ from provision_backend.project import pyproject as project_module
 from provision_backend.project import tool_schema
 from provision_backend.project.pyproject import read_project
 from provision_backend.settings import OPTIONS
+from provision_backend.wheels.options import SETTINGS, WheelOptions, read_options, read_table
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -122,6 +123,33 @@ def test_the_keys_are_those_of_a_project() -> None:
     assert all(value["description"].endswith(".") for value in properties.values())
     choices = {option.key: list(option.choices) for option in OPTIONS}
     assert properties["installer"]["enum"] == choices["installer"]
+
+
+def test_a_project_that_has_not_adopted_us_may_have_wheels_alone(validator: Validator) -> None:
+    """The table of the command ``wheels`` needs no real backend beside it, and any other key does."""
+    wheels = {"python": [">=3.10", "3.14t"], "libc": ["musl"], "glibc": "2.17", "jobs": 2, "keep-going": True}
+    validator({"tool": {"provision-backend": {"wheels": wheels}}})
+    refused: List[Dict[str, Any]] = [
+        {"wheels": wheels, "installer": "pip"}, {"wheels": {"pythons": []}}, {"wheels": {"libc": ["gnu"]}},
+        {"wheels": {"jobs": "2"}}, {"wheels": {"shard": "1/2"}},
+    ]  # fmt: skip
+
+    for table in refused:
+        with pytest.raises(ValidationError):
+            validator({"tool": {"provision-backend": table}})
+
+
+def test_the_keys_of_wheels_are_those_that_are_read() -> None:
+    """One that the command reads is in the schema, and each has a description."""
+    properties = tool_schema()["properties"]["wheels"]["properties"]
+    for key, schema in properties.items():
+        for example in schema.get("examples", schema.get("enum", [True])):
+            read_options({}, read_table({"tool": {"provision-backend": {"wheels": {key: example}}}}))
+
+    assert set(WheelOptions._fields) - {"shard", "root"} | set(SETTINGS) == {
+        key.replace("-", "_") for key in properties
+    }
+    assert all(value["description"].endswith(".") for value in properties.values())
 
 
 @pytest.mark.parametrize("name", ["sample_project/pyproject.toml"])

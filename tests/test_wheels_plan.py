@@ -256,6 +256,13 @@ def test_a_wheel_of_abi3t_alone_gives_the_plan_its_name() -> None:
     assert plan.kind == "abi3t"
 
 
+def test_the_newest_python_makes_the_sdist() -> None:
+    """That of the host, and a free-threaded one only where there is no other."""
+    plan = make_plan(None, Guess("each", ""), {GNU: SEVERAL, MUSL: _pythons("3.14.2t")})
+
+    assert [plan.newest_on(triple) for triple in (GNU, MUSL, ARM)] == ["3.15.1", "3.14.2t", ""]
+
+
 def test_each_platform_has_its_own_builds_but_for_a_pure_wheel() -> None:
     """A pure wheel is built on the host alone and tested for every platform."""
     pythons = {GNU: _pythons("3.9.25", "3.13.9"), MUSL: _pythons("3.13.9")}

@@ -102,7 +102,8 @@ def prepare(arguments: argparse.Namespace, settings: Settings, reporter: Reporte
     options = read_options(_given(arguments), table)
     shard = parse_shard(options.shard, os.environ)
     ours = {**project.settings, **{key: table[key] for key in SETTINGS if key in table}}
-    settings = load_settings(flags=given_settings(arguments), project=ours)
+    # A wheel is for every CPU of its architecture, whatever this one can do.
+    settings = load_settings(flags=given_settings(arguments), project=ours)._replace(cpu_level="baseline")
     plan = plan_wheels(project, options, settings, reporter)
     return Prepared(project, options, settings, cut_plan(plan, shard), shard)
 

@@ -263,7 +263,8 @@ def wrap_text(text: str, *, form: str = "", requires_python: str = "", setup_py:
         table["build-backend"].comment(comment)
     _update_table(tomlkit, document["build-system"], wanted["build-system"])
     if OWN_NAME in document["tool"]:
-        table["wheels"] = document["tool"][OWN_NAME]["wheels"]  # There is nothing else in it.
+        # There is nothing else in it: it is a project's that is not wrapped.
+        table["wheels"] = document["tool"][OWN_NAME]["wheels"]
         document["tool"][OWN_NAME] = table
     else:
         _append_table(tomlkit, document, document["tool"], OWN_NAME, table)
@@ -313,9 +314,10 @@ def unwrap_text(text: str) -> str:
     requires = [drop_marker(text, marker) or drop_marker(text, double) or text for text in others]
     data["build-system"].update({"requires": requires, **table})
     _update_table(tomlkit, document["build-system"], data["build-system"], source=document["tool"][OWN_NAME])
-    _update_table(tomlkit, document["tool"][OWN_NAME], kept)
     if kept:
-        data["tool"][OWN_NAME] = kept
+        data["tool"][OWN_NAME], ours = kept, tomlkit.table(is_super_table=True)
+        ours["wheels"] = document["tool"][OWN_NAME]["wheels"]
+        document["tool"][OWN_NAME] = ours
     else:
         del document["tool"][OWN_NAME]
     if not data["tool"]:

@@ -109,6 +109,12 @@ class WheelPlan(NamedTuple):
     notes: Tuple[str, ...] = ()
     """What a person should know of it, each a sentence."""
 
+    def newest_on(self, triple: str) -> str:
+        """Return the request for the newest Python of a triple, which makes the sdist; empty where there is none."""
+        found = [test for build in self.builds for test in build.tests if test.triple == triple]
+        best = max(found, key=lambda test: (not test.python.endswith("t"), parse_version(test.version)), default=None)
+        return best.request if best else ""
+
     def as_dict(self) -> Dict[str, Any]:
         """Return the plan for ``--json``."""
         builds = [
