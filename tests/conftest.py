@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, List
 
 import pytest
 
@@ -31,6 +31,38 @@ _KEPT = (
     "UV_DEFAULT_INDEX",
     "UV_CACHE_DIR",
 )
+
+# Files of minutes. What starts last should be short, or the other workers wait for it with nothing to do.
+_LONGEST = (
+    "test_docs",
+    "test_messages",
+    "test_end_to_end",
+    "test_conditions",
+    "test_matrix",
+    "test_locked_projects",
+    "test_crashes",
+    "test_lock_builds",
+    "test_windows_builds",
+    "test_architectures",
+    "test_scripts",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have pytest-xdist keep the order of the files: by itself it starts with those that have the most tests."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    """Begin with the files that take longest, go on with those that have slow tests, and end with the quick ones."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+
+    def place(item: pytest.Item) -> int:
+        if item.path.stem in _LONGEST:
+            return _LONGEST.index(item.path.stem)
+        return len(_LONGEST) + (item.path not in slow)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +87,9 @@ def own_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build our own wheel once, in a folder of its own, and return its path."""
     folder = tmp_path_factory.mktemp("own-wheel")
     source = tmp_path_factory.mktemp("own-source") / "provision_backend"
-    shutil.copytree(str(ROOT), str(source), ignore=shutil.ignore_patterns(".*", "tests", "__pycache__", "dist"))
+    shutil.copytree(
+        str(ROOT), str(source), ignore=shutil.ignore_patterns(".*", "tests", "__pycache__", "build", "dist")
+    )
     command = [sys.executable, "-c", "import sys; from flit_core import buildapi; buildapi.build_wheel(sys.argv[1])"]
     subprocess.run([*command, str(folder)], cwd=str(source), check=True, stdout=subprocess.DEVNULL)
     return next(folder.glob("*.whl"))
