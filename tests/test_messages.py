@@ -87,7 +87,7 @@ build-backend = "{backend}"
         """Ask the frontend for a wheel, on any Python."""
         environ = {**self.environ, **(env or {})}
         if self.tool == "build":
-            return self.frontend.build(project, "--wheel", *arguments, env=environ)
+            return self.frontend.build_by_uv(project, "--wheel", *arguments, env=environ)
         out = str(self.folder / "out")
         command = ("wheel", "--no-deps", "--ignore-requires-python", "-w", out, *arguments, str(project))
         return self.frontend.pip(*command, env=environ)
@@ -229,7 +229,7 @@ def test_a_mirror_without_the_archive(old: Machine, mirror: Path) -> None:
     assert paths == [f"/{name.split('+')[1].split('-')[0]}/{escaped}", f"/{escaped}"]
 
 
-@by_pip
+@by_build
 def test_an_unreachable_mirror(old: Machine, mirror: Path) -> None:
     """A mirror that nobody answers for is named with the reason."""
     with socket.socket() as reserved:
@@ -254,7 +254,7 @@ def test_offline_with_an_empty_cache(old: Machine, mirror: Path) -> None:
     old.fails(old.project("minimal"), message, env=env)
 
 
-@by_pip
+@by_build
 def test_a_requires_python_that_nothing_satisfies(old: Machine, mirror: Path) -> None:
     """A version that does not exist is named, with those that do."""
     triple = listed(mirror)[1].partition("-install_only")[0].split("-", 2)[2]
@@ -291,7 +291,7 @@ def test_an_archive_that_is_no_archive(old: Machine, make_mirror: Any) -> None:
     old.fails(old.project("minimal"), message, env=env)
 
 
-@by_pip
+@by_build
 def test_an_archive_that_ends_too_early(old: Machine, mirror: Path, make_mirror: Any) -> None:
     """An archive that was truncated before it was hashed is refused, and does not stay."""
     env, name = make_mirror(fake_archive(mirror)[:-20])
@@ -313,7 +313,7 @@ def test_an_interpreter_that_is_a_script(old: Machine, mirror: Path, make_mirror
     old.fails(old.project("minimal"), message, env=env)
 
 
-@by_pip
+@by_build
 def test_an_interpreter_that_does_not_start(old: Machine, mirror: Path, make_mirror: Any) -> None:
     """An archive whose interpreter ends with an error is not published."""
     false = shutil.which("false")
@@ -354,7 +354,7 @@ def test_a_cache_that_cannot_be_written(old: Machine) -> None:
     old.fails(old.project("minimal"), message)
 
 
-@by_pip
+@by_build
 def test_an_interpreter_that_is_not_there(old: Machine) -> None:
     """The path of an interpreter that does not exist is named, with where it was written."""
     path = old.folder / "bin" / "python3.13"
@@ -393,7 +393,7 @@ def test_a_broken_table(old: Machine, table: str, message: str) -> None:
     old.fails(old.project("minimal", table), f"{PREFIX}pyproject.toml: {message}")
 
 
-@by_pip
+@by_build
 def test_a_project_that_wraps_the_wrapper(old: Machine) -> None:
     """A project whose real backend is we is refused before anything is forked."""
     message = (
@@ -493,7 +493,7 @@ def test_a_real_backend_that_makes_no_sdist(host: Machine) -> None:
     """``build --sdist`` names the hook that the real backend lacks."""
     project = host.project("no_sdist")
 
-    outcome = host.frontend.build(project, "--sdist", env=host.environ)
+    outcome = host.frontend.build_by_uv(project, "--sdist", env=host.environ)
 
     if host.provisions:
         check_missing_hook(outcome, "build_sdist")
@@ -515,7 +515,7 @@ def test_a_real_backend_that_refuses_the_sdist(host: Machine) -> None:
     """An UnsupportedOperation of the real backend is one for the frontend, which shows it in its own way."""
     project = host.project("refuses_sdist")
 
-    outcome = host.frontend.build(project, "--sdist", env=host.environ)
+    outcome = host.frontend.build_by_uv(project, "--sdist", env=host.environ)
 
     assert outcome.returncode != 0
     assert "Backend operation failed: UnsupportedOperation(" in outcome.output

@@ -6,6 +6,7 @@ Every process gets a cleaned environment; what the test machine is configured wi
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -71,6 +72,25 @@ class Frontend:
     def build(self, project: Path, *arguments: str, env: Optional[Mapping[str, str]] = None) -> Outcome:
         """Run ``python -m build`` on a project."""
         return self.run(["-m", "build", *arguments, str(project)], env=env, cwd=project.parent)
+
+    def build_by_uv(self, project: Path, *arguments: str, env: Optional[Mapping[str, str]] = None) -> Outcome:
+        """Run ``build`` with uv as its installer, if there is uv: in half the time, for what is the same with pip."""
+        uv = find_uv()
+        if uv is None:
+            return self.build(project, *arguments, env=env)
+        folder = self.python.parent.parent / "uv"
+        if not folder.exists():
+            folder.mkdir()
+            (folder / "uv").symlink_to(uv)
+        variables = {
+            "PATH": f"{folder}{os.pathsep}{self.environ['PATH']}",
+            "UV_CACHE_DIR": str(folder / "cache"),
+            "UV_FIND_LINKS": self.environ["PIP_FIND_LINKS"].replace(" ", ","),
+            "UV_NO_CONFIG": "1",
+            "UV_NO_INDEX": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+        }
+        return self.build(project, "--installer=uv", *arguments, env={**variables, **(env or {})})
 
     def pip(self, *arguments: str, env: Optional[Mapping[str, str]] = None, cwd: Optional[Path] = None) -> Outcome:
         """Run the environment's pip."""
@@ -149,6 +169,15 @@ def wheelhouse(python: Path, environ: Mapping[str, str]) -> Path:
 def new_enough(host: HostInterpreter) -> bool:
     """Whether a provisioned interpreter may have been packed from this one."""
     return host.has_ssl and tuple(map(int, host.version.split(".")[:2])) >= (3, 12)
+
+
+def find_uv() -> Optional[str]:
+    """Return the uv that is installed beside the tests, else that of the machine, if there is one."""
+    if importlib.util.find_spec("uv") is None:
+        return shutil.which("uv")
+    from uv import find_uv_bin
+
+    return str(find_uv_bin())
 
 
 def clean_environ() -> Dict[str, str]:
