@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 import pytest
 
@@ -256,14 +257,16 @@ HOMES = {
 }
 
 
-def _uses(module: str) -> Iterator[str]:
-    """Yield what a module imports from elsewhere, and the dotted names that it uses of that."""
+@functools.lru_cache(maxsize=None)
+def _uses(module: str) -> FrozenSet[str]:
+    """Return what a module imports from elsewhere, and the dotted names that it uses of that."""
     imported = {found.target for found in IMPORTS if found.importer == module and found.place != "typing"}
-    yield from imported
+    used = set(imported)
     for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
         # A parameter may be called like a module.
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in imported:
-            yield f"{node.value.id}.{node.attr}"
+            used.add(f"{node.value.id}.{node.attr}")
+    return frozenset(used)
 
 
 @pytest.mark.parametrize("mechanism", HOMES)

@@ -11,7 +11,7 @@ import pytest
 from fuzz import TARGETS
 
 ROOT = Path(__file__).resolve().parent.parent
-SECONDS = os.environ.get("PROVISION_BACKEND_TEST_FUZZ_SECONDS", "6")
+SECONDS = os.environ.get("PROVISION_BACKEND_TEST_FUZZ_SECONDS", "3")
 
 
 @pytest.mark.slow
