@@ -98,6 +98,49 @@ def test_symbols_that_are_too_new_are_named(tmp_path: Path, out: Path) -> None:
 
 
 @needs_auditwheel
+def test_a_tag_that_a_backend_has_given_is_not_believed(tmp_path: Path, out: Path) -> None:
+    """Maturin and others tag wheels themselves; a false promise must not stay beside the true one."""
+    module = compile_module(
+        tmp_path / f"spam{SUFFIX}",
+        "-lm",
+        declarations="#include <math.h>",
+        body="return PyFloat_FromDouble(pow(PyFloat_AsDouble(argument), 0.5));",
+    )
+    wheel = make_wheel(tmp_path, TAGS.replace("linux", "manylinux_2_28"), {module.name: module})
+
+    message = refusal(wheel, out)
+
+    assert "cannot have the tag manylinux_2_28_ARCH: it uses symbols that are too new" in message
+    assert "pow@GLIBC_2.29" in message
+
+
+@pytest.mark.slow
+@needs_auditwheel
+@needs_x86_64
+@pytest.mark.parametrize(
+    ("platform", "triple"),
+    [
+        ("manylinux2014_x86_64", "x86_64-unknown-linux-gnu"),
+        ("musllinux_1_2_x86_64", "x86_64-unknown-linux-musl"),
+        ("manylinux2014_aarch64", "aarch64-unknown-linux-gnu"),
+    ],
+)
+def test_a_published_wheel_keeps_its_tags(tmp_path: Path, out: Path, platform: str, triple: str) -> None:
+    """What cibuildwheel has tagged gets the same tags, whatever machine they are made on."""
+    options = ["--no-deps", "--only-binary", ":all:", "--platform", platform, "--python-version", "3.11"]
+    command = [sys.executable, "-m", "pip", "download", "-q", "--retries", "0", "-d", str(tmp_path), *options]
+    done = subprocess.run([*command, "markupsafe"], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no package index can be reached: {done.stderr.strip().splitlines()[-1]}")
+    wheel = next(tmp_path.glob("*.whl"))
+
+    repaired = repair_wheel(wheel, out, triple=triple)
+
+    assert set(repaired.platform.split(".")) == set(wheel.stem.rpartition("-")[2].split("."))
+    assert members(repaired.path) == members(wheel)
+
+
+@needs_auditwheel
 @pytest.mark.parametrize(
     ("glibc", "tag"), [("2.17", "manylinux_2_17"), ("2.30", "manylinux_2_28"), ("2.99", "manylinux_2_41")]
 )

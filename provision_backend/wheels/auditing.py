@@ -25,7 +25,7 @@ from auditwheel.wheeltools import InWheelCtx
 
 from ..errors import WheelError
 from ..host.targets import ELF_TARGETS, split_level
-from .tags import architecture_tag
+from .tags import architecture_tag, tags_of
 
 __all__ = ["Platform", "graft"]
 
@@ -58,6 +58,11 @@ def graft(wheel: Path, folder: Path, platform: Platform) -> Tuple[Path, Tuple[st
     libc = Libc.MUSL if ELF_TARGETS[split_level(platform.triple)[0]].libc == "musl" else Libc.GLIBC
     policies = WheelPolicies(libc=libc, arch=Architecture(architecture_tag(platform.triple)))
     wanted = _wanted_policy(policies, platform.glibc) if libc is Libc.GLIBC else policies.highest
+    # A backend may have tagged it already, as maturin does: then that is what it has to be good for.
+    claimed = {tag.platform for tag in tags_of(wheel.name)}
+    known = [policy for policy in policies if policy != policies.linux]
+    promises = [policy for policy in known if claimed.intersection((policy.name, *policy.aliases))]
+    wanted = max(filter(None, [wanted, *promises]), key=lambda policy: policy.priority, default=None)
     if libc is Libc.MUSL:
         wheel = _name_libc(wheel, folder / "libc", wanted)
     info = _analyze(wheel, policies, wanted, platform)
