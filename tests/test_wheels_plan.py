@@ -131,7 +131,26 @@ KINDS = {
     ),
     "a backend of its own": (
         _backend("own", 'backend-path = ["."]\n'),
-        Guess("each", "the backend 'own' is the project's own"),
+        Guess("each", "what own makes is not known before it is built"),
+    ),
+    "a backend of its own that calls another one": (
+        {
+            "pyproject.toml": '[build-system]\nrequires = ["scikit-build-core>=0.10"]\nbuild-backend = "own"\n'
+            'backend-path = ["."]\n[tool.scikit-build]\nwheel.py-api = "py3"\n'
+        },
+        Guess("none", "tool.scikit-build.wheel.py-api is py3"),
+    ),
+    "a backend of its own that calls setuptools": (
+        {"pyproject.toml": '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "own"\nbackend-path = ["."]\n'},
+        Guess("each", "what own makes is not known before it is built"),
+    ),
+    "flit by itself": (
+        _backend("flit_core.buildapi", 'backend-path = ["."]\n'),
+        Guess("pure", "flit_core makes pure wheels"),
+    ),
+    "hatchling with a hook that is off": (
+        _backend("hatchling.build", "[tool.hatch.build.hooks.mypyc]\nenable-by-default = false\n"),
+        Guess("pure", "hatchling makes pure wheels"),
     ),
     "an unknown backend": (
         _backend("sipbuild.api"),

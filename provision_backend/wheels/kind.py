@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple
 
 from ..project.pyproject import Project
 from ..project.unadopted import read_document, read_source_text
+from ..versions import leading_name
 
 __all__ = ["Guess", "guess_kind"]
 
@@ -50,14 +51,20 @@ def guess_kind(project: Project, abi: str = "") -> Guess:
     if abi:
         return Guess(abi, f"abi = {abi}")
     document = read_document(project.root)
-    module = re.split("[.:]", project.build_backend)[0]
-    if project.backend_path:
-        return Guess("each", f"the backend {project.build_backend!r} is the project's own")
-    read = _READERS.get(module) or (_read_pure if module in _PURE else None)
-    if read is None:
-        return Guess("each", f"what {project.build_backend} makes is not known before it is built")
     tool = document.get("tool", {})
-    return read(project, tool if isinstance(tool, dict) else {})
+    tool = tool if isinstance(tool, dict) else {}
+    module = re.split("[.:]", project.build_backend)[0]
+    read = _READERS.get(module) or (_read_pure if module in _PURE else None)
+    if read is not None:
+        return read(project, tool)
+    # A backend in the project's own tree mostly calls one of those that the project requires.
+    names = {leading_name(text).replace("-", "_") for text in project.requires} if project.backend_path else set()
+    for name, package in (("mesonpy", "meson_python"), *((name, name) for name in _READERS)):
+        found = _READERS[name](project, tool) if package in names else None
+        # That it makes nothing but pure wheels would be said by its own code.
+        if found and found.kind != "pure":
+            return found
+    return Guess("each", f"what {project.build_backend} makes is not known before it is built")
 
 
 def _read_setuptools(project: Project, tool: Mapping[str, Any]) -> Guess:
@@ -99,9 +106,12 @@ def _read_hatchling(project: Project, tool: Mapping[str, Any]) -> Guess:
     build = _table(tool, "hatch", "build")
     hooks = {**_table(build, "hooks"), **_table(build, "targets", "wheel", "hooks")}
     for name, options in hooks.items():
+        options = options if isinstance(options, dict) else {}
+        if options.get("enable-by-default") is False:
+            continue  # A variable turns it on, in the builds of those who publish the project.
         if name not in _PURE_HOOKS:
             return Guess("each", f"hatchling has the build hook {name!r}")
-        path = options.get("path") if isinstance(options, dict) else None
+        path = options.get("path")
         file = path if isinstance(path, str) else "hatch_build.py"
         if name == "custom" and _CHANGES_TAG.search(read_source_text(project.root, file)):
             return Guess("each", f"the build hook {file} sets the tag")
@@ -155,7 +165,7 @@ def _table(table: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-_READERS: Dict[str, Optional[Callable[[Project, Mapping[str, Any]], Guess]]] = {
+_READERS: Dict[str, Callable[[Project, Mapping[str, Any]], Guess]] = {
     "setuptools": _read_setuptools,
     "hatchling": _read_hatchling,
     "scikit_build_core": _read_scikit_build,
