@@ -7,20 +7,29 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Callable, Dict, List
 
 import pytest
+from support.alpine_host import offer, zig_packages
 from support.cache_entries import ARCHIVE, KEY, build, names, provide
+from support.foreign import foreign_mirror, foreign_root
+from support.projects import c_extension
+from support.real_interpreters import Unavailable, cache_folder, gnu_archive, musl_archive
 
 from provision_backend.cache.store import Cache
 from provision_backend.cache.upkeep import list_entries, prune_cache
+from provision_backend.catalog.archive import parse_archive
+from provision_backend.host.elf import read_elf
 from provision_backend.host.targets import ELF_TARGETS
 from provision_backend.output import Reporter
 from provision_backend.settings import Settings, load_settings
 from provision_backend.toolchain import Toolchain, running_triple
-from provision_backend.wheels.cross import Cross, Target
+from provision_backend.wheels.cross import Cross, Target, open_target
+from provision_backend.wheels.job import BUILD, TEST, Job, write_job
 from provision_backend.wheels.targets import HOST, how_to_run
+from provision_backend.wheels.worker import worker_command
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="targets are those of Linux")
 FOREIGN = "s390x-unknown-linux-gnu"
@@ -55,6 +64,28 @@ def cross(tmp_path: Path) -> Cross:
     (stdlib / "_sysconfigdata__linux_s390x-linux-gnu.py").write_text(f"build_time_vars = {values}\n")
     toolchain: Any = OnlyScripts()
     return Cross(toolchain, Target(tree, f"{MINOR}.99"), tmp_path / "files")
+
+
+def available(find: Callable[[], Any]) -> Any:
+    """Return what this machine may not have, or skip the test."""
+    try:
+        return find()
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+def _archives(root: str, minor: str) -> List[Path]:
+    """Return the archive of a target's CPython, and that of this host's of the same minor version."""
+    if not root:
+        return [musl_archive(minor)]
+    (own,) = [gnu_archive(minor)] if minor == "3.13" else foreign_mirror("amd64").glob("*.gz")
+    (target,) = foreign_mirror(root, newer=minor == "3.13").glob("*.gz")
+    return [target, own]
+
+
+def _environ() -> Dict[str, str]:
+    """Return the variables of a worker, whose zig keeps what it compiles of each libc with what the tests keep."""
+    return {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(cache_folder() / "zig-targets")}
 
 
 def _ask(cross: Cross, folder: Path, code: str) -> Any:
@@ -130,3 +161,82 @@ def test_a_toolchain_is_for_the_triple_that_it_was_made_for(cross: Cross) -> Non
     """The interpreter that runs the build is this host's, and must not change what is compiled for."""
     assert cross.for_triple("x86_64-unknown-linux-gnu") is cross
     assert Toolchain(FOREIGN).for_triple("x86_64-unknown-linux-gnu").triple == FOREIGN
+
+
+COMPILE = """
+import json, os, shlex, subprocess, sys, sysconfig
+suffix = sysconfig.get_config_var("EXT_SUFFIX")
+flags = shlex.split(sysconfig.get_config_var("CFLAGS")) + ["-fPIC", "-I" + sysconfig.get_path("include")]
+subprocess.check_call([os.environ["CC"], *flags, "-c", "cext.c", "-o", "cext.o"])
+subprocess.check_call([*shlex.split(os.environ["LDSHARED"]), "cext.o", "-o", "cext" + suffix])
+print(json.dumps("cext" + suffix))
+"""
+
+
+@pytest.mark.slow
+@linux_only
+@pytest.mark.skipif(sys.version_info[:2] != (3, 13), reason="the archive is of CPython 3.13")
+def test_an_extension_is_compiled_for_an_archive_that_is_never_run(settings: Settings, tmp_path: Path) -> None:
+    """Zig makes it for the target's libc, with its headers and under its name, and no program of it stays."""
+    mirror = available(lambda: str(foreign_mirror("arm64-musl")))
+    triple, reporter = "aarch64-unknown-linux-musl", Reporter(io.StringIO())
+    target = open_target(triple, "3.13", settings._replace(catalog=mirror, mirror=(mirror,)), reporter)
+    cross = Cross(Toolchain(triple), target, tmp_path / "files")
+    environ = _environ()
+    variables = cross.variables(tmp_path, [available(lambda: str(zig_packages()))], environ)
+    c_extension(tmp_path / "project", requires_python=">=3.8")
+    command = [sys.executable, "-c", COMPILE]
+    made = json.loads(
+        subprocess.check_output(command, env={**environ, **variables}, cwd=str(tmp_path / "project"), text=True)
+    )
+    elf = read_elf(tmp_path / "project" / made)
+
+    assert (made, elf.machine) == ("cext.cpython-313-aarch64-linux-musl.so", 183)
+    assert not list(target.tree.rglob("bin/*"))
+    assert target.tree.parent.name == "targets"
+
+
+@pytest.mark.slow
+@pytest.mark.architectures
+@linux_only
+@pytest.mark.parametrize(
+    ("triple", "root", "minor"),
+    [
+        ("aarch64-unknown-linux-gnu", "arm64", "3.11"),
+        ("aarch64-unknown-linux-gnu", "arm64", "3.13"),
+        ("x86_64-unknown-linux-musl", "", "3.13"),
+    ],
+    ids=["arm64-3.11", "arm64-3.13", "musl-3.13"],
+)
+def test_a_wheel_for_another_target_is_built_and_imported(triple: str, root: str, minor: str, tmp_path: Path) -> None:
+    """One of setuptools, made on this host by zig: under qemu in a root of the target, or with the loader of musl."""
+    where = available(lambda: str(foreign_root(root))) if root else ""
+    runs = how_to_run(triple, load_settings(None, environ={}), where)
+    if not runs.how:
+        pytest.skip(runs.reason)
+    folder = c_extension(tmp_path / "cext-1.0", requires_python=">=3.8")
+    with tarfile.open(str(tmp_path / "cext-1.0.tar.gz"), "w:gz") as sdist:
+        sdist.add(str(folder), folder.name)
+    archives = available(lambda: _archives(root, minor))
+    mirror = offer(tmp_path / "mirror", *archives)
+    version = parse_archive(archives[0].name, "")
+    assert version is not None
+    settings = load_settings(None, environ={})._replace(
+        catalog=str(mirror), mirror=(str(mirror),), cache_dir=str(tmp_path / "cache"), installer="pip", glibc="2.17"
+    )
+
+    def work(kind: str, wheel: Path) -> Any:
+        inside = tmp_path / kind
+        inside.mkdir()
+        job = Job(kind, kind, minor, version.version, triple, str(inside), f"{folder}.tar.gz", 1700000000, settings)
+        write_job(job._replace(wheel=str(wheel), root=where), inside / "job.json")
+        subprocess.run(worker_command(inside / "job.json"), env=_environ(), cwd=str(inside), check=True)
+        return json.loads((inside / "result.json").read_text())
+
+    built = work(BUILD, tmp_path / "made.whl")
+    assert "error" not in built, built
+    platform = "musllinux_1_2_x86_64" if "musl" in triple else "manylinux2014_aarch64.manylinux_2_17_aarch64"
+    tag = f"cp{minor.replace('.', '')}"
+    assert built["wheel"] == f"cext-1.0-{tag}-{tag}-{platform}.whl"
+    wheel = (tmp_path / "made.whl").rename(tmp_path / built["wheel"])
+    assert "error" not in work(TEST, wheel)

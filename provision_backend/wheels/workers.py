@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -133,7 +134,7 @@ class Workers:
             cores=max(1, usable_cores() // run.jobs),
             test=run.options.test,
             test_requires=run.options.test_requires,
-            root=run.options.root,
+            root=os.path.abspath(run.options.root) if run.options.root else "",
         )
 
     def look(self) -> List[Tuple[Task, Result]]:

@@ -7,7 +7,7 @@ package index. The archives that a test offers are put into `MIRROR`.
 
 from __future__ import annotations
 
-__all__ = ["MIRROR", "WHEELS", "AlpineHost", "offer", "open_alpine_host"]
+__all__ = ["MIRROR", "WHEELS", "AlpineHost", "offer", "open_alpine_host", "zig_packages"]
 
 import contextlib
 import hashlib
@@ -206,6 +206,11 @@ def _download(folder: Path) -> None:
         root.run([*download, *_BUILD_TARGET, *_BUILD_WHEELS])
         with _replacing(folder) as made:
             subprocess.run(["cp", "-a", str(root.inside(WHEELS)), str(made)], check=True)
+
+
+def zig_packages() -> Path:
+    """Return a folder of packages with ``ziglang`` in it, whose program runs on glibc and on musl."""
+    return _zig() / "opt"
 
 
 def _zig() -> Path:
