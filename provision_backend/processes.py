@@ -35,7 +35,8 @@ if RUNNING.name == "windows":
 __all__ = [
     "DROPPED_VARIABLES", "FRONTEND_VARIABLES", "NO_OUTPUT", "CompletedOutput", "abnormal_end", "clean_environment",
     "drop_variables", "end_programs", "follow_frontend", "frontend_id", "frontend_programs", "is_alive", "last_lines",
-    "run_attached", "run_interpreter_json", "run_quiet", "run_visible", "start_program",
+    "run_attached", "run_interpreter_json", "run_quiet", "run_visible", "standard_output_to",
+    "start_program",
 ]  # fmt: skip
 
 DROPPED_VARIABLES: Dict[str, str] = {
@@ -181,6 +182,25 @@ def start_program(command: Sequence[str], log: Path, *, cwd: str) -> subprocess.
             )
         except OSError as exc:
             raise _not_started(str(command[0]), exc) from exc
+
+
+@contextmanager
+def standard_output_to(file: Path) -> Iterator[None]:
+    """Have what this process and its programs print to standard output in a file, while the body runs.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    sys.stdout.flush()
+    before = os.dup(1)
+    try:
+        with file.open("ab") as output:
+            os.dup2(output.fileno(), 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(before, 1)
+        os.close(before)
 
 
 def end_programs(programs: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -107,8 +107,9 @@ COMMANDS: Tuple[Command, ...] = (
     ),
     Command(
         "wheels",
-        "show for which Pythons a project has wheels built, and which of them one wheel serves",
-        ("wheels --plan", "wheels --plan --python '>=3.10' --libc glibc,musl", "wheels --plan --format github"),
+        "build and test a project's wheels for every Python that it supports",
+        ("wheels", "wheels --glibc 2.17 --test 'pytest {project}/tests' --test-requires pytest", "wheels --plan"),
+        no="a build or a test failed",
     ),
     Command(
         "check",

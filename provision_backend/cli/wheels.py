@@ -17,6 +17,7 @@ from ..host.targets import ELF_TARGETS, OTHER_TARGETS, split_level
 from ..install.catalogs import load_archives
 from ..interpreter import find_interpreters
 from ..output import Reporter
+from ..processes import standard_output_to
 from ..project.plan import make_plan as make_build_plan
 from ..project.pyproject import Project
 from ..project.unadopted import read_document
@@ -25,8 +26,11 @@ from ..versions import VersionRequest, parse_request
 from ..wheels.kind import guess_kind
 from ..wheels.options import ABIS, LIBCS, SETTINGS, WheelOptions, read_options, read_table
 from ..wheels.plan import Python, WheelPlan, choose_pythons, make_plan, target_triples
+from ..wheels.report import Report
+from ..wheels.run import run_plan
 from ..wheels.shards import Shard, cut_plan, parse_shard
-from ..wheels.source import inspect_source
+from ..wheels.source import inspect_source, open_source
+from ..wheels.state import open_output
 from .answers import Answer, as_columns
 from .parser import given_settings
 from .registry import argument, flag
@@ -85,8 +89,25 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
             reporter.info(f"note: {note}")
         if arguments.plan:
             return _matrix(prepared.plan) if arguments.format else _show(prepared)
-        # The run goes in here: open_source(arguments.source, ...) makes the sdist of what is prepared.
-        raise UsageError("wheels can only be planned so far", hint="provision-backend wheels --plan")
+        report = _build(arguments.source, prepared, reporter, Path(work))
+    lines = [*as_columns(report.rows(), right=report.numbers), report.summary()]
+    return Answer({"plan": prepared.plan.as_dict(), **report.as_dict()}, lines, int(not report.is_green))
+
+
+def _build(source: str, prepared: Prepared, reporter: Reporter, work: Path) -> Report:
+    """Make the sdist, plan by what it says, and build, repair and test all wheels."""
+    settings, options, shard = prepared.settings, prepared.options, prepared.shard
+    here = current_platform(settings, open_cache(settings)).triple
+    native = [build.request for build in prepared.plan.builds if build.triple == here]
+    logs = open_output(Path(os.path.abspath(options.out)))
+    # What a build backend prints is of no use to a program that reads our answer.
+    with standard_output_to(logs / "sdist.log"):
+        opened = open_source(source, work, settings, reporter, python=native[-1] if native else "")
+    # A setup.py may have computed what Pythons the project supports.
+    plan = cut_plan(plan_wheels(opened.project, options, settings, reporter), shard)
+    for line in _show(prepared._replace(project=opened.project, plan=plan)).lines:
+        reporter.info(line)
+    return run_plan(plan, opened, options, settings, reporter, work=work)
 
 
 def prepare(arguments: argparse.Namespace, settings: Settings, reporter: Reporter, work: Path) -> Prepared:

@@ -32,6 +32,8 @@ class Job(NamedTuple):
     """Target triple that is built for, or tested on."""
     folder: str
     """A folder for all that the job makes, which exists; absolute, as all paths here."""
+    work: str
+    """The folder of the whole run; a worker that is left alone removes it."""
     sdist: str
     """The sdist that is built, or that the tested wheel was built from."""
     epoch: int

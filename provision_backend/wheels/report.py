@@ -37,6 +37,11 @@ class Report(NamedTuple):
             "builds": [outcome.as_dict() for outcome in self.outcomes],
         }
 
+    @property
+    def numbers(self) -> Sequence[int]:
+        """The columns of the table that hold numbers."""
+        return (1, 5, 6)
+
     def rows(self) -> List[Sequence[str]]:
         """Return the table: a head, and a row for each wheel and each build that has none."""
         return [_HEAD, *(_row(each) for each in self.outcomes if each.status != "covered")]

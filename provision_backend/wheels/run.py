@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,11 +31,14 @@ _COMPILING = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")
 """Variables of the person who builds that change what is compiled."""
 
 
-def run_plan(plan: WheelPlan, source: Source, options: WheelOptions, settings: Settings, reporter: Reporter) -> Report:
+def run_plan(
+    plan: WheelPlan, source: Source, options: WheelOptions, settings: Settings, reporter: Reporter, *, work: Path
+) -> Report:
     """Build and test what is planned; return what became of it.
 
     Wheels appear in ``options.out`` whole, or not at all. After an interruption, or a failure, the same call goes on
-    where this one ended.
+    where this one ended. What is made on the way is in *work*, which the caller removes, or a worker whose caller was
+    killed.
 
     Raises:
         UsageError: nothing can be written to the output.
@@ -47,8 +49,8 @@ def run_plan(plan: WheelPlan, source: Source, options: WheelOptions, settings: S
     logs = open_output(out)
     keys = _keys(plan, source, options, settings, reporter)
     count = number_of_jobs(options.jobs, sum(max(1, len(build.tests)) for build in plan.builds))
-    with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="provision-backend-wheels-") as work:
-        run = Run(source, settings, options, out, logs, Path(work), count, plan.kind == "pure", keys)
+    with _ended_by_signals():
+        run = Run(source, settings, options, out, logs, work, count, plan.kind == "pure", keys)
         outcomes = Pool(run, plan.builds, Progress(reporter)).work()
     return Report(outcomes, str(out), time.monotonic() - began, count)
 

@@ -90,7 +90,7 @@ class Outcome:
 
     def as_dict(self) -> Dict[str, Any]:
         """Return the object for ``--json``, and for the record."""
-        build, made = self.build, self.made
+        build, made = self.build, self.made if self.has_wheel else {}
         return {
             "id": build.id,
             "python": build.python,

@@ -103,7 +103,7 @@ class Workers:
         """Start the process of a task; raise `OSError` where its log or its folder cannot be written."""
         run, outcome = self._run, task.outcome
         self._count += 1
-        folder, log = run.work / str(self._count), run.logs / f"{task.name}.log"
+        folder, log = run.work / f"job{self._count}", run.logs / f"{task.name}.log"
         folder.mkdir()
         remove_path(log)
         if task.test is None:
@@ -126,6 +126,7 @@ class Workers:
             target.version,
             target.triple,
             str(folder),
+            str(run.work),
             str(run.source.sdist),
             run.source.epoch,
             run.settings,

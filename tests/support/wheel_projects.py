@@ -1,6 +1,7 @@
 """An sdist whose wheels are what a variable says, built by a backend in its own tree: real builds that take a second.
 
-``TOY_KIND`` says what is built: ``each``, ``pure``, or ``abi3`` with the first Python of it, ``abi3-3.11``.
+``TOY_KIND`` says what is built: ``each``, ``pure``, or what serves a Python and all above it, ``from-3.11``. There is
+nothing compiled in any of them, so they have no platform.
 ``TOY_FAILS`` names a Python that the build fails under, ``TOY_BROKEN`` one that the wheel cannot be imported under, and
 ``TOY_SLOW`` one under which a build takes its time.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 __all__ = ["toy_sdist"]
 
 _BACKEND = """
-import os, sys, sysconfig, time, zipfile
+import os, sys, time, zipfile
 
 def get_requires_for_build_wheel(config_settings=None):
     return []
@@ -27,12 +28,11 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     if minor in os.environ.get("TOY_FAILS", "").split():
         raise SystemExit("toy: this does not build under " + minor)
     kind, _, first = os.environ.get("TOY_KIND", "each").partition("-")
-    mine, platform = "cp%d%d" % sys.version_info[:2], sysconfig.get_platform().replace("-", "_").replace(".", "_")
-    tag = "-".join([mine, mine, platform])
+    tag = "cp%d%d-none-any" % sys.version_info[:2]
     if kind == "pure":
         tag = "py3-none-any"
-    elif kind == "abi3" and sys.version_info[:2] >= tuple(map(int, first.split("."))):
-        tag = "-".join(["cp" + first.replace(".", ""), "abi3", platform])
+    elif kind == "from" and sys.version_info[:2] >= tuple(map(int, first.split("."))):
+        tag = "py%s-none-any" % first.replace(".", "")
     broken = os.environ.get("TOY_BROKEN", "")
     files = {
         "toy.py": "import sys\\nassert '%%d.%%d' %% sys.version_info[:2] != %r\\nBUILT = %r\\n" % (broken, minor),
