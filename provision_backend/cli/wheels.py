@@ -98,11 +98,10 @@ def _build(source: str, prepared: Prepared, reporter: Reporter, work: Path) -> R
     """Make the sdist, plan by what it says, and build, repair and test all wheels."""
     settings, options, shard = prepared.settings, prepared.options, prepared.shard
     here = current_platform(settings, open_cache(settings)).triple
-    native = [build.request for build in prepared.plan.builds if build.triple == here]
     logs = open_output(Path(os.path.abspath(options.out)))
     # What a build backend prints is of no use to a program that reads our answer.
     with standard_output_to(logs / "sdist.log"):
-        opened = open_source(source, work, settings, reporter, python=native[-1] if native else "")
+        opened = open_source(source, work, settings, reporter, python=prepared.plan.newest_on(here))
     # A setup.py may have computed what Pythons the project supports.
     plan = cut_plan(plan_wheels(opened.project, options, settings, reporter), shard)
     for line in _show(prepared._replace(project=opened.project, plan=plan)).lines:

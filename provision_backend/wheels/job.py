@@ -32,8 +32,6 @@ class Job(NamedTuple):
     """Target triple that is built for, or tested on."""
     folder: str
     """A folder for all that the job makes, which exists; absolute, as all paths here."""
-    work: str
-    """The folder of the whole run; a worker that is left alone removes it."""
     sdist: str
     """The sdist that is built, or that the tested wheel was built from."""
     epoch: int
@@ -41,6 +39,8 @@ class Job(NamedTuple):
     settings: Settings
     wheel: str = ""
     """A build leaves its wheel here, on the file system of the output; a test finds it here."""
+    work: str = ""
+    """The folder of the whole run; a worker that is left alone removes it."""
     pure: bool = False
     """Whether the wheel is expected to be pure, so that no compiler is installed for it."""
     cores: int = 1

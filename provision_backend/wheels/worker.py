@@ -59,7 +59,7 @@ def main(file: str) -> int:
     finally:
         # Where the process that we work for was killed, it cannot remove what is unfinished any more.
         if frontend_id() != parent and RUNNING.name != "windows":
-            remove_path(Path(job.work))
+            remove_path(Path(job.work or job.folder))
             if job.kind == BUILD:
                 remove_path(Path(job.wheel))
             os.killpg(0, signal.SIGKILL)

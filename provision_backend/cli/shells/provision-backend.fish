@@ -15,7 +15,7 @@ complete -c provision-backend -n '__provision_backend_at --only' -a find -d 'pri
 complete -c provision-backend -n '__provision_backend_at --only' -a install -d 'provision interpreters into the cache'
 complete -c provision-backend -n '__provision_backend_at --only' -a uninstall -d 'remove an interpreter from the cache'
 complete -c provision-backend -n '__provision_backend_at --only' -a run -d 'run a program with an interpreter, which is provisioned if necessary'
-complete -c provision-backend -n '__provision_backend_at --only' -a wheels -d 'show for which Pythons a project has wheels built, and which of them one wheel serves'
+complete -c provision-backend -n '__provision_backend_at --only' -a wheels -d 'build and test a project\'s wheels for every Python that it supports'
 complete -c provision-backend -n '__provision_backend_at --only' -a check -d 'test wheels under each Python that they claim'
 complete -c provision-backend -n '__provision_backend_at --only' -a pack -d 'make a standalone archive of an installed CPython'
 complete -c provision-backend -n '__provision_backend_at --only' -a mirror -d 'fill a folder with the archives that builds need, to serve as their mirror'
