@@ -9,6 +9,7 @@ from typing import Callable
 
 import pytest
 from support.command_line import Done, bare_machine, ours
+from support.real_interpreters import Unavailable, musl_archive
 from support.wheel_files import MACHINE, compile_module, make_wheel
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -114,3 +115,27 @@ def test_check_finds_a_wrong_claim_that_a_test_does_not(tmp_path: Path, check: C
     assert [line.split()[1:3] for line in done.out.splitlines()] == [["abi3", "failed"], [MINOR, "ok"]]
     assert "claims the stable ABI of Python 3.8 and uses what that does not have" in done.err
     assert "PyUnicode_AsUTF8AndSize (since 3.10)" in done.err
+
+
+@pytest.fixture(scope="module")
+def musl_mirror() -> Path:
+    """Return a folder with an archive of a CPython 3.11 for musl; of the module, since it needs the machine's PATH."""
+    if not Path("/lib/ld-musl-x86_64.so.1").exists():
+        pytest.skip("musl's loader is not installed")
+    try:
+        return musl_archive("3.11").parent
+    except Unavailable as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.mark.slow
+def test_a_wheel_for_musl_is_tested_where_its_loader_is_installed(musl_mirror: Path, tmp_path: Path) -> None:
+    """A host of glibc with musl's loader runs both, so each wheel gets a Python of its own libc."""
+    code = "import sysconfig; assert 'musl' in sysconfig.get_config_var('BUILD_GNU_TYPE')"
+    wheel = make_wheel(tmp_path, "py3-none-musllinux_1_2_x86_64", {"spam.py": code})
+    options = ["--mirror", str(musl_mirror), "--catalog", str(musl_mirror / "SHA256SUMS"), "--installer", "uv"]
+
+    done = ours("check", str(wheel), "--python", "3.11", *options, cwd=tmp_path, env={"UV_OFFLINE": "1"})
+
+    assert done.code == 0, done.err
+    assert done.out.split()[:3] == [wheel.name, "3.11", "ok"]

@@ -11,15 +11,17 @@ import glob
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..cache.platform import current_platform
 from ..cache.store import open_cache
+from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives, newest_of_minors
 from ..catalog.wanted import Wanted
 from ..errors import MissingDependencyError, ProvisionError, UsageError
 from ..hooks.installers import find_uv
-from ..host.platforms import format_version
+from ..host.platforms import Platform, format_version
+from ..host.targets import split_level
 from ..install.catalogs import archives_for, load_archives
 from ..interpreter import find_interpreters
 from ..output import Reporter
@@ -28,6 +30,7 @@ from ..settings import Settings
 from ..versions import VersionRequest, is_specifier, minor_of, parse_request
 from ..wheels.repair import check_abi3
 from ..wheels.tags import covers, is_for, kind_of, oldest_libc, tags_of
+from ..wheels.targets import NATIVE, how_to_run
 from ..wheels.testing import read_metadata, test_wheel
 from .answers import Answer, as_columns
 from .registry import argument
@@ -82,6 +85,16 @@ def _find_wheels(texts: Sequence[str]) -> Iterator[Path]:
         yield from found
 
 
+class _Target(NamedTuple):
+    """Where wheels are tested."""
+
+    platform: Platform
+    triple: str
+    archives: Tuple[Archive, ...]
+    settings: Settings
+    """Those by which its interpreters are provisioned."""
+
+
 class _Check:
     """What all wheels are checked with."""
 
@@ -90,28 +103,42 @@ class _Check:
         self._settings = settings
         self._reporter = reporter
         self._requests = tuple(parse_request(text, source="--python") for text in arguments.requests)
-        cache = open_cache(settings)
-        self._platform = current_platform(settings, cache)
-        self._triple, self._archives = archives_for(
-            self._platform.triple, settings, lambda triple: load_archives(settings, triple, cache, reporter)
-        )
+        self._here = self._open(settings)
         # Then the catalog is only the list of minor versions, of which this machine need not have all.
         self._installed: Optional[Set[str]] = None
         if settings.preference == "only-system":
             found = find_interpreters(lambda *_: True)
             self._installed = {_label(each.version, freethreaded=each.freethreaded) for each in found}
 
+    def _open(self, settings: Settings) -> _Target:
+        cache = open_cache(settings)
+        platform = current_platform(settings, cache)
+        triple, archives = archives_for(
+            platform.triple, settings, lambda triple: load_archives(settings, triple, cache, self._reporter)
+        )
+        return _Target(platform, triple, archives, settings)
+
+    def _target_of(self, wheel: Path) -> _Target:
+        """Return what a wheel is tested on: this host, or the other libc where its loader is installed, too."""
+        other = _other_libc(self._here.triple)
+        fixed = self._settings.target or self._installed is not None
+        if fixed or is_for(wheel.name, self._here.triple) or not is_for(wheel.name, other):
+            return self._here
+        runs = how_to_run(other, self._settings)
+        return self._open(self._settings._replace(target=other)) if runs.how == NATIVE else self._here
+
     def wheel(self, wheel: Path) -> Dict[str, Any]:
         """Check one wheel, and return what was found out about it, as for ``--json``."""
         tests, reason = [], ""
         error = self._try(partial(self._check_abi, wheel))
-        pythons = self._claimed(wheel)
+        target = self._target_of(wheel)
+        pythons = self._claimed(wheel, target)
         if not pythons:
-            reason = self._reason(wheel)
+            reason = self._reason(wheel, target)
             self._reporter.info(f"{wheel.name} is not tested here: {reason}")
         for label, wanted in pythons:
             began = time.monotonic()
-            failure = self._try(partial(self._test, wheel, wanted))
+            failure = self._try(partial(self._test, wheel, wanted, target.settings))
             tests.append({"python": label, "error": failure, "seconds": round(time.monotonic() - began, 1)})
         facts = {"wheel": str(wheel), "kind": kind_of(wheel.name), "error": error, "untested": reason or None}
         return {**facts, "tests": tests}
@@ -134,8 +161,8 @@ class _Check:
             # The test under each Python says more, and needs nothing of the extra.
             self._reporter.info(f"the stable ABI of {wheel.name} is not checked: {exc}")
 
-    def _test(self, wheel: Path, wanted: Wanted) -> None:
-        settings, reporter = self._settings, self._reporter
+    def _test(self, wheel: Path, wanted: Wanted, settings: Settings) -> None:
+        reporter = self._reporter
         interpreter = provision(wanted, settings, reporter, with_pip=not find_uv(settings))
         test_wheel(
             wheel,
@@ -147,13 +174,13 @@ class _Check:
             reporter=reporter,
         )
 
-    def _claimed(self, wheel: Path) -> List[Tuple[str, Wanted]]:
+    def _claimed(self, wheel: Path, target: _Target) -> List[Tuple[str, Wanted]]:
         """Return the labels of the Pythons that a wheel claims and that there are for this host, and how to get each.
 
         Free-threaded ones are left out unless they are requested, or the wheel names their ABI.
         """
-        oldest = oldest_libc(wheel.name, self._triple)
-        if oldest and self._platform.libc_version and oldest > self._platform.libc_version[:2]:
+        oldest = oldest_libc(wheel.name, target.triple)
+        if oldest and target.platform.libc_version and oldest > target.platform.libc_version[:2]:
             return []
         requires_python = self._requires_python(wheel)
         names_abi = any(tag.abi.endswith("t") for tag in tags_of(wheel.name))
@@ -161,10 +188,10 @@ class _Check:
         found: Dict[str, Wanted] = {}
         for request in requests:
             wanted = Wanted(requires_python, request)
-            for archive in newest_of_minors(matching_archives(self._archives, wanted, self._triple)):
+            for archive in newest_of_minors(matching_archives(target.archives, wanted, target.triple)):
                 label = _label(archive.version, freethreaded=archive.freethreaded)
                 available = self._installed is None or label in self._installed
-                if available and covers(wheel.name, label, self._triple):
+                if available and covers(wheel.name, label, target.triple):
                     both = ",".join(filter(None, [requires_python, request.specifiers if request else ""]))
                     found.setdefault(label, Wanted(both, parse_request(label)))
         return sorted(found.items(), key=lambda each: (int(each[0].rstrip("t").split(".")[1]), each[0]))
@@ -173,14 +200,21 @@ class _Check:
         text = str(read_metadata(wheel).get("Requires-Python") or "")
         return text if is_specifier(text) else ""
 
-    def _reason(self, wheel: Path) -> str:
-        oldest = oldest_libc(wheel.name, self._triple)
-        if oldest and self._platform.libc_version and oldest > self._platform.libc_version[:2]:
-            return f"it needs libc {format_version(oldest)}, and this host has {self._platform.libc_name}"
-        if not is_for(wheel.name, self._triple):
-            return f"it is for {wheel.stem.rpartition('-')[2]}, and this host is {self._triple}"
+    def _reason(self, wheel: Path, target: _Target) -> str:
+        oldest = oldest_libc(wheel.name, target.triple)
+        if oldest and target.platform.libc_version and oldest > target.platform.libc_version[:2]:
+            return f"it needs libc {format_version(oldest)}, and this host has {target.platform.libc_name}"
+        if not is_for(wheel.name, target.triple):
+            return f"it is for {wheel.stem.rpartition('-')[2]}, and this host is {target.triple}"
         what = "Python that it claims and --python allows" if self._requests else "Python that it claims"
-        return f"there is no {what} for {self._triple}"
+        return f"there is no {what} for {target.triple}"
+
+
+def _other_libc(triple: str) -> str:
+    """Return the triple of the same CPU with musl for glibc, and with glibc for musl."""
+    start, _, environment = split_level(triple)[0].rpartition("-")
+    other = environment.replace("gnu", "musl") if "gnu" in environment else environment.replace("musl", "gnu")
+    return f"{start}-{other}"
 
 
 def _label(version: str, *, freethreaded: bool) -> str:
