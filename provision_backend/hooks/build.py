@@ -48,8 +48,6 @@ class Build(NamedTuple):
     reporter: Reporter
     toolchain: Optional[Compilers] = None
     """The compiler that the real backend uses in place of the host's."""
-    stdout: Optional[int] = None
-    """Descriptor of what the real backend prints to its standard output; None for this process's own."""
 
 
 def open_build(config_settings: Optional[Mapping[str, Any]] = None) -> Build:

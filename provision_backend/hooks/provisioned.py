@@ -81,7 +81,6 @@ def _call_under(
     locked = locked_for(interpreter, build.plan.wanted, build.settings, build.reporter)
     options: Dict[str, Any] = {"locked": locked, "toolchain": _toolchain(build, interpreter)}
     environment = open_environment(interpreter, project, build.settings, build.reporter, notice=notice, **options)
-    environment.stdout = build.stdout
     build.reporter.detail(f"{hook} of {project.build_backend} under {interpreter.executable}")
     question = _question(build, asking)
     if question not in environment.asked:

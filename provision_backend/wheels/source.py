@@ -25,7 +25,7 @@ from ..install.archives import write_archive
 from ..install.unpack import unpack_sdist
 from ..mirror.wheels import find_pip, run_pip
 from ..output import Reporter, redact_text
-from ..processes import NO_OUTPUT, clean_environment, last_lines, run_quiet
+from ..processes import clean_environment, last_lines, run_quiet
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project
 from ..project.unadopted import read_any_project
@@ -157,12 +157,10 @@ def _opened(sdist: Path, work: Path, epoch: int) -> Source:
 def _make_sdist(project: Project, work: Path, settings: Settings, reporter: Reporter, *, python: str) -> Path:
     folder = work / "made-by-backend"
     folder.mkdir()
-    # Standard output is that of the command, which may have promised JSON.
-    stdout = 2 if reporter.verbosity else NO_OUTPUT
     # Only meson configures the project, with a compiler, to make its sdist; zig is 100 MB for the others.
     configures = any(leading_name(text) == "meson-python" for text in project.requires)
     toolchain = toolchain_for(settings) if configures else None
-    build = Build(project, settings, _plan(project, settings, python), None, reporter, toolchain, stdout)
+    build = Build(project, settings, _plan(project, settings, python), None, reporter, toolchain)
     with guard_recursion(project.root, project.build_backend):
         name = call_hook(build, "build_sdist", (str(folder), None))
     return folder / str(name)
