@@ -47,6 +47,7 @@ def covers(filename: str, label: str, triple: str) -> bool:
     interpreter = "cp" + "".join(map(str, numbers))
     # Tags are listed for the wheel's own platforms only, as far as they are the interpreter's.
     platforms = sorted({tag.platform for tag in tags if _is_platform_of(tag.platform, triple)})
+    platforms = platforms or [""]  # For an empty list, packaging up to 26.2 takes those of the running system.
     abi = interpreter + ("t" if label.endswith("t") else "")
     if not tags.isdisjoint(cpython_tags(numbers, [abi], platforms)):
         return True
