@@ -20,18 +20,17 @@ from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Protocol
 
 from packaging.tags import platform_tags
 
+from .cache.entries import note_use
 from .cache.folders import make_folders
 from .cache.store import open_cache
 from .errors import BuildEnvironmentError, CacheError, UsageError
-from .files import read_file, write_atomically
+from .files import list_names, read_file, write_atomically
 from .host.compilers import missing_compiler
 from .settings import Settings
 from .systems import RUNNING
+from .trust import trust_cache
 
-__all__ = ["CACHE_FOLDER", "Compilers", "Toolchain", "missing_compiler", "running_triple", "toolchain_for", "use_here"]
-
-CACHE_FOLDER = "zig"
-"""The folder of our cache in which zig keeps what it has compiled: the start files and libraries of each target."""
+__all__ = ["Compilers", "Toolchain", "missing_compiler", "running_triple", "toolchain_for", "use_here"]
 
 _FOLDER = "toolchain"  # in a build environment: the scripts, and what zig keeps for this build alone
 
@@ -180,7 +179,7 @@ class Toolchain(NamedTuple):
         except OSError as exc:
             raise BuildEnvironmentError(f"could not write {programs}: {exc.strerror}") from None
         own = str(folder / _FOLDER / "cache")
-        kept = environ.get("ZIG_GLOBAL_CACHE_DIR") or self._kept() or own
+        kept = environ.get("ZIG_GLOBAL_CACHE_DIR") or self._kept(zig) or own
         linker = (self.triple or running_triple()).upper().replace("-", "_")
         return {
             "PATH": os.pathsep.join([str(programs), environ.get("PATH") or os.defpath]),
@@ -196,16 +195,25 @@ class Toolchain(NamedTuple):
             "ZIG_GLOBAL_CACHE_DIR": kept,
         }
 
-    def _kept(self) -> str:
-        """Return the folder for the libraries of a target, which is made; empty where the cache cannot be written."""
+    def _kept(self, zig: Path) -> str:
+        """Return the folder of our cache for what this zig compiles, which is made; empty where it cannot be used."""
         if not self.cache:
             return ""
         root = Path(self.cache)
+        names = [name for name in list_names(zig.parent.parent) if re.fullmatch(r"ziglang-.*\.dist-info", name)]
+        folder = root / "compilers" / f"zig-{names[0][8:-10] if names else 'unknown'}"
         try:
-            make_folders(root, CACHE_FOLDER)
-        except CacheError:
+            make_folders(root)
+            # What zig writes there, other users cannot change: in the cache of a group each has a folder.
+            if os.stat(root).st_uid != os.geteuid():
+                folder = folder.with_name(f"{folder.name}-{os.geteuid()}")
+            folder.mkdir(exist_ok=True)
+            if not trust_cache(root).accepts(folder) or not os.access(str(folder), os.W_OK):
+                return ""
+        except (CacheError, OSError):
             return ""
-        return str(root / CACHE_FOLDER) if os.access(str(root / CACHE_FOLDER), os.W_OK) else ""
+        note_use(folder)
+        return str(folder)
 
     def _scripts(self, zig: Path) -> Dict[str, str]:
         """Return the texts of the scripts by name."""

@@ -38,7 +38,8 @@ except ImportError:  # Windows, where no file belongs to a number.
 
 __all__ = ["ENTRY_FOLDERS", "Trust", "check_file", "make_root", "trust_cache", "user_name"]
 
-ENTRY_FOLDERS = ("interpreters", "environments", "targets")  # folders of a cache that hold what builds use
+# Folders of a cache that hold what builds use.
+ENTRY_FOLDERS = ("interpreters", "environments", "targets", "compilers")
 _MAX_LINKS = 40  # as the kernel has it
 # With O_PATH a folder needs not be readable; other systems than Linux do not have it.
 _FLAGS = getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)

@@ -1,7 +1,8 @@
 """One entry of a cache: its marker and its names, whether it was found damaged, and when it was last used.
 
 An entry is an interpreter, in ``interpreters``, a locked environment, in ``environments``, or what compilers read of an
-interpreter for another machine, in ``targets``. The marker is the last
+interpreter for another machine, in ``targets``. What a compiler keeps, in ``compilers``, is one without a marker, since
+it writes there in every build. The marker is the last
 file that is written before it is published, so a readable one means a complete tree. Whether the tree still is what was
 published is what `provision_backend.cache.manifest` finds out.
 

@@ -7,6 +7,7 @@ The folder::
     <cache>/interpreters/<key>/provision-backend.manifest    every file of it, for `provision-backend cache verify`
     <cache>/environments/<key>/                  a locked environment, the same way; builds copy it and never run it
     <cache>/targets/target-<key>/                what compilers read of an interpreter for elsewhere, no program
+    <cache>/compilers/zig-<version>/             libraries that a compiler has made for its targets; builds write there
     <cache>/downloads/<sha256>/<file>.part       what has arrived of an archive; kept for resuming, gone once published
     <cache>/staging/<key>~<process>~<random>     what a process makes or removes at the moment
     <cache>/locks/<key>.lock, <key>.owner        the lock of a key, and which process holds it

@@ -48,16 +48,16 @@ _ABANDONED = 24 * 3600.0  # seconds after which no process is expected to resume
 
 @dataclass(frozen=True)
 class Entry:
-    """One interpreter, locked environment or target of a cache."""
+    """One interpreter, locked environment or target of a cache, or what a compiler keeps there."""
 
     path: Path
     """Its folder."""
     key: str
     """The name of the folder; it ends with a number where it stands beside a damaged one."""
     kind: str
-    """``interpreter``, ``environment`` or ``target``."""
+    """``interpreter``, ``environment``, ``target`` or ``compiler``."""
     version: str
-    """``3.13.5`` or ``3.13.5t``; empty where the marker cannot be read, and for an environment."""
+    """``3.13.5`` or ``3.13.5t``; empty where the marker cannot be read, and for other kinds."""
     interpreter: str
     """The path of the interpreter that an environment is for; empty for other entries."""
     packages: int
@@ -108,6 +108,7 @@ def _describe(cache: Cache, path: Path, *, trusted: bool) -> Entry:
     kind = path.parent.name[:-1]  # The name of the folder is its plural.
     size, files = facts.get("size"), facts.get("files")
     read: Dict[str, Callable[[Path], object]] = {"environment": read_environment, "target": read_target}
+    whole = trusted if kind == "compiler" else bool(facts and read.get(kind, read_entry)(path))
     return Entry(
         path,
         path.name,
@@ -117,7 +118,7 @@ def _describe(cache: Cache, path: Path, *, trusted: bool) -> Entry:
         packages=len(files) if isinstance(files, dict) else 0,
         size=size if isinstance(size, int) else tree_size(path),
         last_use=last_use(path),
-        damaged=not facts or not read.get(kind, read_entry)(path) or is_condemned(cache.root, path),
+        damaged=not whole or is_condemned(cache.root, path),
         shared=path.parent.parent != cache.root,
     )
 

@@ -58,13 +58,14 @@ def run_dir(_arguments: argparse.Namespace, settings: Settings, _reporter: Repor
 
 
 def run_list(_arguments: argparse.Namespace, settings: Settings, _reporter: Reporter) -> Answer:
-    """List the interpreters and locked environments of all caches."""
+    """List the interpreters and locked environments of all caches, and what compilers keep there."""
     entries = list_entries(open_cache(settings))
     rows = []
     for entry in entries:
         path = f"{entry.path}{'  (damaged)' if entry.damaged else ''}"
         packages = f"{entry.packages} package{'' if entry.packages == 1 else 's'}"
         what = packages if entry.kind == "environment" and entry.interpreter else entry.version
+        what = entry.key if entry.kind == "compiler" else what
         rows.append((what or "?", format_size(entry.size), f"used {_ago(entry.last_use)}", path))
     return Answer([entry.as_dict() for entry in entries], as_columns(rows, right=[1]))
 
@@ -72,7 +73,8 @@ def run_list(_arguments: argparse.Namespace, settings: Settings, _reporter: Repo
 def run_verify(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Compare interpreters and environments with what was published; the exit code is 1 if one differs."""
     cache = open_cache(settings)
-    entries = list_entries(cache)
+    # A compiler writes where it keeps something.
+    entries = [entry for entry in list_entries(cache) if entry.kind != "compiler"]
     # A misspelt key must not look like an entry without damage.
     unknown = set(arguments.key) - {entry.key for entry in entries}
     if unknown:
