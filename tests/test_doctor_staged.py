@@ -683,6 +683,9 @@ def test_no_compiler(stage: Stage) -> None:
     assert found.problems == []
     assert found.of("compiler")[0].splitlines()[0] == "warning: no C compiler is on PATH"
     assert "apk add build-base (Alpine)" in found.of("compiler")[0]
+    assert "; or set PROVISION_BACKEND_TOOLCHAIN=zig" in found.of("compiler")[0]
+    zig = "ok: zig, from the package ziglang (PROVISION_BACKEND_TOOLCHAIN)"
+    assert stage.look(PATH=str(stage.home), PROVISION_BACKEND_TOOLCHAIN="zig").of("compiler") == [zig]
 
 
 @pytest.mark.slow

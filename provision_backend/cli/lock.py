@@ -33,6 +33,7 @@ from ..project.pylock import PYLOCK, pylock_document
 from ..project.pyproject import Project, read_project, read_text
 from ..provision import provision
 from ..settings import Settings, load_toml
+from ..toolchain import toolchain_for
 from ..versions import minor_of, parse_request
 from .answers import Answer, edit_answer
 from .parser import PROJECT, existing_folder, targets
@@ -70,7 +71,9 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
     # A missing package is reported before a catalog is fetched.
     load_tomlkit("lock")
     project = read_project(root, relocking=True)
-    settings = settings._replace(installer=settings.installer or project.installer)
+    # What the settings say comes before what the project says.
+    merged: Dict[str, Any] = {key: getattr(settings, key) or value for key, value in project.settings.items()}
+    settings = settings._replace(**merged)
     if project.lock and not project.lock.archives:
         reporter.info(f"note: {PYLOCK} is missing or damaged, so no target and no version of it is kept")
     only = _only_interpreter(project, arguments, reporter)
@@ -132,9 +135,17 @@ def _with_requirements(
         # Few packages have wheels for every Linux.
         optional = {archive.triple for archive in set(lock.archives) - set(old.archives)}
         optional -= {interpreter.triple, *arguments.targets}
-    resolver = Resolver(project, lock.archives, interpreter, *context, kept, known, frozenset(optional))
+    tools = _tools(lock, context[0])
+    resolver = Resolver(project, lock.archives, interpreter, *context, kept, known, tools, frozenset(optional))
     requirements = resolver.run()
     return lock._replace(file=PYLOCK, requirements=requirements, archives=resolver.archives)
+
+
+def _tools(lock: Lock, settings: Settings) -> Tuple[str, ...]:
+    # Compilers are taken from the package index on Linux only.
+    triple = next((archive.triple for archive in lock.archives if "-linux-" in archive.triple), "")
+    toolchain = toolchain_for(settings, triple) if triple else None
+    return toolchain.requirements if toolchain else ()
 
 
 def _interpreter(project: Project, lock: Lock, settings: Settings, reporter: Reporter) -> Interpreter:

@@ -17,7 +17,7 @@ from ..errors import HostError, InterpreterError, MissingDependencyError, Provis
 from ..files import free_bytes, is_noexec
 from ..hooks.requirements import find_distributions, missing_extra
 from ..host.compatibility import check_libc_version
-from ..host.compilers import missing_compiler
+from ..host.compilers import TOOLCHAIN_ADVICE, missing_compiler
 from ..processes import run_quiet
 from ..project.plan import running_interpreter
 from ..systems import RUNNING
@@ -148,6 +148,9 @@ def check_compiler(context: Context) -> Iterator[Finding]:
         missing, _, advice = missing_compiler(context.environ).partition("\n")
         yield warning(missing, advice.strip()) if missing else ok("Microsoft Visual C++ is installed")
         return
+    if context.settings.toolchain == "zig":
+        yield ok(f"zig, from the package ziglang ({context.settings.origin('toolchain')})")
+        return
     named = context.environ.get("CC", "")
     try:
         # As for distutils and make, CC may have options too: "gcc -m32", "ccache cc".
@@ -156,7 +159,7 @@ def check_compiler(context: Context) -> Iterator[Finding]:
         command = [named]
     command = command or [name for name in ("cc", "gcc", "clang") if _which(name, context.environ)][:1]
     if not command:
-        yield warning("no C compiler is on PATH", _COMPILER)
+        yield warning("no C compiler is on PATH", f"{_COMPILER}; or {TOOLCHAIN_ADVICE}")
         return
     if _which(command[0], context.environ) is None:
         yield warning(f"CC names {command[0]!r}, which does not exist", "correct or unset CC")

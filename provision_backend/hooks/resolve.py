@@ -98,6 +98,8 @@ class Resolver:
     """Packages that keep their versions where the requirements allow it."""
     before: Tuple[Package, ...] = ()
     """Packages that were locked before; none where the file was edited."""
+    tools: Tuple[str, ...] = ()
+    """What the toolchain requires; it is locked with what the real backend asks for."""
     optional: FrozenSet[str] = frozenset()
     """The triples of archives that `run` leaves out where a package has no wheel for them."""
 
@@ -118,7 +120,7 @@ class Resolver:
         except BuildEnvironmentError:
             self.kept = ()  # Somebody has edited them, and neither installer could read them.
         static: Tuple[str, ...] = self.project.requires
-        dynamic: Tuple[str, ...] = ()
+        dynamic = self.tools
         with tempfile.TemporaryDirectory(prefix="provision-backend-") as folder:
             for number in range(_ROUNDS):
                 path = Path(folder, str(number))
