@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import pytest
-from support.alpine_host import offer, zig_packages
+from support.alpine_host import offer
 from support.cache_entries import ARCHIVE, KEY, build, names, provide
 from support.foreign import foreign_mirror, foreign_root
 from support.projects import c_extension
 from support.real_interpreters import Unavailable, cache_folder, gnu_archive, musl_archive
+from support.zig import installed_zig
 
 from provision_backend.cache.store import Cache
 from provision_backend.cache.upkeep import list_entries, prune_cache
@@ -183,7 +184,7 @@ def test_an_extension_is_compiled_for_an_archive_that_is_never_run(settings: Set
     target = open_target(triple, "3.13", settings._replace(catalog=mirror, mirror=(mirror,)), reporter)
     cross = Cross(Toolchain(triple), target, tmp_path / "files")
     environ = _environ()
-    variables = cross.variables(tmp_path, [available(lambda: str(zig_packages()))], environ)
+    variables = cross.variables(tmp_path, [available(lambda: str(installed_zig()))], environ)
     c_extension(tmp_path / "project", requires_python=">=3.8")
     command = [sys.executable, "-c", COMPILE]
     made = json.loads(

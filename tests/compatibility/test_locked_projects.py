@@ -185,10 +185,7 @@ def build_in_root(alpine: AlpineHost, site: Site, index: ChangingIndex, project:
     """Build the wheel of an sdist, since there is no git in the root."""
     if not alpine.inside(MIRROR).exists():
         shutil.copytree(site.workshop.environ()["PROVISION_BACKEND_MIRROR"], str(alpine.inside(MIRROR)))
-        alpine.add_zig()
-        compiler = alpine.inside("/usr/local/bin/cc")
-        shutil.copy(str(compiler), str(compiler.with_name("ar")))
-        compiler.with_name("ar").write_text(compiler.read_text().replace("ziglang cc", "ziglang ar"))
+        alpine.add_compiler()
     folder = f"/{project.key}"
     alpine.inside(folder).mkdir()
     site.workshop.check(["tar", "-xf", str(sdist), "-C", str(alpine.inside(folder))])

@@ -7,7 +7,7 @@ package index. The archives that a test offers are put into `MIRROR`.
 
 from __future__ import annotations
 
-__all__ = ["MIRROR", "WHEELS", "AlpineHost", "offer", "open_alpine_host", "zig_packages"]
+__all__ = ["MIRROR", "WHEELS", "AlpineHost", "offer", "open_alpine_host"]
 
 import contextlib
 import hashlib
@@ -22,11 +22,11 @@ from pathlib import Path
 
 from .alpine import AlpineRoot, login_environment, network_environment
 from .real_interpreters import Unavailable, cache_folder, locked
+from .zig import installed_zig, warm_zig_cache, zig_wheel
 
 MIRROR = "/mirror"
 WHEELS = "/wheels"
-ZIG = "/opt/zig"
-# In the home of the root's login.
+_ZIG = "/opt/zig"
 _ZIG_CACHE = "/root/.cache/zig"
 
 # What builds install on the host's CPython 3.11 for musl, but ourselves.
@@ -36,14 +36,6 @@ _BUILD_WHEELS = ("flit_core", "hatchling", "setuptools>=77", "markupsafe")
 _BUILD_TARGET = ("--python-version", "3.13", "--implementation", "cp", "--platform", "musllinux_1_2_x86_64")
 _FRESH = 24 * 3600.0
 """Seconds for which the downloaded wheels serve; then newer releases may come in."""
-
-_COMPILER = f"""\
-#!/bin/sh
-PYTHONPATH={ZIG} exec /usr/local/bin/python3 -m ziglang cc "$@"
-"""
-# The first link of a shared library builds the parts of musl that zig links to, which takes 30 s. What it builds
-# depends on the options, so they are those of an extension module.
-_FIRST_LINK = "echo 'int one(void) { return 1; }' >one.c && cc -O1 -fPIC -c one.c && cc -shared one.o -o one.so"
 
 
 @dataclass(frozen=True)
@@ -110,19 +102,27 @@ class AlpineHost:
             "PROVISION_BACKEND_CATALOG": f"{mirror}/SHA256SUMS",
         }
 
-    def add_zig(self) -> None:
-        """Make the package ``ziglang`` the C compiler ``cc`` of the root.
+    def add_zig(self) -> dict[str, str]:
+        """Offer the package ``ziglang`` to builds, and return variables by which it finds what it has compiled before.
 
         Raises:
             Unavailable: It is not in the test cache and this machine reaches no package index.
         """
-        kept = _zig()
-        for name, place in (("opt", ZIG), ("cache", _ZIG_CACHE)):
-            self.inside(place).parent.mkdir(parents=True, exist_ok=True)
-            # zig writes into its cache and nowhere else: its 400 MB of sources need no copy.
-            how = "-al" if name == "opt" else "-a"
-            subprocess.run(["cp", how, str(kept / name), str(self.inside(place))], check=True)
-        _write_compiler(self)
+        shutil.copy(str(zig_wheel()), str(self.inside(WHEELS)))
+        kept = warm_zig_cache("x86_64-unknown-linux-musl")
+        self.inside(_ZIG_CACHE).parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cp", "-a", str(kept), str(self.inside(_ZIG_CACHE))], check=True)
+        return {"ZIG_GLOBAL_CACHE_DIR": _ZIG_CACHE}
+
+    def add_compiler(self) -> None:
+        """Make zig the programs ``cc`` and ``ar`` of the root; the errors are those of `add_zig`."""
+        self.inside(_ZIG).parent.mkdir(parents=True, exist_ok=True)
+        # zig writes into its cache and nowhere else: its 400 MB of sources need no copy.
+        subprocess.run(["cp", "-al", str(installed_zig() / "ziglang"), str(self.inside(_ZIG))], check=True)
+        for name in ("cc", "ar"):
+            program = self.inside(f"/usr/local/bin/{name}")
+            program.write_text(f'#!/bin/sh\nexec {_ZIG}/zig {name} "$@"\n', encoding="ascii")
+            program.chmod(0o755)
 
 
 def offer(folder: Path, *archives: Path, named: Mapping[Path, str] | None = None) -> Path:
@@ -206,41 +206,6 @@ def _download(folder: Path) -> None:
         root.run([*download, *_BUILD_TARGET, *_BUILD_WHEELS])
         with _replacing(folder) as made:
             subprocess.run(["cp", "-a", str(root.inside(WHEELS)), str(made)], check=True)
-
-
-def zig_packages() -> Path:
-    """Return a folder of packages with ``ziglang`` in it, whose program runs on glibc and on musl."""
-    return _zig() / "opt"
-
-
-def _zig() -> Path:
-    """Return the folder with the package ``ziglang``, installed, and with zig's cache after a first link."""
-    kept = cache_folder() / "zig"
-    with locked(cache_folder() / "zig.lock"):
-        if not kept.is_dir():
-            _make_zig(kept)
-    return kept
-
-
-def _make_zig(kept: Path) -> None:
-    with AlpineRoot.shared().scratch() as root:
-        host = AlpineHost(root)
-        pip = ["python3", "-m", "pip", "install", "-q", "--only-binary", ":all:", "--target", ZIG]
-        done = host.run([*pip, "ziglang"], index=True, check=False)
-        if done.returncode != 0:
-            raise Unavailable(f"the package ziglang cannot be installed: {done.stderr.strip()[-300:]}")
-        _write_compiler(host)
-        host.run(["/bin/sh", "-c", _FIRST_LINK])
-        with _replacing(kept) as made:
-            made.mkdir()
-            host.inside(ZIG).rename(made / "opt")
-            host.inside(_ZIG_CACHE).rename(made / "cache")
-
-
-def _write_compiler(host: AlpineHost) -> None:
-    compiler = host.inside("/usr/local/bin/cc")
-    compiler.write_text(_COMPILER, encoding="ascii")
-    compiler.chmod(0o755)
 
 
 @contextlib.contextmanager

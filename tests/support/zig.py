@@ -6,11 +6,15 @@ C++ 75 s more.
 
 from __future__ import annotations
 
-__all__ = ["installed_zig", "zig_cache", "zig_wheel"]
+__all__ = ["installed_zig", "warm_zig_cache", "zig_cache", "zig_wheel"]
 
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+from provision_backend.toolchain import Toolchain
 
 from .real_interpreters import Unavailable, cache_folder, locked
 
@@ -48,3 +52,15 @@ def installed_zig() -> Path:
             command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-compile"]
             subprocess.run([*command, "--target", str(folder), str(wheel)], check=True)
     return folder
+
+
+def warm_zig_cache(triple: str) -> Path:
+    """Return `zig_cache` with what a C extension for a triple needs; the errors are those of `zig_wheel`."""
+    with tempfile.TemporaryDirectory() as folder:
+        given = {"PATH": os.defpath, "ZIG_GLOBAL_CACHE_DIR": str(zig_cache())}
+        given.update(Toolchain(triple).variables(Path(folder), [str(installed_zig())], given))
+        Path(folder, "one.c").write_text("int one(void) { return 1; }\n", encoding="ascii")
+        # As setuptools does it: the libraries that zig compiles depend on the options.
+        for command in ("cc -O3 -fPIC -c one.c", "cc -shared -O3 one.o -o one.so"):
+            subprocess.run(command.split(), cwd=folder, env=given, check=True)
+    return zig_cache()
