@@ -11,17 +11,20 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
-from ..errors import UsageError
+from ..errors import ProvisionError, UsageError
 from ..files import hash_file, list_names, parse_json, read_file, remove_path, write_atomically
 from ..versions import parse_version
 from .plan import PlannedBuild, PlannedTest
 
 __all__ = [
-    "LOGS", "Keys", "Outcome", "Tested", "load_outcome", "open_output", "save_outcome", "staged_wheel", "sweep_staged",
+    "FREE_SOME", "LOGS", "Keys", "Outcome", "Tested", "load_outcome", "open_output", "save_outcome", "staged_wheel",
+    "sweep_staged",
 ]  # fmt: skip
 
 LOGS = "logs"
 """The folder beside the wheels that has a log and a record of each build."""
+
+FREE_SOME = "free some space, and run the same command again: it goes on where it was"  # hint where a disk is full
 
 _STAGED = ".whl.part"  # the end of the name of a wheel in LOGS that is not finished
 
@@ -134,10 +137,17 @@ def staged_wheel(logs: Path, build_id: str) -> Path:
 
 
 def save_outcome(logs: Path, outcome: Outcome, keys: Keys, *, finished: bool = False) -> None:
-    """Write the record of a build that has a wheel; *finished* says that its run was green."""
+    """Write the record of a build that has a wheel; *finished* says that its run was green.
+
+    Raises:
+        ProvisionError: it cannot be written.
+    """
     data = {**outcome.as_dict(), **keys._asdict(), "finished": finished}
-    content = json.dumps(data, indent=2) + "\n"
-    write_atomically(logs / f"{outcome.build.id}.json", content.encode("utf-8"), durable=False)
+    path, content = logs / f"{outcome.build.id}.json", json.dumps(data, indent=2) + "\n"
+    try:
+        write_atomically(path, content.encode("utf-8"), durable=False)
+    except OSError as exc:
+        raise ProvisionError(f"could not write {path}: {exc.strerror or exc}", hint=FREE_SOME) from None
 
 
 def load_outcome(logs: Path, build: PlannedBuild, keys: Keys) -> Optional[Outcome]:

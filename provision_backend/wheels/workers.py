@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from ..files import free_bytes, read_file, read_json, remove_path
 from ..host.resources import available_memory, tree_memory, usable_cores
+from ..output import format_size
 from ..processes import abnormal_end, end_programs, last_lines, start_program
 from ..settings import Settings
 from .job import BUILD, TEST, Job, write_job
@@ -17,13 +19,13 @@ from .options import WheelOptions
 from .plan import PlannedTest
 from .progress import Progress
 from .source import Source
-from .state import Keys, Outcome, staged_wheel
+from .state import FREE_SOME, Keys, Outcome, staged_wheel
 from .worker import RESULT, worker_command
 
 __all__ = ["Result", "Run", "Task", "Workers", "number_of_jobs"]
 
 _MEMORY = 1 << 30  # bytes that a build is expected to need: what a C++ compiler takes for a large file
-_FULL = 16 << 20  # bytes left of a disk that is taken for full
+_NO_SPACE = r"No space left on device|Disk quota exceeded|os error 28|Errno 28"  # ENOSPC and EDQUOT, as programs say
 
 Result = Dict[str, Any]
 """What a worker has answered, with ``seconds`` and ``peak_memory``; of a failure its ``error`` and ``hint``."""
@@ -176,11 +178,12 @@ class Workers:
 
     def _reason(self, worker: _Worker, result: Dict[str, Any]) -> str:
         """Return the hint of a failure, with the end of its log where only that says why."""
-        for folder in (worker.folder, self._run.out):
-            free = free_bytes(folder)
-            if free is not None and free < _FULL:
-                return f"the disk of {folder} is full: {free} bytes are left; free some, and run the same command again"
         text = ""
         with suppress(OSError):
-            text = read_file(worker.log).decode("utf-8", "backslashreplace") if result.get("see_log") else ""
+            text = read_file(worker.log).decode("utf-8", "backslashreplace")
+        if re.search(_NO_SPACE, f"{result['error']} {result.get('hint')} {text}"):
+            free = {folder: free_bytes(folder) for folder in (self._run.work.parent, self._run.out)}
+            least = min(free, key=lambda folder: free[folder] or 0)
+            return f"the disk is full: {format_size(free[least] or 0)} are left in {least}\n{FREE_SOME}"
+        text = text if result.get("see_log") else ""
         return "\n".join(filter(None, [result.get("hint", ""), last_lines(text), f"the whole log is {worker.log}"]))
