@@ -24,6 +24,7 @@ from ..errors import DownloadError, InstallError, InterpreterError, ProvisionErr
 from ..files import is_noexec, remove_path, write_atomically
 from ..host.compatibility import check_tree, require_reader
 from ..host.platforms import Platform, platform_from_triple
+from ..host.targets import split_level
 from ..output import Reporter
 from ..settings import Settings
 from ..systems import RUNNING, SYSTEMS
@@ -72,7 +73,9 @@ def tree_maker(
     """
 
     def _finish_tree(unpacked: Unpacked, final: Path) -> Dict[str, Any]:
-        return _finish(archive, platform, unpacked, final, with_pip=with_pip)
+        # An emulator compiles for minutes what a test of a wheel, for which it is run, mostly does not import.
+        compiled = not (settings.target and _is_foreign(archive))
+        return _finish(archive, platform, unpacked, final, compiled=compiled, with_pip=with_pip and compiled)
 
     return _maker(archive, platform, _finish_tree, settings, reporter)
 
@@ -133,7 +136,14 @@ def _maker(archive: Archive, platform: Platform, finish: _Finish, settings: Sett
     return _build
 
 
-def _finish(archive: Archive, platform: Platform, unpacked: Unpacked, final: Path, *, with_pip: bool) -> Dict[str, Any]:
+def _is_foreign(archive: Archive) -> bool:
+    """Whether an archive is for another architecture than that of this machine, as far as that is known."""
+    return hasattr(os, "uname") and split_level(archive.triple)[0].partition("-")[0] != os.uname().machine
+
+
+def _finish(
+    archive: Archive, platform: Platform, unpacked: Unpacked, final: Path, *, compiled: bool, with_pip: bool
+) -> Dict[str, Any]:
     tree = unpacked.tree
     check_length(str(final / max(unpacked.written, key=len, default="")))
     python = find_executable(tree)
@@ -142,7 +152,7 @@ def _finish(archive: Archive, platform: Platform, unpacked: Unpacked, final: Pat
     finalize_tree(tree, final_path=final)
     try:
         # The times of all sources are final now, so bytecode that is made of them stays valid.
-        facts = smoke_run(python, archive.label, archive.triple, compiled=True, with_pip=with_pip)
+        facts = smoke_run(python, archive.label, archive.triple, compiled=compiled, with_pip=with_pip)
     except InterpreterError as exc:
         if platform.system != RUNNING.name:
             titles = SYSTEMS[platform.system].title, RUNNING.title
