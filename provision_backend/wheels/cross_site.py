@@ -9,7 +9,9 @@ import json
 import os
 import sys
 import sysconfig
-from typing import Any, Dict
+from typing import Any, Dict, List
+
+__all__: List[str] = []
 
 
 def _answer(facts: Dict[str, Any]) -> None:
