@@ -76,10 +76,15 @@ def clean_environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> Iterator[None]:
-    """Have SIGINT end the programs that tests start: what a shell starts in the background ignores it, and they too."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Have SIGINT and SIGHUP end what tests start: in the background, or under nohup, it would ignore them."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if before[signal.SIGHUP] == signal.SIG_IGN:
+        # Of a handler a program inherits the default, and the tests themselves go on as they were told to.
+        signal.signal(signal.SIGHUP, lambda *_: None)
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

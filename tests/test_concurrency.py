@@ -142,10 +142,6 @@ def test_a_signal_leaves_nothing_half_published(
 ) -> None:
     """The process ends at once, nothing is visible, no child of it goes on, and the next one succeeds."""
     cache = tmp_path / "cache"
-    if signal.getsignal(number) == signal.SIG_IGN:
-        # Under nohup a child would inherit that; of a handler it inherits the default.
-        request.addfinalizer(lambda: signal.signal(number, signal.SIG_IGN))
-        signal.signal(number, lambda *_: None)
     if moment == "download":
         server.script = [Reply(status=404), Reply(stall=1000)]
         process = start(ours(cache=cache, archive=archives[0], mirror=server.url))
@@ -159,6 +155,8 @@ def test_a_signal_leaves_nothing_half_published(
         )
         process = start([[sys.executable, "-c", code, *command[3:]], environ])
         wait_for(lambda: bool(children(process.pid)))
+    # Where it goes on in spite of the signal, the tests after this one are not to meet it.
+    request.addfinalizer(process.kill)
     running = children(process.pid)
     process.send_signal(number)
     begin = time.monotonic()
