@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import sys
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -21,10 +22,10 @@ from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Protocol
 from packaging.tags import platform_tags
 
 from .cache.entries import note_use
-from .cache.folders import make_folders
+from .cache.folders import make_folders, open_staging
 from .cache.store import open_cache
 from .errors import BuildEnvironmentError, CacheError, UsageError
-from .files import list_names, read_file, write_atomically
+from .files import list_names, publish, read_file, write_atomically
 from .host.compilers import missing_compiler
 from .settings import Settings
 from .systems import RUNNING
@@ -179,7 +180,8 @@ class Toolchain(NamedTuple):
         except OSError as exc:
             raise BuildEnvironmentError(f"could not write {programs}: {exc.strerror}") from None
         own = str(folder / _FOLDER / "cache")
-        kept = environ.get("ZIG_GLOBAL_CACHE_DIR") or self._kept(zig) or own
+        kept = environ.get("ZIG_GLOBAL_CACHE_DIR") or self._kept(zig)
+        library = _shared_library(zig, Path(kept), Path(self.cache)) if kept and self.cache else ""
         linker = (self.triple or running_triple()).upper().replace("-", "_")
         return {
             "PATH": os.pathsep.join([str(programs), environ.get("PATH") or os.defpath]),
@@ -192,7 +194,8 @@ class Toolchain(NamedTuple):
             "LDCXXSHARED": "c++ -shared",
             f"CARGO_TARGET_{linker}_LINKER": "cc",
             "ZIG_LOCAL_CACHE_DIR": own,
-            "ZIG_GLOBAL_CACHE_DIR": kept,
+            "ZIG_GLOBAL_CACHE_DIR": kept or own,
+            **({"ZIG_LIB_DIR": library} if library else {}),
         }
 
     def _kept(self, zig: Path) -> str:
@@ -221,6 +224,9 @@ class Toolchain(NamedTuple):
         # Without an -O, zig checks for undefined behaviour, with a library that no other compiler's users have.
         options = ["-fno-sanitize=undefined", *filter(None, [_CPUS.get(target.partition("-")[0], "")])]
         options += [f"-ffile-prefix-map={old}={new}" for old, new in self.maps]
+        if self.maps:
+            # Zig writes debug information unless told not to, and meson-python compiles in a folder of a random name.
+            options.append("-ffile-compilation-dir=.")
         facts = {"zig": shlex.quote(str(zig)), "target": target, "options": " ".join(map(shlex.quote, options))}
         facts["multiarch"] = target.partition(".")[0]
         c, cxx = (_COMPILER.format(verb=verb, **facts) for verb in ("cc", "c++"))
@@ -285,6 +291,23 @@ def running_triple() -> str:
     libc = "musl" if any(tag.startswith("musllinux") for tag in tags) else "gnu"
     architecture = re.sub(r"^(many|musl)?linux(_\d+_\d+)?_", "", tags[0])
     return f"armv7-unknown-linux-{libc}eabihf" if architecture == "armv7l" else f"{architecture}-unknown-linux-{libc}"
+
+
+def _shared_library(zig: Path, kept: Path, root: Path) -> str:
+    """Copy zig's own headers and sources to where every build finds them under one path; return that path.
+
+    What zig compiles of them is found again by their paths, and each build environment has others: a C++ library that
+    takes a minute would be compiled in every build. Empty where it cannot be copied.
+    """
+    library = kept / "lib"
+    if library.is_dir() or kept.parent.parent != root:
+        return str(library) if library.is_dir() else ""
+    with suppress(CacheError, OSError, shutil.Error), open_staging(root, kept.name) as staging:
+        made = shutil.copytree(str(zig.parent / "lib"), str(staging / "lib"))
+        # Another build may have been faster, and then there is a folder with the same in it.
+        with suppress(OSError):
+            publish(Path(made), library)
+    return str(library) if library.is_dir() else ""
 
 
 def _numbers(version: str) -> List[int]:

@@ -151,7 +151,8 @@ def test_options_of_gcc_are_translated(options: str, kept: str, tmp_path: Path) 
 
     for name, verb in (("cc", "cc"), ("gcc", "cc"), ("c++", "c++"), ("g++", "c++")):
         received = run(["/bin/sh", "-c", f"{name} {options.replace('$', chr(92) + '$')}"], environ, tmp_path)
-        start = [verb, "-target", "x86_64-linux-gnu.2.17", "-fno-sanitize=undefined", "-ffile-prefix-map=/build=/src"]
+        start = [verb, "-target", "x86_64-linux-gnu.2.17", "-fno-sanitize=undefined"]
+        start += ["-ffile-prefix-map=/build=/src", "-ffile-compilation-dir=."]
         assert received.splitlines() == [*start, *shlex.split(kept)]
 
 
@@ -202,6 +203,21 @@ def test_what_zig_compiles_once_is_kept_in_the_cache(tmp_path: Path) -> None:
     assert f"removed {kept} (4 B)" in ours("cache", "prune", "--unused-for", "1", env=environ).out
 
     assert not kept.exists()
+
+
+def test_all_builds_compile_the_library_of_one_path(tmp_path: Path) -> None:
+    """What zig keeps is found again by the paths of its own sources, so every environment names the same ones."""
+    chosen = Toolchain(cache=str(tmp_path / "cache"))
+    libraries = []
+    for name in ("one", "another"):
+        packages = imitation(tmp_path / name)
+        (packages / "ziglang" / "lib").mkdir()
+        (packages / "ziglang" / "lib" / "source.c").write_text(name, encoding="ascii")
+        libraries.append(chosen.variables(tmp_path, [str(packages)], ENVIRON)["ZIG_LIB_DIR"])
+
+    assert libraries == [str(tmp_path / "cache" / "compilers" / "zig-0.99.0" / "lib")] * 2
+    assert Path(libraries[0], "source.c").read_text(encoding="ascii") == "one"
+    assert list((tmp_path / "cache" / "staging").iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_used_costs_time_only(tmp_path: Path) -> None:
