@@ -26,7 +26,7 @@ from support.archives import MTIME, gzipped, long_name, member, pax, small_tree,
 from provision_backend.errors import DownloadError, MissingDependencyError, UnpackError
 from provision_backend.install import archives as archives_module
 from provision_backend.install import unpack as unpack_module
-from provision_backend.install.unpack import unpack_archive, unpack_stream
+from provision_backend.install.unpack import unpack_archive, unpack_sdist, unpack_stream
 
 Tree = Dict[str, Tuple[Any, ...]]
 
@@ -1068,3 +1068,15 @@ def test_header_with_every_byte_changed_is_refused(sandbox: Sandbox) -> None:
         sandbox.refuse(gzipped(tar(changed + FILE[512:])))
 
     assert with_checksum(header) == header
+
+
+def test_the_last_of_two_files_counts_in_an_sdist(tmp_path: Path) -> None:
+    """An sdist made of an unpacked one may hold its PKG-INFO twice, as hatchling's does; a link is never replaced."""
+    last, link = member("spam-1/PKG-INFO", b"last"), member("spam-1/PKG-INFO", kind="2", link="other")
+    sdist = tmp_path / "spam-1.tar.gz"
+    sdist.write_bytes(gzipped(tar(member("spam-1/PKG-INFO", b"first"), last)))
+    assert (unpack_sdist(sdist, tmp_path / "good") / "PKG-INFO").read_bytes() == b"last"
+
+    sdist.write_bytes(gzipped(tar(link, last)))
+    with pytest.raises(UnpackError, match="is there twice, first as a symbolic link"):
+        unpack_sdist(sdist, tmp_path / "bad")

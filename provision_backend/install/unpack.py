@@ -195,6 +195,8 @@ class _Tree:
     def __init__(self, destination: Path, top: str) -> None:
         self.top = top
         """The name of the one folder that holds everything."""
+        self._replaces = top != TOP
+        """Whether a file takes the place of an earlier one of that name: an sdist may hold its PKG-INFO twice."""
         self._written: Dict[str, Written] = {}
         self._kinds: Dict[str, str] = {}
         self._folders = 0
@@ -231,8 +233,12 @@ class _Tree:
             return
         if kind == archives.LINK and self._kinds.get(member.linkname) != archives.FILE:
             refuse(name, f"is a hard link to {member.linkname!r}, which is no regular file before it")
-        self._record(name, archives.SYMLINK if kind == archives.SYMLINK else archives.FILE)
         path, target = self._root + name.encode(), member.linkname.encode()
+        if self._replaces and kind == archives.FILE and self._kinds.get(name) == archives.FILE:
+            # pip and uv take the last one, as tar does; hatchling adds its own to one that is in the source tree.
+            os.unlink(path)
+            del self._kinds[name]
+        self._record(name, archives.SYMLINK if kind == archives.SYMLINK else archives.FILE)
         if kind == archives.FILE:
             self._written[name] = _write_file(path, member, plain)
         elif kind == archives.SYMLINK:
