@@ -18,8 +18,8 @@ from .errors import ProvisionError
 from .systems import RUNNING
 
 __all__ = [
-    "COLOR_CHOICES", "REDRAW", "Progress", "Reporter", "explained", "format_size", "is_terminal", "nearest", "paint",
-    "printable", "redact_text", "redact_url", "shorten", "suggestion", "wants_color",
+    "COLOR_CHOICES", "PREFIX", "REDRAW", "Progress", "Reporter", "explained", "format_size", "is_terminal", "nearest",
+    "paint", "printable", "redact_text", "redact_url", "shorten", "suggestion", "wants_color",
 ]  # fmt: skip
 
 COLOR_CHOICES = ("auto", "always", "never")  # the values of ``--color``

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import signal
@@ -20,7 +21,9 @@ from support.host_interpreters import usable_hosts
 from support.hosts import find_uv
 from support.wheel_projects import toy_sdist
 
+from provision_backend.output import Reporter
 from provision_backend.wheels import workers
+from provision_backend.wheels.progress import Progress
 
 Wheels = Dict[str, str]
 """The sha256 of each wheel, by its name."""
@@ -91,6 +94,25 @@ def _tested(answer: Any) -> Dict[str, List[str]]:
     }
 
 
+def test_silence_is_broken_once_a_minute_where_there_is_no_terminal(tmp_path: Path) -> None:
+    """After a minute without a line, what is at work is named with its seconds; after the end of it, nothing is."""
+    now, stream = [0.0], io.StringIO()
+    progress = Progress(Reporter(stream, clock=lambda: now[0]))
+    progress.begin("cp313", tmp_path / "log")
+    for now[0] in (59.0, 60.0, 61.0, 119.0, 120.0):
+        progress.draw()
+    progress.end("cp313", "built")
+    now[0] = 300.0
+    progress.draw()
+
+    assert [line.partition(": ")[2] for line in stream.getvalue().splitlines()] == [
+        f"cp313: begun, log in {tmp_path / 'log'}",
+        "at work: cp313 (60 s)",
+        "at work: cp313 (120 s)",
+        "cp313: built",
+    ]
+
+
 @pytest.mark.slow
 def test_a_failure_ends_the_run_and_the_next_goes_on_where_it_was(toy: Toy, pythons: List[str]) -> None:
     """A red build is one sentence with the end of its log and its place; what was built before is not built again."""
@@ -101,6 +123,8 @@ def test_a_failure_ends_the_run_and_the_next_goes_on_where_it_was(toy: Toy, pyth
     assert "failed: the real backend's build_wheel ended with exit status 1" in said
     assert f"toy: this does not build under {pythons[0]}" in said
     assert f"the whole log is {toy.out}" in said
+    # The end of the log is the same sentence, which is not said twice.
+    assert said.count("ended with exit status 1") == 1
     assert "Traceback" not in said
     assert toy.leftovers() == []
 
@@ -147,6 +171,11 @@ def test_a_wheel_that_fails_its_test_is_red(toy: Toy, pythons: List[str]) -> Non
     assert code == 1
     assert "'import toy' failed" in said
     assert _tested(answer) == {"toy-1.0-py3-none-any.whl": sorted({*pythons} - {broken})}
+
+    code, answer, said = toy.run(pythons, "--test", "echo what the test found; exit 1", TOY_BROKEN=broken)
+
+    assert (code, answer["builds"][0]["status"]) == (1, "kept")
+    assert "\n  what the test found\n  the whole log is" in said
 
     code, answer, _ = toy.run(pythons, "--test", "python -c 'import sys'", TOY_BROKEN=broken)
 

@@ -298,6 +298,9 @@ def _make(environment: BuildEnvironment, requires: Sequence[str]) -> None:
                 create_environment(environment.interpreter, environment.path, environment.settings)
                 environment.copy_bytecode()
             tools = environment.toolchain.requirements if environment.toolchain else ()
+            if tools:
+                # Half a gigabyte is unpacked, during which nothing else is shown.
+                environment.reporter.info(f"installing {', '.join(tools)}, the compiler of this build")
             environment.install([*requires, *tools], what="the real backend's requirements")
         environment.save()
     except BaseException:

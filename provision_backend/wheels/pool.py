@@ -56,6 +56,7 @@ class Pool:
         finally:
             # After an interruption there are some left.
             self._workers.end(*self._workers.tasks)
+            self._workers.finish()
             self._sweep()
             self._progress.close()
         for outcome in self.outcomes:

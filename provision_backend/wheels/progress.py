@@ -1,4 +1,7 @@
-"""Show how builds and tests go: one line each, which a terminal redraws while they run; elsewhere one at each end."""
+"""Show how builds and tests go: one line each, which a terminal redraws while they run.
+
+Elsewhere there is one line at each end, and after each minute without any one that says what is at work.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from ..output import REDRAW, Reporter, paint, printable
 __all__ = ["Progress"]
 
 _TAIL = 400  # bytes of a log that are read for its last line
+_SILENCE = 60.0  # seconds without a line where there is no terminal, after which people wonder
 
 
 class _Line(NamedTuple):
@@ -32,23 +36,30 @@ class Progress:
         """Show that something has begun, with the end of its log while it runs."""
         self._lines[name] = _Line(self._reporter.clock(), log)
         if not self._live:
-            self._reporter.info(f"{name}: begun, log in {log}")
+            self.say(f"{name}: begun, log in {log}")
 
     def end(self, name: str, text: str, *, red: bool = False) -> None:
         """Show how something has ended."""
         self._lines.pop(name, None)
         self._wipe()
+        self._shown = self._reporter.clock()
         (self._reporter.error if red else self._reporter.info)(f"{name}: {text}")
 
     def say(self, text: str) -> None:
         """Show a line that stays."""
         self._wipe()
+        self._shown = self._reporter.clock()
         self._reporter.info(text)
 
     def draw(self) -> None:
-        """Show what is running, where there is a terminal, and not more often than a person can read."""
+        """Show what is running, not more often than a person can read it, and where there is no terminal rarely."""
         now = self._reporter.clock()
-        if not self._live or now - self._shown < 2 * REDRAW:
+        if now - self._shown < (2 * REDRAW if self._live else _SILENCE):
+            return
+        if not self._live:
+            if self._lines:
+                running = (f"{name} ({now - line.began:.0f} s)" for name, line in self._lines.items())
+                self.say(f"at work: {', '.join(running)}")
             return
         self._wipe()
         self._shown = now

@@ -137,7 +137,7 @@ def _run_command(command: str, environment: BuildEnvironment, folder: Path, what
     if returncode:
         end = abnormal_end(returncode)
         how = f"was ended by {end}" if end else f"ended with exit status {returncode}"
-        raise WheelError(f"{what} {how}", hint=f"{command}\n{hint}")
+        raise WheelError(f"{what} {how}", hint=f"{command}\n{hint}".strip())
 
 
 def read_metadata(wheel: Path) -> Message:

@@ -91,7 +91,8 @@ def _do(job: Job) -> Dict[str, Any]:
             result = _ACTIONS[job.kind](job, reporter)
     except ProvisionError as exc:
         reporter.error(str(exc))
-        result = {"error": exc.message, "hint": exc.hint, "see_log": isinstance(exc, HookFailedError)}
+        # What a command of the person's prints is in the log and nowhere else, as what a backend prints.
+        result = {"error": exc.message, "hint": exc.hint, "see_log": isinstance(exc, HookFailedError) or bool(job.test)}
     except Exception as exc:
         traceback.print_exc()
         result = {

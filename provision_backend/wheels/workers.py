@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from ..files import free_bytes, read_file, read_json, remove_path
 from ..host.resources import available_memory, tree_memory, usable_cores
-from ..output import format_size
+from ..output import PREFIX, format_size
 from ..processes import abnormal_end, end_programs, last_lines, start_program
 from ..settings import Settings
 from .job import BUILD, TEST, Job, write_job
@@ -94,6 +95,7 @@ class Workers:
         self._run = run
         self._progress = progress
         self._working: List[_Worker] = []
+        self._removing: List[threading.Thread] = []
         self._count = 0  # of jobs that were begun, for the names of their folders
 
     @property
@@ -158,9 +160,19 @@ class Workers:
         for worker in ending:
             self._forget(worker)
 
+    def finish(self) -> None:
+        """Wait until nothing of what has ended is left."""
+        for thread in self._removing:
+            thread.join()
+        self._removing.clear()
+
     def _forget(self, worker: _Worker) -> None:
         self._working.remove(worker)
-        remove_path(worker.folder)
+        # A build environment with zig has 19 500 files, whose removal takes a minute on a busy disk. What has ended is
+        # told at once, and the next one begins.
+        thread = threading.Thread(target=remove_path, args=(worker.folder,), daemon=True)
+        thread.start()
+        self._removing.append(thread)
 
     def _result(self, worker: _Worker) -> Dict[str, Any]:
         """Return what a worker has answered; for one that did not, what has ended it."""
@@ -185,5 +197,7 @@ class Workers:
             free = {folder: free_bytes(folder) for folder in (self._run.work.parent, self._run.out)}
             least = min(free, key=lambda folder: free[folder] or 0)
             return f"the disk is full: {format_size(free[least] or 0)} are left in {least}\n{FREE_SOME}"
+        # The log ends with the very message to which this is added.
+        text = text.rpartition(f"{PREFIX}{result['error']}")[0] or text
         text = text if result.get("see_log") else ""
         return "\n".join(filter(None, [result.get("hint", ""), last_lines(text), f"the whole log is {worker.log}"]))
