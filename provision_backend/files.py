@@ -36,6 +36,7 @@ __all__ = [
     "open_regular",
     "parse_json",
     "publish",
+    "read_end",
     "read_file",
     "read_json",
     "remove_path",
@@ -110,6 +111,13 @@ def read_file(path: Path) -> bytes:
     if len(content) > _LIMIT:
         raise OSError(errno.EFBIG, f"it has more than {_LIMIT >> 20} MiB", str(path))
     return content
+
+
+def read_end(path: Path, size: int) -> bytes:
+    """Return the last *size* bytes of a file, or all there are; raises `OSError`."""
+    with path.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+        return file.read(size)
 
 
 def read_json(path: Path) -> Any:

@@ -34,9 +34,9 @@ if RUNNING.name == "windows":
 
 __all__ = [
     "DROPPED_VARIABLES", "FRONTEND_VARIABLES", "NO_OUTPUT", "CompletedOutput", "abnormal_end", "clean_environment",
-    "drop_variables", "end_programs", "follow_frontend", "frontend_id", "frontend_programs", "is_alive", "last_lines",
-    "run_attached", "run_interpreter_json", "run_quiet", "run_visible", "standard_output_to",
-    "start_program",
+    "drop_variables", "end_programs", "ended_by_signals", "follow_frontend", "frontend_id", "frontend_programs",
+    "is_alive", "last_lines", "run_attached", "run_interpreter_json", "run_quiet", "run_visible",
+    "standard_output_to", "start_program",
 ]  # fmt: skip
 
 DROPPED_VARIABLES: Dict[str, str] = {
@@ -201,6 +201,26 @@ def standard_output_to(file: Path) -> Iterator[None]:
         sys.stdout.flush()
         os.dup2(before, 1)
         os.close(before)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end what runs in the body as Ctrl-C does, so that nothing of it goes on or is left."""
+
+    def _interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # A handler that is there already, as that of nohup, is left alone, and only the main thread can set one.
+    main = threading.current_thread() is threading.main_thread()
+    ours = [number for number in numbers if main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def end_programs(programs: Sequence[subprocess.Popen[bytes]]) -> None:

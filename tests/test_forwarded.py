@@ -102,6 +102,14 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
         assert caught.value.returncode == returncode
         assert str(caught.value) == f"the real backend's build_wheel {message}"
 
+    @pytest.mark.parametrize("statement", ["sys.exit()", "os._exit(0)"])
+    def test_a_backend_that_ends_before_it_has_answered(self, tmp_path: Path, statement: str) -> None:
+        """An exit status of 0 is no answer: a setup.py that leaves early looks like that."""
+        with pytest.raises(BackendError, match=r"^the real backend 'toy_backend' has ended its process before it"):
+            forward.call_hook(
+                project(tmp_path, failing(statement)), CurrentEnvironment(), "build_wheel", str(tmp_path), None, None
+            )
+
     def test_an_sdist_that_cannot_be_made(self, tmp_path: Path) -> None:
         """The exception of PEP 517 arrives with the real backend's own traceback as its text."""
         source = """

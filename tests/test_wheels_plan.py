@@ -465,6 +465,9 @@ MISUSES = {
         ["wheels", "--plan", "--format", "github", "--shard", "1/2"],
         "--format prints a matrix of all shards, so it cannot be used with --shard",
     ),
+    "no glibc": (["wheels", "--plan", "--glibc", "2"], "--glibc must be a version of glibc such as 2.17, found '2'"),
+    "no root": (["wheels", "--plan", "--root", "nowhere"], "--root must name a folder, found 'nowhere'"),
+    "no source": (["wheels", "--plan", ""], "SOURCE must name a folder, an sdist or a project, found ''"),
     "no job": (["wheels", "--plan", "--jobs", "0"], "--jobs must be 1 or more, found 0"),
     "an interpreter of the machine": (
         ["wheels", "--plan", "--target", GNU],

@@ -21,6 +21,7 @@ from support.host_interpreters import usable_hosts
 from support.hosts import find_uv
 from support.wheel_projects import toy_sdist
 
+from provision_backend.install.unpack import unpack_sdist
 from provision_backend.output import Reporter
 from provision_backend.wheels import workers
 from provision_backend.wheels.progress import Progress
@@ -128,8 +129,10 @@ def test_a_failure_ends_the_run_and_the_next_goes_on_where_it_was(toy: Toy, pyth
     assert "Traceback" not in said
     assert toy.leftovers() == []
 
-    code, answer, _ = toy.run(pythons, "--keep-going", TOY_FAILS=pythons[0])
+    code, answer, _ = toy.run(pythons, "--keep-going", TOY_FAILS=pythons[0], TOY_LEAVES="1")
 
+    # What a backend has left running ends with its build.
+    assert _programs_below(toy.folder) == []
     assert (code, [build["status"] for build in answer["builds"]]) == (1, ["failed", "built"])
     before = toy.wheels()
     code, answer, _ = toy.run(pythons)
@@ -201,6 +204,21 @@ def test_a_run_that_is_ended_leaves_nothing_running_and_nothing_half_made(
     assert [name[:11] for name in toy.wheels()] == [f"toy-1.0-cp{low.replace('.', '')}"[:11]]
     if number == signal.SIGKILL:
         assert [build["status"] for build in toy.run([low, high])[1]["builds"]] == ["kept", "built"]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_terminated_while_it_makes_the_sdist_leaves_nothing(toy: Toy, pythons: List[str]) -> None:
+    """SIGTERM, which engines send first, ends it as Ctrl-C does."""
+    toy.sdist = unpack_sdist(toy.sdist, toy.folder / "project")
+    log = toy.out / "logs" / "sdist.log"
+    environ = toy.environ(TOY_HANGS="sdist")
+    with subprocess.Popen(toy.command(pythons[:1]), env=environ, stderr=subprocess.DEVNULL) as run:
+        _wait_until(lambda: log.exists() and "the toy backend runs" in log.read_text())
+        run.terminate()
+        assert run.wait(20) == 130
+
+    assert toy.leftovers() == []
+    _wait_until(lambda: _programs_below(toy.folder) == [])
 
 
 def _logs(start: Path) -> List[Path]:

@@ -181,6 +181,10 @@ def test_the_variable_dates_the_wheels(tmp_path: Path, monkeypatch: pytest.Monke
 
     with pytest.raises(UsageError, match=r"^SOURCE_DATE_EPOCH must be a number of seconds, found 'yesterday'$"):
         _open(sdist, tmp_path / "c")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "999999999999")
+
+    with pytest.raises(UsageError, match=r"^SOURCE_DATE_EPOCH must be a time that a wheel can have, before 2106, "):
+        _open(sdist, tmp_path / "d")
 
 
 def test_an_sdist_touches_nothing_outside(tmp_path: Path) -> None:

@@ -71,6 +71,13 @@ def test_declared_import_names_count(tmp_path: Path) -> None:
     assert (import_names(declared), import_names(none)) == (["_c", "egg"], [])
 
 
+def test_a_module_that_ends_python_hides_no_other_one(tmp_path: Path, interpreter: Interpreter) -> None:
+    """What leaves with exit status 0 when it is imported fails the test: what comes after it was not imported."""
+    wheel = make_wheel(tmp_path, PURE, {"egg.py": "raise SystemExit\n", "spam.py": "import nowhere\n"})
+
+    assert "and 'import egg' ends Python" in try_wheel(wheel, interpreter)
+
+
 def test_a_file_that_is_no_wheel_is_refused(tmp_path: Path) -> None:
     """No zip file, and one without metadata, end in sentences."""
     damaged = tmp_path / "spam-1.0-py3-none-any.whl"

@@ -25,6 +25,7 @@ from ..host.targets import split_level
 from ..install.catalogs import archives_for, load_archives
 from ..interpreter import find_interpreters
 from ..output import Reporter
+from ..processes import ended_by_signals
 from ..provision import provision
 from ..settings import Settings
 from ..versions import VersionRequest, is_specifier, minor_of, parse_request
@@ -65,7 +66,8 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
     """Test every wheel; the exit code is 1 if one failed, or if nothing could be tested."""
     wheels = list(_find_wheels(arguments.wheels))
     check = _Check(arguments, settings, reporter)
-    results = [check.wheel(wheel) for wheel in wheels]
+    with ended_by_signals():
+        results = [check.wheel(wheel) for wheel in wheels]
     failed = any(result["error"] or any(test["error"] for test in result["tests"]) for result in results)
     tested = any(result["tests"] for result in results)
     lines = as_columns([row for result in results for row in _rows(result)])

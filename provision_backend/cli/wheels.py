@@ -6,8 +6,9 @@ import argparse
 import json
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..cache.platform import current_platform
 from ..cache.store import open_cache
@@ -17,11 +18,12 @@ from ..host.targets import ELF_TARGETS, OTHER_TARGETS, split_level
 from ..install.catalogs import load_archives
 from ..interpreter import find_interpreters
 from ..output import Reporter
-from ..processes import standard_output_to
+from ..processes import ended_by_signals, standard_output_to
 from ..project.plan import make_plan as make_build_plan
 from ..project.pyproject import Project
 from ..project.unadopted import read_document
 from ..settings import Settings, load_settings
+from ..toolchain import check_glibc
 from ..versions import VersionRequest, parse_request
 from ..wheels.kind import guess_kind
 from ..wheels.options import ABIS, LIBCS, SETTINGS, WheelOptions, read_options, read_table
@@ -83,7 +85,7 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
         raise UsageError("--format is for --plan")
     if arguments.format and arguments.shard:
         raise UsageError("--format prints a matrix of all shards, so it cannot be used with --shard")
-    with tempfile.TemporaryDirectory(prefix="provision-backend-wheels-") as work:
+    with ended_by_signals(), tempfile.TemporaryDirectory(prefix="provision-backend-wheels-") as work:
         prepared = prepare(arguments, settings, reporter, Path(work))
         for note in prepared.plan.notes:
             reporter.info(f"note: {note}")
@@ -100,13 +102,29 @@ def _build(source: str, prepared: Prepared, reporter: Reporter, work: Path) -> R
     here = current_platform(settings, open_cache(settings)).triple
     logs = open_output(Path(os.path.abspath(options.out)))
     # What a build backend prints is of no use to a program that reads our answer.
-    with standard_output_to(logs / "sdist.log"):
+    with standard_output_to(logs / "sdist.log"), _temporary_files_in(work):
         opened = open_source(source, work, settings, reporter, python=prepared.plan.newest_on(here))
     # A setup.py may have computed what Pythons the project supports.
     plan = cut_plan(plan_wheels(opened.project, options, settings, reporter), shard)
     for line in _show(prepared._replace(project=opened.project, plan=plan)).lines:
         reporter.info(line)
     return run_plan(plan, opened, options, settings, reporter, work=work)
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Have this process, and what it starts, make temporary files in a folder while the body runs.
+
+    If the process is killed later, the worker that removes the folder removes them, too.
+    """
+    variable, before = os.environ.get("TMPDIR"), tempfile.tempdir
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        os.environ.pop("TMPDIR", None)
+        os.environ.update({"TMPDIR": variable} if variable is not None else {})
 
 
 def prepare(arguments: argparse.Namespace, settings: Settings, reporter: Reporter, work: Path) -> Prepared:
@@ -124,6 +142,9 @@ def prepare(arguments: argparse.Namespace, settings: Settings, reporter: Reporte
     ours = {**project.settings, **{key: table[key] for key in SETTINGS if key in table}}
     # A wheel is for every CPU of its architecture, whatever this one can do.
     settings = load_settings(flags=given_settings(arguments), project=ours)._replace(cpu_level="baseline")
+    check_glibc(settings)
+    if options.root and not os.path.isdir(options.root):
+        raise UsageError(f"--root must name a folder, found {options.root!r}")
     plan = plan_wheels(project, options, settings, reporter)
     return Prepared(project, options, settings, cut_plan(plan, shard), shard)
 

@@ -99,6 +99,14 @@ def _translated(project: Project, environment: HookEnvironment) -> Iterator[None
         raise _not_imported(project, environment.version, exc) from None
     except pyproject_hooks.HookMissing as exc:
         raise missing_hook(project, exc.hook_name) from None
+    except FileNotFoundError as exc:
+        # The answer of a hook is in a file, which pyproject_hooks reads where the exit status is 0.
+        if os.path.basename(str(exc.filename)) != "output.json":
+            raise
+        raise BackendError(
+            f"the real backend {project.build_backend!r} has ended its process before it had answered",
+            hint="look for what calls sys.exit or os._exit in it, or in a setup.py that it runs",
+        ) from None
     except pyproject_hooks.UnsupportedOperation as exc:
         raise UnsupportedOperation(exc.traceback) from None
 

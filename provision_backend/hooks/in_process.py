@@ -231,10 +231,12 @@ def get_requires(project: Project, hook: str, config_settings: Optional[Mapping[
 
 def check_requires(project: Project, hook: str, answer: Any) -> List[str]:
     """Return the requirements that a hook has answered; raise `BackendError` where it is no list of texts."""
-    items: List[Any] = [None] if isinstance(answer, str) or not isinstance(answer, Iterable) else list(answer)
+    is_list = isinstance(answer, Iterable) and not isinstance(answer, str)
+    items: List[Any] = list(answer) if is_list else [None]
     if all(isinstance(item, str) for item in items):
         return items
-    found = type(answer).__name__
+    strange = next(item for item in items if not isinstance(item, str))
+    found = f"{type(strange).__name__} in it" if is_list else type(answer).__name__
     called = f"{hook} of the real backend {project.build_backend!r}"
     raise BackendError(f"{called} must return a list of requirements, found {found}")
 

@@ -36,6 +36,7 @@ from ..toolchain import Compilers, Toolchain, toolchain_for
 from ..versions import parse_request
 from .cross import Cross, open_target
 from .job import Job
+from .made import check_made
 from .repair import check_abi3, repair_wheel
 from .tags import kind_of
 from .targets import HOST, NATIVE, how_to_run, settings_for
@@ -69,6 +70,7 @@ def build_wheel(job: Job, reporter: Reporter) -> Dict[str, Any]:
     # Zig is 100 MB to install, so what is expected to be pure does without, and is built again where it is not.
     if job.pure and kind_of(wheel.name) != "pure" and _toolchain(job, how):
         kit, wheel = _build(job._replace(pure=False), how, _toolchain(job, how), reporter)
+    check_made(wheel, kit.project, job.python, job.triple)
     with reporter.step("give the wheel its tags"):
         check_abi3(wheel)
         repaired = repair_wheel(wheel, wheel.parent.parent, triple=job.triple, glibc=job.settings.glibc)

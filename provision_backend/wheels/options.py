@@ -10,7 +10,7 @@ import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from ..errors import ProjectError, UsageError
-from ..output import suggestion
+from ..output import nearest
 from ..project.pyproject import OWN_NAME, TABLE, parse_requirement, read_strings, read_value, refuse_unknown
 from ..versions import parse_request
 
@@ -126,7 +126,8 @@ def _choices(values: Any, known: Tuple[str, ...], place: str) -> Tuple[str, ...]
     for word in re.split(r"[\s,]+", " ".join(values)):
         name = _ALIASES.get(word, word)
         if name and name not in known:
-            hint = suggestion(name, known) or f"known are {', '.join(known)}"
+            near = nearest(name, known)
+            hint = f"did you mean {near!r}?" if near else ""
             raise UsageError(f"{place} must be one or more of {', '.join(known)}, found {word!r}", hint=hint)
         words += [name] if name else []
     return tuple(dict.fromkeys(words))

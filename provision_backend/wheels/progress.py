@@ -5,10 +5,10 @@ Elsewhere there is one line at each end, and after each minute without any one t
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Dict, List, NamedTuple
 
+from ..files import read_end
 from ..output import REDRAW, Reporter, paint, printable
 
 __all__ = ["Progress"]
@@ -85,9 +85,7 @@ class Progress:
 
 def _last_line(log: Path) -> str:
     try:
-        with log.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-            lines: List[bytes] = file.read().splitlines()
+        lines: List[bytes] = read_end(log, _TAIL).splitlines()
     except OSError:
         return ""
     text = next((line for line in reversed(lines) if line.strip()), b"")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 
 from ..cache.store import open_cache
 from ..catalog.selection import select_archive
@@ -49,9 +47,8 @@ def run_plan(
     logs = open_output(out)
     keys = _keys(plan, source, options, settings, reporter)
     count = number_of_jobs(options.jobs, sum(max(1, len(build.tests)) for build in plan.builds))
-    with _ended_by_signals():
-        run = Run(source, settings, options, out, logs, work, count, plan.kind == "pure", keys)
-        outcomes = Pool(run, plan.builds, Progress(reporter)).work()
+    run = Run(source, settings, options, out, logs, work, count, plan.kind == "pure", keys)
+    outcomes = Pool(run, plan.builds, Progress(reporter)).work()
     return Report(outcomes, str(out), time.monotonic() - began, count)
 
 
@@ -77,22 +74,3 @@ def _keys(
         made_by = each.request if system else select_archive(archives, wanted, each.triple).sha256
         keys[each.id] = Keys(canonical_hash([*shared, made_by]), tested_with)
     return keys
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP end a run as Ctrl-C does, so that nothing of it goes on or stays half-made."""
-
-    def _interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # A handler that is there already, as that of nohup, is left alone.
-    ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, _interrupt)
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)

@@ -38,6 +38,7 @@ __all__ = ["Source", "fetch_sdist", "inspect_source", "open_source", "unpack_sou
 _NAME = r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:==\s*[A-Za-z0-9.!+_-]+\s*)?"
 _EPOCH = "SOURCE_DATE_EPOCH"
 _FIRST = 315532800  # 1980-01-01, before which no time can be written into a wheel, which is a zip file
+_END = 1 << 32  # in 2106, where the times of other formats end; those of zip files do in 2108
 _GENERATED = re.compile(r"(^|/)([^/]+\.egg-info/.*|PKG-INFO)$")
 
 
@@ -101,6 +102,8 @@ def fetch_sdist(source: str, work: Path, settings: Settings, reporter: Reporter)
         ProvisionError: there is no Python that could fetch it, or its index has no such sdist.
     """
     path = Path(os.path.abspath(source))
+    if not source.strip():  # Mostly a variable that is not set; its path would be this folder.
+        raise UsageError(f"SOURCE must name a folder, an sdist or a project, found {source!r}")
     if os.path.isdir(path):
         return path
     # PEP 625 has no other form, and what is left of them is older than the Pythons that wheels are built for.
@@ -110,7 +113,10 @@ def fetch_sdist(source: str, work: Path, settings: Settings, reporter: Reporter)
         return path
     name = re.fullmatch(_NAME, source)
     if name is None or source.endswith((".gz", ".zip", ".whl")):
-        raise UsageError(f"SOURCE must name a folder, an sdist or a project, found {source!r}, which does not exist")
+        raise UsageError(
+            f"SOURCE must name a folder, an sdist or a project, found {source!r}, which does not exist",
+            hint="a project on the package index is NAME or NAME==VERSION",
+        )
     reporter.info(f"there is no folder {source!r} here; fetching the sdist of {source} from the package index")
     return _download(source, name[1], work / "download", settings, reporter)
 
@@ -178,6 +184,8 @@ def _set_epoch() -> int:
     text = os.environ.get(_EPOCH, "")
     if text and not re.fullmatch("[0-9]{1,12}", text):
         raise UsageError(f"{_EPOCH} must be a number of seconds, found {text!r}")
+    if int(text or 0) >= _END:
+        raise UsageError(f"{_EPOCH} must be a time that a wheel can have, before 2106, found {text!r}")
     return int(text or 0)
 
 

@@ -37,6 +37,7 @@ for name in sys.argv[2:]:
     with open(sys.argv[1], "w", encoding="utf-8") as file:
         file.write(name)
     importlib.import_module(name)
+open(sys.argv[1], "w").close()
 """
 
 _LONGEST = 6 * 3600.0  # seconds that a test may take
@@ -107,7 +108,7 @@ def _install(environment: BuildEnvironment, wheel: Path, requires: Sequence[str]
         create_environment(environment.interpreter, environment.path, environment.settings)
         environment.install([requirement, *requires], what=f"{wheel.name} and what it requires")
     except BuildEnvironmentError as exc:
-        raise WheelError(exc.message, hint=exc.hint) from None
+        raise WheelError(exc.message, hint=exc.hint) from exc
 
 
 def _import(names: Sequence[str], environment: BuildEnvironment, folder: Path, installed: str) -> None:
@@ -118,11 +119,13 @@ def _import(names: Sequence[str], environment: BuildEnvironment, folder: Path, i
         done = run_quiet(command, env=environment.installer_environ(), cwd=str(folder / "empty"))
     except InterpreterError as exc:
         raise WheelError(f"{installed}, and its import does not end: {exc.message}", hint=exc.hint) from None
-    if done.returncode:
-        name = last.read_text(encoding="utf-8") if last.exists() else names[0]
+    # The file is empty once all are imported: a module that ends Python with exit status 0 has hidden the others.
+    name = last.read_text(encoding="utf-8") if last.exists() else names[0]
+    if done.returncode or name:
         end = abnormal_end(done.returncode)
-        failed = f"{installed}, and 'import {name}' {f'was ended by {end}' if end else 'failed'}"
-        raise WheelError(failed, hint=last_lines(done.stderr or done.stdout))
+        how = f"was ended by {end}" if end else "failed" if done.returncode else "ends Python"
+        what = f"'import {name}'" if name else "the end of Python after the imports"
+        raise WheelError(f"{installed}, and {what} {how}", hint=last_lines(done.stderr or done.stdout))
 
 
 def _run_command(command: str, environment: BuildEnvironment, folder: Path, what: str) -> None:

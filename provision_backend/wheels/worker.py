@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Callable, Dict
 
-from ..errors import HookFailedError, ProvisionError
+from ..errors import BuildEnvironmentError, HookFailedError, ProvisionError
 from ..files import remove_path, write_atomically
 from ..output import Reporter, explained
 from ..processes import follow_frontend, frontend_id
@@ -55,7 +55,7 @@ def main(file: str) -> int:
         with follow_frontend():
             _prepare(job)
             result = _do(job)
-            write_atomically(Path(job.folder, RESULT), json.dumps(result).encode("utf-8"), durable=False)
+            answered = _answer(job, result)
     finally:
         # Where the process that we work for was killed, it cannot remove what is unfinished any more.
         if frontend_id() != parent and RUNNING.name != "windows":
@@ -63,7 +63,17 @@ def main(file: str) -> int:
             if job.kind == BUILD:
                 remove_path(Path(job.wheel))
             os.killpg(0, signal.SIGKILL)
-    return 0
+    return int(not answered)
+
+
+def _answer(job: Job, result: Dict[str, Any]) -> bool:
+    try:
+        write_atomically(Path(job.folder, RESULT), json.dumps(result).encode("utf-8"), durable=False)
+    except OSError as exc:
+        # The disk is full, or a build backend has removed more than its own.
+        Reporter(color="never").error(f"could not write to {job.folder}: {exc.strerror or exc}")
+        return False
+    return True
 
 
 def _prepare(job: Job) -> None:
@@ -91,8 +101,7 @@ def _do(job: Job) -> Dict[str, Any]:
             result = _ACTIONS[job.kind](job, reporter)
     except ProvisionError as exc:
         reporter.error(str(exc))
-        # What a command of the person's prints is in the log and nowhere else, as what a backend prints.
-        result = {"error": exc.message, "hint": exc.hint, "see_log": isinstance(exc, HookFailedError) or bool(job.test)}
+        result = {"error": exc.message, "hint": exc.hint, "see_log": _is_in_log(job, exc)}
     except Exception as exc:
         traceback.print_exc()
         result = {
@@ -102,6 +111,12 @@ def _do(job: Job) -> Dict[str, Any]:
     result["seconds"] = round(time.monotonic() - began, 3)
     result["largest_process"] = _largest_process()
     return result
+
+
+def _is_in_log(job: Job, exc: ProvisionError) -> bool:
+    """Tell whether a program has printed why something failed, which then is in the log."""
+    programs = (BuildEnvironmentError, HookFailedError)
+    return isinstance(exc, programs) or isinstance(exc.__cause__, programs) or bool(job.kind == TEST and job.test)
 
 
 def _largest_process() -> int:

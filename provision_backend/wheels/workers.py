@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from ..files import free_bytes, read_file, read_json, remove_path
+from ..files import free_bytes, read_end, read_json, remove_path
 from ..host.resources import available_memory, tree_memory, usable_cores
 from ..output import PREFIX, format_size
 from ..processes import abnormal_end, end_programs, last_lines, start_program
@@ -26,6 +26,7 @@ from .worker import RESULT, worker_command
 __all__ = ["Result", "Run", "Task", "Workers", "number_of_jobs"]
 
 _MEMORY = 1 << 30  # bytes that a build is expected to need: what a C++ compiler takes for a large file
+_END_OF_LOG = 64 << 10  # bytes of a log, which may be of any size, that are read for what it says at its end
 _NO_SPACE = r"No space left on device|Disk quota exceeded|os error 28|Errno 28"  # ENOSPC and EDQUOT, as programs say
 
 Result = Dict[str, Any]
@@ -149,6 +150,8 @@ class Workers:
             if worker.process.poll() is None:
                 worker.peak_memory = max(worker.peak_memory, tree_memory(worker.process.pid))
                 continue
+            # What it has left running, such as a server of a compiler, works for nobody now.
+            end_programs([worker.process])
             ended.append((worker.task, self._result(worker)))
             self._forget(worker)
         return ended
@@ -192,7 +195,7 @@ class Workers:
         """Return the hint of a failure, with the end of its log where only that says why."""
         text = ""
         with suppress(OSError):
-            text = read_file(worker.log).decode("utf-8", "backslashreplace")
+            text = read_end(worker.log, _END_OF_LOG).decode("utf-8", "backslashreplace")
         if re.search(_NO_SPACE, f"{result['error']} {result.get('hint')} {text}"):
             free = {folder: free_bytes(folder) for folder in (self._run.work.parent, self._run.out)}
             least = min(free, key=lambda folder: free[folder] or 0)

@@ -3,7 +3,8 @@
 ``TOY_KIND`` says what is built: ``each``, ``pure``, or what serves a Python and all above it, ``from-3.11``. There is
 nothing compiled in any of them, so they have no platform.
 ``TOY_FAILS`` names a Python that the build fails under, ``TOY_BROKEN`` one that the wheel cannot be imported under, and
-``TOY_SLOW`` one under which a build takes its time.
+``TOY_SLOW`` one under which a build takes its time, and ``TOY_HANGS`` one under which it does not end (``sdist`` for
+that of its sdist). ``TOY_LEAVES`` has it leave a program running.
 """
 
 from __future__ import annotations
@@ -16,10 +17,17 @@ from pathlib import Path
 __all__ = ["toy_sdist"]
 
 _BACKEND = """
-import os, sys, time, zipfile
+import os, subprocess, sys, tarfile, time, zipfile
 
 def get_requires_for_build_wheel(config_settings=None):
     return []
+
+def build_sdist(folder, config_settings=None):
+    print("the toy backend runs", flush=True)
+    time.sleep(30 if os.environ.get("TOY_HANGS") == "sdist" else 0)
+    with tarfile.open(os.path.join(folder, "toy-1.0.tar.gz"), "w:gz") as tar:
+        tar.add(".", "toy-1.0")
+    return "toy-1.0.tar.gz"
 
 def build_wheel(folder, config_settings=None, metadata_directory=None):
     minor = "%d.%d" % sys.version_info[:2]
@@ -27,6 +35,8 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     time.sleep(30 if minor == os.environ.get("TOY_HANGS") else 3 if minor == os.environ.get("TOY_SLOW") else 0)
     if minor in os.environ.get("TOY_FAILS", "").split():
         raise SystemExit("toy: this does not build under " + minor)
+    if os.environ.get("TOY_LEAVES"):
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", folder])
     kind, _, first = os.environ.get("TOY_KIND", "each").partition("-")
     tag = "cp%d%d-none-any" % sys.version_info[:2]
     if kind == "pure":
