@@ -143,6 +143,29 @@ def test_a_failure_ends_the_run_and_the_next_goes_on_where_it_was(toy: Toy, pyth
     assert [record["finished"] for record in toy.records()] == [True, True]
 
 
+_SDIST_FAILS = """
+def build_sdist(folder, config_settings=None):
+    print("only works with Git")
+    raise SystemExit(1)
+"""
+
+
+@pytest.mark.slow
+def test_an_sdist_that_fails_says_why(tmp_path: Path, pythons: List[str]) -> None:
+    """What a backend has printed to standard output, as meson does, is in the message, and the log is named."""
+    (tmp_path / "backend.py").write_text(_SDIST_FAILS, encoding="utf-8")
+    system = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    (tmp_path / "pyproject.toml").write_text(f'{system}[project]\nname = "spam"\nversion = "1"\n', encoding="utf-8")
+    command = [sys.executable, "-m", "provision_backend", "wheels", "--preference", "only-system"]
+    done = subprocess.run(
+        [*command, "--python", pythons[0]], cwd=tmp_path, env=variables({}), capture_output=True, text=True
+    )
+
+    said = "provision-backend: the real backend's build_sdist ended with exit status 1\n  only works with Git\n"
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith(f"{said}  the whole log is {tmp_path}/dist/logs/sdist.log\n"), done.stderr
+
+
 @pytest.mark.slow
 def test_a_pure_wheel_counts_once_whichever_build_ends_first(toy: Toy, pythons: List[str]) -> None:
     """The wheel of the lowest Python is tested on all, although a higher one was done before it."""

@@ -13,12 +13,13 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 from ..cache.platform import current_platform
 from ..cache.store import open_cache
 from ..catalog.wanted import Lock, Wanted
-from ..errors import InterpreterError, UsageError
+from ..errors import HookFailedError, InterpreterError, UsageError
+from ..files import remove_path
 from ..host.targets import ELF_TARGETS, OTHER_TARGETS, split_level
 from ..install.catalogs import load_archives
 from ..interpreter import find_interpreters
 from ..output import Reporter
-from ..processes import ended_by_signals, standard_output_to
+from ..processes import ended_by_signals, last_lines, standard_output_to
 from ..project.plan import make_plan as make_build_plan
 from ..project.pyproject import Project
 from ..project.unadopted import read_document
@@ -102,8 +103,17 @@ def _build(source: str, prepared: Prepared, reporter: Reporter, work: Path) -> R
     here = current_platform(settings, open_cache(settings)).triple
     logs = open_output(Path(os.path.abspath(options.out)))
     # What a build backend prints is of no use to a program that reads our answer.
-    with standard_output_to(logs / "sdist.log"), _temporary_files_in(work):
-        opened = open_source(source, work, settings, reporter, python=prepared.plan.newest_on(here))
+    log = logs / "sdist.log"
+    remove_path(log)
+    try:
+        with standard_output_to(log), _temporary_files_in(work):
+            opened = open_source(source, work, settings, reporter, python=prepared.plan.newest_on(here))
+    except HookFailedError as exc:
+        # meson and others print there what is wrong.
+        exc.hint = "\n".join(
+            filter(None, [exc.hint, last_lines(log.read_text("utf-8", "replace")), f"the whole log is {log}"])
+        )
+        raise
     # A setup.py may have computed what Pythons the project supports.
     plan = cut_plan(plan_wheels(opened.project, options, settings, reporter), shard)
     for line in _show(prepared._replace(project=opened.project, plan=plan)).lines:

@@ -201,6 +201,5 @@ class Workers:
             least = min(free, key=lambda folder: free[folder] or 0)
             return f"the disk is full: {format_size(free[least] or 0)} are left in {least}\n{FREE_SOME}"
         # The log ends with the very message to which this is added.
-        text = text.rpartition(f"{PREFIX}{result['error']}")[0] or text
-        text = text if result.get("see_log") else ""
+        text = text.partition(f"{PREFIX}{result['error']}")[0] if result.get("see_log") else ""
         return "\n".join(filter(None, [result.get("hint", ""), last_lines(text), f"the whole log is {worker.log}"]))
