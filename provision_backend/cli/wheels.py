@@ -14,7 +14,7 @@ from ..cache.platform import current_platform
 from ..cache.store import open_cache
 from ..catalog.wanted import Lock, Wanted
 from ..errors import HookFailedError, InterpreterError, UsageError
-from ..files import remove_path
+from ..files import read_end, remove_path
 from ..host.targets import ELF_TARGETS, OTHER_TARGETS, split_level
 from ..install.catalogs import load_archives
 from ..interpreter import find_interpreters
@@ -101,18 +101,19 @@ def _build(source: str, prepared: Prepared, reporter: Reporter, work: Path) -> R
     """Make the sdist, plan by what it says, and build, repair and test all wheels."""
     settings, options, shard = prepared.settings, prepared.options, prepared.shard
     here = current_platform(settings, open_cache(settings)).triple
-    logs = open_output(Path(os.path.abspath(options.out)))
+    out = Path(os.path.abspath(options.out))
+    logs = open_output(out)
     # What a build backend prints is of no use to a program that reads our answer.
     log = logs / "sdist.log"
     remove_path(log)
     try:
         with standard_output_to(log), _temporary_files_in(work):
-            opened = open_source(source, work, settings, reporter, python=prepared.plan.newest_on(here))
+            newest = prepared.plan.newest_on(here)
+            opened = open_source(source, work, settings, reporter, python=newest, out=out)
     except HookFailedError as exc:
         # meson and others print there what is wrong.
-        exc.hint = "\n".join(
-            filter(None, [exc.hint, last_lines(log.read_text("utf-8", "replace")), f"the whole log is {log}"])
-        )
+        text = last_lines(read_end(log, 1 << 16).decode("utf-8", "replace"))
+        exc.hint = "\n".join(filter(None, [exc.hint, text, f"the whole log is {log}"]))
         raise
     # A setup.py may have computed what Pythons the project supports.
     plan = cut_plan(plan_wheels(opened.project, options, settings, reporter), shard)

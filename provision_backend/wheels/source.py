@@ -17,7 +17,7 @@ from typing import Iterator, NamedTuple, Optional
 
 from ..catalog.wanted import Wanted
 from ..errors import DownloadError, InterpreterError, ProjectError, UsageError
-from ..files import hash_file
+from ..files import hash_file, remove_path
 from ..hooks.build import Build
 from ..hooks.frontend import guard_recursion
 from ..hooks.provisioned import call_hook
@@ -32,6 +32,7 @@ from ..project.unadopted import read_any_project
 from ..settings import Settings
 from ..toolchain import toolchain_for
 from ..versions import leading_name, parse_request
+from .state import LOGS
 
 __all__ = ["Source", "fetch_sdist", "inspect_source", "open_source", "unpack_source"]
 
@@ -58,7 +59,9 @@ class Source(NamedTuple):
     """Of the sdist, lower-case hex."""
 
 
-def open_source(source: str, work: Path, settings: Settings, reporter: Reporter, *, python: str = "") -> Source:
+def open_source(
+    source: str, work: Path, settings: Settings, reporter: Reporter, *, python: str = "", out: Optional[Path] = None
+) -> Source:
     """Make or find the sdist of what a person names.
 
     Args:
@@ -67,6 +70,8 @@ def open_source(source: str, work: Path, settings: Settings, reporter: Reporter,
         settings: say which interpreter makes the sdist of a folder, and how its environment is filled.
         reporter: tells people about that.
         python: the request for that interpreter; empty for the newest that satisfies the project.
+        out: absolute path of the folder of the wheels. What a run has left in it is in no sdist, although some backends
+            pack all that lies in a folder: else no two runs would have the same source.
 
     Raises:
         UsageError: *source* is nothing of that.
@@ -80,12 +85,26 @@ def open_source(source: str, work: Path, settings: Settings, reporter: Reporter,
         project = read_any_project(path)
         made = _make_sdist(project, work, settings, reporter, python=python)
         tree = unpack_sdist(made, work / "made")
+        _drop_output(tree, path, out)
         epoch = _set_epoch() or _last_commit(path) or _newest(tree, path, before=began)
         folder = work / "sdist"
         folder.mkdir()
         write_archive(tree, folder / made.name, mtime=epoch)
         return _opened(folder / made.name, work, epoch)
     return _opened(path, work, _set_epoch())
+
+
+def _drop_output(tree: Path, source: Path, out: Optional[Path]) -> None:
+    output, root = Path(os.path.realpath(out or os.curdir)), Path(os.path.realpath(source))
+    if out is None or root not in (output, *output.parents):
+        return
+    # The folder may have files of the project as well, so only what is ours goes.
+    folder = tree / output.relative_to(root)
+    for path in (*folder.glob("*.whl"), *folder.glob(f"{LOGS}/*.log"), *folder.glob(f"{LOGS}/*.json")):
+        remove_path(path)
+    for each in (folder / LOGS, folder):
+        with suppress(OSError):  # It is not empty, or not there.
+            each.rmdir()
 
 
 def inspect_source(source: str, work: Path, settings: Settings, reporter: Reporter) -> Project:
