@@ -23,6 +23,7 @@ from support.wheel_projects import toy_sdist
 
 from provision_backend.install.unpack import unpack_sdist
 from provision_backend.output import Reporter
+from provision_backend.settings import Settings
 from provision_backend.wheels import workers
 from provision_backend.wheels.progress import Progress
 
@@ -93,6 +94,22 @@ def _tested(answer: Any) -> Dict[str, List[str]]:
         for build in answer["builds"]
         if build["wheel"]
     }
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ("core.c:7:5: error: call to undeclared function 'getrandom'; ISO C99 and later do not support", "getrandom"),
+        ("ld.lld: error: undefined symbol: getrandom", "getrandom"),
+        ("core.c:7:5: error: expected expression", ""),
+    ],
+)
+def test_a_function_that_the_glibc_lacks_is_named(said: str, named: str) -> None:
+    """What clang and lld say of a function that is too new leads to the option; nothing else does, nor without it."""
+    settings = Settings(glibc="2.17")
+
+    assert workers._ask_for_newer(said, settings).partition(" ")[0] == named
+    assert workers._ask_for_newer(said, Settings()) == ""
 
 
 def test_silence_is_broken_once_a_minute_where_there_is_no_terminal(tmp_path: Path) -> None:

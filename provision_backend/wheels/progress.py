@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple
 
 from ..files import read_end
-from ..output import REDRAW, Reporter, paint, printable
+from ..output import PREFIX, REDRAW, Reporter, paint, printable
 
 __all__ = ["Progress"]
 
@@ -89,4 +89,6 @@ def _last_line(log: Path) -> str:
     except OSError:
         return ""
     text = next((line for line in reversed(lines) if line.strip()), b"")
-    return printable(text.decode("utf-8", "replace").strip())
+    said = printable(text.decode("utf-8", "replace").strip())
+    # Half of a narrow terminal would be our own name.
+    return said[len(PREFIX) :] if said.startswith(PREFIX) else said

@@ -28,6 +28,8 @@ __all__ = ["Result", "Run", "Task", "Workers", "number_of_jobs"]
 _MEMORY = 1 << 30  # bytes that a build is expected to need: what a C++ compiler takes for a large file
 _END_OF_LOG = 64 << 10  # bytes of a log, which may be of any size, that are read for what it says at its end
 _NO_SPACE = r"No space left on device|Disk quota exceeded|os error 28|Errno 28"  # ENOSPC and EDQUOT, as programs say
+# As clang says of a header that leaves a function out, and lld of a library.
+_UNDECLARED = r"call to undeclared (?:library )?function '(\w+)'|undefined symbol: (\w+)"
 
 Result = Dict[str, Any]
 """What a worker has answered, with ``seconds`` and ``peak_memory``; of a failure its ``error`` and ``hint``."""
@@ -77,6 +79,16 @@ class _Worker:
         self.process = process
         self.began = time.monotonic()
         self.peak_memory = 0
+
+
+def _ask_for_newer(text: str, settings: Settings) -> str:
+    """Return what to do where zig did not find a function, as it does not those that came after the glibc asked for."""
+    found = re.search(_UNDECLARED, text) if settings.glibc and settings.toolchain != "host" else None
+    if found is None:
+        return ""
+    return (
+        f"{found[1] or found[2]} is unknown to glibc {settings.glibc}: if a newer one has it, name that: --glibc 2.28"
+    )
 
 
 def number_of_jobs(wanted: int, count: int) -> int:
@@ -201,5 +213,10 @@ class Workers:
             least = min(free, key=lambda folder: free[folder] or 0)
             return f"the disk is full: {format_size(free[least] or 0)} are left in {least}\n{FREE_SOME}"
         # The log ends with the very message to which this is added.
+        newer = ""
+        if worker.task.test is None and "-gnu" in worker.task.outcome.build.triple:
+            newer = _ask_for_newer(text, self._run.settings)
         text = text.partition(f"{PREFIX}{result['error']}")[0] if result.get("see_log") else ""
-        return "\n".join(filter(None, [result.get("hint", ""), last_lines(text), f"the whole log is {worker.log}"]))
+        return "\n".join(
+            filter(None, [result.get("hint", ""), newer, last_lines(text), f"the whole log is {worker.log}"])
+        )
