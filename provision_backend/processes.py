@@ -35,7 +35,7 @@ if RUNNING.name == "windows":
 __all__ = [
     "DROPPED_VARIABLES", "FRONTEND_VARIABLES", "NO_OUTPUT", "CompletedOutput", "abnormal_end", "clean_environment",
     "drop_variables", "end_programs", "ended_by_signals", "follow_frontend", "frontend_id", "frontend_programs",
-    "is_alive", "last_lines", "run_attached", "run_interpreter_json", "run_quiet", "run_visible",
+    "is_alive", "last_lines", "run_attached", "run_interpreter_json", "run_quiet", "run_visible", "set_variables",
     "standard_output_to", "start_program",
 ]  # fmt: skip
 
@@ -263,6 +263,20 @@ def drop_variables(environ: Mapping[str, str], names: Sequence[str]) -> Dict[str
     beginnings = tuple(fold(name[:-1]) for name in names if name.endswith("*"))
     kept = [name for name in environ if fold(name) not in exact and not fold(name).startswith(beginnings)]
     return {name: environ[name] for name in kept}
+
+
+@contextmanager
+def set_variables(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables of this process while the body runs, whatever the body does with them."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def run_interpreter_json(

@@ -27,6 +27,7 @@ from .cache.store import open_cache
 from .errors import BuildEnvironmentError, CacheError, UsageError
 from .files import list_names, publish, read_file, write_atomically
 from .host.compilers import missing_compiler
+from .processes import set_variables
 from .settings import Settings
 from .systems import RUNNING
 from .trust import trust_cache
@@ -280,14 +281,8 @@ def use_here(toolchain: Compilers, folder: Optional[Path]) -> Iterator[None]:
     """
     with ExitStack() as stack:
         place = folder or Path(stack.enter_context(TemporaryDirectory(prefix="provision-backend-")))
-        variables = toolchain.variables(place, sys.path, os.environ)
-        before = {name: os.environ.get(name) for name in variables}
-        os.environ.update(variables)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        stack.enter_context(set_variables(toolchain.variables(place, sys.path, os.environ)))
+        yield
 
 
 def running_triple() -> str:

@@ -19,7 +19,7 @@ from ..host.targets import ELF_TARGETS, OTHER_TARGETS, split_level
 from ..install.catalogs import load_archives
 from ..interpreter import find_interpreters
 from ..output import Reporter
-from ..processes import ended_by_signals, last_lines, standard_output_to
+from ..processes import ended_by_signals, last_lines, set_variables, standard_output_to
 from ..project.plan import make_plan as make_build_plan
 from ..project.pyproject import Project
 from ..project.unadopted import read_document
@@ -128,14 +128,13 @@ def _temporary_files_in(folder: Path) -> Iterator[None]:
 
     If the process is killed later, the worker that removes the folder removes them, too.
     """
-    variable, before = os.environ.get("TMPDIR"), tempfile.tempdir
-    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    before = tempfile.tempdir
+    tempfile.tempdir = str(folder)
     try:
-        yield
+        with set_variables({"TMPDIR": str(folder)}):
+            yield
     finally:
         tempfile.tempdir = before
-        os.environ.pop("TMPDIR", None)
-        os.environ.update({"TMPDIR": variable} if variable is not None else {})
 
 
 def prepare(arguments: argparse.Namespace, settings: Settings, reporter: Reporter, work: Path) -> Prepared:

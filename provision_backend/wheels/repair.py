@@ -27,7 +27,7 @@ from ..files import publish
 from ..host.detection import detect_platform
 from ..host.targets import ELF_TARGETS, split_level
 from ..pack.relocate import find_patchelf
-from ..processes import last_lines, run_quiet
+from ..processes import last_lines, run_quiet, set_variables
 from .tags import kind_of, tags_of
 
 __all__ = ["Repaired", "check_abi3", "repair_wheel"]
@@ -98,15 +98,8 @@ def _variables(wheel: Path, patchelf: str) -> Iterator[None]:
     if not os.environ.get("SOURCE_DATE_EPOCH"):
         # Otherwise it is the time at which the wheel was unpacked, and no two repairs are alike.
         changed["SOURCE_DATE_EPOCH"] = str(_newest_time(wheel))
-    before = {name: os.environ.get(name) for name in changed}
-    os.environ.update(changed)
-    try:
+    with set_variables(changed):
         yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _newest_time(wheel: Path) -> int:
