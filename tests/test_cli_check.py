@@ -84,7 +84,7 @@ def test_check_runs_a_command_for_the_pythons_that_are_asked_for(tmp_path: Path,
     done = check(wheel, "--python", MINOR, "--test", "python {project}/try.py")
     other = check(wheel, "--python", "3.7", "--python", "2.7")
 
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, f"provision-backend: testing {wheel.name} under CPython {MINOR}\n")
     assert done.out.split()[:3] == ["spam-1.0-py3-none-any.whl", MINOR, "ok"]
     assert (other.code, other.out.split()[1:]) == (1, ["not", "tested", "here"])
     assert "there is no Python that it claims and --python allows for" in other.err

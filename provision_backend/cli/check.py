@@ -139,6 +139,7 @@ class _Check:
             reason = self._reason(wheel, target)
             self._reporter.info(f"{wheel.name} is not tested here: {reason}")
         for label, wanted in pythons:
+            self._reporter.info(f"testing {wheel.name} under CPython {label}")
             began = time.monotonic()
             failure = self._try(partial(self._test, wheel, wanted, target.settings))
             tests.append({"python": label, "error": failure, "seconds": round(time.monotonic() - began, 1)})
