@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
@@ -12,8 +13,13 @@ from support.mirrors import archive_name
 
 from provision_backend.catalog.archive import Archive, parse_archive
 from provision_backend.catalog.wanted import Lock
+from provision_backend.cli.parser import make_parser
+from provision_backend.cli.registry import find_command
+from provision_backend.cli.wheels import prepare
 from provision_backend.errors import NoMatchingArchiveError, ProjectError, UsageError
+from provision_backend.output import Reporter
 from provision_backend.project.unadopted import read_any_project
+from provision_backend.settings import Settings
 from provision_backend.versions import parse_request
 from provision_backend.wheels.kind import Guess, guess_kind
 from provision_backend.wheels.options import WheelOptions, read_options, read_table
@@ -457,6 +463,27 @@ def test_the_table_of_a_project_that_has_not_adopted_us_is_read(tmp_path: Path, 
     assert [build["id"] for build in done.json["builds"]] == [f"cp311-{MUSL}", f"cp313-{MUSL}"]
     listed = ours("list", ".", "--target", GNU, "--catalog", str(catalog), cwd=root)
     assert (listed.code, len(listed.out.splitlines())) == (0, 3)
+
+
+def test_an_sdist_does_not_say_where_its_wheels_go(tmp_path: Path, catalog: Path) -> None:
+    """The folder that a table names counts where its own folder is built, not for what came from elsewhere."""
+    wheels = '[tool.provision-backend.wheels]\nout = "../elsewhere"\n'
+    text = f'[project]\nname = "a"\nversion = "1"\n{wheels}'
+    root = _project(tmp_path / "a-1", _backend("flit_core.buildapi", text))
+    (root / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: a\nVersion: 1\n", encoding="ascii")
+    sdist = tmp_path / "a-1.tar.gz"
+    with tarfile.open(str(sdist), "w:gz") as packed:
+        packed.add(str(root), root.name)
+    command, _ = find_command(["wheels"])
+    outs = []
+    for source in (root, sdist):
+        arguments = make_parser(command).parse_args([str(source), "--target", GNU, "--catalog", str(catalog)])
+        work = tmp_path / "work" / source.name
+        work.mkdir(parents=True)
+        settings = Settings(target=GNU, catalog=str(catalog))
+        outs.append(prepare(arguments, settings, Reporter(), work).options.out)
+
+    assert outs == ["../elsewhere", "dist"]
 
 
 MISUSES = {

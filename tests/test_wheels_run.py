@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -26,6 +27,7 @@ from provision_backend.output import Reporter
 from provision_backend.settings import Settings
 from provision_backend.wheels import workers
 from provision_backend.wheels.progress import Progress
+from provision_backend.wheels.state import open_work
 
 Wheels = Dict[str, str]
 """The sha256 of each wheel, by its name."""
@@ -299,3 +301,26 @@ def test_number_of_jobs_is_bounded_by_work_and_by_memory(monkeypatch: pytest.Mon
         assert workers.number_of_jobs(0, 20) == expected
     assert workers.number_of_jobs(5, 20) == 5
     assert workers.number_of_jobs(5, 2) == 2
+
+
+def test_the_folder_of_a_run_that_was_killed_is_removed_by_the_next(tmp_path: Path) -> None:
+    """Nobody is there to remove it where no worker was at work yet; that of a run that goes on stays."""
+    code = "import time\nfrom provision_backend.wheels.state import open_work\n"
+    code += "with open_work():\n    print('made', flush=True)\n    time.sleep(60)"
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    runs = [subprocess.Popen(command, env=environ, stdout=subprocess.PIPE) for _ in range(2)]
+    for run in runs:
+        assert run.stdout is not None
+        assert run.stdout.readline() == b"made\n"
+    killed, alive = runs
+    killed.kill()
+    killed.communicate()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path))
+        with open_work() as work:
+            left = sorted(path.name for path in tmp_path.iterdir() if path != work)
+    alive.kill()
+    alive.communicate()
+
+    assert [f"-{alive.pid}-" in name for name in left] == [True]

@@ -33,7 +33,7 @@ from ..wheels.report import Report
 from ..wheels.run import run_plan
 from ..wheels.shards import Shard, cut_plan, parse_shard
 from ..wheels.source import inspect_source, open_source
-from ..wheels.state import open_output
+from ..wheels.state import open_output, open_work
 from .answers import Answer, as_columns
 from .parser import given_settings
 from .registry import argument, flag
@@ -86,13 +86,13 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
         raise UsageError("--format is for --plan")
     if arguments.format and arguments.shard:
         raise UsageError("--format prints a matrix of all shards, so it cannot be used with --shard")
-    with ended_by_signals(), tempfile.TemporaryDirectory(prefix="provision-backend-wheels-") as work:
-        prepared = prepare(arguments, settings, reporter, Path(work))
+    with ended_by_signals(), open_work() as work:
+        prepared = prepare(arguments, settings, reporter, work)
         for note in prepared.plan.notes:
             reporter.info(f"note: {note}")
         if arguments.plan:
             return _matrix(prepared.plan) if arguments.format else _show(prepared)
-        report = _build(arguments.source, prepared, reporter, Path(work))
+        report = _build(arguments.source, prepared, reporter, work)
     lines = [*as_columns(report.rows(), right=report.numbers), report.summary()]
     return Answer({"plan": prepared.plan.as_dict(), **report.as_dict()}, lines, int(not report.is_green))
 
@@ -147,6 +147,8 @@ def prepare(arguments: argparse.Namespace, settings: Settings, reporter: Reporte
     """
     project = inspect_source(arguments.source, work, settings, reporter)
     table = read_table(read_document(project.root))
+    if not os.path.isdir(arguments.source):
+        table.pop("out", None)  # Where the files of this machine go is nothing that the author of an sdist decides.
     options = read_options(_given(arguments), table)
     shard = parse_shard(options.shard, os.environ)
     ours = {**project.settings, **{key: table[key] for key in SETTINGS if key in table}}

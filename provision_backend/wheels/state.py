@@ -8,23 +8,29 @@ After a green run everything is built anew.
 from __future__ import annotations
 
 import json
+import os
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
+from ..cache.folders import is_running, mark_process
 from ..errors import ProvisionError, UsageError
 from ..files import hash_file, list_names, parse_json, read_file, remove_path, write_atomically
 from ..versions import parse_version
 from .plan import PlannedBuild, PlannedTest
 
 __all__ = [
-    "FREE_SOME", "LOGS", "Keys", "Outcome", "Tested", "load_outcome", "open_output", "save_outcome", "staged_wheel",
-    "sweep_staged",
+    "FREE_SOME", "LOGS", "Keys", "Outcome", "Tested", "load_outcome", "open_output", "open_work", "save_outcome",
+    "staged_wheel", "sweep_staged",
 ]  # fmt: skip
 
 LOGS = "logs"
 """The folder beside the wheels that has a log and a record of each build."""
 
 FREE_SOME = "free some space, and run the same command again: it goes on where it was"  # hint where a disk is full
+
+_WORK = "provision-backend-wheels-"  # the beginning of the name of a run's temporary folder, before its process
 
 _STAGED = ".whl.part"  # the end of the name of a wheel in LOGS that is not finished
 
@@ -113,6 +119,17 @@ class Outcome:
             "log": self.log or None,
             "error": self.message or None,
         }
+
+
+@contextmanager
+def open_work() -> Iterator[Path]:
+    """Make the temporary folder of a run, which is removed at its end; remove those of runs that were killed."""
+    for name in list_names(Path(tempfile.gettempdir())):
+        mark = name[len(_WORK) :].rpartition("-")[0]
+        if name.startswith(_WORK) and is_running(mark) is False:
+            remove_path(Path(tempfile.gettempdir(), name))
+    with tempfile.TemporaryDirectory(prefix=f"{_WORK}{mark_process(os.getpid())}-") as folder:
+        yield Path(folder)
 
 
 def open_output(out: Path) -> Path:
