@@ -10,7 +10,7 @@ from provision_backend.errors import ProjectError
 from provision_backend.project.pyproject import read_project
 from provision_backend.settings import OPTIONS
 
-PROJECTS = ("python", "installer")
+PROJECTS = ("python", "installer", "toolchain", "glibc")
 """Settings that are keys of a project's table too; whoever builds has the last word on them."""
 
 

@@ -24,8 +24,9 @@ _UNLIMITED = 1 << 60  # bytes; for "no limit", version 2 says "max" and version 
 def usable_cores(groups: Path = Path("/sys/fs/cgroup")) -> int:
     """Return how many processors this process may use, at least 1."""
     cores = os.cpu_count() or 1
-    with contextlib.suppress(AttributeError, OSError):
-        cores = len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):  # macOS has none.
+        with contextlib.suppress(OSError):
+            cores = len(os.sched_getaffinity(0))
     quota = _numbers(groups / "cpu.max")
     if len(quota) == 2 and quota[1]:
         cores = min(cores, -(-quota[0] // quota[1]))
