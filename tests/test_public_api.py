@@ -16,10 +16,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "provision_backend"
+# auditwheel needs Python 3.10.
+NOT_HERE = {"provision_backend.wheels.auditing"} if sys.version_info < (3, 10) else set()
 MODULES = sorted(
-    ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    for path in PACKAGE.rglob("*.py")
-    if path.name not in ("__init__.py", "__main__.py")
+    {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in PACKAGE.rglob("*.py")
+        if path.name not in ("__init__.py", "__main__.py")
+    }
+    - NOT_HERE
 )
 
 
