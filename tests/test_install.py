@@ -139,6 +139,7 @@ class TestFinalizeTree:
         """A patched file is as executable and as read-only as it was."""
         tree = make_tree(tmp_path)
         build_record(tree).chmod(0o444)
+        (tree / "bin/python3.10-config").chmod(0o755)
         finalize_tree(tree, final_path=FINAL)
 
         modes = [stat.S_IMODE(path.stat().st_mode) for path in (build_record(tree), tree / "bin/python3.10-config")]
