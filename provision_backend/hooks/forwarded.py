@@ -78,9 +78,10 @@ def _caller(project: Project, environment: HookEnvironment, hook: str) -> pyproj
         with follow_frontend():
             returncode = run_visible(cmd, env=environ, cwd=cwd, stdout=environment.stdout)
         if returncode:
-            # Some ask a compiler questions for metadata and sdists, too.
-            hint = missing_compiler(environ) if hook.startswith(("build_", "prepare_")) else ""
-            raise HookFailedError(hook, returncode, cause=abnormal_end(returncode), hint=hint)
+            cause = abnormal_end(returncode)
+            # Some ask a compiler questions for metadata and sdists, too. What was killed has not missed one.
+            asks = hook.startswith(("build_", "prepare_")) and not cause
+            raise HookFailedError(hook, returncode, cause=cause, hint=missing_compiler(environ) if asks else "")
 
     return pyproject_hooks.BuildBackendHookCaller(
         str(project.root),
