@@ -147,8 +147,7 @@ def run_visible(
         InterpreterError: it could not be started.
     """
     # What we have said so far stands before what the program says, also in a pipe.
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush_output()
     return _run(command, env=env, cwd=cwd, stdout=stdout)[0]
 
 
@@ -191,16 +190,31 @@ def standard_output_to(file: Path) -> Iterator[None]:
     Raises:
         OSError: the file cannot be written.
     """
-    sys.stdout.flush()
-    before = os.dup(1)
+    _flush_output()
+    # It may have been closed before the start, and who prints the answer says so.
+    before = os.dup(1) if sys.stdout is not None else None
     try:
-        with file.open("ab") as output:
-            os.dup2(output.fileno(), 1)
+        descriptor = os.open(str(file), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        # A file that is opened gets the lowest number that is free, which is this one where it was closed.
+        if descriptor == 1:
+            os.set_inheritable(1, True)
+        else:
+            os.dup2(descriptor, 1)
+            os.close(descriptor)
         yield
     finally:
-        sys.stdout.flush()
-        os.dup2(before, 1)
-        os.close(before)
+        _flush_output()
+        if before is None:
+            os.close(1)
+        else:
+            os.dup2(before, 1)
+            os.close(before)
+
+
+def _flush_output() -> None:
+    """Print what this process has buffered before another one prints; Python has None for a stream that is closed."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
 
 
 @contextmanager

@@ -282,3 +282,21 @@ def test_a_variable_has_any_case_on_windows(monkeypatch: pytest.MonkeyPatch, sys
 def test_last_lines_are_the_end_without_gaps() -> None:
     """Of a long output the end says why."""
     assert last_lines("\n\n".join(map(str, range(30)))) == "\n".join(map(str, range(15, 30)))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX closes the stream")
+def test_what_is_printed_goes_to_a_file_where_standard_output_is_closed(tmp_path: Path) -> None:
+    """A program that has closed it still gets the output of its children into the log, and no traceback."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from provision_backend.processes import run_visible, standard_output_to\n"
+        "with standard_output_to(Path(sys.argv[1])):\n"
+        "    run_visible([sys.executable, '-c', 'print(1)'], stdout=None)\n"
+    )
+    log = tmp_path / "log"
+    command = ["/bin/sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", code, str(log)]
+    done = subprocess.run(
+        command, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(Path(processes.__file__).parent.parent)}
+    )
+
+    assert (done.returncode, done.stderr, log.read_bytes()) == (0, b"", b"1\n")
