@@ -27,7 +27,6 @@ from provision_backend.wheels.plan import (
     Python,
     WheelPlan,
     choose_pythons,
-    lock_of,
     make_plan,
     target_triples,
 )
@@ -309,7 +308,7 @@ def test_a_locked_project_is_built_by_the_locked_python() -> None:
         "the lock in pyproject.toml is for 3.11 only; --python asks for wheels that are built without it",
     )
     assert _groups(pure) == {"3.11": "3.11 3.9 3.13"}
-    assert [(build.request, lock_of(lock, build) is lock) for build in asked.builds] == [
+    assert [(build.request, lock.is_for(build.request, build.triple)) for build in asked.builds] == [
         ("3.9.25", False), ("3.11.2", True), ("3.13.9", False),
     ]  # fmt: skip
     with pytest.raises(NoMatchingArchiveError, match="none of them is for"):

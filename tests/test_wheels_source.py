@@ -20,7 +20,7 @@ from provision_backend.output import Reporter
 from provision_backend.project.pyproject import Project
 from provision_backend.project.unadopted import read_any_project
 from provision_backend.settings import load_settings
-from provision_backend.wheels.source import Source, inspect_source, open_source, unpack_source
+from provision_backend.wheels.source import Source, inspect_source, open_source
 
 Files = Mapping[str, str]
 
@@ -157,17 +157,15 @@ def test_an_empty_folder_is_no_project(tmp_path: Path) -> None:
 
 
 def test_an_sdist_is_used_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its bytes are not changed, its newest file dates the wheels, and each build unpacks it anew."""
+    """Its bytes are not changed, its newest file dates the wheels, and a copy of it is read."""
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     sdist = _sdist(tmp_path / "sdists", {"setup.py": "", "PKG-INFO": PKG_INFO, "spam.c": "int x;\n"})
     source = _open(sdist, tmp_path / "work")
 
-    assert (source.name, source.version, source.epoch) == ("Spam-Eggs", "1.2", 1_600_000_002)
+    assert (source.project.name, source.project.version, source.epoch) == ("Spam-Eggs", "1.2", 1_600_000_002)
     assert (source.sdist, source.sha256) == (sdist, hashlib.sha256(sdist.read_bytes()).hexdigest())
     assert source.project.requires_python == ">=3.9"
-    for name in ("one", "two"):
-        root = unpack_source(source, tmp_path / name)
-        assert sorted(path.name for path in root.iterdir()) == ["PKG-INFO", "setup.py", "spam.c"]
+    assert sorted(path.name for path in source.project.root.iterdir()) == ["PKG-INFO", "setup.py", "spam.c"]
 
 
 def test_the_variable_dates_the_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +248,7 @@ def test_a_folder_gives_the_same_sdist_again(tmp_path: Path, monkeypatch: pytest
     second = _open(root, tmp_path / "b", out)
 
     assert first.sha256 == second.sha256
-    assert (first.name, first.version, first.epoch) == ("toy", "1", 1_650_000_000)
+    assert (first.project.name, first.project.version, first.epoch) == ("toy", "1", 1_650_000_000)
     (root / "module.py").write_text("x = 1\n", encoding="utf-8")
     assert _open(root, tmp_path / "c", out).sha256 != first.sha256
 

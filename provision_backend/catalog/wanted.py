@@ -56,6 +56,10 @@ class Lock(NamedTuple):
     requirements: Optional[LockedRequirements] = None
     """The build requirements; None where only the interpreter is locked."""
 
+    def is_for(self, label: str, triple: str) -> bool:
+        """Whether an interpreter is locked: its full version, with ``t`` for a free-threaded one, and its triple."""
+        return any((archive.label, archive.triple) == (label, triple) for archive in self.archives)
+
     @property
     def place(self) -> str:
         """Where the archives are written, for messages."""

@@ -28,7 +28,8 @@ from ..output import Reporter
 from ..processes import ended_by_signals
 from ..provision import provision
 from ..settings import Settings
-from ..versions import VersionRequest, is_specifier, minor_of, parse_request
+from ..versions import VersionRequest, is_specifier, parse_request
+from ..wheels.plan import Python
 from ..wheels.repair import check_abi3
 from ..wheels.tags import covers, is_for, kind_of, oldest_libc, tags_of
 from ..wheels.targets import NATIVE, how_to_run
@@ -110,7 +111,7 @@ class _Check:
         self._installed: Optional[Set[str]] = None
         if settings.preference == "only-system":
             found = find_interpreters(lambda *_: True)
-            self._installed = {_label(each.version, freethreaded=each.freethreaded) for each in found}
+            self._installed = {Python(each.version, each.freethreaded).label for each in found}
 
     def _open(self, settings: Settings) -> _Target:
         cache = open_cache(settings)
@@ -192,7 +193,7 @@ class _Check:
         for request in requests:
             wanted = Wanted(requires_python, request)
             for archive in newest_of_minors(matching_archives(target.archives, wanted, target.triple)):
-                label = _label(archive.version, freethreaded=archive.freethreaded)
+                label = Python(archive.version, archive.freethreaded).label
                 available = self._installed is None or label in self._installed
                 if available and covers(wheel.name, label, target.triple):
                     both = ",".join(filter(None, [requires_python, request.specifiers if request else ""]))
@@ -218,10 +219,6 @@ def _other_libc(triple: str) -> str:
     start, _, environment = split_level(triple)[0].rpartition("-")
     other = environment.replace("gnu", "musl") if "gnu" in environment else environment.replace("musl", "gnu")
     return f"{start}-{other}"
-
-
-def _label(version: str, *, freethreaded: bool) -> str:
-    return minor_of(version) + ("t" if freethreaded else "")
 
 
 def _rows(result: Mapping[str, Any]) -> Iterator[Tuple[str, str, str, str]]:

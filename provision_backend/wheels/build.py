@@ -137,7 +137,7 @@ def _wanted(project: Project, job: Job, reporter: Reporter) -> Wanted:
     if lock is not None:
         check_lock(lock, project.requires_python, project.python)
         check_requirements(lock, project.requires, project.build_backend)
-        if not any((each.label, each.triple) == (job.request, job.triple) for each in lock.archives):
+        if not lock.is_for(job.request, job.triple):
             reporter.info(f"the lock in {lock.place} is not for CPython {job.request}, so requirements are resolved")
             lock = None
     return Wanted(project.requires_python, request, lock=lock)

@@ -11,6 +11,7 @@ from typing import Any, Dict, NamedTuple, Tuple
 
 from ..files import read_json, write_atomically
 from ..settings import Settings
+from .plan import request_of
 
 __all__ = ["BUILD", "TEST", "Job", "read_job", "write_job"]
 
@@ -54,7 +55,7 @@ class Job(NamedTuple):
     @property
     def request(self) -> str:
         """The interpreter as a version request."""
-        return self.version + ("t" if self.python.endswith("t") else "")
+        return request_of(self.version, self.python)
 
 
 def write_job(job: Job, file: Path) -> None:

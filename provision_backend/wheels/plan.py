@@ -18,7 +18,8 @@ from .kind import Guess
 from .options import LIBCS, WheelOptions
 
 __all__ = [
-    "PlannedBuild", "PlannedTest", "Python", "WheelPlan", "choose_pythons", "lock_of", "make_plan", "target_triples",
+    "PlannedBuild", "PlannedTest", "Python", "WheelPlan", "build_id", "choose_pythons", "make_plan", "request_of",
+    "target_triples",
 ]  # fmt: skip
 
 _FIRST_ABI3T = (3, 15)  # PEP 803; before it a free-threaded Python has no stable ABI.
@@ -51,6 +52,16 @@ class Python(NamedTuple):
         return self.number, self.freethreaded
 
 
+def request_of(version: str, label: str) -> str:
+    """Return the request for exactly one interpreter, as `parse_request` reads it: ``3.14.1t``."""
+    return version + ("t" if label.endswith("t") else "")
+
+
+def build_id(label: str, triple: str) -> str:
+    """Return the id of a build: ``cp311-x86_64-unknown-linux-gnu``."""
+    return f"cp{label.replace('.', '')}-{triple}"
+
+
 class PlannedTest(NamedTuple):
     """A Python on which the wheel of a build is tested."""
 
@@ -64,12 +75,12 @@ class PlannedTest(NamedTuple):
     @property
     def request(self) -> str:
         """The request for exactly this interpreter, as `parse_request` reads it."""
-        return self.version + ("t" if self.python.endswith("t") else "")
+        return request_of(self.version, self.python)
 
     @property
     def id(self) -> str:
-        """The id that a build for this Python has: ``cp311-x86_64-unknown-linux-gnu``."""
-        return f"cp{self.python.replace('.', '')}-{self.triple}"
+        """The id that a build for this Python has."""
+        return build_id(self.python, self.triple)
 
 
 class PlannedBuild(NamedTuple):
@@ -87,12 +98,12 @@ class PlannedBuild(NamedTuple):
     @property
     def request(self) -> str:
         """The request for exactly this interpreter, as `parse_request` reads it."""
-        return self.version + ("t" if self.python.endswith("t") else "")
+        return request_of(self.version, self.python)
 
     @property
     def id(self) -> str:
-        """``cp311-x86_64-unknown-linux-gnu``: the name of its log, and what a shard is made of."""
-        return f"cp{self.python.replace('.', '')}-{self.triple}"
+        """The name of its log, and what a shard is made of."""
+        return build_id(self.python, self.triple)
 
 
 class WheelPlan(NamedTuple):
@@ -212,14 +223,6 @@ def make_plan(project_lock: Optional[Lock], guess: Guess, pythons: Pythons, *, a
     labels = {test.python: parse_version(test.version) for build in builds for test in build.tests}
     order = sorted(labels, key=lambda label: (labels[label][:2], label))
     return WheelPlan(kind, guess.reason, tuple(builds), tuple(order), notes)
-
-
-def lock_of(lock: Optional[Lock], build: PlannedBuild) -> Optional[Lock]:
-    """Return the lock of a project if it is about the Python of a build; else None."""
-    for archive in lock.archives if lock else ():
-        if (archive.triple, archive.label) == (build.triple, build.request):
-            return lock
-    return None
 
 
 def _with_locked(pythons: Sequence[Python], locked: Python) -> Tuple[Python, ...]:

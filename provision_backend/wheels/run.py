@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 from ..cache.store import open_cache
+from ..catalog.archive import Archive
 from ..catalog.selection import select_archive
 from ..catalog.wanted import Wanted, canonical_hash
 from ..install.catalogs import load_archives
@@ -64,11 +66,16 @@ def _keys(
     keys: Dict[str, Keys] = {}
     builds: List[Any] = [each for build in plan.builds for each in (build, *build.tests)]
     lock = source.project.lock
+
+    @lru_cache(maxsize=None)
+    def _catalog(triple: str) -> Tuple[Archive, ...]:
+        return load_archives(settings, triple, cache, reporter)
+
     for each in builds:
-        wanted, archives = Wanted("", parse_request(each.request)), lock.archives if lock else ()
         # Where the project is locked, its archive need not be in the catalog any more.
-        if not any((archive.label, archive.triple) == (each.request, each.triple) for archive in archives):
-            archives = load_archives(settings, each.triple, cache, reporter)
+        locked = lock is not None and lock.is_for(each.request, each.triple)
+        archives = lock.archives if lock and locked else _catalog(each.triple)
+        wanted = Wanted("", parse_request(each.request))
         # An interpreter of the machine has a version, and no hash.
         system = settings.preference == "only-system"
         made_by = each.request if system else select_archive(archives, wanted, each.triple).sha256

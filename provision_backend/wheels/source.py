@@ -34,7 +34,7 @@ from ..toolchain import toolchain_for
 from ..versions import leading_name, parse_request
 from .state import LOGS
 
-__all__ = ["Source", "fetch_sdist", "inspect_source", "open_source", "unpack_source"]
+__all__ = ["Source", "fetch_sdist", "inspect_source", "open_source"]
 
 _NAME = r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:==\s*[A-Za-z0-9.!+_-]+\s*)?"
 _EPOCH = "SOURCE_DATE_EPOCH"
@@ -50,9 +50,6 @@ class Source(NamedTuple):
     """The project as its sdist says; its root is an unpacked copy that nothing is built in."""
     sdist: Path
     """Absolute path of the ``.tar.gz``."""
-    name: str
-    """Name of the project as its metadata has it."""
-    version: str
     epoch: int
     """Seconds since 1970 for ``SOURCE_DATE_EPOCH``: the variable, else the last commit, else the newest file."""
     sha256: str
@@ -165,18 +162,13 @@ def _download(requirement: str, name: str, folder: Path, settings: Settings, rep
     return found
 
 
-def unpack_source(source: Source, folder: Path) -> Path:
-    """Unpack the sdist into a folder that is empty or missing, and return the root of the source tree."""
-    return unpack_sdist(source.sdist, folder)
-
-
 def _opened(sdist: Path, work: Path, epoch: int) -> Source:
     root = unpack_sdist(sdist, work / "source")
     project = read_any_project(root)
     if not (project.name and project.version):
         raise ProjectError(f"{sdist.name} has no PKG-INFO with a name and a version, so it is not an sdist")
     newest = epoch or int(max((os.stat(path).st_mtime for path in _files(root)), default=_FIRST))
-    return Source(project, sdist, project.name, project.version, max(newest, _FIRST), hash_file(sdist))
+    return Source(project, sdist, max(newest, _FIRST), hash_file(sdist))
 
 
 def _make_sdist(project: Project, work: Path, settings: Settings, reporter: Reporter, *, python: str) -> Path:

@@ -37,7 +37,7 @@ HOST, NATIVE, ROOT = "host", "native", "root"
 _KINDS = {"gnu": "glibc", "musl": "musl"}
 _SAYS = {"gnu": re.compile(r"ld[.-][\w.-]*so|GNU C Library", re.IGNORECASE), "musl": re.compile(r"musl libc \(")}
 
-_QEMU_NAMES = {"armv7": "arm", "armeb": "armeb", "i686": "i386", "powerpc": "ppc", "powerpc64": "ppc64"}
+_QEMU_NAMES = {"armv7": "arm", "i686": "i386", "powerpc": "ppc", "powerpc64": "ppc64"}
 """What qemu-user calls an architecture, where that is not its name in target triples."""
 
 # "$1" is the line for binfmt_misc; it is followed by the program and its arguments.
