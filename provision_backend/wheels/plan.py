@@ -18,7 +18,7 @@ from .kind import Guess
 from .options import LIBCS, WheelOptions
 
 __all__ = [
-    "PlannedBuild", "PlannedTest", "Python", "WheelPlan", "build_id", "choose_pythons", "make_plan", "request_of",
+    "PlannedBuild", "PlannedTest", "Python", "WheelPlan", "choose_pythons", "make_plan", "request_of",
     "target_triples",
 ]  # fmt: skip
 
@@ -57,11 +57,6 @@ def request_of(version: str, label: str) -> str:
     return version + ("t" if label.endswith("t") else "")
 
 
-def build_id(label: str, triple: str) -> str:
-    """Return the id of a build: ``cp311-x86_64-unknown-linux-gnu``."""
-    return f"cp{label.replace('.', '')}-{triple}"
-
-
 class PlannedTest(NamedTuple):
     """A Python on which the wheel of a build is tested."""
 
@@ -79,31 +74,45 @@ class PlannedTest(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The id that a build for this Python has."""
-        return build_id(self.python, self.triple)
+        """The id that a build for this Python has: ``cp311-x86_64-unknown-linux-gnu``."""
+        return f"cp{self.python.replace('.', '')}-{self.triple}"
 
 
 class PlannedBuild(NamedTuple):
     """A wheel to build, and the Pythons that it is tested on."""
 
-    python: str
-    """The minor version of the Python that builds it, ``3.13`` or ``3.14t``."""
-    version: str
-    """Its full version, without ``t``."""
-    triple: str
-    """The target triple."""
     tests: Tuple[PlannedTest, ...]
-    """Where its wheel is tested: itself first, then the others that are expected to use the same wheel."""
+    """Where its wheel is tested: on the Python that builds it, then on those that are expected to use it, too."""
+
+    @property
+    def own(self) -> PlannedTest:
+        """The Python that builds it."""
+        return self.tests[0]
+
+    @property
+    def python(self) -> str:
+        """The minor version of that Python, ``3.13`` or ``3.14t``."""
+        return self.own.python
+
+    @property
+    def version(self) -> str:
+        """Its full version, without ``t``."""
+        return self.own.version
+
+    @property
+    def triple(self) -> str:
+        """The target triple."""
+        return self.own.triple
 
     @property
     def request(self) -> str:
-        """The request for exactly this interpreter, as `parse_request` reads it."""
-        return request_of(self.version, self.python)
+        """The request for exactly this interpreter."""
+        return self.own.request
 
     @property
     def id(self) -> str:
         """The name of its log, and what a shard is made of."""
-        return build_id(self.python, self.triple)
+        return self.own.id
 
 
 class WheelPlan(NamedTuple):
@@ -246,7 +255,7 @@ def _plan_pure(pythons: Pythons, locked: Mapping[str, Python]) -> PlannedBuild:
     builder = locked.get(triple) or _newest(found)
     tests = [_test(builder, triple)]
     tests += [_test(each, name) for name, others in pythons.items() for each in others]
-    return PlannedBuild(builder.label, builder.version, triple, tuple(dict.fromkeys(tests)))
+    return PlannedBuild(tuple(dict.fromkeys(tests)))
 
 
 def _newest(pythons: Sequence[Python]) -> Python:
@@ -272,8 +281,7 @@ def _groups(guess: Guess, pythons: Sequence[Python], only: Optional[Python]) -> 
 
 
 def _planned(group: Sequence[Python], triple: str) -> PlannedBuild:
-    tests = tuple(_test(python, triple) for python in group)
-    return PlannedBuild(group[0].label, group[0].version, triple, tests)
+    return PlannedBuild(tuple(_test(python, triple) for python in group))
 
 
 def _test(python: Python, triple: str) -> PlannedTest:

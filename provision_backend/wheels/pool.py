@@ -13,7 +13,7 @@ from typing import Iterator, List, Sequence
 
 from ..errors import ProvisionError
 from ..files import publish, remove_path
-from .plan import PlannedBuild, PlannedTest
+from .plan import PlannedBuild
 from .progress import Progress
 from .state import Keys, Outcome, Tested, load_outcome, save_outcome, staged_wheel, sweep_staged
 from .tags import covers
@@ -130,13 +130,12 @@ class Pool:
     def _accept(self, outcome: Outcome) -> None:
         """Find out where a wheel that is in the output is to be tested, and what has to be built after all."""
         wheel, build = outcome.made["wheel"], outcome.build
-        own = PlannedTest(build.python, build.triple, build.version)
-        for test in dict.fromkeys([own, *build.tests]):
+        for test in build.tests:
             known = next((each for each in self.outcomes if each.build.id == test.id), None)
             if covers(wheel, test.python, test.triple) or known is outcome:
                 outcome.planned.append(test)
             elif known is None:
-                self.outcomes.append(Outcome(PlannedBuild(test.python, test.version, test.triple, (test,))))
+                self.outcomes.append(Outcome(PlannedBuild((test,))))
         higher = self.outcomes[self.outcomes.index(outcome) + 1 :]
         for other in self.outcomes:
             # What a higher Python is making would not count.
@@ -150,9 +149,8 @@ class Pool:
         """Have a wheel tested where another one was to be built."""
         other.status, other.served_by = "covered", outcome.build.id
         self._progress.end(other.build.id, f"not needed: {outcome.made['wheel']} serves it")
-        test = PlannedTest(other.build.python, other.build.triple, other.build.version)
-        if test not in outcome.planned:
-            outcome.planned.append(test)
+        if other.build.own not in outcome.planned:
+            outcome.planned.append(other.build.own)
 
     def _end_test(self, task: Task, result: Result) -> None:
         outcome, test = task.outcome, task.test
