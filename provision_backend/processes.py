@@ -4,16 +4,12 @@ No child gets a standard input (a hidden prompt would hang a build), and every P
 `clean_environment()`: variables that a frontend or another Python left behind stop it or misdirect it.
 A pass-through build runs nothing, and does not import this module.
 
-Programs that are run for a frontend do not outlive it, whatever signal ends it. A terminal sends its signals to all
-processes of a build; ``kill``, tox and continuous integration send them to the frontend alone, which then kills us
-(build, on SIGINT), or leaves us (all of them, on SIGTERM). So a hook looks twice a second whether its frontend is still
-its parent, and the kernel is asked to end what we have started when we are killed (``PR_SET_PDEATHSIG``, prctl(2)).
+What is run for a frontend does not outlive it; `provision_backend.frontend_watch` says how.
 """
 
 from __future__ import annotations
 
 import errno
-import functools
 import json
 import os
 import shutil
@@ -27,6 +23,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import InterpreterError
+from .frontend_watch import POLL, child_options, frontend_has_ended, is_following, is_watched_by_timer
 from .systems import RUNNING
 
 if RUNNING.name == "windows":
@@ -34,9 +31,8 @@ if RUNNING.name == "windows":
 
 __all__ = [
     "DROPPED_VARIABLES", "FRONTEND_VARIABLES", "NO_OUTPUT", "CompletedOutput", "abnormal_end", "clean_environment",
-    "drop_variables", "end_programs", "ended_by_signals", "follow_frontend", "frontend_id", "frontend_programs",
-    "is_alive", "last_lines", "run_attached", "run_interpreter_json", "run_quiet", "run_visible", "set_variables",
-    "standard_output_to", "start_program",
+    "drop_variables", "end_programs", "ended_by_signals", "is_alive", "last_lines", "run_attached",
+    "run_interpreter_json", "run_quiet", "run_visible", "set_variables", "standard_output_to", "start_program",
 ]  # fmt: skip
 
 DROPPED_VARIABLES: Dict[str, str] = {
@@ -342,7 +338,7 @@ def _run(command: Sequence[str], *, timeout: Optional[float] = None, **options: 
     """Run a program to its end; it does not outlive this process, nor a frontend that a hook follows."""
     with _passing_on_sigterm() as adopt:
         try:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, **_child_options(), **options)
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, **child_options(), **options)
         except OSError as exc:
             raise _not_started(str(command[0]), exc) from exc
         with child:
@@ -441,127 +437,18 @@ def is_alive(pid: int) -> Optional[bool]:
     return True
 
 
-_POLL = 0.5  # seconds between two looks at who the parent is
-_CLEANING = 15.0  # seconds that a hook whose frontend has ended may take to remove what is unfinished
-_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
-
-_followed: Optional[Tuple[int, Callable[[], bool]]] = None
-"""Id of the process that is a hook, and whether the frontend that it follows has ended; None for a command."""
-
-
-@contextmanager
-def follow_frontend() -> Iterator[None]:
-    """End this process, and what it runs, when its frontend ends while the body runs; to be used by a hook.
-
-    On Windows, and where there are interval timers, this holds whatever the body does: download, unpack, wait for a
-    lock or sleep. Elsewhere it holds while a program runs. A timer or a handler of the frontend's is left alone.
-    """
-    global _followed
-    if _is_following():
-        yield  # One hook process may do several things that a frontend waits for.
-        return
-    before = _followed
-    _followed = (os.getpid(), _frontend_watch())
-    try:
-        if RUNNING.name == "windows":
-            looking = windows.end_with(_frontend_has_ended, _end_with_frontend, every=_POLL, grace=_CLEANING)
-        else:
-            looking = _looking_by_timer()
-        with looking:
-            yield
-    finally:
-        _followed = before
-
-
-def frontend_id() -> int:
-    """Return the number of the process that has called this hook; all hooks of one run of a frontend have the same."""
-    return windows.frontend_id() if RUNNING.name == "windows" else os.getppid()
-
-
-def frontend_programs() -> List[str]:
-    """Return the paths of programs that may be the frontend's, absolute; empty where the system does not show them."""
-    parent = frontend_id()
-    if RUNNING.name == "windows":
-        return windows.programs_above(parent)
-    try:
-        command = Path(f"/proc/{parent}/cmdline").read_bytes()
-    except OSError:
-        return []
-    # The program of a relative path is one of the frontend's folder, and a bare name was found on PATH.
-    name = os.fsdecode(command.split(b"\0")[0])
-    return [os.path.join(os.path.realpath(f"/proc/{parent}/cwd"), name)] if "/" in name else []
-
-
-def _frontend_watch() -> Callable[[], bool]:
-    parent = frontend_id()
-    if RUNNING.name == "windows":
-        # Windows goes on to name a parent that has ended.
-        return functools.partial(windows.has_ended, windows.open_process(parent))
-    return lambda: os.getppid() != parent
-
-
-@contextmanager
-def _looking_by_timer() -> Iterator[None]:
-    main = threading.current_thread() is threading.main_thread()
-    usable = main and hasattr(signal, "setitimer") and signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
-    if not usable or signal.getitimer(signal.ITIMER_REAL)[0]:
-        yield
-        return
-    # Not PR_SET_PDEATHSIG: it is about the thread that has started this process, and those of uv and tox may end.
-    signal.signal(signal.SIGALRM, _end_with_frontend)
-    signal.setitimer(signal.ITIMER_REAL, _POLL, _POLL)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-
-
-def _end_with_frontend(_number: int, _frame: object) -> None:
-    if _is_following() and _frontend_has_ended():
-        # What is unfinished is removed first. If this is swallowed, as in a destructor, the next alarm repeats it.
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, _CLEANING, _CLEANING)
-        raise SystemExit(1)
-
-
-def _is_following() -> bool:
-    # What has been forked off a hook has another parent.
-    return _followed is not None and _followed[0] == os.getpid()
-
-
-def _frontend_has_ended() -> bool:
-    return _followed is not None and _followed[1]()
-
-
-def _child_options() -> Dict[str, Any]:
-    """Return the arguments for Popen by which a child ends when this process is killed; empty where it cannot."""
-    # The kernel means the thread that starts the child, so it must be one that lasts as long as the process.
-    main = threading.current_thread() is threading.main_thread()
-    if not _is_following() or not main or RUNNING.name != "linux":
-        return {}
-    try:
-        import ctypes
-
-        prctl = ctypes.CDLL(None).prctl
-    except (ImportError, OSError, AttributeError):
-        return {}
-    return {"preexec_fn": functools.partial(prctl, _SET_PARENT_DEATH_SIGNAL, int(signal.SIGTERM))}
-
-
 def _communicate(child: subprocess.Popen[bytes], timeout: Optional[float]) -> Tuple[bytes, bytes]:
     """Wait as ``child.communicate`` does, and end a program when its frontend has ended."""
     # Python waits for the end of a program by sleeping up to 50 ms where that has a timeout, so a timer is better.
-    looking = hasattr(signal, "SIGALRM") and signal.getsignal(signal.SIGALRM) is _end_with_frontend
-    if looking or not _is_following():
+    if is_watched_by_timer() or not is_following():
         return child.communicate(timeout=timeout)
     end = None if timeout is None else time.monotonic() + timeout
     while True:
-        left = _POLL if end is None else min(_POLL, max(0.0, end - time.monotonic()))
+        left = POLL if end is None else min(POLL, max(0.0, end - time.monotonic()))
         try:
             return child.communicate(timeout=left)
         except subprocess.TimeoutExpired:
-            if _frontend_has_ended():
+            if frontend_has_ended():
                 child.terminate()  # Nobody waits for it; what it was run for then fails, and this process ends.
             if end is not None and time.monotonic() >= end:
                 raise

@@ -24,6 +24,7 @@ ORDER: Tuple[str, ...] = (
     "files",
     "output",
     "windows",
+    "frontend_watch",
     "processes",
     "trust",
     "settings",
@@ -353,4 +354,4 @@ def test_errors_become_exits_in_two_places_only() -> None:
             if isinstance(node, ast.Attribute) and node.attr in ("exit", "_exit", "abort"):
                 exits.add(name)
 
-    assert exits == {"hooks.build", "__main__", "processes"}
+    assert exits == {"hooks.build", "__main__", "frontend_watch"}

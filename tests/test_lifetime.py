@@ -14,7 +14,8 @@ from typing import Callable, Iterator, List
 import pytest
 from support.servers import RawServer
 
-from provision_backend import processes as lifetime
+from provision_backend import frontend_watch as lifetime
+from provision_backend.processes import run_visible
 
 # A frontend starts a hook, the hook starts a program; each writes its process id where the test reads it.
 _FRONTEND = """
@@ -24,7 +25,7 @@ hook.wait()
 """
 _HOOK = """
 import os, sys
-from provision_backend.processes import follow_frontend
+from provision_backend.frontend_watch import follow_frontend
 from provision_backend.processes import run_visible
 import contextlib
 with follow_frontend() if sys.argv[3] == "follows" else contextlib.suppress():
@@ -103,7 +104,7 @@ def test_time_limit_holds_for_a_hook(tmp_path: Path) -> None:
     """A program may take as long as it was given, whether or not a frontend is followed."""
     code = """
 from provision_backend.errors import InterpreterError
-from provision_backend.processes import follow_frontend
+from provision_backend.frontend_watch import follow_frontend
 from provision_backend.processes import run_quiet
 with follow_frontend():
     try:
@@ -119,7 +120,7 @@ with follow_frontend():
 
 def test_nothing_is_asked_of_the_kernel_for_a_command() -> None:
     """Where no frontend is followed, programs are started as ever."""
-    assert lifetime._child_options() == {}
+    assert lifetime.child_options() == {}
 
 
 # What a hook may be busy with while its frontend is killed; none of it runs a program.
@@ -154,7 +155,7 @@ def work():
 }
 _BUSY_HOOK = """
 import os, sys
-from provision_backend.processes import follow_frontend
+from provision_backend.frontend_watch import follow_frontend
 BUSY
 with follow_frontend():
     open(sys.argv[1] + ".new", "w").write(str(os.getpid()))
@@ -220,6 +221,6 @@ def test_a_program_of_a_hook_is_waited_for_without_sleeping(monkeypatch: pytest.
     slept: List[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
     with lifetime.follow_frontend():
-        assert lifetime.run_visible([sys.executable, "-c", "import time; time.sleep(0.1)"], stdout=None) == 0
+        assert run_visible([sys.executable, "-c", "import time; time.sleep(0.1)"], stdout=None) == 0
 
     assert slept == []

@@ -279,7 +279,8 @@ _FAMILY = {
     "frontend": "import subprocess, sys; subprocess.call([sys.executable, 'hook.py'])",
     "hook": """
 import os, sys
-from provision_backend.processes import follow_frontend, frontend_id, run_visible
+from provision_backend.frontend_watch import follow_frontend, frontend_id
+from provision_backend.processes import run_visible
 with follow_frontend():
     open("hook.pid", "w").write("%d %d" % (os.getpid(), frontend_id()))
     try:

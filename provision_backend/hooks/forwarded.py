@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, 
 import pyproject_hooks
 
 from ..errors import BackendError, HookFailedError
+from ..frontend_watch import follow_frontend
 from ..host.compilers import missing_compiler
-from ..processes import FRONTEND_VARIABLES, abnormal_end, drop_variables, follow_frontend, run_visible
+from ..processes import FRONTEND_VARIABLES, abnormal_end, drop_variables, run_visible
 from ..project.pyproject import Project
 from ..settings import secret_variables
 from .frontend import UnsupportedOperation

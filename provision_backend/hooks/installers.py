@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import BuildEnvironmentError
 from ..files import list_names
+from ..frontend_watch import frontend_programs
 from ..output import Reporter
-from ..processes import clean_environment, drop_variables, frontend_programs, last_lines, run_quiet, run_visible
+from ..processes import clean_environment, drop_variables, last_lines, run_quiet, run_visible
 from ..settings import Settings
 from ..systems import RUNNING
 from ..versions import leading_name, normalised_name

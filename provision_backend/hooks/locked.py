@@ -24,9 +24,10 @@ from ..cache.platform import current_platform
 from ..cache.store import open_cache
 from ..catalog.wanted import RELOCK, LockedRequirements, Wanted, canonical_hash
 from ..errors import BuildEnvironmentError, HostError, MissingDependencyError
+from ..frontend_watch import frontend_id
 from ..interpreter import Interpreter
 from ..output import Reporter
-from ..processes import clean_environment, frontend_id, run_quiet
+from ..processes import clean_environment, run_quiet
 from ..project.pylock import PYLOCK
 from ..settings import Settings
 from ..systems import RUNNING

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from ..cache.store import open_cache
 from ..errors import BuildEnvironmentError, MissingDependencyError, ProvisionError
+from ..frontend_watch import follow_frontend, frontend_id
 from ..interpreter import Interpreter, inspect_interpreter
-from ..processes import follow_frontend, frontend_id
 from ..project.plan import running_interpreter
 from ..provision import provision, set_aside_damaged
 from . import forwarded

@@ -24,12 +24,12 @@ from ..catalog.selection import select_archive
 from ..catalog.wanted import Wanted
 from ..errors import InstallError
 from ..files import read_file
+from ..frontend_watch import frontend_id
 from ..host.targets import ELF_TARGETS, split_level
 from ..install.catalogs import load_archives
 from ..install.install import target_maker
 from ..install.sysconfig_data import read_module
 from ..output import Reporter
-from ..processes import frontend_id
 from ..settings import Settings
 from ..toolchain import Toolchain
 from ..versions import parse_request, parse_version

@@ -18,8 +18,8 @@ from typing import Any, Callable, Dict
 
 from ..errors import BuildEnvironmentError, HookFailedError, ProvisionError
 from ..files import remove_path, write_atomically
+from ..frontend_watch import follow_frontend, frontend_id
 from ..output import Reporter, explained
-from ..processes import follow_frontend, frontend_id
 from ..systems import RUNNING
 from .build import build_wheel
 from .job import BUILD, TEST, Job, read_job
