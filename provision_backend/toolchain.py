@@ -27,10 +27,10 @@ from .cache.store import open_cache
 from .errors import BuildEnvironmentError, CacheError, UsageError
 from .files import list_names, publish, read_file, write_atomically
 from .host.compilers import missing_compiler
-from .processes import set_variables
 from .settings import Settings
 from .systems import RUNNING
 from .trust import trust_cache
+from .variables import set_variables
 
 __all__ = ["Compilers", "Toolchain", "check_glibc", "missing_compiler", "running_triple", "toolchain_for", "use_here"]
 

@@ -24,6 +24,7 @@ ORDER: Tuple[str, ...] = (
     "files",
     "output",
     "windows",
+    "variables",
     "frontend_watch",
     "processes",
     "trust",

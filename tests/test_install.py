@@ -16,7 +16,8 @@ import pytest
 
 from provision_backend.errors import InstallError, UnpackError
 from provision_backend.install.install import finalize_tree, find_executable
-from provision_backend.processes import clean_environment, run_interpreter_json
+from provision_backend.processes import run_interpreter_json
+from provision_backend.variables import clean_environment
 
 DATA = Path(__file__).parent / "data" / "sysconfig"
 FINAL = Path("/cache/interpreters/cpython")

@@ -24,9 +24,9 @@ from provision_backend.hooks.environment import BuildEnvironment
 from provision_backend.hooks.installers import find_uv, install, supports_python_option
 from provision_backend.interpreter import Interpreter, inspect_interpreter
 from provision_backend.output import Reporter
-from provision_backend.processes import clean_environment
 from provision_backend.settings import Settings
 from provision_backend.systems import SYSTEMS
+from provision_backend.variables import clean_environment
 
 BOTH = ["toy_one-2.0", "toy_two-1.0"]
 """What is in the environment when all went well: the newest one, with its dependency."""

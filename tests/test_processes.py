@@ -11,20 +11,18 @@ from typing import List
 
 import pytest
 
-from provision_backend import processes
+from provision_backend import processes, variables
 from provision_backend.errors import InterpreterError
 from provision_backend.processes import (
-    DROPPED_VARIABLES,
     CompletedOutput,
     abnormal_end,
-    clean_environment,
-    drop_variables,
     last_lines,
     run_interpreter_json,
     run_quiet,
     run_visible,
 )
 from provision_backend.systems import SYSTEMS
+from provision_backend.variables import DROPPED_VARIABLES, clean_environment, drop_variables
 
 
 def make_program(path: Path, text: str, mode: int = 0o755) -> Path:
@@ -160,7 +158,7 @@ class TestCleanEnvironment:
     @pytest.mark.parametrize("system", SYSTEMS)
     def test_host_platform_is_kept_on_macos_only(self, system: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """Universal builds of macOS set it deliberately; elsewhere it spoils the wheel's tag."""
-        monkeypatch.setattr(processes, "RUNNING", SYSTEMS[system])
+        monkeypatch.setattr(variables, "RUNNING", SYSTEMS[system])
 
         kept = "_PYTHON_HOST_PLATFORM" in clean_environment({"_PYTHON_HOST_PLATFORM": "x"})
         assert kept == (system == "macos")
@@ -273,7 +271,7 @@ def test_a_python_of_windows_without_ctypes_asks_for_no_process(monkeypatch: pyt
 @pytest.mark.parametrize(("system", "left"), [("linux", ["pythonhome", "Pep517_X", "Path"]), ("windows", ["Path"])])
 def test_a_variable_has_any_case_on_windows(monkeypatch: pytest.MonkeyPatch, system: str, left: List[str]) -> None:
     """There ``PythonHome`` is ``PYTHONHOME``; elsewhere it is another variable."""
-    monkeypatch.setattr(processes, "RUNNING", SYSTEMS[system])
+    monkeypatch.setattr(variables, "RUNNING", SYSTEMS[system])
     given = dict.fromkeys(("pythonhome", "Pep517_X", "Path", "PYTHONHOME"), "x")
 
     assert list(drop_variables(given, ["PYTHONHOME", "PEP517_*"])) == left

@@ -28,11 +28,12 @@ from ..catalog.wanted import RELOCK
 from ..errors import BuildEnvironmentError
 from ..files import hash_bytes, read_json, remove_path, write_atomically
 from ..output import Reporter
-from ..processes import clean_environment, drop_variables, last_lines, run_quiet
+from ..processes import last_lines, run_quiet
 from ..project.pylock import PYLOCK
 from ..project.pyproject import Project
 from ..settings import Settings
 from ..systems import RUNNING
+from ..variables import clean_environment, drop_variables
 from .frontend import OWN_FOLDER, disposable_folder, frontend_folder, frontend_name
 from .installers import UV_DROPPED, find_uv, install, interpreter_environment, supports_python_option
 from .uv_sources import uv_project

@@ -16,9 +16,10 @@ import pyproject_hooks
 from ..errors import BackendError, HookFailedError
 from ..frontend_watch import follow_frontend
 from ..host.compilers import missing_compiler
-from ..processes import FRONTEND_VARIABLES, abnormal_end, drop_variables, run_visible
+from ..processes import abnormal_end, run_visible
 from ..project.pyproject import Project
 from ..settings import secret_variables
+from ..variables import FRONTEND_VARIABLES, drop_variables
 from .frontend import UnsupportedOperation
 from .in_process import check_requires, import_advice, missing_hook
 

@@ -20,9 +20,10 @@ from ..errors import BuildEnvironmentError
 from ..files import list_names
 from ..frontend_watch import frontend_programs
 from ..output import Reporter
-from ..processes import clean_environment, drop_variables, last_lines, run_quiet, run_visible
+from ..processes import last_lines, run_quiet, run_visible
 from ..settings import Settings
 from ..systems import RUNNING
+from ..variables import clean_environment, drop_variables
 from ..versions import leading_name, normalised_name
 from .frontend import INSTALLED, frontend_name
 from .pip_files import configured_variables, pip_variable

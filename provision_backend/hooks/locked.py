@@ -27,10 +27,11 @@ from ..errors import BuildEnvironmentError, HostError, MissingDependencyError
 from ..frontend_watch import frontend_id
 from ..interpreter import Interpreter
 from ..output import Reporter
-from ..processes import clean_environment, run_quiet
+from ..processes import run_quiet
 from ..project.pylock import PYLOCK
 from ..settings import Settings
 from ..systems import RUNNING
+from ..variables import clean_environment
 
 if TYPE_CHECKING:
     from ..host.platforms import Platform

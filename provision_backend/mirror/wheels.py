@@ -22,11 +22,12 @@ from ..hooks.locked_wheels import report_package, wheel_file
 from ..install.sources import WHEELS
 from ..interpreter import Interpreter, inspect_interpreter
 from ..output import Reporter
-from ..processes import CompletedOutput, drop_variables, last_lines, run_quiet
+from ..processes import CompletedOutput, last_lines, run_quiet
 from ..project.pylock import wheel_sha256
 from ..project.pyproject import OWN_NAME
 from ..provision import provision
 from ..settings import Settings
+from ..variables import drop_variables
 from ..versions import minor_of, parse_request
 from .folder import Filled, Item, fill_folder, hash_if_exists
 

@@ -25,12 +25,13 @@ from ..install.archives import write_archive
 from ..install.unpack import unpack_sdist
 from ..mirror.wheels import find_pip, run_pip
 from ..output import Reporter, redact_text
-from ..processes import clean_environment, last_lines, run_quiet
+from ..processes import last_lines, run_quiet
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project
 from ..project.unadopted import read_any_project
 from ..settings import Settings
 from ..toolchain import toolchain_for
+from ..variables import clean_environment
 from ..versions import leading_name, parse_request
 from .state import LOGS
 
