@@ -37,6 +37,8 @@ class System(NamedTuple):
     """Those of its target triples, as python-build-standalone calls them; none for Linux, see ``targets.py``."""
     executable_format: str
     """``ELF``, ``Mach-O`` or ``PE``."""
+    machines: Mapping[str, str] = {}
+    """What ``platform.machine()`` calls an architecture there, where that is another name."""
     version_file: str = ""
     """File of the system that changes with its version; variables of the environment are expanded."""
 
@@ -113,6 +115,7 @@ SYSTEMS: Dict[str, System] = {
         System("linux", "Linux", "linux", "unknown-linux-[a-z]+", (), "ELF"),
         System(
             "macos", "macOS", "darwin", "apple-darwin", ("aarch64", "x86_64"), "Mach-O",
+            machines={"aarch64": "arm64"},
             version_file="/System/Library/CoreServices/SystemVersion.plist",
             library="lib/libpython3.*.dylib",
             # cibuildwheel and others set it to build a universal wheel, or one for the other architecture.
@@ -122,6 +125,7 @@ SYSTEMS: Dict[str, System] = {
         ),
         System(
             "windows", "Windows", "win32", "pc-windows-msvc", ("aarch64", "i686", "x86_64"), "PE",
+            machines={"x86_64": "AMD64", "aarch64": "ARM64", "i686": "x86"},
             version_file=r"${SystemRoot}\System32\kernel32.dll",
             interpreter="python.exe",
             library="python3*.dll",

@@ -27,6 +27,7 @@ from .cache.store import open_cache
 from .errors import BuildEnvironmentError, CacheError, UsageError
 from .files import list_names, publish, read_file, write_atomically
 from .host.compilers import missing_compiler
+from .host.targets import architecture_name, read_machine
 from .settings import Settings
 from .systems import RUNNING
 from .trust import trust_cache
@@ -35,9 +36,6 @@ from .variables import set_variables
 __all__ = ["Compilers", "Toolchain", "check_glibc", "missing_compiler", "running_triple", "toolchain_for", "use_here"]
 
 _FOLDER = "toolchain"  # in a build environment: the scripts, and what zig keeps for this build alone
-
-_ARCHITECTURES = {"armv7": "arm", "i686": "x86", "ppc64le": "powerpc64le"}
-"""Zig's names of architectures, where they are not those of our triples."""
 
 _OLDEST_GLIBC = {"riscv64": "2.27", "loongarch64": "2.36"}
 """The first glibc of an architecture, where that is newer than what standalone interpreters need elsewhere."""
@@ -151,7 +149,7 @@ class Toolchain(NamedTuple):
         if environment.startswith("gnu"):
             oldest = _OLDEST_GLIBC.get(name, _DEFAULT_GLIBC)
             version = "." + max(self.glibc or oldest, oldest, key=_numbers)
-        return f"{_ARCHITECTURES.get(name, name)}-linux-{environment}{version}"
+        return f"{architecture_name(name, 'zig')}-linux-{environment}{version}"
 
     def variables(self, folder: Path, packages: Sequence[str], environ: Mapping[str, str]) -> Dict[str, str]:
         """Write the scripts that stand for compilers, and return the variables of a process that uses them.
@@ -290,7 +288,8 @@ def running_triple() -> str:
     tags = list(platform_tags())
     libc = "musl" if any(tag.startswith("musllinux") for tag in tags) else "gnu"
     architecture = re.sub(r"^(many|musl)?linux(_\d+_\d+)?_", "", tags[0])
-    return f"armv7-unknown-linux-{libc}eabihf" if architecture == "armv7l" else f"{architecture}-unknown-linux-{libc}"
+    hard_float = "eabihf" if architecture == "armv7l" else ""  # PEP 600 knows no other one.
+    return f"{read_machine(architecture)}-unknown-linux-{libc}{hard_float}"
 
 
 def _shared_library(zig: Path, kept: Path, root: Path) -> str:

@@ -28,6 +28,7 @@ from provision_backend.catalog.wanted import Wanted  # noqa: E402
 from provision_backend.hooks import in_process  # noqa: E402
 from provision_backend.hooks.forwarded import CurrentEnvironment, call_hook  # noqa: E402
 from provision_backend.hooks.installers import find_uv  # noqa: E402
+from provision_backend.hooks.tags import tags_of  # noqa: E402
 from provision_backend.host.detection import detect_platform  # noqa: E402
 from provision_backend.host.platforms import platform_from_triple  # noqa: E402
 from provision_backend.install.catalogs import fetch_catalog  # noqa: E402
@@ -40,7 +41,6 @@ from provision_backend.pack.packing import pack_interpreter  # noqa: E402
 from provision_backend.project.pyproject import read_project  # noqa: E402
 from provision_backend.settings import Settings, load_settings  # noqa: E402
 from provision_backend.trust import trust_cache  # noqa: E402
-from provision_backend.wheels.tags import tags_of  # noqa: E402
 
 __all__ = ["ENTRIES", "Entry", "error_classes", "message_of", "page"]
 

@@ -21,7 +21,7 @@ from ..catalog.selection import matching_archives, newest_of_minors, select_arch
 from ..catalog.wanted import Lock, Wanted, locked_archive
 from ..errors import OfflineError, UsageError
 from ..files import hash_bytes
-from ..hooks.locked_wheels import target_tags
+from ..hooks.tags import target_tags
 from ..install.catalogs import archives_for, load_archives
 from ..mirror.folder import Filled, Item, check_folder, fill_archives, inspect_folder
 from ..mirror.wheels import Wheel, fill_wheels, list_wheels, wheels_for_frontends
@@ -109,7 +109,7 @@ def run_mirror(arguments: argparse.Namespace, settings: Settings, reporter: Repo
 def _locked_wheels(lock: Lock, archives: Sequence[Archive]) -> Tuple[Wheel, ...]:
     """Return the locked wheels that fit one of the archives."""
     packages = lock.requirements.packages if lock.requirements else ()
-    tags = frozenset().union(*map(target_tags, archives))
+    tags = frozenset().union(*(target_tags(archive.label, archive.triple) for archive in archives))
     wheels = list_wheels(packages, minor_of(lock.archives[0].version))
     return tuple(wheel for wheel in wheels if not tags.isdisjoint(wheel.tags))
 

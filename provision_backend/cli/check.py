@@ -20,6 +20,7 @@ from ..catalog.selection import matching_archives, newest_of_minors
 from ..catalog.wanted import Wanted
 from ..errors import MissingDependencyError, ProvisionError, UsageError
 from ..hooks.installers import find_uv
+from ..hooks.tags import covers, is_for, kind_of, oldest_libc, tags_of
 from ..host.platforms import Platform, format_version
 from ..host.targets import split_level
 from ..install.catalogs import archives_for, load_archives
@@ -31,7 +32,6 @@ from ..settings import Settings
 from ..versions import VersionRequest, is_specifier, parse_request
 from ..wheels.plan import Python
 from ..wheels.repair import check_abi3
-from ..wheels.tags import covers, is_for, kind_of, oldest_libc, tags_of
 from ..wheels.targets import NATIVE, how_to_run
 from ..wheels.testing import read_metadata, test_wheel
 from .answers import Answer, as_columns

@@ -15,8 +15,9 @@ from ..errors import CacheError, HostError, MissingDependencyError, ProvisionErr
 from ..files import read_file
 from ..hooks.in_process import advise_including, leaves_out
 from ..hooks.locked import environment_key
-from ..hooks.locked_wheels import LockedWheel, choose_wheels, select_wheels, target_environment, target_tags
+from ..hooks.locked_wheels import LockedWheel, choose_wheels, select_wheels, target_environment
 from ..hooks.requirements import PACKAGING, unmet_requirements
+from ..hooks.tags import target_tags
 from ..host.platforms import Platform
 from ..output import nearest, redact_url
 from ..project.pylock import PYLOCK
@@ -266,8 +267,9 @@ def _check_locked_wheels(context: Context, requirements: LockedRequirements) -> 
         elif found is not None:
             yield _has_wheels(choose_wheels(found, requirements))
         elif choice is not None:
-            environment, tags = target_environment(choice.archive), sorted(target_tags(choice.archive), key=str)
-            yield _has_wheels(select_wheels(requirements, environment, tags))
+            archive = choice.archive
+            tags = sorted(target_tags(archive.label, archive.triple), key=str)
+            yield _has_wheels(select_wheels(requirements, target_environment(archive), tags))
         else:
             yield warning("not checked whether it has wheels for this host", "see interpreter")
     except CacheError:

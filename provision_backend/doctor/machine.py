@@ -18,6 +18,7 @@ from ..files import free_bytes, is_noexec
 from ..hooks.requirements import find_distributions, missing_extra
 from ..host.compatibility import check_libc_version
 from ..host.compilers import TOOLCHAIN_ADVICE, missing_compiler
+from ..host.targets import read_machine
 from ..processes import run_quiet
 from ..project.plan import running_interpreter
 from ..systems import RUNNING
@@ -73,8 +74,7 @@ def check_host(context: Context) -> Iterator[Finding]:
 def _is_emulated(machine: str, architecture: str) -> bool:
     if not machine:
         return False
-    same = {"arm64": "aarch64", "amd64": "x86_64", "i386": "i686", "i586": "i686", "ppc64": "powerpc64"}
-    machine = same.get(machine, machine)
+    machine = read_machine(machine)
     # For the same userland, a kernel may call itself armv6l, armv7l or armv8l, and mips or mips64.
     return machine[:3] != architecture[:3] if machine.startswith(("arm", "mips")) else machine != architecture
 

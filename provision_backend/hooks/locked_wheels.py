@@ -7,19 +7,18 @@ Source: PEP 751; "Platform compatibility tags"; "Dependency specifiers".
 
 from __future__ import annotations
 
-import functools
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Sequence, cast
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Sequence, cast
 from urllib.parse import unquote, urlsplit
 
 import packaging
-from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms, parse_tag
+from packaging.tags import Tag, parse_tag
 
 from ..catalog.wanted import RELOCK, LockedRequirements
 from ..errors import BuildEnvironmentError, ProjectError
 from ..files import hash_file
-from ..host.targets import ELF_TARGETS, OTHER_TARGETS, split_level
+from ..host.targets import OTHER_TARGETS, architecture_name, split_level
 from ..install.sources import local_path
 from ..interpreter import Interpreter
 from ..processes import run_interpreter_json
@@ -32,8 +31,7 @@ if TYPE_CHECKING:
     from ..catalog.archive import Archive
 
 __all__ = [
-    "LockedWheel", "choose_wheels", "report_package", "select_wheels", "target_environment", "target_tags",
-    "wheel_file",
+    "LockedWheel", "choose_wheels", "report_package", "select_wheels", "target_environment", "wheel_file",
 ]  # fmt: skip
 
 # Run by the locked interpreter, with the folder of the packaging of this one as its argument. That may be too new (26.4
@@ -123,17 +121,11 @@ def target_environment(archive: Archive) -> Dict[str, str]:
     """
     triple = split_level(archive.triple)[0]
     architecture, system = OTHER_TARGETS.get(triple, (triple.partition("-")[0], SYSTEMS["linux"]))
-    # Each system has its own names for what uname, or the registry of Windows, calls the machine.
-    machines = {
-        "linux": {"armv7": "armv7l"},
-        "macos": {"aarch64": "arm64"},
-        "windows": {"x86_64": "AMD64", "aarch64": "ARM64", "i686": "x86"},
-    }
     return {
         "implementation_name": "cpython",
         "implementation_version": archive.version,
         "os_name": "nt" if system.name == "windows" else "posix",
-        "platform_machine": machines.get(system.name, {}).get(architecture, architecture),
+        "platform_machine": system.machines.get(architecture) or architecture_name(architecture, "uname"),
         "platform_python_implementation": "CPython",
         "platform_release": "",
         "platform_system": "Darwin" if system.name == "macos" else system.title,
@@ -143,38 +135,6 @@ def target_environment(archive: Archive) -> Dict[str, str]:
         "sys_platform": system.sys_platform,
         "extra": "",
     }
-
-
-@functools.lru_cache(maxsize=None)  # There are thousands, and each package is compared with them.
-def target_tags(archive: Archive) -> FrozenSet[Tag]:
-    """Return the tags of all wheels that fit a CPython on its target, whatever the version of its libc or system.
-
-    Source: "Platform compatibility tags"; PEP 600; PEP 656.
-    """
-    major, minor = (int(part) for part in archive.version.split(".")[:2])
-    interpreter, platforms = f"cp{major}{minor}", list(_platform_tags(split_level(archive.triple)[0]))
-    abis = [f"{interpreter}t" if archive.freethreaded else interpreter]
-    tags = {*cpython_tags((major, minor), abis, platforms), *compatible_tags((major, minor), interpreter, platforms)}
-    return frozenset(tags)
-
-
-def _platform_tags(triple: str) -> Iterator[str]:
-    architecture = triple.partition("-")[0]
-    if triple in OTHER_TARGETS:
-        name = OTHER_TARGETS[triple][1].name
-        if name == "macos":
-            # It lists all versions up to the one that is given.
-            yield from mac_platforms((99, 0), {"aarch64": "arm64"}.get(architecture, architecture))
-        elif name == "windows":
-            yield {"aarch64": "win_arm64", "i686": "win32"}.get(architecture, "win_amd64")
-        return
-    machine, target = {"armv7": "armv7l"}.get(architecture, architecture), ELF_TARGETS[triple]
-    yield f"linux_{machine}"
-    if target.libc == "musl":
-        yield from (f"musllinux_1_{minor}_{machine}" for minor in range(20))
-    elif target.float_abi != "soft":  # manylinux is for hard float only.
-        yield from (f"manylinux_2_{minor}_{machine}" for minor in range(5, 100))
-        yield from (f"{name}_{machine}" for name in ("manylinux1", "manylinux2010", "manylinux2014"))
 
 
 def wheel_file(wheel: Mapping[str, Any]) -> str:

@@ -12,17 +12,17 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Mapping, Sequence, Set, Tuple
 
 from packaging.markers import Marker
-from packaging.tags import Tag
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import canonicalize_name
 
 from ..catalog.archive import Archive
 from ..catalog.wanted import Lock, LockedRequirements
-from ..errors import BackendError, BuildEnvironmentError, MissingDependencyError, ProjectError
+from ..errors import BackendError, BuildEnvironmentError, MissingDependencyError, ProjectError, WheelError
 from ..files import list_names, read_file, read_json
 from ..interpreter import Interpreter
 from ..output import Reporter, redact_url
@@ -35,7 +35,8 @@ from ..systems import RUNNING
 from .environment import BuildEnvironment, create_environment, project_for_uv
 from .forwarded import get_requires
 from .installers import find_uv, install_locked, resolve
-from .locked_wheels import choose_wheels, report_package, target_environment, target_tags, wheel_file
+from .locked_wheels import choose_wheels, report_package, target_environment, wheel_file
+from .tags import covers, tags_of
 
 __all__ = ["Resolver"]
 
@@ -325,14 +326,13 @@ def _applies(package: Package, environment: Dict[str, str]) -> bool:
 def _fitting(package: Package, archive: Archive) -> Set[str]:
     """Return the names of a package's wheels that fit an archive's target."""
     files = map(wheel_file, package.get("wheels", ()))
-    return {file for file in files if not target_tags(archive).isdisjoint(_tags(file))}
+    return {file for file in files if _is_wheel(file) and covers(file, archive.label, archive.triple)}
 
 
-def _tags(file: str) -> FrozenSet[Tag]:
-    try:
-        return parse_wheel_filename(file)[3]
-    except InvalidWheelFilename:
-        return frozenset()  # No installer takes it.
+def _is_wheel(file: str) -> bool:
+    with suppress(WheelError):
+        return bool(tags_of(file))
+    return False  # No installer takes it.
 
 
 def _wheel_entry(name: str, file: str, wheel: Mapping[str, Any]) -> Dict[str, Any]:

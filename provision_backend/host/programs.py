@@ -20,7 +20,7 @@ from .elf import read_elf
 from .macho import is_translated, read_macho
 from .pe import native_architecture, read_pe
 from .platforms import Evidence, FileIdentity, Platform
-from .targets import architecture_of
+from .targets import architecture_of, read_machine
 
 __all__ = ["Program", "platform_of_program", "read_program"]
 
@@ -73,8 +73,7 @@ def platform_of_program(executable: str, system: System) -> Platform:
         raise HostError(f"could not identify this host: {exc.message}", hint=hint) from None
     names = [program.architecture for program in programs]
     # A universal program holds code for several, and the process that it has become shows which of them runs.
-    uname = os.uname().machine if hasattr(os, "uname") else ""
-    running = {"arm64": "aarch64", "amd64": "x86_64"}.get(uname, uname)
+    running = read_machine(os.uname().machine) if hasattr(os, "uname") else ""
     program = next((each for each in programs if each.architecture == running), programs[0])
     if program.architecture not in system.architectures:
         raise HostError(f"could not identify this host: '{path}' is for {' and '.join(names)}", hint=hint)

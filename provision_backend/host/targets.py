@@ -2,8 +2,8 @@
 
 One table holds every known combination of architecture and libc, with the path at which executables for it look for
 their loader. Names are those of python-build-standalone for what it builds (``ppc64le``, ``i686``, ``armv7``) and those
-of LLVM for the rest. A target triple is added in two places: a line of this table, and the file
-``catalog/data/<triple>.txt`` once there are archives.
+of LLVM for the rest. A target triple is added in two places: a line of this table, with the names by which others call
+its architecture below it, and the file ``catalog/data/<triple>.txt`` once there are archives.
 
 Source: LLVM ``Triple.h``; glibc wiki "ABIList"; musl ``configure`` and ``arch/*/reloc.h``; the processor
 supplements to the gABI for the meaning of ``e_flags``.
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from .elf import ElfFile
 
 __all__ = [
-    "ELF_TARGETS", "LEVELED_TRIPLES", "OTHER_TARGETS", "Target", "architecture_of", "float_abi_of", "split_level",
-    "triple_of", "with_level",
+    "ELF_TARGETS", "LEVELED_TRIPLES", "OTHER_TARGETS", "Target", "architecture_name", "architecture_of", "float_abi_of",
+    "read_machine", "split_level", "triple_of", "with_level",
 ]  # fmt: skip
 
 
@@ -109,6 +109,20 @@ _TABLE = """
 36902 64 little alpha gnu=/lib/ld-linux.so.2
 """
 
+_OTHER_NAMES: Dict[str, Dict[str, str]] = {
+    "armv7": {"uname": "armv7l", "qemu": "arm", "zig": "arm", "meson": "arm"},
+    "i686": {"qemu": "i386", "zig": "x86", "meson": "x86"},
+    "powerpc": {"uname": "ppc", "qemu": "ppc", "meson": "ppc"},
+    "powerpc64": {"uname": "ppc64", "qemu": "ppc64", "meson": "ppc64"},
+    "ppc64le": {"zig": "powerpc64le", "meson": "ppc64"},
+}
+"""What others call an architecture of the table, where that is another name; see `architecture_name`."""
+
+_MACHINES = {
+    "amd64": "x86_64", "arm64": "aarch64", "i386": "i686", "i586": "i686",
+    **{names["uname"]: architecture for architecture, names in _OTHER_NAMES.items() if "uname" in names},
+}  # fmt: skip
+
 ELF_TARGETS: Dict[str, Target] = {}
 """Every known Linux target, by its triple."""
 
@@ -138,6 +152,21 @@ OTHER_TARGETS: Dict[str, Tuple[str, System]] = {
 
 LEVELED_TRIPLES = ("x86_64-unknown-linux-gnu", "x86_64-unknown-linux-musl")
 """The only triples for which python-build-standalone builds microarchitecture levels."""
+
+
+def architecture_name(architecture: str, user: str) -> str:
+    """Return what another program calls an architecture of Linux.
+
+    Args:
+        architecture: as in target triples, without a level.
+        user: ``uname`` (the kernel, and the tags of wheels), ``qemu`` (qemu-user), ``zig``, or ``meson``.
+    """
+    return _OTHER_NAMES.get(architecture, {}).get(user, architecture)
+
+
+def read_machine(machine: str) -> str:
+    """Return what target triples call a machine, as kernels, package managers and people do; an unknown one stays."""
+    return _MACHINES.get(machine.lower(), machine)
 
 
 def with_level(triple: str, level: int) -> str:

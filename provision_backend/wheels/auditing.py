@@ -24,8 +24,8 @@ from auditwheel.wheel_abi import WheelAbIInfo, analyze_wheel_abi
 from auditwheel.wheeltools import InWheelCtx
 
 from ..errors import WheelError
+from ..hooks.tags import architecture_tag, tags_of
 from ..host.targets import ELF_TARGETS, split_level
-from .tags import architecture_tag, tags_of
 
 __all__ = ["Platform", "graft"]
 

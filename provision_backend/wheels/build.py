@@ -22,6 +22,7 @@ from ..hooks.build import Build
 from ..hooks.frontend import OWN_FOLDER, guard_recursion
 from ..hooks.installers import find_uv
 from ..hooks.provisioned import call_hook
+from ..hooks.tags import kind_of
 from ..install.unpack import unpack_sdist
 from ..interpreter import Interpreter
 from ..output import Reporter
@@ -38,7 +39,6 @@ from .cross import Cross, open_target
 from .job import Job
 from .made import check_made
 from .repair import check_abi3, repair_wheel
-from .tags import kind_of
 from .targets import HOST, NATIVE, how_to_run, settings_for
 
 __all__ = ["build_wheel"]

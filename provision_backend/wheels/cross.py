@@ -25,7 +25,8 @@ from ..catalog.wanted import Wanted
 from ..errors import InstallError
 from ..files import read_file
 from ..frontend_watch import frontend_id
-from ..host.targets import ELF_TARGETS, split_level
+from ..hooks.tags import architecture_tag
+from ..host.targets import ELF_TARGETS, architecture_name, split_level
 from ..install.catalogs import load_archives
 from ..install.install import target_maker
 from ..install.sysconfig_data import read_module
@@ -36,12 +37,6 @@ from ..versions import parse_request, parse_version
 from . import cross_site
 
 __all__ = ["Cross", "Target", "open_target"]
-
-_MACHINES = {"armv7": "armv7l", "powerpc64": "ppc64", "powerpc": "ppc"}
-"""What the kernel calls an architecture, where that is not its name in target triples."""
-
-_FAMILIES = {"i686": "x86", "armv7": "arm", "ppc64le": "ppc64", "powerpc64": "ppc64"}
-"""The families of CPUs that meson knows, where they are not called as in target triples."""
 
 _MESON = """\
 [host_machine]
@@ -116,8 +111,7 @@ class Cross(NamedTuple):
 
     @property
     def _machine(self) -> str:
-        architecture = split_level(self.toolchain.triple)[0].partition("-")[0]
-        return _MACHINES.get(architecture, architecture)
+        return architecture_tag(self.toolchain.triple)
 
     @property
     def _meson_file(self) -> Path:
@@ -125,7 +119,7 @@ class Cross(NamedTuple):
 
     def _describe_for_meson(self) -> str:
         target = ELF_TARGETS[split_level(self.toolchain.triple)[0]]
-        family = _FAMILIES.get(target.architecture, target.architecture)
+        family = architecture_name(target.architecture, "meson")
         return _MESON.format(family=family, machine=self._machine, endian=target.byte_order)
 
 

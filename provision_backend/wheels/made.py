@@ -13,8 +13,8 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from ..errors import WheelError
+from ..hooks.tags import covers, tags_of
 from ..project.pyproject import Project
-from .tags import covers, tags_of
 from .testing import read_metadata
 
 __all__ = ["check_made"]

@@ -10,6 +10,7 @@ import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from ..errors import ProjectError, UsageError
+from ..host.targets import read_machine
 from ..output import nearest
 from ..project.pyproject import OWN_NAME, TABLE, parse_requirement, read_strings, read_value, refuse_unknown
 from ..versions import parse_request
@@ -24,8 +25,6 @@ ABIS = ("none", "abi3", "each")
 
 ARCHITECTURES = ("x86_64", "aarch64", "i686", "armv7", "ppc64le", "s390x", "riscv64", "loongarch64")
 """The architectures of Linux that wheels can be made for, as target triples call them."""
-
-_ALIASES = {"amd64": "x86_64", "arm64": "aarch64", "armv7l": "armv7", "i386": "i686"}
 
 SETTINGS = ("glibc", "toolchain")
 """Keys of the table that are settings."""
@@ -124,7 +123,7 @@ def _checked(values: Mapping[str, Any], place: str) -> Dict[str, Any]:
 def _choices(values: Any, known: Tuple[str, ...], place: str) -> Tuple[str, ...]:
     words: List[str] = []
     for word in re.split(r"[\s,]+", " ".join(values)):
-        name = _ALIASES.get(word, word)
+        name = read_machine(word)
         if name and name not in known:
             near = nearest(name, known)
             hint = f"did you mean {near!r}?" if near else ""

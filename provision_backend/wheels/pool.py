@@ -13,10 +13,10 @@ from typing import Iterator, List, Sequence
 
 from ..errors import ProvisionError
 from ..files import publish, remove_path
+from ..hooks.tags import covers
 from .plan import PlannedBuild
 from .progress import Progress
 from .state import Keys, Outcome, Tested, load_outcome, save_outcome, staged_wheel, sweep_staged
-from .tags import covers
 from .workers import Result, Run, Task, Workers
 
 __all__ = ["Pool"]

@@ -24,12 +24,12 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 from ..errors import HostError, MissingDependencyError, WheelError
 from ..files import publish
+from ..hooks.tags import kind_of, tags_of
 from ..host.detection import detect_platform
 from ..host.targets import ELF_TARGETS, split_level
 from ..pack.relocate import find_patchelf
 from ..processes import last_lines, run_quiet
 from ..variables import set_variables
-from .tags import kind_of, tags_of
 
 __all__ = ["Repaired", "check_abi3", "repair_wheel"]
 

@@ -25,7 +25,7 @@ from ..errors import InterpreterError, ProvisionError
 from ..host.elf import ElfFile, read_elf
 from ..host.loaders import inspect_loader
 from ..host.rootfs import RootDirectory
-from ..host.targets import ELF_TARGETS, Target, split_level
+from ..host.targets import ELF_TARGETS, Target, architecture_name, split_level
 from ..processes import run_quiet
 from ..settings import Settings
 
@@ -36,9 +36,6 @@ HOST, NATIVE, ROOT = "host", "native", "root"
 # What the environment of a triple is called by `inspect_loader`, and what its loader says when it is started.
 _KINDS = {"gnu": "glibc", "musl": "musl"}
 _SAYS = {"gnu": re.compile(r"ld[.-][\w.-]*so|GNU C Library", re.IGNORECASE), "musl": re.compile(r"musl libc \(")}
-
-_QEMU_NAMES = {"armv7": "arm", "i686": "i386", "powerpc": "ppc", "powerpc64": "ppc64"}
-"""What qemu-user calls an architecture, where that is not its name in target triples."""
 
 # "$1" is the line for binfmt_misc; it is followed by the program and its arguments.
 _REGISTER = """
@@ -124,7 +121,7 @@ def _in_root(target: Target, host: Optional[Target], root: Path) -> Runs:
     prefix = (("QEMU_LD_PREFIX", str(root)),)
     if not direct:
         return Runs(ROOT, (), prefix)  # Somebody has registered qemu for the whole machine.
-    name = f"qemu-{_QEMU_NAMES.get(target.architecture, target.architecture)}"
+    name = f"qemu-{architecture_name(target.architecture, 'qemu')}"
     # Since Debian 13 the one without the ending is linked statically, too.
     emulator = shutil.which(f"{name}-static") or shutil.which(name)
     if emulator is None:

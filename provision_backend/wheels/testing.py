@@ -22,12 +22,12 @@ from packaging.utils import parse_wheel_filename
 
 from ..errors import BuildEnvironmentError, InterpreterError, UsageError, WheelError
 from ..hooks.environment import BuildEnvironment, create_environment
+from ..hooks.tags import tags_of
 from ..interpreter import Interpreter
 from ..output import Reporter
 from ..processes import abnormal_end, last_lines, run_quiet, run_visible
 from ..settings import Settings
 from ..systems import RUNNING
-from .tags import tags_of
 
 __all__ = ["import_names", "read_metadata", "test_wheel"]
 

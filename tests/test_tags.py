@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from provision_backend.errors import WheelError
-from provision_backend.wheels.tags import architecture_tag, covers, kind_of
+from provision_backend.hooks.tags import architecture_tag, covers, kind_of
 
 GNU, MUSL = "x86_64-unknown-linux-gnu", "x86_64-unknown-linux-musl"
 
