@@ -30,8 +30,8 @@ else:
     import tomli as tomllib
 
 __all__ = [
-    "BESIDE", "CONFIG_FILE", "INSIDE", "NO_CONFIG", "OPTIONS", "PREFIX", "Option", "Settings", "load_settings",
-    "load_toml", "secret_variables", "strip_settings",
+    "BESIDE", "CONFIG_FILE", "INSIDE", "NO_CONFIG", "OPTIONS", "PREFIX", "Option", "Settings", "check_text",
+    "load_settings", "load_toml", "secret_variables", "strip_settings",
 ]  # fmt: skip
 
 PREFIX = "provision-backend."
@@ -65,6 +65,10 @@ class Option(NamedTuple):
     """One line for people."""
     choices: Tuple[str, ...] = ()
     """The accepted values of a choice."""
+    form: Tuple[str, str] = ("", "")
+    """The pattern of a text that is no choice, and what that is, for messages; empty where any text is accepted."""
+    in_project: bool = False
+    """Whether ``[tool.provision-backend]`` has a key of this name, which decides where whoever builds does not."""
 
     @property
     def attribute(self) -> str:
@@ -77,7 +81,8 @@ class Option(NamedTuple):
         return f"PROVISION_BACKEND_{self.attribute.upper()}"
 
 
-# A setting is a row here and a field of Settings; a test compares them, and scripts/update-docs writes the pages.
+# A setting is a row here and a field of Settings, and one of a project a property of project/schema.json; tests compare
+# them, and scripts/update-docs writes the pages.
 OPTIONS: Tuple[Option, ...] = (
     Option("python", "text", "", "a version request (3.13, 3.13.2, 3.13t, >=3.12,<3.14) or the path of an interpreter"),
     Option("cache-dir", "path", "", "the writable cache; default: a folder in the user's cache directory"),
@@ -100,15 +105,23 @@ OPTIONS: Tuple[Option, ...] = (
         ("managed", "only-managed", "system", "only-system"),
     ),
     Option("offline", "flag", False, "never use the network to get an interpreter"),
-    Option("installer", "choice", "", "the installer that fills build environments", ("pip", "uv")),
+    Option("installer", "choice", "", "the installer that fills build environments", ("pip", "uv"), in_project=True),
     Option(
         "toolchain",
         "choice",
         "",
         "the C and C++ compiler of a build on Linux: that of the host, or zig, from the package ziglang",
         ("host", "zig"),
+        in_project=True,
     ),
-    Option("glibc", "text", "", "the oldest glibc that compiled code is to run on, such as 2.17; with it zig compiles"),
+    Option(
+        "glibc",
+        "text",
+        "",
+        "the oldest glibc that compiled code is to run on, such as 2.17; with it zig compiles",
+        form=(r"2\.\d{1,3}", "a version of glibc such as 2.17"),
+        in_project=True,
+    ),
     Option("sbom", "path", "", "CycloneDX SBOM of what built each wheel: in the 'wheel', 'beside' it, or in a folder"),
     # Another process may be downloading tens of megabytes over a slow line.
     Option("lock-timeout", "seconds", 600.0, "seconds to wait for another process to provision the same interpreter"),
@@ -364,9 +377,18 @@ def _parse(option: Option, text: str, place: str, folder: str) -> Any:
         return text.lower() in _TRUE
     if option.kind in ("seconds", "number"):
         return _parse_number(option, text, place)
-    if option.kind == "choice" and text not in option.choices:
-        raise UsageError(f"{place} must be one of {', '.join(option.choices)}, found {text!r}")
+    if text or option.kind == "choice":
+        check_text(option, text, place)
     return _absolute(text, folder) if _is_path(option, text) else text
+
+
+def check_text(option: Option, text: str, place: str) -> None:
+    """Raise `UsageError` for a text that a choice, or a setting of a certain form, does not accept."""
+    if option.kind == "choice" and text not in option.choices:
+        raise UsageError(f"{place} must be one of {', '.join(option.choices)}, found {shorten(text)!r}")
+    pattern, wanted = option.form
+    if pattern and not re.fullmatch(pattern, text):
+        raise UsageError(f"{place} must be {wanted}, found {shorten(text)!r}")
 
 
 def _refuse_address(option: Option, text: str, place: str) -> None:

@@ -33,7 +33,7 @@ from .systems import RUNNING
 from .trust import trust_cache
 from .variables import set_variables
 
-__all__ = ["Compilers", "Toolchain", "check_glibc", "missing_compiler", "running_triple", "toolchain_for", "use_here"]
+__all__ = ["Compilers", "Toolchain", "missing_compiler", "running_triple", "toolchain_for", "use_here"]
 
 _FOLDER = "toolchain"  # in a build environment: the scripts, and what zig keeps for this build alone
 
@@ -233,14 +233,6 @@ class Toolchain(NamedTuple):
         return {"cc": c, "gcc": c, "c++": cxx, "g++": cxx, **tools}
 
 
-def check_glibc(settings: Settings) -> None:
-    """Raise `UsageError` where the setting ``glibc`` is no version."""
-    if settings.glibc and not re.fullmatch(r"2\.\d{1,3}", settings.glibc):
-        raise UsageError(
-            f"{settings.origin('glibc')} must be a version of glibc such as 2.17, found {settings.glibc!r}"
-        )
-
-
 def toolchain_for(settings: Settings, triple: str = "") -> Optional[Toolchain]:
     """Return the toolchain that the settings ask for; None for the compilers of the host.
 
@@ -252,9 +244,8 @@ def toolchain_for(settings: Settings, triple: str = "") -> Optional[Toolchain]:
         triple: the target triple that is compiled for; empty for that of the interpreter.
 
     Raises:
-        UsageError: ``glibc`` is no version, or zig is asked for by somebody else than the project for another system.
+        UsageError: zig is asked for by somebody else than the project for another system.
     """
-    check_glibc(settings)
     if settings.toolchain != "zig" and not (settings.glibc and not settings.toolchain):
         return None
     if "-linux-" in triple or (not triple and RUNNING.name == "linux"):

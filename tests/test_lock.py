@@ -217,7 +217,7 @@ def test_an_installer_without_a_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ProjectError) as caught:
         read_project(project(tmp_path, table='installer = ""\n'))
 
-    assert str(caught.value) == "pyproject.toml: tool.provision-backend.installer must be pip or uv, found ''"
+    assert str(caught.value) == "pyproject.toml: tool.provision-backend.installer must be one of pip, uv, found ''"
 
 
 class TestPlan:

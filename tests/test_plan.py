@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def _project(requires_python: str = "", pin: str = "") -> Project:
     request = parse_request(pin) if pin else None
-    return Project(Path("/x"), "a", (), False, (), requires_python, request, "")
+    return Project(Path("/x"), "a", requires_python=requires_python, python=request)
 
 
 def _plan(requires_python: str, pin: str, python: str, preference: str, running: str) -> Plan:

@@ -48,10 +48,10 @@ MESSAGES = {
     ),
     "dynamic-is-a-string": "pyproject.toml: project.dynamic must be an array of strings, found a string",
     "installer-is-a-table": "pyproject.toml: tool.provision-backend.installer must be a string, found a table",
-    "installer-unknown": "pyproject.toml: tool.provision-backend.installer must be pip or uv, found 'conda'",
-    "toolchain-unknown": "pyproject.toml: tool.provision-backend.toolchain must be host or zig, found 'gcc'",
+    "installer-unknown": "pyproject.toml: tool.provision-backend.installer must be one of pip, uv, found 'conda'",
+    "toolchain-unknown": "pyproject.toml: tool.provision-backend.toolchain must be one of host, zig, found 'gcc'",
     "glibc-is-no-version": (
-        "pyproject.toml: tool.provision-backend.glibc must be a version of glibc such as '2.17', found 'manylinux_2_17'"
+        "pyproject.toml: tool.provision-backend.glibc must be a version of glibc such as 2.17, found 'manylinux_2_17'"
     ),
     "no-build-backend": (
         "pyproject.toml: tool.provision-backend.build-backend is missing\n"
@@ -174,7 +174,7 @@ def test_all_keys_are_read(tmp_path: Path) -> None:
         backend_path=(".", "backend", "backend/../backend"),
         requires_python=">=3.12",
         python=parse_request("3.13t"),
-        installer="uv",
+        settings={"installer": "uv"},
     )
 
 
@@ -182,7 +182,7 @@ def test_the_backend_alone_is_enough(tmp_path: Path) -> None:
     """Everything but the real backend's name may be left out."""
     project = read_project(_write(tmp_path, TABLE))
 
-    assert Project(tmp_path, "hatchling.build", (), True, (), "", None, "") == project
+    assert Project(tmp_path, "hatchling.build", (), one_list=True) == project
 
 
 def test_without_requires_in_the_table_the_one_list_counts(tmp_path: Path) -> None:

@@ -121,8 +121,10 @@ def test_the_keys_are_those_of_a_project() -> None:
 
     assert tuple(properties) == project_module._KEYS
     assert all(value["description"].endswith(".") for value in properties.values())
-    choices = {option.key: list(option.choices) for option in OPTIONS}
-    assert properties["installer"]["enum"] == choices["installer"]
+    for option in OPTIONS:
+        assert option.in_project == (option.key in properties) or option.key == "python"
+        if option.in_project and option.choices:
+            assert properties[option.key]["enum"] == list(option.choices)
 
 
 def test_a_project_that_has_not_adopted_us_may_have_wheels_alone(validator: Validator) -> None:

@@ -24,7 +24,6 @@ from ..project.plan import make_plan as make_build_plan
 from ..project.pyproject import Project
 from ..project.unadopted import read_document
 from ..settings import Settings, load_settings
-from ..toolchain import check_glibc
 from ..variables import set_variables
 from ..versions import VersionRequest, parse_request
 from ..wheels.kind import guess_kind
@@ -155,7 +154,6 @@ def prepare(arguments: argparse.Namespace, settings: Settings, reporter: Reporte
     ours = {**project.settings, **{key: table[key] for key in SETTINGS if key in table}}
     # A wheel is for every CPU of its architecture, whatever this one can do.
     settings = load_settings(flags=given_settings(arguments), project=ours)._replace(cpu_level="baseline")
-    check_glibc(settings)
     if options.root and not os.path.isdir(options.root):
         raise UsageError(f"--root must name a folder, found {options.root!r}")
     plan = plan_wheels(project, options, settings, reporter)

@@ -7,14 +7,29 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Type,
+    TypeVar,
+)
 
 from ..catalog.wanted import Lock
 from ..errors import ProjectError, UsageError
 from ..files import read_file
 from ..output import shorten, suggestion
-from ..settings import load_toml
+from ..settings import OPTIONS, Option, check_text, load_toml
 from ..versions import VersionRequest, has_long_number, is_specifier, leading_name, parse_request, plain_name
 
 if TYPE_CHECKING:
@@ -22,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OWN_NAME", "TABLE", "Project", "has_table", "is_wrapped", "names_us", "parse_pyproject", "parse_requirement",
-    "read_backend", "read_backend_path", "read_project", "read_strings", "read_text", "read_value",
+    "read_backend", "read_backend_path", "read_project", "read_settings", "read_strings", "read_text", "read_value",
     "refuse_unknown",
 ]  # fmt: skip
 
@@ -32,18 +47,13 @@ TABLE = "tool.provision-backend"
 
 Value = TypeVar("Value")
 
+_SETTINGS = tuple(option for option in OPTIONS if option.in_project)
+
 _KEYS = (
-    "build-backend",
-    "requires",
-    "backend-path",
-    "requires-python",
-    "python",
-    "installer",
-    "toolchain",
-    "glibc",
-    "lock",
-    "wheels",
-)
+    "build-backend", "requires", "backend-path", "requires-python", "python",
+    *(option.key for option in _SETTINGS),
+    "lock", "wheels",
+)  # fmt: skip
 
 # PEP 517: an import path, optionally followed by a colon and an object path.
 _BACKEND = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
@@ -68,23 +78,14 @@ class Project(NamedTuple):
     """Valid version specifiers as the project writes them; may be empty."""
     python: Optional[VersionRequest] = None
     """Which of the interpreters that satisfy it to provision, or None."""
-    installer: str = ""
-    """``pip``, ``uv`` or empty."""
-    toolchain: str = ""
-    """``host``, ``zig`` or empty."""
-    glibc: str = ""
-    """The oldest glibc that compiled code is to run on, or empty."""
+    settings: Mapping[str, str] = {}
+    """The settings that the project decides on, where whoever builds does not, by key."""
     lock: Optional[Lock] = None
     """The archives that the project is built with, or None if it is not locked."""
     name: str = ""
     """``project.name``; empty where there is no ``[project]``."""
     version: str = ""
     """``project.version``; empty where the real backend says it."""
-
-    @property
-    def settings(self) -> Dict[str, str]:
-        """The settings that the project decides on, where whoever builds does not."""
-        return {"installer": self.installer, "toolchain": self.toolchain, "glibc": self.glibc}
 
 
 def read_project(root: Path, text: Optional[str] = None, *, relocking: bool = False) -> Project:
@@ -114,7 +115,6 @@ def read_project(root: Path, text: Optional[str] = None, *, relocking: bool = Fa
             # Most requirements are a name, with a version or two: packaging is imported for the others only.
             if plain_name(text) is None:
                 parse_requirement(text, f"{TABLE}.requires")
-    installer = _choice(table, "installer", ("pip", "uv"))
     # The command that it is for reads it; a build has no use for it.
     read_value(table, TABLE, "wheels", dict)
     names = document.get("project", {})
@@ -126,9 +126,7 @@ def read_project(root: Path, text: Optional[str] = None, *, relocking: bool = Fa
         backend_path=read_backend_path(table, TABLE, root),
         requires_python=_requires_python(document, table),
         python=_pin(table),
-        installer=installer,
-        toolchain=_choice(table, "toolchain", ("host", "zig")),
-        glibc=_glibc(table),
+        settings=read_settings(table, TABLE, _SETTINGS),
         lock=_lock(table, root, relocking=relocking),
         name=str(names.get("name", "")),
         version=str(names.get("version", "")),
@@ -221,6 +219,26 @@ def read_strings(table: Mapping[str, Any], section: str, key: str) -> List[str]:
     return value
 
 
+def read_settings(table: Mapping[str, Any], section: str, options: Iterable[Option]) -> Dict[str, str]:
+    """Return those of the settings that a table has; raise `ProjectError` for a value that is none of theirs."""
+    found = {}
+    for option in options:
+        value = read_value(table, section, option.key, str)
+        if value is not None:
+            with _as_project_error():
+                check_text(option, value, f"{section}.{option.key}")
+            found[option.key] = value
+    return found
+
+
+@contextmanager
+def _as_project_error() -> Iterator[None]:
+    try:
+        yield
+    except UsageError as exc:
+        raise ProjectError(f"pyproject.toml: {exc.message}", hint=exc.hint) from None
+
+
 def refuse_unknown(table: Mapping[str, Any], section: str, known: Sequence[str]) -> None:
     """Raise `ProjectError` for a key of a table that is not known."""
     # A misspelt key would otherwise be ignored, and the build would not do what its author wrote.
@@ -295,30 +313,12 @@ def _requires_python(document: Mapping[str, Any], table: Mapping[str, Any]) -> s
     return (text or "").strip()
 
 
-def _choice(table: Mapping[str, Any], key: str, choices: Sequence[str]) -> str:
-    value = read_value(table, TABLE, key, str)
-    if value is not None and value not in choices:
-        raise ProjectError(f"pyproject.toml: {TABLE}.{key} must be {' or '.join(choices)}, found {value!r}")
-    return value or ""
-
-
-def _glibc(table: Mapping[str, Any]) -> str:
-    value = read_value(table, TABLE, "glibc", str)
-    if value is not None and not re.fullmatch(r"2\.\d{1,3}", value):
-        raise ProjectError(
-            f"pyproject.toml: {TABLE}.glibc must be a version of glibc such as '2.17', found {shorten(value)!r}"
-        )
-    return value or ""
-
-
 def _pin(table: Mapping[str, Any]) -> Optional[VersionRequest]:
     text = read_value(table, TABLE, "python", str)
     if text is None:
         return None
-    try:
+    with _as_project_error():
         return parse_request(text, source=f"{TABLE}.python")
-    except UsageError as exc:
-        raise ProjectError(f"pyproject.toml: {exc.message}", hint=exc.hint) from None
 
 
 def _lock(table: Mapping[str, Any], root: Path, *, relocking: bool) -> Optional[Lock]:

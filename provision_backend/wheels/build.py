@@ -119,7 +119,7 @@ def _build(job: Job, how: str, toolchain: Optional[Toolchain], reporter: Reporte
 
 def _open(project: Project, job: Job, how: str, reporter: Reporter) -> _Kit:
     """Provide the interpreter that runs the real backend; one of this machine where those of the target do not run."""
-    settings = job.settings._replace(installer=job.settings.installer or project.installer)
+    settings = job.settings._replace(installer=job.settings.installer or project.settings.get("installer", ""))
     if how in (HOST, NATIVE):
         wanted, settings = _wanted(project, job, reporter), settings_for(job.triple, how, settings)
     else:

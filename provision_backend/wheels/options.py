@@ -12,7 +12,16 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 from ..errors import ProjectError, UsageError
 from ..host.targets import read_machine
 from ..output import nearest
-from ..project.pyproject import OWN_NAME, TABLE, parse_requirement, read_strings, read_value, refuse_unknown
+from ..project.pyproject import (
+    OWN_NAME,
+    TABLE,
+    parse_requirement,
+    read_settings,
+    read_strings,
+    read_value,
+    refuse_unknown,
+)
+from ..settings import OPTIONS
 from ..versions import parse_request
 
 __all__ = ["ABIS", "ARCHITECTURES", "LIBCS", "SETTINGS", "WheelOptions", "read_options", "read_table"]
@@ -74,7 +83,8 @@ def read_table(document: Mapping[str, Any]) -> Dict[str, Any]:
     table = {key: [value] if key in _LISTS and isinstance(value, str) else value for key, value in table.items()}
     for key in _LISTS:
         read_strings(table, _SECTION, key)
-    for key, kind in {**_KINDS, **dict.fromkeys(SETTINGS, str)}.items():
+    read_settings(table, _SECTION, (option for option in OPTIONS if option.key in SETTINGS))
+    for key, kind in _KINDS.items():
         value = read_value(table, _SECTION, key, kind)
         # In Python, true is a number.
         if kind is int and (isinstance(value, bool) or (value is not None and value < 0)):
