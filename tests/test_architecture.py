@@ -37,6 +37,7 @@ ORDER: Tuple[str, ...] = (
     "install",
     "project",
     "provision",
+    "toolchain_scripts",
     "toolchain",
     "hooks",
     "mirror",

@@ -21,6 +21,7 @@ from provision_backend.errors import BackendError
 from provision_backend.hooks import build as calls
 from provision_backend.hooks import in_process as passthrough
 from provision_backend.hooks.build import serves
+from provision_backend.hooks.made import surprises
 from provision_backend.project.pyproject import Project, read_project
 
 VERSION = sys.version.split()[0]
@@ -501,7 +502,7 @@ class TestSurprises:
         """What was made has the name and the version that ``[project]`` promises, in whatever spelling."""
         mine = project(tmp_path)._replace(name=name, version=version)
 
-        assert list(passthrough.surprises(mine, tmp_path / made, "")) == expected
+        assert list(surprises(mine, tmp_path / made, "")) == expected
 
     def test_an_sdist_that_names_another_backend(self, tmp_path: Path) -> None:
         """Whey writes itself into it, and then nothing is provisioned for its wheels."""
@@ -509,7 +510,7 @@ class TestSurprises:
         theirs = _OURS.replace("provision_backend", "whey")
         changed = sdist(tmp_path, "toy-1.tar.gz", **{"pyproject.toml": theirs})
 
-        assert list(passthrough.surprises(mine, changed, "")) == [
+        assert list(surprises(mine, changed, "")) == [
             "toy-1.tar.gz names 'whey' as its build backend: toy_backend has changed [build-system], so no interpreter "
             "is provisioned for wheels that are built from it"
         ]
@@ -519,11 +520,11 @@ class TestSurprises:
         mine = project(tmp_path)._replace(name="toy", version="1")
         full = sdist(tmp_path, "toy-1.tar.gz", **{"pyproject.toml": _OURS, ".cache__a": "", ".cache__b__c": ""})
 
-        assert list(passthrough.surprises(mine, full, ".cache")) == [
+        assert list(surprises(mine, full, ".cache")) == [
             "toy-1.tar.gz holds 2 files of the cache .cache, which lies in the source tree: "
             "add /.cache/ to .gitignore, or set PROVISION_BACKEND_CACHE_DIR to a folder elsewhere"
         ]
-        assert list(passthrough.surprises(mine, full, "")) == list(passthrough.surprises(mine, full, ".other")) == []
+        assert list(surprises(mine, full, "")) == list(surprises(mine, full, ".other")) == []
 
     @pytest.mark.parametrize(
         ("backend", "line"),
@@ -554,12 +555,12 @@ class TestSurprises:
         mine = project(tmp_path)._replace(name="toy", version="1", build_backend=backend, lock=locked)
         made = sdist(tmp_path, "toy-1.tar.gz", **{"pyproject.toml": _OURS, "other.lock": ""})
         with pytest.raises(BackendError) as caught:
-            list(passthrough.surprises(mine, made, ""))
+            list(surprises(mine, made, ""))
 
         assert str(caught.value) == f"toy-1.tar.gz would lack the.lock, which locks the project\n  {line}"
         assert not made.exists()
         made = sdist(tmp_path, "toy-1.tar.gz", **{"pyproject.toml": _OURS, "the.lock": ""})
-        assert list(passthrough.surprises(mine, made, "")) == []
+        assert list(surprises(mine, made, "")) == []
 
     def test_an_sdist_that_cannot_be_read_is_the_frontends(self, tmp_path: Path) -> None:
         """What is wrong with it is reported there."""
@@ -567,7 +568,7 @@ class TestSurprises:
         (tmp_path / "toy-1.tar.gz").write_bytes(b"\x1f\x8bgarbage")
         mine = mine._replace(lock=Lock((), file="the.lock"))
 
-        assert list(passthrough.surprises(mine, tmp_path / "toy-1.tar.gz", ".cache")) == []
+        assert list(surprises(mine, tmp_path / "toy-1.tar.gz", ".cache")) == []
 
 
 _SLOW = """

@@ -20,8 +20,8 @@ from ..catalog.selection import builtin_triples
 from ..catalog.wanted import Lock, Wanted
 from ..errors import ProjectError, UsageError
 from ..files import read_file
-from ..hooks.in_process import advise_including, leaves_out
 from ..hooks.installers import find_uv
+from ..hooks.made import advise_including, leaves_out
 from ..hooks.resolve import Resolver
 from ..host.platforms import platform_from_triple
 from ..install.catalogs import load_archives

@@ -13,9 +13,9 @@ from ..catalog.selection import builtin_triples
 from ..catalog.wanted import LockedRequirements
 from ..errors import CacheError, HostError, MissingDependencyError, ProvisionError
 from ..files import read_file
-from ..hooks.in_process import advise_including, leaves_out
 from ..hooks.locked import environment_key
 from ..hooks.locked_wheels import LockedWheel, choose_wheels, select_wheels, target_environment
+from ..hooks.made import advise_including, leaves_out
 from ..hooks.requirements import PACKAGING, unmet_requirements
 from ..hooks.tags import target_tags
 from ..host.platforms import Platform

@@ -25,6 +25,7 @@ from ..project.pyproject import Project, read_project
 from ..settings import Settings, load_settings, strip_settings
 from . import in_process
 from .frontend import UnsupportedOperation, disposable_folder, frontend_folder, guard_recursion
+from .made import surprises
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -76,7 +77,7 @@ def open_build(config_settings: Optional[Mapping[str, Any]] = None) -> Build:
 
 
 def _compilers() -> ModuleType:
-    # Only builds with the setting, and those that have failed, pay for it.
+    # Only builds with the setting pay for it.
     from .. import toolchain
 
     return toolchain
@@ -123,7 +124,7 @@ def build(hook: str, directory: str, config_settings: _Settings, *metadata: Opti
             here = not opened.plan.provision and serves(project, hook, opened.config_settings)
             made = (_build_here if here else _build_elsewhere)(opened, hook, arguments)
         with suppress(ImportError):  # A Python without zlib reads no sdist.
-            for line in in_process.surprises(project, Path(directory, made), _cache_in_tree(opened, hook)):
+            for line in surprises(project, Path(directory, made), _cache_in_tree(opened, hook)):
                 opened.reporter.info(line)
         return made
 
@@ -171,7 +172,9 @@ def _build_here(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> Any:
             with _compilers().use_here(toolchain, folder) if toolchain else nullcontext():
                 made = in_process.call_hook(opened.project, hook, *arguments)
         except (Exception, SystemExit):
-            opened.reporter.info(_compilers().missing_compiler(os.environ))
+            from ..host.compilers import missing_compiler  # Only a build that has failed pays for it.
+
+            opened.reporter.info(missing_compiler(os.environ))
             raise
     made = in_process.check_result(opened.project, hook, arguments[0], made)
     # An editable wheel is not distributed, and what an sdist was made with is not in it.
