@@ -230,7 +230,7 @@ def test_a_wheel_for_another_target_is_built_and_imported(triple: str, root: str
         inside = tmp_path / kind
         inside.mkdir()
         job = Job(kind, kind, minor, version.version, triple, str(inside), f"{folder}.tar.gz", 1700000000, settings)
-        write_job(job._replace(wheel=str(wheel), root=where), inside / "job.json")
+        write_job(job._replace(wheel=str(wheel), runs=runs), inside / "job.json")
         subprocess.run(worker_command(inside / "job.json"), env=_environ(), cwd=str(inside), check=True)
         return json.loads((inside / "result.json").read_text())
 

@@ -39,7 +39,7 @@ from .cross import Cross, open_target
 from .job import Job
 from .made import check_made
 from .repair import check_abi3, repair_wheel
-from .targets import HOST, NATIVE, how_to_run, settings_for
+from .targets import HOST, NATIVE, settings_for
 
 __all__ = ["build_wheel"]
 
@@ -64,7 +64,7 @@ def build_wheel(job: Job, reporter: Reporter) -> Dict[str, Any]:
     that were ``grafted`` into it, and the ``interpreter``. Any `ProvisionError` may be raised.
     """
     _limit_compilers(job.cores)
-    how = how_to_run(job.triple, job.settings, job.root).how
+    how = job.runs.how
     toolchain = None if job.pure else _toolchain(job, how)
     kit, wheel = _build(job, how, toolchain, reporter)
     # Zig is 100 MB to install, so what is expected to be pure does without, and is built again where it is not.

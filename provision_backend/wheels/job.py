@@ -12,6 +12,7 @@ from typing import Any, Dict, NamedTuple, Tuple
 from ..files import read_json, write_atomically
 from ..settings import Settings
 from .plan import request_of
+from .targets import HOST, Runs
 
 __all__ = ["BUILD", "TEST", "Job", "read_job", "write_job"]
 
@@ -49,8 +50,8 @@ class Job(NamedTuple):
     test: str = ""
     """The command of a test; empty for the import of the wheel's modules."""
     test_requires: Tuple[str, ...] = ()
-    root: str = ""
-    """Root folder to test in what does not run here."""
+    runs: Runs = Runs(HOST)
+    """How interpreters of the triple are run here."""
 
     @property
     def request(self) -> str:
@@ -60,15 +61,16 @@ class Job(NamedTuple):
 
 def write_job(job: Job, file: Path) -> None:
     """Write a job to a file that only this user can read; raise `OSError` if that fails."""
-    data = {**job._asdict(), "settings": job.settings._asdict()}
+    data = {**job._asdict(), "settings": job.settings._asdict(), "runs": job.runs._asdict()}
     write_atomically(file, json.dumps(data).encode("utf-8"), mode=0o600, durable=False)
 
 
 def read_job(file: Path) -> Job:
     """Read what `write_job` has written."""
     data: Dict[str, Any] = read_json(file)
-    values = {key: _tuples(value) for key, value in data.pop("settings").items()}
-    return Job(**{key: _tuples(value) for key, value in data.items()}, settings=Settings(**values))
+    parts = {name: {key: _tuples(each) for key, each in data.pop(name).items()} for name in ("settings", "runs")}
+    values = {key: _tuples(value) for key, value in data.items()}
+    return Job(**values, settings=Settings(**parts["settings"]), runs=Runs(**parts["runs"]))
 
 
 def _tuples(value: Any) -> Any:

@@ -15,13 +15,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Optional, Sequence, Tuple
 
 from ..cache.platform import current_platform
 from ..cache.store import open_cache
-from ..errors import InterpreterError, ProvisionError
+from ..errors import InterpreterError
 from ..host.elf import ElfFile, read_elf
 from ..host.loaders import inspect_loader
 from ..host.rootfs import RootDirectory
@@ -97,17 +96,14 @@ def settings_for(triple: str, how: str, settings: Settings) -> Settings:
     return settings if how == HOST else settings._replace(target=triple, preference="only-managed")
 
 
-def enter_root(triple: str, settings: Settings, root: str, command: Sequence[str]) -> None:
-    """Have this process run the interpreters of a target from now on, if a root is all that they lack.
+def enter_root(runs: Runs, command: Sequence[str]) -> None:
+    """Have this process run interpreters in this way from now on.
 
-    Where that takes namespaces of its own, *command*, which is to do the same as this process, takes its place. What
-    is wrong is for `how_to_run` to say.
+    Where that takes namespaces of its own, *command*, which is to do the same as this process, takes its place.
     """
-    with suppress(ProvisionError):
-        runs = how_to_run(triple, settings, root)
-        os.environ.update(dict(runs.variables))
-        if runs.command:
-            os.execvp(runs.command[0], [*runs.command, *command])  # noqa: S606 (the program is ours)
+    os.environ.update(dict(runs.variables))
+    if runs.command:
+        os.execvp(runs.command[0], [*runs.command, *command])  # noqa: S606 (the program is ours)
 
 
 def _in_root(target: Target, host: Optional[Target], root: Path) -> Runs:

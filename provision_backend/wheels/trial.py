@@ -12,7 +12,7 @@ from ..output import Reporter
 from ..provision import provision
 from ..versions import parse_request
 from .job import Job
-from .targets import how_to_run, settings_for
+from .targets import settings_for
 from .testing import test_wheel
 
 __all__ = ["run_test"]
@@ -23,10 +23,9 @@ def run_test(job: Job, reporter: Reporter) -> Dict[str, Any]:
 
     Whatever is wrong with the wheel is a `WheelError`.
     """
-    runs = how_to_run(job.triple, job.settings, job.root)
-    if not runs.how:
-        return {"unavailable": True, "error": runs.reason}
-    settings = settings_for(job.triple, runs.how, job.settings)
+    if not job.runs.how:
+        return {"unavailable": True, "error": job.runs.reason}
+    settings = settings_for(job.triple, job.runs.how, job.settings)
     wanted = Wanted("", parse_request(job.request))
     interpreter = provision(wanted, settings, reporter, with_pip=not find_uv(settings))
     # {project} is a copy for this test alone, so that none finds what another one has left in it.

@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, List
 
 from ..errors import BuildEnvironmentError, HookFailedError, ProvisionError
 from ..files import remove_path, write_atomically
@@ -37,20 +37,21 @@ RESULT = "result.json"
 _ACTIONS: Dict[str, Callable[[Job, Reporter], Dict[str, Any]]] = {BUILD: build_wheel, TEST: run_test}
 
 # A module of the folder that people are in must not stand in for one of ours, so the paths are those of the parent.
-_START = "import sys; sys.path[:] = sys.argv[2:]; from {} import main; sys.exit(main(sys.argv[1]))"
+_START = "import sys; sys.path[:] = sys.argv[3:]; from {} import main; sys.exit(main(*sys.argv[1:3]))"
+_ENTERED = "entered"
 
 
-def worker_command(file: Path) -> list[str]:
-    """Return the command of a worker for a job's file."""
+def worker_command(file: Path, entered: str = "") -> List[str]:
+    """Return the command of a worker for a job's file; *entered* says that it runs in the root of its target."""
     paths = [os.path.abspath(entry) for entry in sys.path]
-    return [sys.executable, "-c", _START.format(__name__), str(file), *paths]
+    return [sys.executable, "-c", _START.format(__name__), str(file), entered, *paths]
 
 
-def main(file: str) -> int:
+def main(file: str, entered: str) -> int:
     """Do the job of a file; the exit status is 0 if its result was written, whatever it is."""
     parent, job = frontend_id(), read_job(Path(file))
-    if job.kind == TEST and job.root:
-        enter_root(job.triple, job.settings, job.root, worker_command(Path(file)))
+    if job.kind == TEST and not entered:
+        enter_root(job.runs, worker_command(Path(file), _ENTERED))
     try:
         with follow_frontend():
             _prepare(job)

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
@@ -21,6 +22,7 @@ from .plan import PlannedTest
 from .progress import Progress
 from .source import Source
 from .state import FREE_SOME, Keys, Outcome, staged_wheel
+from .targets import how_to_run
 from .worker import RESULT, worker_command
 
 __all__ = ["Result", "Run", "Task", "Workers", "number_of_jobs"]
@@ -110,6 +112,8 @@ class Workers:
         self._working: List[_Worker] = []
         self._removing: List[threading.Thread] = []
         self._count = 0  # of jobs that were begun, for the names of their folders
+        # It starts programs, and the answer stays.
+        self._how_to_run = lru_cache(maxsize=None)(how_to_run)
 
     @property
     def tasks(self) -> List[Task]:
@@ -152,7 +156,7 @@ class Workers:
             cores=max(1, usable_cores() // run.jobs),
             test=run.options.test,
             test_requires=run.options.test_requires,
-            root=os.path.abspath(run.options.root) if run.options.root else "",
+            runs=self._how_to_run(target.triple, run.settings, run.options.root and os.path.abspath(run.options.root)),
         )
 
     def look(self) -> List[Tuple[Task, Result]]:
