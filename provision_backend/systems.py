@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Dict, Mapping, NamedTuple, Tuple
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["RUNNING", "SYSTEMS", "System"]
+__all__ = ["RUNNING", "SYSTEMS", "System", "kernel_machine"]
 
 
 class System(NamedTuple):
@@ -107,6 +107,11 @@ def _named_folder(environ: Mapping[str, str], variable: str, default: str) -> st
     # The XDG Base Directory Specification has relative paths ignored.
     named = environ.get(variable, "")
     return named if os.path.isabs(named) else os.path.expanduser(default)
+
+
+def kernel_machine() -> str:
+    """Return what the kernel calls the machine, empty on Windows; its word size may not be that of the programs."""
+    return os.uname().machine if hasattr(os, "uname") else ""
 
 
 SYSTEMS: Dict[str, System] = {

@@ -76,6 +76,24 @@ def test_check_says_what_it_cannot_test(tmp_path: Path, check: Check) -> None:
     ]  # fmt: skip
 
 
+def test_check_knows_how_the_project_in_this_folder_is_tested(tmp_path: Path, check: Check) -> None:
+    """Its own wheels are tested as its table says; those of another project, and those with an option, are not."""
+    table = "test = 'python -c \"import spam; raise SystemExit(3)\"'"
+    (tmp_path / "pyproject.toml").write_text(
+        f'[project]\nname = "Spam"\n[tool.provision-backend.wheels]\npython = "{MINOR}"\n{table}\n'
+    )
+    own, other = make_wheel(tmp_path, PURE, {"spam.py": ""}), make_wheel(tmp_path, PURE, {"ham.py": ""}, name="ham")
+
+    done, asked = check(own, other), check(own, "--test", "python -c 'import spam'")
+
+    assert [line.split()[:3] for line in done.out.splitlines()] == [
+        [own.name, MINOR, "failed"],
+        [other.name, MINOR, "ok"],
+    ]
+    assert "ended with exit status 3" in done.err
+    assert asked.code == 0
+
+
 def test_check_runs_a_command_for_the_pythons_that_are_asked_for(tmp_path: Path, check: Check) -> None:
     """``{project}`` is the current folder, and a Python that is not asked for is not tested."""
     wheel = make_wheel(tmp_path, PURE, {"spam.py": ""})

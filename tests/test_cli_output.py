@@ -113,6 +113,16 @@ def test_columns_are_below_each_other() -> None:
     assert as_columns([]) == []
 
 
+def test_a_table_that_is_too_wide_has_its_names_on_lines_of_their_own() -> None:
+    """A terminal would break its lines anywhere; what fits stays as it is."""
+    rows = [("wheel", "size", "tested"), ("a-long-name.whl", "1.2 kB", "3.9")]
+
+    assert as_columns(rows, right=[1], width=30) == [
+        "wheel", "      size  tested", "a-long-name.whl", "    1.2 kB  3.9",
+    ]  # fmt: skip
+    assert as_columns(rows, right=[1], width=31) == as_columns(rows, right=[1])
+
+
 def test_an_error_is_colored_on_a_terminal_only() -> None:
     """The program's name is what stands out; the option counts even where the arguments are what is wrong."""
     assert ours_on_terminal("list", "--target", "none").out.startswith(

@@ -15,6 +15,7 @@ from typing import Optional
 from ..files import hash_bytes, read_json
 from ..host.platforms import Evidence, Platform, platform_from_triple
 from ..settings import Settings
+from ..systems import kernel_machine
 from .folders import write_note
 from .store import Cache
 
@@ -47,8 +48,7 @@ def _file_name() -> str:
     # runs of a universal one of macOS.
     path = os.path.realpath(sys.executable)
     readable = "".join(each if each.isalnum() else "-" for each in path if each.isascii())[-80:].strip("-")
-    running = os.uname().machine if hasattr(os, "uname") else ""
-    return f"{readable}-{hash_bytes(os.fsencode(path + running))[:8]}.json"
+    return f"{readable}-{hash_bytes(os.fsencode(path + kernel_machine()))[:8]}.json"
 
 
 def _recall(cache: Cache) -> Optional[Platform]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, TextIO, Tuple
 
 from ..errors import ProvisionError
 from ..output import is_terminal, paint, printable, wants_color
 
-__all__ = ["PAINTERS", "Answer", "as_columns", "edit_answer", "paint_line", "show_lines"]
+__all__ = ["PAINTERS", "Answer", "as_columns", "edit_answer", "paint_line", "show_lines", "terminal_width"]
 
 
 class Answer(NamedTuple):
@@ -59,9 +60,18 @@ def edit_answer(path: Path, diff: Sequence[str], data: Mapping[str, Any], *, che
     return Answer({**edit, **data, "diff": text}, diff, int(bool(diff) and check))
 
 
-def as_columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> List[str]:
-    """Return rows as lines with aligned columns; the columns whose numbers are in *right* are aligned to the right."""
+def as_columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), width: int = 0) -> List[str]:
+    """Return rows as lines with aligned columns.
+
+    Args:
+        rows: at least one, all of one length.
+        right: the numbers of the columns that are aligned to the right.
+        width: if a line would be longer, the first column gets lines of its own; 0 for lines of any length.
+    """
     widths = [max(map(len, column)) for column in zip(*rows)]
+    if 0 < width < sum(widths) + 2 * len(widths) - 2:
+        others = as_columns([row[1:] for row in rows], right=[number - 1 for number in right])
+        return [line for row, other in zip(rows, others) for line in (row[0], f"    {other}")]
     return [
         "  ".join(
             cell.rjust(width) if number in right else cell.ljust(width)
@@ -69,6 +79,13 @@ def as_columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> L
         ).rstrip()
         for row in rows
     ]
+
+
+def terminal_width() -> int:
+    """Return the columns of the terminal that lines are printed to; 0 where standard output is none."""
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(sys.stdout.fileno()).columns if is_terminal(sys.stdout) else 0
+    return 0
 
 
 def _encode(stream: TextIO, text: str) -> None:

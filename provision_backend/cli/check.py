@@ -1,7 +1,8 @@
 """``provision-backend check``: test wheels, wherever they were made, under each Python that they claim.
 
 A wheel claims the Pythons of its tags that satisfy its ``Requires-Python``. Those that can be provisioned here install
-it and use it, one after the other; that a wheel is not for this system is said, and is no failure of the wheel.
+it and use it, one after the other; that a wheel is not for this system is said, and is no failure of the wheel. A wheel
+of the project in this folder is tested as the project's table for ``wheels`` says, unless an option says otherwise.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ from ..install.catalogs import archives_for, load_archives
 from ..interpreter import find_interpreters
 from ..output import Reporter
 from ..processes import ended_by_signals
+from ..project.pyproject import parse_pyproject, read_text
 from ..provision import provision
 from ..settings import Settings
-from ..versions import VersionRequest, is_specifier, parse_request
+from ..versions import VersionRequest, is_specifier, normalised_name, parse_request
+from ..wheels.options import WheelOptions, read_options, read_table
 from ..wheels.plan import Python
 from ..wheels.repair import check_abi3
 from ..wheels.targets import NATIVE, how_to_run
@@ -41,22 +44,16 @@ __all__ = ["ARGUMENTS", "run"]
 
 _PYTHON = "only Pythons that satisfy it: 3.13, 3.14t or '>=3.11'; may be repeated; default all that the wheel claims"
 _TEST = (
-    "shell command to test with, {wheel} and {project} being the wheel and this folder; "
-    "default: import what the wheel has"
+    "shell command to test with, {wheel} and {project} being the wheel and this folder; default: that of the project "
+    "in this folder for its own wheels, else import what the wheel has"
 )
 
 ARGUMENTS = {
     "check": [
         argument("wheels", "WHEEL", "a wheel, or a folder of wheels; may be repeated", nargs="+"),
-        argument("--python", "REQUEST", _PYTHON, action="append", dest="requests", default=[]),
-        argument("--test", "COMMAND", _TEST, default=""),
-        argument(
-            "--test-requires",
-            "REQUIREMENT",
-            "what the command needs, such as pytest; may be repeated",
-            action="append",
-            default=[],
-        ),
+        argument("--python", "REQUEST", _PYTHON, action="append", dest="requests"),
+        argument("--test", "COMMAND", _TEST),
+        argument("--test-requires", "REQUIREMENT", "what the command needs; may be repeated", action="append"),
     ]
 }
 
@@ -102,16 +99,22 @@ class _Check:
     """What all wheels are checked with."""
 
     def __init__(self, arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> None:
-        self._arguments = arguments
         self._settings = settings
         self._reporter = reporter
-        self._requests = tuple(parse_request(text, source="--python") for text in arguments.requests)
+        self._name, table = _project_table(Path.cwd())
+        given = {"python": arguments.requests, "test": arguments.test, "test_requires": arguments.test_requires}
+        self._options, self._others_options = read_options(given, table), read_options(given, {})
         self._here = self._open(settings)
         # Then the catalog is only the list of minor versions, of which this machine need not have all.
         self._installed: Optional[Set[str]] = None
         if settings.preference == "only-system":
             found = find_interpreters(lambda *_: True)
             self._installed = {Python(each.version, each.freethreaded).label for each in found}
+
+    def _options_for(self, wheel: Path) -> WheelOptions:
+        # What tests one project says nothing of the wheels of others.
+        is_own = normalised_name(wheel.name.partition("-")[0]) == self._name
+        return self._options if is_own else self._others_options
 
     def _open(self, settings: Settings) -> _Target:
         cache = open_cache(settings)
@@ -166,13 +169,13 @@ class _Check:
             self._reporter.info(f"the stable ABI of {wheel.name} is not checked: {exc}")
 
     def _test(self, wheel: Path, wanted: Wanted, settings: Settings) -> None:
-        reporter = self._reporter
+        reporter, options = self._reporter, self._options_for(wheel)
         interpreter = provision(wanted, settings, reporter, with_pip=not find_uv(settings))
         test_wheel(
             wheel,
             interpreter,
-            command=self._arguments.test,
-            requires=self._arguments.test_requires,
+            command=options.test,
+            requires=options.test_requires,
             source=Path.cwd(),
             settings=settings,
             reporter=reporter,
@@ -188,7 +191,8 @@ class _Check:
             return []
         requires_python = self._requires_python(wheel)
         names_abi = any(tag.abi.endswith("t") for tag in tags_of(wheel.name))
-        requests: Sequence[Optional[VersionRequest]] = self._requests or [None, *[_FREETHREADED] * names_abi]
+        asked = [parse_request(text, source="--python") for text in self._options_for(wheel).python]
+        requests: Sequence[Optional[VersionRequest]] = asked or [None, *[_FREETHREADED] * names_abi]
         found: Dict[str, Wanted] = {}
         for request in requests:
             wanted = Wanted(requires_python, request)
@@ -210,8 +214,18 @@ class _Check:
             return f"it needs libc {format_version(oldest)}, and this host has {target.platform.libc_name}"
         if not is_for(wheel.name, target.triple):
             return f"it is for {wheel.stem.rpartition('-')[2]}, and this host is {target.triple}"
-        what = "Python that it claims and --python allows" if self._requests else "Python that it claims"
+        asked = self._options_for(wheel).python
+        what = "Python that it claims and --python allows" if asked else "Python that it claims"
         return f"there is no {what} for {target.triple}"
+
+
+def _project_table(folder: Path) -> Tuple[str, Dict[str, Any]]:
+    """Return the normalised name of the project in a folder, and its table for ``wheels``; both empty without one."""
+    try:
+        document = parse_pyproject(read_text(folder))
+    except UsageError:
+        return "", {}
+    return normalised_name(str(document.get("project", {}).get("name", ""))), read_table(document)
 
 
 def _other_libc(triple: str) -> str:

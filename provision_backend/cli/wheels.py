@@ -34,7 +34,7 @@ from ..wheels.run import run_plan
 from ..wheels.shards import Shard, cut_plan, parse_shard
 from ..wheels.source import inspect_source, open_source
 from ..wheels.state import open_output, open_work
-from .answers import Answer, as_columns
+from .answers import Answer, as_columns, terminal_width
 from .parser import given_settings
 from .registry import argument, flag
 
@@ -93,7 +93,8 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
         if arguments.plan:
             return _matrix(prepared.plan) if arguments.format else _show(prepared)
         report = _build(arguments.source, prepared, reporter, work)
-    lines = [*as_columns(report.rows(), right=report.numbers), report.summary()]
+    table = as_columns(report.rows(), right=report.numbers, width=terminal_width())
+    lines = [*table, report.summary()]
     return Answer({"plan": prepared.plan.as_dict(), **report.as_dict()}, lines, int(not report.is_green))
 
 

@@ -21,7 +21,7 @@ from ..host.compilers import TOOLCHAIN_ADVICE, missing_compiler
 from ..host.targets import read_machine
 from ..processes import run_quiet
 from ..project.plan import running_interpreter
-from ..systems import RUNNING
+from ..systems import RUNNING, kernel_machine
 from ..versions import satisfies
 from .caches import describe, try_writing
 from .context import Context, Finding, ok, problem, warning
@@ -60,7 +60,7 @@ def check_host(context: Context) -> Iterator[Finding]:
         check_libc_version(platform)
     except HostError as exc:
         yield context.if_needed(exc.message, exc.hint)
-    machine = os.uname().machine if hasattr(os, "uname") else ""
+    machine = kernel_machine()
     # The running kernel is not that of an image which is only inspected.
     detected = not context.settings.target and context.root.samefile("/")
     if detected and _is_emulated(machine, platform.architecture):

@@ -15,7 +15,7 @@ from typing import List, NamedTuple, Optional, Tuple
 
 from ..errors import HostError, InterpreterError
 from ..processes import run_quiet
-from ..systems import System
+from ..systems import System, kernel_machine
 from .elf import read_elf
 from .macho import is_translated, read_macho
 from .pe import native_architecture, read_pe
@@ -73,7 +73,7 @@ def platform_of_program(executable: str, system: System) -> Platform:
         raise HostError(f"could not identify this host: {exc.message}", hint=hint) from None
     names = [program.architecture for program in programs]
     # A universal program holds code for several, and the process that it has become shows which of them runs.
-    running = read_machine(os.uname().machine) if hasattr(os, "uname") else ""
+    running = read_machine(kernel_machine())
     program = next((each for each in programs if each.architecture == running), programs[0])
     if program.architecture not in system.architectures:
         raise HostError(f"could not identify this host: '{path}' is for {' and '.join(names)}", hint=hint)

@@ -24,10 +24,10 @@ from ..errors import DownloadError, InstallError, InterpreterError, ProvisionErr
 from ..files import is_noexec, remove_path, write_atomically
 from ..host.compatibility import check_tree, require_reader
 from ..host.platforms import Platform, platform_from_triple
-from ..host.targets import split_level
+from ..host.targets import read_machine, split_level
 from ..output import Reporter
 from ..settings import Settings
-from ..systems import RUNNING, SYSTEMS
+from ..systems import RUNNING, SYSTEMS, kernel_machine
 from . import sysconfig_data
 from .download import stream_archive
 from .partial import Partial
@@ -138,7 +138,7 @@ def _maker(archive: Archive, platform: Platform, finish: _Finish, settings: Sett
 
 def _is_foreign(archive: Archive) -> bool:
     """Whether an archive is for another architecture than that of this machine, as far as that is known."""
-    return hasattr(os, "uname") and split_level(archive.triple)[0].partition("-")[0] != os.uname().machine
+    return read_machine(kernel_machine()) not in ("", split_level(archive.triple)[0].partition("-")[0])
 
 
 def _finish(
