@@ -134,15 +134,15 @@ def fetch_sdist(source: str, work: Path, settings: Settings, reporter: Reporter)
             f"SOURCE must name a folder, an sdist or a project, found {source!r}, which does not exist",
             hint="a project on the package index is NAME or NAME==VERSION",
         )
-    reporter.info(f"there is no folder {source!r} here; fetching the sdist of {source} from the package index")
-    return _download(source, name[1], work / "download", settings, reporter)
+    found = next((work / "download").glob("*.tar.gz"), None)
+    if found is None:
+        reporter.info(f"there is no folder {source!r} here; fetching the sdist of {source} from the package index")
+        found = _download(source, name[1], work / "download", settings, reporter)
+    return found
 
 
 def _download(requirement: str, name: str, folder: Path, settings: Settings, reporter: Reporter) -> Path:
     """Download an sdist by pip, which knows the user's indexes, passwords, proxies and certificates."""
-    found = next(folder.glob("*.tar.gz"), None)
-    if found is not None:
-        return found
     # Otherwise pip asks the project for its metadata: for some a whole compilation.
     hooks = folder / "hooks"
     hooks.mkdir(parents=True)
