@@ -17,7 +17,7 @@ from .errors import CacheError, InterpreterError
 from .processes import run_interpreter_json
 from .systems import RUNNING
 from .trust import check_file
-from .versions import parse_version
+from .versions import IMPLEMENTATION, parse_version
 
 with contextlib.suppress(ImportError):  # Only Windows has a registry.
     import winreg
@@ -54,7 +54,7 @@ class Interpreter(NamedTuple):
     version: str
     """Full version, PEP 440: ``3.13.5``, ``3.15.0a1``."""
     freethreaded: bool = False
-    implementation: str = "cpython"
+    implementation: str = IMPLEMENTATION
     source: str = "system"
     """managed (from a cache of ours), system, or given (named by a setting)."""
     triple: str = ""
@@ -129,7 +129,7 @@ def find_interpreters(
     for _, group in itertools.groupby(candidates, key=lambda candidate: candidate[0][:2]):
         fitting = []
         for found in _inspect_new([python for _, python in group], seen, skipped):
-            if found.implementation == "cpython" and accepts(found.version, found.freethreaded):
+            if found.implementation == IMPLEMENTATION and accepts(found.version, found.freethreaded):
                 fitting.append(found)
             else:
                 skipped.append((found.executable, f"is {found.implementation} {found.version}"))

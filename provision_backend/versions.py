@@ -20,16 +20,19 @@ if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
 __all__ = [
-    "PythonVersion", "VersionRequest", "asks_for_prereleases", "has_long_number", "is_specifier", "leading_name",
-    "minor_of", "normalised_name", "own_version", "parse_request", "parse_version", "plain_name", "satisfies",
-    "satisfies_plain",
+    "IMPLEMENTATION", "PythonVersion", "VersionRequest", "asks_for_prereleases", "has_long_number", "is_specifier",
+    "leading_name", "minor_of", "normalised_name", "own_version", "parse_request", "parse_version", "plain_name",
+    "satisfies", "satisfies_plain",
 ]  # fmt: skip
 
 # Python refuses to convert thousands of digits, and needs minutes for millions before 3.11. No version has that many,
 # dates and times included.
 _TOO_LONG = re.compile(r"[0-9]{100}")
-# The prefixes are those that uv accepts; "cpython" is the only implementation that archives exist of.
-_PREFIX = r"cpython[-@]?|python"
+IMPLEMENTATION = "cpython"
+"""The one implementation that is provisioned, as ``sys.implementation`` and the names of archives have it."""
+
+# The prefixes are those that uv accepts.
+_PREFIX = rf"{IMPLEMENTATION}[-@]?|python"
 # One digit before the first dot, so that "313" is refused at once instead of matching no interpreter later.
 _VERSION = r"[0-9](?:\.[0-9]{1,9}){0,2}"
 _PRERELEASE = r"[0-9]\.[0-9]{1,9}(?:\.[0-9]{1,9})?(?:a|b|rc)[0-9]{1,9}"

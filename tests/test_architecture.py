@@ -297,6 +297,25 @@ def test_late_imports_are_those_of_the_list() -> None:
     assert {each for each in listed if not _is_among(each, late)} == set()
 
 
+def test_the_page_leads_to_what_is_there() -> None:
+    """Each row of "Where is" and "To add" names files that exist, and names that stand in one of them."""
+    page = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
+    tables = page[page.index("## Where is") : page.index("## Why each dependency")]
+    rows = re.findall(r"^\| ([^|]*) \| ([^|]*) \|$", tables, re.MULTILINE)
+    lost = []
+    for what, where in rows:
+        words = re.findall("`([^`]+)`", where)
+        paths = [path for word in words for path in (PACKAGE / word, ROOT / word) if path.exists()]
+        text = "".join(path.read_text(encoding="utf-8") for path in paths if path.is_file())
+        lost += [
+            (what, word) for word in words if "/" in word and not (PACKAGE / word).exists() | (ROOT / word).exists()
+        ]
+        lost += [(what, word) for word in words if re.fullmatch(r"\w+", word) and text and word not in text]
+
+    assert len(rows) > 60
+    assert lost == []
+
+
 def test_late_imports_are_few() -> None:
     """Each hides what a module needs; a module that would have many is better imported late itself."""
     assert len([found for found in IMPORTS if found.place == "function"]) <= 60

@@ -10,12 +10,9 @@ import re
 from typing import Dict, NamedTuple, Tuple
 
 from ..systems import SYSTEMS
-from ..versions import PythonVersion, parse_version
+from ..versions import IMPLEMENTATION, PythonVersion, parse_version
 
 __all__ = ["Archive", "format_archive_name", "parse_archive"]
-
-# The only implementation that python-build-standalone builds. Another one begins its file names with its own name.
-_IMPLEMENTATION = "cpython"
 
 # install/unpack.py decompresses these; a new format is added here and there. A test compares project/schema.json.
 _FORMATS = ("gz", "zst")
@@ -24,7 +21,7 @@ _FORMATS = ("gz", "zst")
 # triple, and the name not one of ours. "-shared" is a former option of the Windows builds, today their only form.
 _NAME = re.compile(
     rf"""
-    {_IMPLEMENTATION}-(?P<version>[0-9]{{1,9}}\.[0-9]{{1,9}}\.[0-9]{{1,9}}(?:(?:a|b|rc)[0-9]{{1,9}})?)
+    {IMPLEMENTATION}-(?P<version>[0-9]{{1,9}}\.[0-9]{{1,9}}\.[0-9]{{1,9}}(?:(?:a|b|rc)[0-9]{{1,9}})?)
     (?:\+|%2[Bb])(?P<tag>[0-9]{{8}})
     -(?P<triple>[a-z0-9_]+-(?:{"|".join(system.triple for system in SYSTEMS.values())}))
     (?:-shared)?
@@ -62,7 +59,7 @@ class Archive(NamedTuple):
     @property
     def key(self) -> str:
         """Name of the interpreter in the cache; it differs for any two builds that differ in a single byte."""
-        return f"{_IMPLEMENTATION}-{self.label}-{self.tag}-{self.triple}-{self.sha256[:8]}"
+        return f"{IMPLEMENTATION}-{self.label}-{self.tag}-{self.triple}-{self.sha256[:8]}"
 
     def as_dict(self) -> Dict[str, str]:
         """Return how every command describes it in JSON."""
@@ -89,7 +86,7 @@ class Archive(NamedTuple):
 def format_archive_name(version: str, tag: str, triple: str, *, freethreaded: bool) -> str:
     """Return the file name of an ``install_only`` archive; `parse_archive` takes it apart again."""
     variant = "-freethreaded" if freethreaded else ""
-    return f"{_IMPLEMENTATION}-{version}+{tag}-{triple}{variant}-install_only.tar.{_FORMATS[0]}"
+    return f"{IMPLEMENTATION}-{version}+{tag}-{triple}{variant}-install_only.tar.{_FORMATS[0]}"
 
 
 def parse_archive(filename: str, sha256: str) -> Archive | None:

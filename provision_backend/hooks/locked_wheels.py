@@ -24,7 +24,7 @@ from ..interpreter import Interpreter
 from ..processes import run_interpreter_json
 from ..project.pylock import PYLOCK
 from ..systems import SYSTEMS
-from ..versions import minor_of
+from ..versions import IMPLEMENTATION, minor_of
 from .requirements import PACKAGING
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def target_environment(archive: Archive) -> Dict[str, str]:
     triple = split_level(archive.triple)[0]
     architecture, system = OTHER_TARGETS.get(triple, (triple.partition("-")[0], SYSTEMS["linux"]))
     return {
-        "implementation_name": "cpython",
+        "implementation_name": IMPLEMENTATION,
         "implementation_version": archive.version,
         "os_name": "nt" if system.name == "windows" else "posix",
         "platform_machine": system.machines.get(architecture) or architecture_name(architecture, "uname"),

@@ -13,6 +13,7 @@ from typing import Dict, Iterable, Iterator, List, NamedTuple, Tuple
 from ..errors import InterpreterError
 from ..processes import run_interpreter_json
 from ..systems import RUNNING
+from ..versions import IMPLEMENTATION
 
 __all__ = ["Facts", "smoke_run"]
 
@@ -157,7 +158,7 @@ def smoke_run(
     code = f"thorough = {thorough}\ncompiled, imported = {modules}\n{_PROBE}"
     answer = run_interpreter_json(python, code)
     wanted = {
-        "implementation": "cpython",
+        "implementation": IMPLEMENTATION,
         "version": label.rstrip("t"),
         "threading": "free-threaded" if label.endswith("t") else "with GIL",
         "prefix": os.path.realpath(str(RUNNING.tree_of(python))),

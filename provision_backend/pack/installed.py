@@ -9,7 +9,7 @@ from typing import Any, Dict, Mapping
 
 from ..errors import PackError
 from ..processes import run_interpreter_json
-from ..versions import minor_of
+from ..versions import IMPLEMENTATION, minor_of
 
 __all__ = ["Installation", "inspect_installation"]
 
@@ -100,7 +100,7 @@ def _inspect(python: Path) -> Dict[str, Any]:
 
 
 def _reason_against(facts: Dict[str, Any]) -> str:
-    if facts.get("implementation") != "cpython":
+    if facts.get("implementation") != IMPLEMENTATION:
         return f"it is {facts.get('implementation')!r}, wanted CPython"
     if facts["too_old"]:
         return f"it is CPython {facts['version']}, wanted 3.8 or later"
