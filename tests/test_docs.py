@@ -19,6 +19,8 @@ from support.pages import Block, Page, matches, read_page, run_commands
 from support.real_interpreters import Unavailable, newest_host, oldest_host
 
 from provision_backend import errors
+from provision_backend.cli.registry import COMMANDS
+from provision_backend.settings import OPTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 PREPARED = Path(__file__).parent / "data" / "docs"
@@ -380,6 +382,13 @@ def workflow_actions() -> Iterator[Tuple[str, str]]:
     for path in sorted((ROOT / ".github/workflows").glob("*.yml")):
         for action in re.findall(r"uses: (\S+)", path.read_text(encoding="utf-8")):
             yield path.name, action
+
+
+def test_the_glossary_has_the_words_of_the_command_line() -> None:
+    """Every command and every setting has its sentence, and nothing is left of one that is gone."""
+    rows = re.findall(r"^\| `([^`]+)` \| [^|]{10,} \|$", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)
+
+    assert rows == [command.name for command in COMMANDS] + [option.key for option in OPTIONS]
 
 
 def test_actions_are_pinned_by_their_commit() -> None:
