@@ -15,8 +15,11 @@ import platform
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
+
+from support.real_interpreters import Unavailable
 
 from .measuring import Comparison, Failed, run
 from .page import write_page
@@ -26,7 +29,7 @@ from .workbench import ROOT, Workbench
 __all__ = ["main"]
 
 _RESULTS = ROOT / "build" / "benchmarks"
-_ROUNDS = {"pass-through": 7, "provisioned": 7, "locked": 7, "install": 15, "find": 21, "at-once": 3}
+_ROUNDS = {"install": 7, "pass-through": 5, "provisioned": 5, "wheels": 5, "at-once": 3, "growth": 9}
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -65,9 +68,9 @@ def _measure(bench: Workbench, part: str, rounds: int, results: Path) -> None:
     began, found = time.monotonic(), []
     try:
         for comparison in PARTS[part](bench, rounds):
-            found.append(comparison.as_dict())
+            found.append(asdict(comparison))
             _say(f"{part}: {comparison.name}: {_summary(comparison)}")
-    except Failed as exc:
+    except (Failed, Unavailable) as exc:
         facts["not run"] = str(exc)
         _say(f"{part}: {exc}")
     facts["took"] = f"{time.monotonic() - began:.0f} s"
@@ -76,7 +79,7 @@ def _measure(bench: Workbench, part: str, rounds: int, results: Path) -> None:
 
 
 def _summary(comparison: Comparison) -> str:
-    ratios: List[str] = [f"{each.label} {comparison.ratio(each):.2f}" for each in comparison.series[:-1]]
+    ratios: List[str] = [f"{each.label} {comparison.ratio(each.label):.2f}" for each in comparison.series[:-1]]
     ratios += [f"{each.label} failed: {each.failure}" for each in comparison.series if each.failure]
     return ", ".join(ratios)
 

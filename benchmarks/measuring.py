@@ -14,9 +14,9 @@ import shutil
 import statistics
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Sequence
+from typing import Any, Callable, List, Mapping, Sequence, Tuple
 
 import pyperf
 
@@ -70,24 +70,22 @@ class Comparison:
 
     name: str
     series: List[Series]
-    limits: Dict[str, float] = field(default_factory=dict)
-    """The largest ratio to the peer that a label should have."""
+    goals: List[Tuple[str, str, float]] = field(default_factory=list)
+    """A label of ours, a peer's, and the largest ratio that there should be."""
     memory: bool = False
     """Whether peak memory is compared as well."""
 
-    def ratio(self, series: Series) -> float:
-        """Return the median of the ratios to the peer, round by round; 0 where one of the two did not run."""
-        pairs = list(zip(series.seconds, self.series[-1].seconds))
+    def ratio(self, label: str, peer: str = "") -> float:
+        """Return the median of the ratios, round by round, to the last one or another; 0 where one did not run."""
+        found = {each.label: each for each in self.series}
+        pairs = list(zip(found[label].seconds, found[peer or self.series[-1].label].seconds))
         return statistics.median(ours / peer for ours, peer in pairs) if pairs else 0.0
-
-    def as_dict(self) -> Dict[str, Any]:
-        """Return what is kept as JSON."""
-        return asdict(self)
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Comparison:
-        """Return what `as_dict` was made from."""
-        return cls(**{**record, "series": [Series(**each) for each in record["series"]]})
+        """Return what `dataclasses.asdict` has made a dictionary of."""
+        goals = [(label, peer, limit) for label, peer, limit in record["goals"]]
+        return cls(**{**record, "series": [Series(**each) for each in record["series"]], "goals": goals})
 
 
 def compare(name: str, contenders: Sequence[Contender], rounds: int, **facts: Any) -> Comparison:

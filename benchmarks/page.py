@@ -1,17 +1,17 @@
-"""Results → docs/performance.md and its pictures."""
+"""Results → docs/performance.md and its picture."""
 
 from __future__ import annotations
 
 import inspect
 import statistics
 from pathlib import Path
-from typing import Dict, List, Mapping
+from typing import Iterator, List, Mapping, Sequence, Tuple
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from .measuring import Comparison, Series
-from .parts import PARTS
+from .parts import PARTS, SUMMARY
 
 __all__ = ["draw", "page", "write_page"]
 
@@ -19,16 +19,22 @@ _HEAD = """# Performance
 
 <!-- Written by scripts/bench from what it has measured; the paragraphs below a table are in benchmarks/notes. -->
 
-What we cost, beside what people would use otherwise. All contenders of a table ran by turns on one machine; a time is
-the median of the rounds, and a ratio is the median of the ratios round by round. To repeat it: `scripts/bench`, or
-`scripts/bench --only install --rounds 20` for one part. Only ratios of one run mean anything; seconds of different
-machines do not.
+What you would wait for, with us and with what you would use otherwise:
+"""
+_METHOD = """
+All contenders of a case ran by turns on one machine. A time is the median of the rounds, and a ratio is the median of
+the ratios round by round. Only ratios of one run mean anything; seconds of different machines do not. To repeat it:
+`scripts/bench`, or `scripts/bench --only install --rounds 20` for one part.
 """
 _OURS, _PEER = "#2f6db5", "#9aa0a6"
+_PICTURE = "performance.svg"
+
+
+_Line = Tuple[str, float, str, float, float]  # What is done, our seconds, the peer, its seconds, the ratio.
 
 
 def write_page(results: Mapping[str, List[Comparison]], facts: Mapping[str, Mapping[str, str]], docs: Path) -> Path:
-    """Write the page and a picture for each part into a folder of documentation; return the path of the page.
+    """Write the page and its picture into a folder of documentation; return the path of the page.
 
     Args:
         results: the comparisons by part.
@@ -36,10 +42,7 @@ def write_page(results: Mapping[str, List[Comparison]], facts: Mapping[str, Mapp
         docs: the folder.
     """
     (docs / "images").mkdir(parents=True, exist_ok=True)
-    for part, comparisons in results.items():
-        if not comparisons:
-            continue
-        draw(comparisons, docs / "images" / f"performance-{part}.svg")
+    draw(list(_summary(results)), docs / "images" / _PICTURE)
     path = docs / "performance.md"
     notes = {file.stem: file.read_text(encoding="utf-8") for file in (Path(__file__).parent / "notes").glob("*.md")}
     path.write_text(page(results, facts, notes), encoding="utf-8")
@@ -50,15 +53,27 @@ def page(
     results: Mapping[str, List[Comparison]], facts: Mapping[str, Mapping[str, str]], notes: Mapping[str, str]
 ) -> str:
     """Return the text of the page."""
-    lines = [_HEAD]
+    rows = [["what you do", "with us", "otherwise", "", "ratio"], ["---", "---:", "---", "---:", "---:"]]
+    rows += [
+        [what, _time(ours), peer, _time(its), f"{ratio:.2f}"] for what, ours, peer, its, ratio in _summary(results)
+    ]
+    lines = [_HEAD, *_markdown(rows), "", f"![how the times compare](images/{_PICTURE})", _METHOD]
     for part, comparisons in results.items():
         summary = (inspect.getdoc(PARTS[part]) or "").splitlines()[0]
-        lines += [f"## {part}\n", summary + "\n"]
-        lines += [f"![{part}](images/performance-{part}.svg)\n"] if comparisons else []
-        lines += [f"- {name}: {value}" for name, value in facts.get(part, {}).items()]
-        lines += ["", *_table(comparisons), ""]
+        lines += [f"## {part}\n", summary + "\n", *_table(comparisons), ""]
         lines += [notes[part].strip() + "\n"] if part in notes else []
+        lines += ["Measured: " + "; ".join(f"{name} {value}" for name, value in facts.get(part, {}).items()) + ".\n"]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _summary(results: Mapping[str, List[Comparison]]) -> Iterator[_Line]:
+    """Yield the lines of which both sides have run."""
+    for what, part, name, ours, peer in SUMMARY:
+        for comparison in results.get(part, []):
+            found = {each.label: each.seconds for each in comparison.series}
+            if comparison.name.startswith(name) and found.get(ours) and found.get(peer):
+                medians = [statistics.median(found[label]) for label in (ours, peer)]
+                yield what, medians[0], peer, medians[1], comparison.ratio(ours, peer)
 
 
 def _table(comparisons: List[Comparison]) -> List[str]:
@@ -68,31 +83,44 @@ def _table(comparisons: List[Comparison]) -> List[str]:
     for comparison in comparisons:
         for number, series in enumerate(comparison.series):
             rows.append([comparison.name if not number else "", *_cells(comparison, series)])
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return _markdown(rows)
 
 
 def _cells(comparison: Comparison, series: Series) -> List[str]:
     if not series.seconds:
         return [series.label, "not run", "", series.failure]
-    ratio, limit = comparison.ratio(series), comparison.limits.get(series.label)
-    is_peer = series is comparison.series[-1]
-    goal = "" if limit is None else f"at most {limit:.2f}: {'met' if ratio <= limit else '**missed**'}"
-    cells = [series.label, f"{statistics.median(series.seconds):.2f} s", "" if is_peer else f"{ratio:.2f}", goal]
+    ratio = "" if series is comparison.series[-1] else f"{comparison.ratio(series.label):.2f}"
+    goals = []
+    for label, peer, limit in comparison.goals:
+        if label == series.label:
+            met = "met" if comparison.ratio(label, peer) <= limit else "**missed**"
+            goals.append(f"at most {limit:.2f} of {peer}: {met}")
+    cells = [series.label, _time(statistics.median(series.seconds)), ratio, "; ".join(goals)]
     return [*cells, *([f"{statistics.median(series.memory):.0f} MiB"] if comparison.memory else [])]
 
 
-def draw(comparisons: List[Comparison], path: Path) -> None:
-    """Draw the ratios to the peer as bars, one block a comparison; the peer is the line at 1."""
-    bars: Dict[str, float] = {}
-    for comparison in comparisons:
-        for series in comparison.series[:-1]:
-            bars[f"{comparison.name}: {series.label}"] = comparison.ratio(series)
+def _markdown(rows: Sequence[Sequence[str]]) -> List[str]:
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+
+
+def draw(lines: Sequence[_Line], path: Path) -> None:
+    """Draw two bars a line of the summary: our time, and that of the peer, which has the same length on each line."""
     # The same results give the same file.
     mpl.rcParams["svg.hashsalt"] = "provision_backend"
-    figure = Figure(figsize=(9, 0.8 + 0.28 * len(bars)), layout="constrained")
+    figure = Figure(figsize=(9, 0.9 + 0.55 * len(lines)), layout="constrained")
     axes = figure.subplots()
-    axes.barh(list(bars), list(bars.values()), color=_OURS)
-    axes.axvline(1, color=_PEER)
+    for number, (_, ours, peer, theirs, ratio) in enumerate(lines):
+        bars = [(-0.2, ratio, _OURS, f"{_time(ours)} with us"), (0.2, 1.0, _PEER, f"{_time(theirs)} {peer}")]
+        for shift, length, color, text in bars:
+            axes.barh(number + shift, length, height=0.36, color=color)
+            axes.text(length + 0.02, number + shift, text, va="center", fontsize=8)
+    axes.set_yticks(range(len(lines)), [line[0] for line in lines])
+    axes.set_xlim(0, 1.4 * max([1.0, *(line[-1] for line in lines)]))
     axes.invert_yaxis()
-    axes.set_xlabel(f"times as long as {comparisons[0].series[-1].label}")
+    axes.set_xlabel("time, in times of the peer's")
+    axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(str(path), metadata={"Date": None})

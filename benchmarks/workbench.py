@@ -1,8 +1,8 @@
-"""What the comparisons need: wheels, environments, projects, one archive and its server, in one temporary folder.
+"""What the comparisons need: wheels, environments, projects, an archive, servers, in one temporary folder.
 
 In: the machine, this checkout and, where asked for, an older one. Out: `Workbench`. The folder is on tmpfs where there
-is one, so that the disk does not drown the figures. Nothing that is measured needs a package index: all wheels are
-downloaded once, into one folder.
+is one, so that the disk does not drown the figures. All wheels and the pages of the package index that this machine is
+configured with are downloaded once; what is measured gets them from a folder, or from an index on loopback.
 """
 
 from __future__ import annotations
@@ -11,25 +11,30 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from functools import cached_property, lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping
+from urllib.parse import urlsplit
 
 from support.hosts import clean_environ
-from support.projects import pure
-from support.real_interpreters import Unavailable, oldest_host, standalone_archive, usable_hosts
+from support.projects import c_extension, pure
+from support.real_interpreters import oldest_host, standalone_archive, usable_hosts
 
-from .measuring import Failed, run
+from .measuring import run
 
-__all__ = ["BACKENDS", "ROOT", "Workbench"]
+__all__ = ["BACKENDS", "ROOT", "UV", "Workbench"]
 
 ROOT = Path(__file__).resolve().parent.parent
 BACKENDS = {"hatchling": "hatchling.build", "flit_core": "flit_core.buildapi", "setuptools": "setuptools.build_meta"}
 """The real backends: their names on the page, and their modules."""
-_MINIMUM = "3.12"  # What the projects require, and the packed archive satisfies.
+UV = str(Path(sys.executable).with_name("uv"))
+_ROUND_TRIP = 0.02  # Seconds to the index on loopback, as to a near server of the public one.
 _DROPPED = ("PIP_", "UV", "PROVISION_BACKEND_", "_PROVISION_BACKEND_", "PYTHON", "SOURCE_DATE_EPOCH")
 
 
@@ -49,6 +54,7 @@ class Workbench:
         self.folder = Path(tempfile.mkdtemp(prefix="provision-backend-bench-", dir=str(self.parent)))
         self.log = self.folder / "requests.log"
         self._servers: List[subprocess.Popen[str]] = []
+        self._pages: List[str] = []
 
     def __enter__(self) -> Workbench:
         return self
@@ -66,42 +72,43 @@ class Workbench:
     @cached_property
     def old_python(self) -> Path:
         """The oldest CPython of this machine, which satisfies no project here."""
-        try:
-            return Path(oldest_host("3.10").path)
-        except Unavailable as exc:
-            raise Failed(str(exc)) from None
+        return Path(oldest_host("3.10").path)
 
     @cached_property
+    def pythons(self) -> List[Path]:
+        """CPythons of this machine, the newest five minor versions from 3.9 on that are there."""
+        found = {tuple(map(int, host.version.split(".")[:2])): host.path for host in usable_hosts()}
+        return [found[minor] for minor in sorted(found) if minor >= (3, 9)][-5:]
+
+    @property
     def new_python(self) -> Path:
-        """The newest CPython of this machine, which satisfies all projects here."""
-        return usable_hosts()[-1].path
+        """The newest of them, which satisfies all projects here."""
+        return self.pythons[-1]
 
     @cached_property
     def archive(self) -> Path:
         """A real CPython, packed, in a folder that is named after its release, with its SHA256SUMS."""
-        try:
-            found = standalone_archive(_MINIMUM)
-        except Unavailable as exc:
-            raise Failed(str(exc)) from None
+        found = standalone_archive("3.12")  # What the projects require.
         folder = self.new_folder() / re.findall(r"\+(\d{8})-", found.name)[0]
-        folder.mkdir()
-        shutil.copy(str(found), str(folder))
-        (folder / "SHA256SUMS").write_text(
-            "".join(line for line in (found.parent / "SHA256SUMS").open() if found.name in line)
-        )
+        shutil.copytree(str(found.parent), str(folder))
         return Path(folder / found.name)
 
-    @cached_property
-    def url(self) -> str:
-        """The address of a server that has the archive, laid out by release."""
-        argv = [sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"]
-        served = str(self.archive.parent.parent)
-        with self.log.open("w") as log:
-            server = subprocess.Popen(argv, cwd=served, stdout=subprocess.PIPE, stderr=log, text=True)
+    @lru_cache(maxsize=None)  # noqa: B019 - there is one workbench a run.
+    def url(self, megabits: int = 0) -> str:
+        """Return the address of a server that has the archive, laid out by release, behind a link of a speed."""
+        return self._serve(self.archive.parent.parent, megabits)
+
+    def address(self, megabits: int) -> str:
+        """Return the address of the archive there."""
+        return f"{self.url(megabits)}/{self.archive.parent.name}/{self.archive.name.replace('+', '%2B')}"
+
+    def _serve(self, folder: Path, megabits: int = 0, round_trip: float = 0) -> str:
+        argv = [sys.executable, str(Path(__file__).with_name("server.py")), str(folder), str(megabits), str(round_trip)]
+        with self.log.open("a") as log:
+            server = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log, text=True)
         self._servers.append(server)
         assert server.stdout
-        port = int(re.findall(r"port (\d+)", server.stdout.readline())[0])
-        return f"http://127.0.0.1:{port}"
+        return f"http://127.0.0.1:{server.stdout.readline().strip()}"
 
     def downloads(self) -> int:
         """Return how often the archive was sent so far."""
@@ -109,18 +116,51 @@ class Workbench:
 
     @cached_property
     def wheels(self) -> Path:
-        """A folder with all that the builds install, under either interpreter; ourselves are not in it."""
+        """A folder with all that the builds install, under each interpreter; ourselves are not in it."""
         folder = self.new_folder()
         index = {**clean_environ(), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         names = ["hatchling", "flit_core", "setuptools", "build", "pip", "isal", "editables"]
-        for python in (self.old_python, self.new_python):
+        wanted = [(python, ["setuptools"]) for python in self.pythons]
+        for label, python in product(self.checkouts, (self.old_python, self.new_python)):
+            wanted.append((python, [*names, f"{self.wheel(label)}[provision,init]"]))
+        for python, each in [*wanted, (self.new_python, [f"{self.wheel('with us')}[wheels]"])]:
             self.say(f"downloading the wheels for {python.name}")
-            argv = [str(python), "-m", "pip", "download", "-q", "--prefer-binary", "-d", str(folder), *names]
-            for label in self.checkouts:
-                run([*argv, f"{self.wheel(label)}[provision,init]"], index, self.folder)
+            argv = [str(python), "-m", "pip", "download", "-vv", "--prefer-binary", "-d", str(folder), *each]
+            printed = run(argv, index, self.folder)
+            self._pages += re.findall(r"Fetching project page and analyzing links: (http\S+)", printed)
         for wheel in folder.glob("provision_backend-*"):
             wheel.unlink()
         return folder
+
+    @cached_property
+    def index(self) -> str:
+        """The address of an index on loopback, with the pages and wheels of this machine's.
+
+        It is near, has round trips, and the caching headers of the public index, which a proxy may drop. Each
+        checkout is in an index of its own, below its label, as if it were published.
+        """
+        root = self.new_folder()
+        (root / "files").symlink_to(self.wheels)
+        url = self._serve(root, round_trip=_ROUND_TRIP)
+        trusted = ssl.create_default_context(cafile=os.environ.get("PIP_CERT"))
+        pages = {}
+        for page in dict.fromkeys(self._pages):
+            request = urllib.request.Request(page, headers={"Accept": "application/vnd.pypi.simple.v1+json"})  # noqa: S310
+            with urllib.request.urlopen(request, context=trusted) as answer:  # noqa: S310
+                listed = json.load(answer)
+            for file in listed["files"]:
+                if (self.wheels / file["filename"]).exists():
+                    file["url"] = f"{url}/files/{file['filename']}"
+            pages[page.rstrip("/").rpartition("/")[2]] = listed
+        for label in self.checkouts:
+            wheel, folder = self.wheel(label), root / label.replace(" ", "-")
+            own = {"filename": wheel.name, "url": f"{url}/{folder.name}/{wheel.name}", "hashes": {}}
+            for name, listed in {**pages, "provision-backend": {"files": [own], "name": "provision-backend"}}.items():
+                (folder / name).mkdir(parents=True)
+                meta = {"meta": {"api-version": "1.0"}, "name": name}
+                (folder / name / "index.html").write_text(json.dumps({**meta, **listed}))
+            shutil.copy(str(wheel), str(folder))
+        return url
 
     @lru_cache(maxsize=None)  # noqa: B019 - there is one workbench a run.
     def wheel(self, label: str) -> Path:
@@ -131,28 +171,35 @@ class Workbench:
         run([*argv, str(source / "x")], clean_environ(), out)
         return next(out.glob("*.whl"))
 
-    def environ(self, label: str = "", **more: str) -> Dict[str, str]:
-        """Return the variables of a measured program: no index, a warm cache of uv, everything in our folder.
+    def environ(self, label: str = "", *, index: bool = False, **more: str) -> Dict[str, str]:
+        """Return the variables of a measured program: warm caches, and everything in our folder.
 
         Args:
             label: of the checkout whose wheel is offered.
+            index: what is installed comes from the index on loopback, and not from folders.
             more: further variables.
         """
-        links = " ".join([str(self.wheels), *([str(self.wheel(label).parent)] if label else [])])
         base = {name: value for name, value in clean_environ().items() if not name.startswith(_DROPPED)}
         base.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{base.get('PATH', os.defpath)}")
         base.update(HOME=str(self.folder), TMPDIR=str(self.folder), XDG_CACHE_HOME=str(self.folder / "user-cache"))
-        base.update(PIP_CONFIG_FILE=os.devnull, PIP_NO_INDEX="1", PIP_FIND_LINKS=links)
-        base.update(PIP_DISABLE_PIP_VERSION_CHECK="1", UV_CACHE_DIR=str(self.folder / f"uv-cache-{label}"))
-        base.update(UV_NO_CONFIG="1", UV_OFFLINE="1", UV_NO_INDEX="1", UV_PYTHON_DOWNLOADS="never")
-        return {**base, "UV_FIND_LINKS": links.replace(" ", ","), **more}
+        base.update(PIP_CONFIG_FILE=os.devnull, PIP_DISABLE_PIP_VERSION_CHECK="1", UV_NO_CONFIG="1")
+        base.update(UV_CACHE_DIR=str(self.folder / f"uv-cache-{label}"), UV_PYTHON_DOWNLOADS="never")
+        if index:
+            url = f"{self.index}/{(label or 'with us').replace(' ', '-')}"
+            # pip keeps answers only of hosts that it trusts.
+            base.update(PIP_INDEX_URL=url, PIP_TRUSTED_HOST=urlsplit(url).netloc, UV_DEFAULT_INDEX=url)
+        else:
+            links = [str(self.wheels), *([str(self.wheel(label).parent)] if label else [])]
+            base.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=" ".join(links), UV_FIND_LINKS=",".join(links))
+            base.update(UV_OFFLINE="1", UV_NO_INDEX="1")
+        return {**base, **more}
 
-    def provisioning(self, label: str, cache: Path) -> Dict[str, str]:
+    def provisioning(self, label: str, cache: Path, megabits: int = 0) -> Dict[str, str]:
         """Return the variables by which a checkout provisions the archive from the server into a cache."""
         return self.environ(
             label,
             PROVISION_BACKEND_CACHE_DIR=str(cache),
-            PROVISION_BACKEND_MIRROR=self.url,
+            PROVISION_BACKEND_MIRROR=self.url(megabits),
             PROVISION_BACKEND_CATALOG=str(self.archive.parent / "SHA256SUMS"),
         )
 
@@ -171,17 +218,18 @@ class Workbench:
 
         Args:
             backend: one of `BACKENDS`.
-            form: ``one list``, ``table``, or ``without us``.
+            form: ``one list``, ``table``, ``without us``, or ``extension``, which is in C and without us, too.
         """
-        folder = pure(self.new_folder() / "source", BACKENDS[backend], one_list=form == "one list")
-        if form == "without us":
+        folder = self.new_folder() / "source"
+        if form == "extension":
+            c_extension(folder, requires_python=">=3.9")
+        else:
+            pure(folder, BACKENDS[backend], one_list=form == "one list")
+        if form in ("without us", "extension"):
             file = folder / "pyproject.toml"
-            table = re.compile(r"\[tool\.provision-backend\]\n(build-backend = .*\n)(requires = .*\n)")
-            text = file.read_text(encoding="utf-8")
-            found = table.search(text)
-            assert found, text
-            system = 'requires = ["provision-backend"]\nbuild-backend = "provision_backend"\n'
-            file.write_text(table.sub("", text).replace(system, found[2] + found[1]), encoding="utf-8")
+            system = r'requires = \["provision-backend"\]\nbuild-backend = "provision_backend"\n'
+            ours = rf"(?s){system}(.*)\[tool\.provision-backend\]\n(.*?\n.*?\n)"
+            file.write_text(re.sub(ours, r"\2\1", file.read_text(encoding="utf-8")), encoding="utf-8")
         return folder
 
     def locked_project(self, backend: str, environ: Mapping[str, str]) -> Path:
@@ -191,18 +239,27 @@ class Workbench:
         run([str(python), "-m", "provision_backend", "lock", "--always", str(folder)], environ, folder)
         return folder
 
-    def uv_downloads(self, folder: Path) -> Dict[str, str]:
-        """Return the variables by which uv knows of the archive only, and has nothing yet."""
-        version, triple = re.findall(r"cpython-([\d.]+)\+\d+-(.+)-install_only", self.archive.name)[0]
-        major, minor, patch = map(int, version.split("."))
+    @property
+    def version(self) -> str:
+        """The version of the archive's CPython."""
+        return self.archive.name.split("-")[1].split("+")[0]
+
+    @property
+    def sha256(self) -> str:
+        """The checksum of the archive."""
+        return (self.archive.parent / "SHA256SUMS").read_text().split()[0]
+
+    def uv_downloads(self, folder: Path, megabits: int = 0, **more: str) -> Dict[str, str]:
+        """Return the variables by which uv knows of the archive only; what it installs and caches is in a folder."""
+        triple = re.findall(r"\+\d+-(.+)-install_only", self.archive.name)[0]
+        major, minor, patch = map(int, self.version.split("."))
         arch, libc = triple.split("-")[0], "musl" if "musl" in triple else "gnu"
         record: Dict[str, Any] = {"name": "cpython", "arch": {"family": arch, "variant": None}, "os": "linux"}
         record.update(libc=libc, major=major, minor=minor, patch=patch, prerelease="", variant=None)
-        record.update(url=f"{self.url}/{self.archive.parent.name}/{self.archive.name.replace('+', '%2B')}")
-        record.update(sha256=(self.archive.parent / "SHA256SUMS").read_text().split()[0], build="20260101")
+        record.update(url=self.address(megabits), sha256=self.sha256, build="20260101")
         listed = folder / "downloads.json"
-        listed.write_text(json.dumps({f"cpython-{version}-linux-{arch}-{libc}": record}))
-        environ = self.environ(UV_PYTHON_DOWNLOADS_JSON_URL=str(listed), UV_PYTHON_DOWNLOADS="manual")
+        listed.write_text(json.dumps({f"cpython-{self.version}-linux-{arch}-{libc}": record}))
+        environ = self.environ(UV_PYTHON_DOWNLOADS_JSON_URL=str(listed), UV_PYTHON_DOWNLOADS="automatic")
         environ.update(UV_PYTHON_INSTALL_DIR=str(folder / "pythons"), UV_CACHE_DIR=str(folder / "uv-cache"))
         del environ["UV_OFFLINE"]
-        return environ
+        return {**environ, **more}
