@@ -20,10 +20,11 @@ from typing import Any, Callable, List, Mapping, Sequence, Tuple
 
 import pyperf
 
-__all__ = ["Command", "Comparison", "Contender", "Failed", "Series", "compare", "run"]
+__all__ = ["Command", "Comparison", "Contenders", "Failed", "Series", "compare", "run"]
 
-_TIMEOUT = 600
-"""Seconds after which a command is ended."""
+_TIMEOUT = 600  # Seconds after which a command is ended.
+Contenders = Mapping[str, Callable[[], "Command"]]
+"""By label, what makes a fresh folder and the command to run there; not timed."""
 
 
 class Failed(Exception):  # noqa: N818 - it is the reason why a comparison is not on the page.
@@ -41,15 +42,6 @@ class Command:
     """Where it runs; a fresh one, which is removed afterwards."""
     expected: str = ""
     """Pattern, relative to the folder, of a file that it must leave behind."""
-
-
-@dataclass(frozen=True)
-class Contender:
-    """Something that runs in turns with others."""
-
-    label: str
-    prepare: Callable[[], Command]
-    """Makes a fresh folder and the command to run there; not timed."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,7 @@ class Comparison:
         return cls(**{**record, "series": [Series(**each) for each in record["series"]], "goals": goals})
 
 
-def compare(name: str, contenders: Sequence[Contender], rounds: int, **facts: Any) -> Comparison:
+def compare(name: str, contenders: Contenders, rounds: int, **facts: Any) -> Comparison:
     """Run contenders by turns, after one run each that is not counted.
 
     Args:
@@ -97,20 +89,19 @@ def compare(name: str, contenders: Sequence[Contender], rounds: int, **facts: An
         rounds: how often each of them runs.
         facts: further fields of the `Comparison`.
     """
-    found = {each.label: Series(each.label) for each in contenders}
+    found = {label: Series(label) for label in contenders}
     for number in range(rounds + 1):
-        for each in contenders[:: -1 if number % 2 else 1]:
-            series = found[each.label]
-            if series.failure:
+        for label in list(contenders)[:: -1 if number % 2 else 1]:
+            if found[label].failure:
                 continue
             try:
-                seconds, memory = _measure(each.prepare())
+                seconds, memory = _measure(contenders[label]())
             except Failed as exc:
-                found[each.label] = Series(each.label, failure=_reason(each.prepare(), exc))
+                found[label] = Series(label, failure=_reason(contenders[label](), exc))
                 continue
             if number:
-                series.seconds.append(seconds)
-                series.memory.append(memory)
+                found[label].seconds.append(seconds)
+                found[label].memory.append(memory)
     return Comparison(name, list(found.values()), **facts)
 
 

@@ -12,14 +12,14 @@ import sys
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, Optional
+from typing import Callable, Dict, Iterator, List, Mapping, Optional
 
 from support.cache_entries import ARCHIVE, provide
 
 from provision_backend.cache.store import open_cache
 from provision_backend.settings import load_settings
 
-from .measuring import Command, Comparison, Contender, compare, run
+from .measuring import Command, Comparison, compare, run
 from .workbench import BACKENDS, UV, Workbench
 
 __all__ = ["PARTS", "SUMMARY"]
@@ -40,8 +40,8 @@ _BY_HAND = (
     "; {check}done"
 )
 _CHECK = (
-    "auditwheel repair -w dist raw/*.whl; {uv} venv -q --python $python env; {uv} pip install -q --offline --no-index "
-    "--find-links dist --python env/bin/python cext; env/bin/python -c 'import cext'; "
+    "auditwheel repair --plat manylinux_2_17 -w dist raw/*.whl; {uv} venv -q --python $python env; "
+    "{uv} pip install -q --find-links dist --python env/bin/python cext; env/bin/python -c 'import cext'; "
 )
 
 
@@ -49,17 +49,16 @@ def cold_install(bench: Workbench, rounds: int) -> Iterator[Comparison]:
     """Downloading an interpreter into nothing, through links of three speeds; ``curl | tar`` verifies nothing."""
     size = bench.archive.stat().st_size / 1e6
     for megabits, link in ((100, "100 Mbit/s"), (1000, "1 Gbit/s"), (0, "loopback")):
-        contenders: List[Contender] = []
+        contenders = {}
         for label in bench.checkouts:
             for name, packages in ((label, []), (f"{label}, isal", ["isal"])):
                 python = bench.environment(bench.new_python, label, "provision-backend[provision]", *packages)
-                contenders.append(Contender(name, partial(_install, bench, label, python, megabits)))
+                contenders[name] = partial(_install, bench, label, python, megabits)
         url = bench.address(megabits)
-        tar = 'curl -fsS "$1" | tar -xz'
-        contenders.append(Contender("pbs-installer", partial(_other, bench, sys.executable, "-c", _PBS_CODE, url)))
-        contenders.append(Contender("curl | tar", partial(_other, bench, "sh", "-c", tar, "sh", url)))
-        contenders.append(Contender("uv, with bytecode", partial(_uv_install, bench, megabits, "--compile-bytecode")))
-        contenders.append(Contender("uv python install", partial(_uv_install, bench, megabits)))
+        contenders["pbs-installer"] = partial(_other, bench, sys.executable, "-c", _PBS_CODE, url)
+        contenders["curl | tar"] = partial(_other, bench, "sh", "-c", 'curl -fsS "$1" | tar -xz', "sh", url)
+        contenders["uv, with bytecode"] = partial(_uv_install, bench, megabits, "--compile-bytecode")
+        contenders["uv python install"] = partial(_uv_install, bench, megabits)
         goals = [("with us", "uv python install", 1.1)] if megabits == 100 else []
         goals += [(label, "pbs-installer", 1.0) for label in ("with us", "with us, isal")]
         yield compare(f"{link}, {size:.0f} MB", contenders, rounds, goals=goals, memory=True)
@@ -84,16 +83,14 @@ def _other(bench: Workbench, *argv: str) -> Command:
 
 
 def _build(
-    bench: Workbench, label: str, frontend: str, python: Path | str, project: Path, environ: Mapping[str, str]
-) -> Contender:
-    argv = [part.format(python=python) for part in _FRONTENDS[frontend]]
-
+    bench: Workbench, frontend: str, python: Path | str, project: Path, environ: Mapping[str, str]
+) -> Callable[[], Command]:
     def prepare() -> Command:
         folder = bench.new_folder()
         shutil.copytree(str(project), str(folder / "source"))
-        return Command(argv, environ, folder, "out/*.whl")
+        return Command([part.format(python=python) for part in _FRONTENDS[frontend]], environ, folder, "out/*.whl")
 
-    return Contender(label, prepare)
+    return prepare
 
 
 def pass_through(bench: Workbench, rounds: int) -> Iterator[Comparison]:
@@ -102,12 +99,13 @@ def pass_through(bench: Workbench, rounds: int) -> Iterator[Comparison]:
     cases = [(True, "from an index", ("build (pip)", "uv build")), (False, "from a folder", tuple(_FRONTENDS))]
     for index, source, frontends in cases:
         for frontend, backend in product(frontends, BACKENDS):
-            contenders = []
-            for label, form in product(bench.checkouts, ("one list", "table")):
+            contenders = {}
+            forms = [*((label, "one list") for label in bench.checkouts), *([("with us", "table")] if index else [])]
+            for label, form in forms:
                 project, environ = bench.project(backend, form), bench.environ(label, index=index)
-                contenders.append(_build(bench, f"{label}, {form}", frontend, python, project, environ))
+                contenders[f"{label}, {form}"] = _build(bench, frontend, python, project, environ)
             project, environ = bench.project(backend, "without us"), bench.environ(index=index)
-            contenders.append(_build(bench, "without us", frontend, python, project, environ))
+            contenders["without us"] = _build(bench, frontend, python, project, environ)
             goals = [("with us, one list", "without us", 1.10 if "pip" in frontend else 1.15)]
             yield compare(f"{frontend}, {backend}, {source}", contenders, rounds, goals=goals)
 
@@ -123,15 +121,15 @@ def provisioned(bench: Workbench, rounds: int) -> Iterator[Comparison]:
     run([UV, "python", "install", "--no-bin", bench.version], outside, folder)
     for frontend, backend in product(_FRONTENDS, ("hatchling", "setuptools")):
         lock, alone = bench.locked_project(backend, environs["with us"]), bench.project(backend, "without us")
-        contenders = [
-            _build(bench, label, frontend, old, bench.project(backend, "one list"), environ)
+        contenders = {
+            label: _build(bench, frontend, old, bench.project(backend, "one list"), environ)
             for label, environ in environs.items()
-        ]
-        contenders.append(_build(bench, "locked", frontend, old, lock, environs["with us"]))
-        contenders.append(_build(bench, "locked, by that Python", frontend, direct, lock, environs["with us"]))
+        }
+        contenders["locked"] = _build(bench, frontend, old, lock, environs["with us"])
+        contenders["locked, by that Python"] = _build(bench, frontend, direct, lock, environs["with us"])
         if frontend == "uv build":
-            contenders.append(_build(bench, "uv build --python", frontend, bench.version, alone, outside))
-        contenders.append(_build(bench, "direct", frontend, direct, alone, bench.environ()))
+            contenders["uv build --python"] = _build(bench, frontend, bench.version, alone, outside)
+        contenders["direct"] = _build(bench, frontend, direct, alone, bench.environ())
         goals = [("with us", "direct", 2.0 if "pip" in frontend else 1.6), ("locked", "direct", 1.0)]
         yield compare(f"{frontend}, {backend}", contenders, rounds, goals=goals)
 
@@ -157,14 +155,15 @@ def wheels(bench: Workbench, rounds: int) -> Iterator[Comparison]:
         "uv build, five times": _BY_HAND.format(pythons=names, uv=UV, check="mkdir -p dist; cp raw/*.whl dist; "),
         "by hand": _BY_HAND.format(pythons=names, uv=UV, check=check),
     }
-    commands = {"with us": ours, **{label: ["sh", "-c", loop] for label, loop in loops.items()}}
+    commands = {"with us": ours, "with us, uv": [*ours, "--installer=uv"]}
+    commands.update({label: ["sh", "-c", loop] for label, loop in loops.items()})
     last = f"dist/*cp{bench.new_python.name[6:].replace('.', '')}*.whl"
 
     def prepare(argv: List[str]) -> Command:
         source = bench.project("setuptools", "extension")
         return Command(argv, environ, source.parent, last)
 
-    yield compare("five wheels", [Contender(label, partial(prepare, commands[label])) for label in commands], rounds)
+    yield compare("five wheels", {label: partial(prepare, argv) for label, argv in commands.items()}, rounds)
 
 
 def builds_at_once(bench: Workbench, rounds: int) -> Iterator[Comparison]:
@@ -172,9 +171,9 @@ def builds_at_once(bench: Workbench, rounds: int) -> Iterator[Comparison]:
     old = bench.environment(bench.old_python, "", "build")
     warm = _provision(bench, "with us")
     for count in (1, 32):
-        contenders = [Contender(label, partial(_crowd, bench, label, old, count)) for label in bench.checkouts]
-        contenders.append(Contender("warm cache", partial(_crowd, bench, "with us", old, count, warm)))
-        contenders.append(Contender("uv build --python", partial(_uv_crowd, bench, count)))
+        contenders = {label: partial(_crowd, bench, label, old, count) for label in bench.checkouts}
+        contenders["warm cache"] = partial(_crowd, bench, "with us", old, count, warm)
+        contenders["uv build --python"] = partial(_uv_crowd, bench, count)
         before = bench.downloads()
         found = compare(f"{count} at once", contenders, rounds)
         found.name += f" ({(bench.downloads() - before) / (rounds + 1):g} downloads by all of a round)"
@@ -222,10 +221,10 @@ def growth(bench: Workbench, rounds: int) -> Iterator[Comparison]:
 
     goals = [(label, "1 in the cache", 1.1) for label in list(caches)[:-1]]
     for name, command in (("find", find), ("install", install)):
-        contenders = [Contender(label, partial(command, environ)) for label, environ in caches.items()]
+        contenders = {label: partial(command, environ) for label, environ in caches.items()}
         yield compare(name, contenders, rounds, goals=goals)
-    contenders = [_build(bench, label, "uv build", old, project, environ) for label, environ in caches.items()]
-    yield compare("provisioned build (uv build, flit_core)", contenders, rounds, goals=goals)
+    builds = {label: _build(bench, "uv build", old, project, environ) for label, environ in caches.items()}
+    yield compare("provisioned build (uv build, flit_core)", builds, rounds, goals=goals)
 
 
 def _filled(bench: Workbench, count: int) -> Path:
@@ -263,7 +262,7 @@ SUMMARY = [
     ("build where it will not: pip", "provisioned", "build (pip), hatchling", "with us", "direct"),
     ("the same: uv", "provisioned", "uv build, hatchling", "with us", "uv build --python"),
     ("the same, locked: uv", "provisioned", "uv build, hatchling", "locked", "uv build --python"),
-    ("wheels of a C extension for five Pythons", "wheels", "five wheels", "with us", "by hand"),
+    ("wheels of a C extension for five Pythons: uv", "wheels", "five wheels", "with us, uv", "by hand"),
     ("32 builds at once, nothing in the cache", "at-once", "32 at once", "with us", "uv build --python"),
     ("find a Python among 1,000", "growth", "find", "1,000 in the cache", "1 in the cache"),
 ]

@@ -134,10 +134,9 @@ class Workbench:
 
     @cached_property
     def index(self) -> str:
-        """The address of an index on loopback, with the pages and wheels of this machine's.
+        """The address of an index on loopback, with the pages and wheels of this machine's; see `benchmarks.server`.
 
-        It is near, has round trips, and the caching headers of the public index, which a proxy may drop. Each
-        checkout is in an index of its own, below its label, as if it were published.
+        Each checkout is in an index of its own, as if it were published, and there is one without us.
         """
         root = self.new_folder()
         (root / "files").symlink_to(self.wheels)
@@ -152,14 +151,17 @@ class Workbench:
                 if (self.wheels / file["filename"]).exists():
                     file["url"] = f"{url}/files/{file['filename']}"
             pages[page.rstrip("/").rpartition("/")[2]] = listed
-        for label in self.checkouts:
-            wheel, folder = self.wheel(label), root / label.replace(" ", "-")
-            own = {"filename": wheel.name, "url": f"{url}/{folder.name}/{wheel.name}", "hashes": {}}
-            for name, listed in {**pages, "provision-backend": {"files": [own], "name": "provision-backend"}}.items():
-                (folder / name).mkdir(parents=True)
+        for label in ("", *self.checkouts):
+            folder = root / f"index-{label}".replace(" ", "-")
+            shutil.copytree(str(self.wheel(label or "with us").parent), str(folder))
+            own = [
+                {"filename": each.name, "url": f"{url}/{folder.name}/{each.name}", "hashes": {}}
+                for each in folder.iterdir()
+            ]
+            for name, listed in {**pages, "provision-backend": {"files": own}}.items():
+                (folder / name).mkdir()
                 meta = {"meta": {"api-version": "1.0"}, "name": name}
                 (folder / name / "index.html").write_text(json.dumps({**meta, **listed}))
-            shutil.copy(str(wheel), str(folder))
         return url
 
     @lru_cache(maxsize=None)  # noqa: B019 - there is one workbench a run.
@@ -185,7 +187,7 @@ class Workbench:
         base.update(PIP_CONFIG_FILE=os.devnull, PIP_DISABLE_PIP_VERSION_CHECK="1", UV_NO_CONFIG="1")
         base.update(UV_CACHE_DIR=str(self.folder / f"uv-cache-{label}"), UV_PYTHON_DOWNLOADS="never")
         if index:
-            url = f"{self.index}/{(label or 'with us').replace(' ', '-')}"
+            url = f"{self.index}/index-{label}".replace(" ", "-")
             # pip keeps answers only of hosts that it trusts.
             base.update(PIP_INDEX_URL=url, PIP_TRUSTED_HOST=urlsplit(url).netloc, UV_DEFAULT_INDEX=url)
         else:

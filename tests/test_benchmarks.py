@@ -8,14 +8,14 @@ import sys
 from dataclasses import asdict
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Callable, Dict, List, Tuple
 
 import pytest
 
 pytest.importorskip("pyperf", reason="only scripts/bench and a full scripts/test install it")
 pytest.importorskip("matplotlib", reason="only scripts/bench and a full scripts/test install it")
 
-from benchmarks.measuring import Command, Comparison, Contender, Series, compare
+from benchmarks.measuring import Command, Comparison, Series, compare
 from benchmarks.page import page, write_page
 from benchmarks.parts import PARTS, SUMMARY
 from benchmarks.workbench import ROOT
@@ -28,7 +28,7 @@ MADE_UP = Comparison(
 )
 
 
-def contender(label: str, script: str, folder: Path, started: List[str], expected: str = "") -> Contender:
+def contender(label: str, script: str, folder: Path, started: List[str], expected: str = "") -> Callable[[], Command]:
     """Return a contender that notes when it is prepared, and runs a line of Python."""
 
     def prepare() -> Command:
@@ -37,13 +37,13 @@ def contender(label: str, script: str, folder: Path, started: List[str], expecte
         fresh.mkdir()
         return Command([sys.executable, "-c", script], {}, fresh, expected)
 
-    return Contender(label, prepare)
+    return prepare
 
 
 def test_contenders_run_by_turns_after_a_warm_up(tmp_path: Path) -> None:
     """The order is turned round in each round, and the first run of each does not count."""
     started: List[str] = []
-    found = compare("x", [contender(name, "pass", tmp_path, started) for name in ("a", "b")], rounds=2)
+    found = compare("x", {name: contender(name, "pass", tmp_path, started) for name in ("a", "b")}, rounds=2)
 
     assert started == ["a", "b", "b", "a", "a", "b"]
     assert [(each.label, len(each.seconds)) for each in found.series] == [("a", 2), ("b", 2)]
@@ -53,11 +53,11 @@ def test_contenders_run_by_turns_after_a_warm_up(tmp_path: Path) -> None:
 
 def test_a_command_that_fails_is_left_out_with_its_reason(tmp_path: Path) -> None:
     """The others still run, and what the command printed last is kept for the page."""
-    contenders = [
-        contender("fails", "import sys; sys.exit('no room')", tmp_path, []),
-        contender("leaves nothing", "pass", tmp_path, [], expected="out/*.whl"),
-        contender("peer", "pass", tmp_path, []),
-    ]
+    contenders = {
+        "fails": contender("fails", "import sys; sys.exit('no room')", tmp_path, []),
+        "leaves nothing": contender("leaves nothing", "pass", tmp_path, [], expected="out/*.whl"),
+        "peer": contender("peer", "pass", tmp_path, []),
+    }
     found = compare("x", contenders, rounds=1)
 
     assert found.series[0].failure.endswith("ended with 1: no room")
@@ -127,7 +127,7 @@ def test_the_server_sends_pages_files_and_ranges_as_an_index_does(tmp_path: Path
             server.terminate()
 
     assert page["Content-type"] == "application/vnd.pypi.simple.v1+json"
-    assert page["Cache-Control"] == "max-age=600, public"
+    assert page["Cache-Control"] == "max-age=1, public"
     assert (again[0], again[2]) == (304, b"")
     assert (file[0], file[2]) == (200, content)
     assert (part[0], part[2]) == (206, content[1000:2000])
