@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any, List
+
 project = "provision_backend"
 author = "The provision_backend contributors"
 html_title = "provision_backend"
@@ -29,3 +32,15 @@ html_theme_options = {"top_of_page_buttons": []}
 # Both have a contrast of at least 4.5 to 1 in every token, comments and output of programs too.
 pygments_style = "a11y-light"
 pygments_dark_style = "github-dark"
+
+
+def show_what_was_not_run(_app: Any, _page: str, source: List[str]) -> None:
+    """Make the comment that says why the tests do not run a block a sentence of the page."""
+    source[0] = re.sub(
+        r"^( *)<!-- not run: (.+) -->$", r"\1*Our tests do not run this: \2.*\n", source[0], flags=re.MULTILINE
+    )
+
+
+def setup(app: Any) -> None:
+    """Add what is above to Sphinx."""
+    app.connect("source-read", show_what_was_not_run)
