@@ -21,29 +21,10 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 __all__ = [
-    "Written",
-    "age_of",
-    "flush_tree",
-    "free_bytes",
-    "hash_bytes",
-    "hash_file",
-    "identify",
-    "is_noexec",
-    "is_run",
-    "kind_of",
-    "list_names",
-    "new_hash",
-    "open_regular",
-    "parse_json",
-    "publish",
-    "read_end",
-    "read_file",
-    "read_json",
-    "remove_path",
-    "rename",
-    "retry_if_in_use",
-    "write_atomically",
-]
+    "Written", "age_of", "flush_tree", "free_bytes", "hash_bytes", "hash_file", "identify", "is_noexec", "is_run",
+    "kind_of", "list_names", "new_hash", "open_regular", "parse_json", "publish", "read_end", "read_file", "read_json",
+    "remove_path", "rename", "retry_if_in_use", "write_atomically",
+]  # fmt: skip
 
 _BLOCK = 1 << 20  # bytes that are read at a time
 Written = Tuple[str, Tuple[int, ...]]  # the sha256 of a file that was written, and what `identify` returned right after

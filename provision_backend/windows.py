@@ -21,9 +21,7 @@ try:
 except ImportError:
     ctypes = None  # type: ignore[assignment]
 
-__all__ = [
-    "allows_long_paths", "end_with", "frontend_id", "has_ended", "is_alive", "open_process", "programs_above",
-]  # fmt: skip
+__all__ = ["allows_long_paths", "end_with", "frontend_id", "has_ended", "is_alive", "open_process", "programs_above"]
 
 _load: Any = getattr(ctypes, "WinDLL", None)
 _kernel32: Any = _load and _load("kernel32", use_last_error=True)

@@ -25,25 +25,10 @@ from ..systems import RUNNING
 from .folders import is_running, make_folders, mark_process, write_note
 
 __all__ = [
-    "CLOCK_ERROR",
-    "FORMAT",
-    "MARKER",
-    "SPARE_NAMES",
-    "condemn_entry",
-    "entry_names",
-    "entry_of",
-    "find_builds",
-    "is_condemned",
-    "key_of",
-    "last_use",
-    "note_build",
-    "note_use",
-    "read_entry",
-    "read_environment",
-    "read_marker",
-    "read_target",
-    "write_marker",
-]
+    "CLOCK_ERROR", "FORMAT", "MARKER", "SPARE_NAMES", "condemn_entry", "entry_names", "entry_of", "find_builds",
+    "is_condemned", "key_of", "last_use", "note_build", "note_use", "read_entry", "read_environment", "read_marker",
+    "read_target", "write_marker",
+]  # fmt: skip
 
 MARKER = "provision-backend.json"  # describes an entry, in its root; the last file before it is published
 SPARE_NAMES = 10  # how many names an entry may have: its key, and those beside damaged copies

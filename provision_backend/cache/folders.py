@@ -22,17 +22,9 @@ from ..systems import RUNNING
 from ..trust import ENTRY_FOLDERS, make_root
 
 __all__ = [
-    "FOLDERS",
-    "default_cache_dir",
-    "find_leftovers",
-    "is_running",
-    "make_folders",
-    "mark_process",
-    "open_staging",
-    "sweep_staging",
-    "unwritable",
-    "write_note",
-]
+    "FOLDERS", "default_cache_dir", "find_leftovers", "is_running", "make_folders", "mark_process", "open_staging",
+    "sweep_staging", "unwritable", "write_note",
+]  # fmt: skip
 
 FOLDERS = (*ENTRY_FOLDERS, "downloads", "staging", "locks", "platforms", "used")
 """What every cache has once something was published; ``catalogs`` and ``damaged`` are made when they are needed."""

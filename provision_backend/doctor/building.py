@@ -26,9 +26,7 @@ from ..settings import CONFIG_FILE, NO_CONFIG, OPTIONS, Settings
 from .context import Context, Finding, count, ok, problem, warning
 from .machine import ask
 
-__all__ = [
-    "check_catalog", "check_interpreter", "check_locked_build", "check_plan", "check_project", "check_settings",
-]  # fmt: skip
+__all__ = ["check_catalog", "check_interpreter", "check_locked_build", "check_plan", "check_project", "check_settings"]
 
 _PREFIX = "PROVISION_BACKEND_"
 _OLD = 400  # days after which a catalog lacks what people ask for; python-build-standalone has a release each month

@@ -43,9 +43,7 @@ if TYPE_CHECKING:
     from ..toolchain import Compilers
     from .locked import Locked
 
-__all__ = [
-    "BuildEnvironment", "create_environment", "discard_environments", "open_environment", "project_for_uv",
-]  # fmt: skip
+__all__ = ["BuildEnvironment", "create_environment", "discard_environments", "open_environment", "project_for_uv"]
 
 _STATE = "provision-backend.json"  # file in an environment that makes it complete for the next hook process
 _BYTECODE = "bytecode"  # folder in an environment for all bytecode that its hooks use and make

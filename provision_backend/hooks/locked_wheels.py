@@ -30,9 +30,7 @@ from .requirements import PACKAGING
 if TYPE_CHECKING:
     from ..catalog.archive import Archive
 
-__all__ = [
-    "LockedWheel", "choose_wheels", "report_package", "select_wheels", "target_environment", "wheel_file",
-]  # fmt: skip
+__all__ = ["LockedWheel", "choose_wheels", "report_package", "select_wheels", "target_environment", "wheel_file"]
 
 # Run by the locked interpreter, with the folder of the packaging of this one as its argument. That may be too new (26.4
 # needs Python 3.10), and then the copy in its pip answers.

@@ -21,9 +21,7 @@ from ..errors import HostError, ProvisionError
 from ..files import kind_of, open_regular
 from .platforms import FileIdentity
 
-__all__ = [
-    "HeaderReader", "Located", "MalformedError", "RootDirectory", "open_regular_file", "read_headers",
-]  # fmt: skip
+__all__ = ["HeaderReader", "Located", "MalformedError", "RootDirectory", "open_regular_file", "read_headers"]
 
 _Parsed = TypeVar("_Parsed")
 

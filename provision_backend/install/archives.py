@@ -24,22 +24,9 @@ from typing import Any, Iterator, NoReturn, Set, Tuple, Type
 from ..errors import MissingDependencyError, UnpackError
 
 __all__ = [
-    "FILE",
-    "FOLDER",
-    "KINDS",
-    "LINK",
-    "MAX_FOLDERS",
-    "MAX_MEMBERS",
-    "SYMLINK",
-    "Member",
-    "Plain",
-    "decompress",
-    "quote",
-    "read_members",
-    "read_sdist",
-    "refuse",
-    "write_archive",
-]
+    "FILE", "FOLDER", "KINDS", "LINK", "MAX_FOLDERS", "MAX_MEMBERS", "SYMLINK", "Member", "Plain", "decompress",
+    "quote", "read_members", "read_sdist", "refuse", "write_archive",
+]  # fmt: skip
 
 _BLOCK = tarfile.BLOCKSIZE
 _ZEROS = bytes(_BLOCK)

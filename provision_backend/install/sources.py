@@ -25,18 +25,9 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 __all__ = [
-    "DEFAULT_SOURCES",
-    "WHEELS",
-    "Source",
-    "SourceError",
-    "host_of",
-    "is_github",
-    "is_local",
-    "is_loopback",
-    "list_sources",
-    "local_path",
-    "wheel_folders",
-]
+    "DEFAULT_SOURCES", "WHEELS", "Source", "SourceError", "host_of", "is_github", "is_local", "is_loopback",
+    "list_sources", "local_path", "wheel_folders",
+]  # fmt: skip
 
 DEFAULT_SOURCES = (
     "https://releases.astral.sh/github/python-build-standalone/releases/download",

@@ -19,19 +19,9 @@ from typing import Any, Dict
 from ..errors import UnpackError
 
 __all__ = [
-    "BUILD_PREFIX",
-    "LIBRARY_ROOM",
-    "clean_value",
-    "patch_config_script",
-    "patch_json",
-    "patch_makefile",
-    "patch_module",
-    "patch_pkgconfig",
-    "patch_program",
-    "read_module",
-    "replace_prefix",
-    "write_module",
-]
+    "BUILD_PREFIX", "LIBRARY_ROOM", "clean_value", "patch_config_script", "patch_json", "patch_makefile",
+    "patch_module", "patch_pkgconfig", "patch_program", "read_module", "replace_prefix", "write_module",
+]  # fmt: skip
 
 BUILD_PREFIX = "/install"  # the prefix that python-build-standalone configures with
 

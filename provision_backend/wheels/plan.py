@@ -18,8 +18,7 @@ from .kind import Guess
 from .options import LIBCS, WheelOptions
 
 __all__ = [
-    "PlannedBuild", "PlannedTest", "Python", "WheelPlan", "choose_pythons", "make_plan", "request_of",
-    "target_triples",
+    "PlannedBuild", "PlannedTest", "Python", "WheelPlan", "choose_pythons", "make_plan", "request_of", "target_triples",
 ]  # fmt: skip
 
 _FIRST_ABI3T = (3, 15)  # PEP 803; before it a free-threaded Python has no stable ABI.
