@@ -279,7 +279,7 @@ def set_aside_damaged(interpreter: Interpreter, settings: Settings, reporter: Re
         reporter.info(f"removed bytecode that was added to {interpreter.executable} ({found[0]}{more}); trying again")
     elif found:
         damage = next(each for each in found if not each.is_added_bytecode)
-        reporter.info(f"{interpreter.executable} is damaged ({damage}{more}) and is not used any more")
+        reporter.info(f"{interpreter.executable} is damaged ({damage}{more}) and is no longer used")
     return bool(found)
 
 

@@ -95,7 +95,7 @@ def test_an_edited_file_is_refused(tmp_path: Path, before: str, after: str) -> N
     with pytest.raises(ProjectError) as caught:
         read_project(locked(tmp_path, edited))
 
-    assert str(caught.value) == f"{PYLOCK} has been edited: its content is not what its digest stands for{RELOCK}"
+    assert str(caught.value) == f"{PYLOCK} has been edited: its content does not match its digest{RELOCK}"
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_damaged_interpreter_is_replaced_in_the_same_build(
 
     assert first.returncode == 0, first.stderr
     assert f"provision-backend: {program(entry)} is damaged ({problem}" in first.stderr
-    assert "is not used any more\n" in first.stderr
+    assert "is no longer used\n" in first.stderr
     beside = entry.with_name(entry.name + ".1")
     assert (project / "toy-1-py3-none-any.whl").read_text() == str(beside)
     assert verify_entry(beside) == []

@@ -34,8 +34,8 @@ def test_what_was_to_be_built(tmp_path: Path, name: str, version: str, tags: str
 @pytest.mark.parametrize(
     ("name", "version", "tags", "message"),
     [
-        ("egg", "1.0", "py3-none-any", "spam-1.0-py3-none-any.whl was built, and the sdist is that of egg 1.0"),
-        ("spam", "2.0", "py3-none-any", "spam-1.0-py3-none-any.whl was built, and the sdist is that of spam 2.0"),
+        ("egg", "1.0", "py3-none-any", "spam-1.0-py3-none-any.whl was built from the sdist of egg 1.0"),
+        ("spam", "2.0", "py3-none-any", "spam-1.0-py3-none-any.whl was built from the sdist of spam 2.0"),
         ("spam", "1.0", "py2-none-any", "spam-1.0-py2-none-any.whl was built by CPython 3.11 for"),
         ("spam", "1.0", "cp310-cp310-linux_x86_64", "spam-1.0-cp310-cp310-linux_x86_64.whl was built by CPython 3.11"),
         ("spam", "1.0", "py3-none-win_amd64", "spam-1.0-py3-none-win_amd64.whl was built by CPython 3.11 for"),
@@ -52,7 +52,9 @@ def test_what_was_not_to_be_built(tmp_path: Path, name: str, version: str, tags:
 def test_a_file_that_is_renamed_or_no_wheel(tmp_path: Path) -> None:
     """A wheel says inside what it is, and a text that is called a wheel is none."""
     renamed = make_wheel(tmp_path, "py3-none-any", {}).rename(tmp_path / "egg-1.0-py3-none-any.whl")
-    with pytest.raises(WheelError, match=r"^egg-1.0-py3-none-any.whl is named so, and its metadata is that of spam 1"):
+    with pytest.raises(
+        WheelError, match=r"^the name of egg-1.0-py3-none-any.whl does not match its metadata, which is that of spam 1"
+    ):
         check_made(renamed, _project("egg"), "3.11", GNU)
     renamed.write_bytes(b"text")
 

@@ -207,7 +207,7 @@ def test_a_library_that_is_nowhere_is_named(tmp_path: Path, out: Path) -> None:
 
     assert refusal(make_wheel(tmp_path, TAGS, {module.name: module}), out, glibc="2.17") == (
         "spam-1.0-cpXY-cpXY-linux_ARCH.whl cannot have the tag manylinux_2_17_ARCH: "
-        "it needs libegg.so.1, which is in no folder of libraries\n"
+        "it needs libegg.so.1, which was found in no library folder\n"
         "  needed by: spam.cpython-XY-ARCH-linux-gnu.so\n"
         "  install it, name its folder in LD_LIBRARY_PATH, or link it statically"
     )
@@ -284,7 +284,7 @@ def test_internal_symbols_of_a_library_are_named(tmp_path: Path, out: Path) -> N
 
     assert refusal(make_wheel(tmp_path, TAGS, {module.name: module}), out, glibc="2.17") == (
         "spam-1.0-cpXY-cpXY-linux_ARCH.whl cannot have the tag manylinux_2_17_ARCH: "
-        "it uses symbols that not every library has\n"
+        "it uses symbols that not every build of the library has\n"
         "  libz.so.1: zcalloc\n"
         "  these are internal to the library: link it statically"
     )

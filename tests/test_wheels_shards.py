@@ -96,7 +96,7 @@ def test_what_an_engine_does_not_say_is_asked_for() -> None:
 
     with pytest.raises(UsageError, match="is 'many', not a number"):
         parse_shard("auto", {"GITLAB_CI": "1", "CI_NODE_INDEX": "1", "CI_NODE_TOTAL": "many"})
-    with pytest.raises(UsageError, match="CI_NODE_INDEX = 4 and CI_NODE_TOTAL = 3, which is none of the shards"):
+    with pytest.raises(UsageError, match="CI_NODE_INDEX = 4 and CI_NODE_TOTAL = 3, which names none of the shards"):
         parse_shard("auto", {"GITLAB_CI": "1", "CI_NODE_INDEX": "4", "CI_NODE_TOTAL": "3"})
     with pytest.raises(UsageError, match="found no engine"):
         parse_shard("auto", {})

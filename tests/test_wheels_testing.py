@@ -10,7 +10,7 @@ from typing import Any, Dict, List
 import pytest
 from support.wheel_files import MACHINE, compile_library, compile_module, make_wheel
 
-from provision_backend.errors import UsageError, WheelError
+from provision_backend.errors import WheelError
 from provision_backend.interpreter import Interpreter, inspect_interpreter
 from provision_backend.output import Reporter
 from provision_backend.settings import Settings
@@ -165,15 +165,6 @@ def test_a_command_runs_in_an_empty_folder_with_what_it_requires(tmp_path: Path,
         f"  python '{project}'/check.py '{wheel}'\n"
         "  [] True"
     )
-
-
-def test_a_command_that_needs_the_source_of_an_sdist_is_wrong_use(tmp_path: Path, interpreter: Interpreter) -> None:
-    """It is said before anything is installed."""
-    wheel = make_wheel(tmp_path, PURE, {"spam.py": ""})
-    with pytest.raises(UsageError) as caught:
-        try_wheel(wheel, interpreter, command="pytest {project}/tests")
-
-    assert str(caught.value) == "the test names {project}, and there is no source folder: the source is an sdist"
 
 
 @pytest.mark.slow

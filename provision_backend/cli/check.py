@@ -1,7 +1,7 @@
 """``provision-backend check``: test wheels, wherever they were made, under each Python that they claim.
 
 A wheel claims the Pythons of its tags that satisfy its ``Requires-Python``. Those that can be provisioned here install
-it and use it, one after the other; that a wheel is not for this system is said, and is no failure of the wheel. A wheel
+it and use it, one after the other; a wheel for another system is reported, and is no failure. A wheel
 of the project in this folder is tested as the project's table for ``wheels`` says, unless an option says otherwise.
 """
 
@@ -20,7 +20,7 @@ from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives, newest_of_minors
 from ..catalog.wanted import Wanted
 from ..errors import MissingDependencyError, ProvisionError, UsageError
-from ..hooks.installers import find_uv
+from ..hooks.installers import provision_for_build
 from ..hooks.tags import covers, is_for, kind_of, oldest_libc, tags_of
 from ..host.platforms import Platform, format_version
 from ..host.targets import split_level
@@ -29,7 +29,6 @@ from ..interpreter import find_interpreters
 from ..output import Reporter
 from ..processes import ended_by_signals
 from ..project.pyproject import parse_pyproject, read_text
-from ..provision import provision
 from ..settings import Settings
 from ..versions import VersionRequest, is_specifier, normalised_name, parse_request
 from ..wheels.options import WheelOptions, read_options, read_table
@@ -170,7 +169,7 @@ class _Check:
 
     def _test(self, wheel: Path, wanted: Wanted, settings: Settings) -> None:
         reporter, options = self._reporter, self._options_for(wheel)
-        interpreter = provision(wanted, settings, reporter, with_pip=not find_uv(settings))
+        interpreter = provision_for_build(wanted, settings, reporter)
         test_wheel(
             wheel,
             interpreter,

@@ -20,7 +20,7 @@ from ..catalog.selection import builtin_triples
 from ..catalog.wanted import Lock, Wanted
 from ..errors import ProjectError, UsageError
 from ..files import read_file
-from ..hooks.installers import find_uv
+from ..hooks.installers import provision_for_build
 from ..hooks.made import advise_including, leaves_out
 from ..hooks.resolve import Resolver
 from ..host.platforms import platform_from_triple
@@ -31,7 +31,6 @@ from ..project.edit import apply_changes, load_tomlkit, lock_lines, lock_text, p
 from ..project.lock import LOCK_FILE, choose_archives, kept_archives
 from ..project.pylock import PYLOCK, pylock_document
 from ..project.pyproject import Project, read_project, read_text
-from ..provision import provision
 from ..settings import Settings, load_toml
 from ..toolchain import toolchain_for
 from ..versions import minor_of, parse_request
@@ -157,7 +156,7 @@ def _interpreter(project: Project, lock: Lock, settings: Settings, reporter: Rep
         newest = lock.archives[0]
         minor = minor_of(newest.version) + ("t" if newest.freethreaded else "")
         wanted = Wanted(project.requires_python, parse_request(minor))
-    return provision(wanted, settings, reporter, with_pip=not find_uv(settings))
+    return provision_for_build(wanted, settings, reporter)
 
 
 def _new_lock(project: Project, arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Lock:

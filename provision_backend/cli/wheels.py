@@ -44,7 +44,7 @@ _SOURCE = "a folder, an sdist, or the name of a project on the package index; de
 _PYTHON = "wheels for these only: 3.13, 3.14t or '>=3.10'; may be repeated; default all that the project supports"
 _TEST = "command that tests each wheel, in which {project} and {wheel} stand for paths; default: import what is in it"
 _ABI = "what the wheels are, where that is not read from the project: " + ", ".join(ABIS)
-_SHARD = "build one of several parts: K/N, or 'auto' for what the engine of the machine says"
+_SHARD = "build one of several parts: K/N, or 'auto' for the one that the CI engine assigns"
 _ROOT = "run interpreters in this root file system of another Linux"
 
 ARGUMENTS = {
@@ -56,7 +56,9 @@ ARGUMENTS = {
         argument("--abi", "|".join(ABIS), _ABI),
         argument("--test", "COMMAND", _TEST),
         argument("--test-requires", "REQUIREMENT", "package that the test needs; may be repeated", action="append"),
-        argument("--jobs", "N", "builds and tests at a time; default as many as the machine has room for", type=int),
+        argument(
+            "--jobs", "N", "how many builds and tests run at a time; default what the machine has room for", type=int
+        ),
         argument("--shard", "K/N", _SHARD),
         argument("--out", "DIR", "folder for the wheels; default dist"),
         flag("--keep-going", "go on with the others after a failure"),

@@ -21,6 +21,7 @@ from ..files import list_names
 from ..frontend_watch import frontend_programs
 from ..output import Reporter
 from ..processes import last_lines, run_quiet, run_visible
+from ..provision import provision
 from ..settings import Settings
 from ..systems import RUNNING
 from ..variables import clean_environment, drop_variables
@@ -30,13 +31,14 @@ from .pip_files import configured_variables, pip_variable
 from .uv_sources import uv_project
 
 if TYPE_CHECKING:
+    from ..catalog.wanted import Wanted
     from ..interpreter import Interpreter
     from .environment import BuildEnvironment
     from .locked_wheels import LockedWheel
 
 __all__ = [
     "DROPPED", "PIP_DROPPED", "UV_DROPPED", "find_uv", "install", "install_locked", "interpreter_environment",
-    "resolve", "supports_python_option",
+    "provision_for_build", "resolve", "supports_python_option",
 ]  # fmt: skip
 
 # Each of these misdirects or empties the installation into a build environment; all were tried.
@@ -274,6 +276,11 @@ def _frontends_pip_obeys_constraints() -> bool:
     names = [name for name in list_names(Path(sysconfig.get_path("purelib"))) if re.match(r"pip-\d.*\.dist-info", name)]
     numbers = [int(number) for number in re.findall(r"\d+", names[0])[:2]] if names else []
     return frontend_name() == "pip" and bool(numbers) and numbers < [26, 2]
+
+
+def provision_for_build(wanted: Wanted, settings: Settings, reporter: Reporter) -> Interpreter:
+    """Provision the interpreter of a build environment, with its pip compiled where that fills it."""
+    return provision(wanted, settings, reporter, with_pip=not find_uv(settings))
 
 
 def supports_python_option(pip_version: str) -> bool:

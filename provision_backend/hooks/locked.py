@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     from ..host.platforms import Platform
     from .environment import BuildEnvironment
 
-__all__ = [
-    "Locked", "copy_environment", "environment_key", "locked_for",
-]  # fmt: skip
+__all__ = ["Locked", "copy_environment", "environment_key", "locked_for"]
 
 _LONGEST_SCRIPT = 1 << 20  # bytes
 _LONGEST_SHEBANG = 127  # bytes that every kernel reads of the first line of a script
@@ -138,7 +136,7 @@ class Locked:
         found = self._cache.repair(entry) if entry else []
         if found:
             more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-            self._reporter.info(f"{entry} is damaged ({found[0]}{more}) and is not used any more")
+            self._reporter.info(f"{entry} is damaged ({found[0]}{more}) and is no longer used")
         return bool(found)
 
 

@@ -42,7 +42,7 @@ def read_pylock(root: Path, *, always: bool, relocking: bool = False) -> Lock:
     tool = document.get("tool")
     ours = tool.get("provision-backend") if isinstance(tool, dict) else None
     if not isinstance(ours, dict) or (ours.get("digest") != digest_of(document) and not relocking):
-        raise ProjectError(f"{PYLOCK} has been edited: its content is not what its digest stands for", hint=RELOCK)
+        raise ProjectError(f"{PYLOCK} has been edited: its content does not match its digest", hint=RELOCK)
     try:
         packages = tuple(map(_package, document["packages"]))
         requires, dynamic, lines = (_texts(ours[key]) for key in ("requires", "dynamic", "interpreters"))

@@ -158,7 +158,9 @@ def _check(wheel: Path, info: WheelAbIInfo, wanted: Policy, platform: Platform) 
     if wanted > info.blacklist_policy:
         lines = [f"{name}: {', '.join(symbols)}" for name, symbols in sorted(references.blacklist.items())]
         advice = "these are internal to the library: link it statically"
-        raise WheelError(f"{failed}: it uses symbols that not every library has", hint="\n".join([*lines, advice]))
+        raise WheelError(
+            f"{failed}: it uses symbols that not every build of the library has", hint="\n".join([*lines, advice])
+        )
     if wanted > info.machine_policy:
         raise WheelError(
             f"{failed}: it is compiled for a newer CPU than {info.policies.architecture.value}",
@@ -167,7 +169,7 @@ def _check(wheel: Path, info: WheelAbIInfo, wanted: Policy, platform: Platform) 
 
 
 def _absence(platform: Platform) -> str:
-    return "is in no folder of libraries" if platform.is_host else f"this host does not have for {platform.triple}"
+    return "was found in no library folder" if platform.is_host else f"this host does not have for {platform.triple}"
 
 
 def _advice(info: WheelAbIInfo, library: str, platform: Platform) -> str:

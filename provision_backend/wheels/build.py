@@ -20,7 +20,7 @@ from ..errors import InterpreterError
 from ..files import hash_file
 from ..hooks.build import Build
 from ..hooks.frontend import OWN_FOLDER, guard_recursion
-from ..hooks.installers import find_uv
+from ..hooks.installers import provision_for_build
 from ..hooks.provisioned import call_hook
 from ..hooks.tags import kind_of
 from ..install.unpack import unpack_sdist
@@ -30,7 +30,6 @@ from ..processes import run_quiet
 from ..project.plan import Plan
 from ..project.pyproject import Project
 from ..project.unadopted import read_any_project
-from ..provision import provision
 from ..settings import Settings
 from ..systems import RUNNING
 from ..toolchain import Compilers, Toolchain, toolchain_for
@@ -127,7 +126,7 @@ def _open(project: Project, job: Job, how: str, reporter: Reporter) -> _Kit:
         if project.lock is not None:
             reporter.info("the lock is not for a build for another machine, so requirements are resolved")
     with reporter.step("provide an interpreter"):
-        found = provision(wanted, settings, reporter, with_pip=not find_uv(settings))
+        found = provision_for_build(wanted, settings, reporter)
     return _Kit(project, found, settings, wanted, None)
 
 

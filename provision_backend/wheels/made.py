@@ -34,11 +34,11 @@ def check_made(wheel: Path, project: Project, python: str, triple: str) -> None:
     metadata = read_metadata(wheel)
     inside = f"{metadata.get('Name')} {metadata.get('Version')}"
     if not _same(str(metadata.get("Name")), str(metadata.get("Version")), str(name), str(version)):
-        raise WheelError(f"{wheel.name} is named so, and its metadata is that of {inside}")
+        raise WheelError(f"the name of {wheel.name} does not match its metadata, which is that of {inside}")
     # A local version, 1.0+cpu, may come from the machine that builds.
     if not _same(str(name), version.public, project.name, project.version):
         raise WheelError(
-            f"{wheel.name} was built, and the sdist is that of {project.name} {project.version}",
+            f"{wheel.name} was built from the sdist of {project.name} {project.version}",
             hint="what computes its name or version must give the same in a build as in the sdist",
         )
     if not covers(wheel.name, python, triple):

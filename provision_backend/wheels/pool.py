@@ -78,7 +78,7 @@ class Pool:
             if kept is not None:
                 self.outcomes[position] = kept
                 self._accept(kept)
-                self._progress.say(f"{kept.build.id}: {kept.made['wheel']} is there from the run before")
+                self._progress.say(f"{kept.build.id}: {kept.made['wheel']} is kept from an earlier run")
 
     def _begin_all(self) -> bool:
         """Begin what there is room for; return whether something was begun."""

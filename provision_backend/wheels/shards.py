@@ -83,7 +83,7 @@ ENGINES: Tuple[Engine, ...] = (
         "JOB_COMPLETION_INDEX",
         "JOB_COMPLETION_INDEX",
         "JOB_COMPLETIONS",
-        advice="a Job does not tell its pods how many they are: set the variable JOB_COMPLETIONS "
+        advice="a Job does not tell its pods how many there are: set the variable JOB_COMPLETIONS "
         "in the container's env to the same number as completions",
     ),
 )
@@ -121,7 +121,7 @@ def _from_engine(environ: Mapping[str, str]) -> Shard:
         names = ", ".join(engine.name for engine in ENGINES)
         raise UsageError(
             "--shard auto found no engine that says which shard this is",
-            hint=f"known are {names}; elsewhere name the shard: --shard 2/3",
+            hint=f"known engines: {names}; elsewhere, name the shard: --shard 2/3",
         )
     number, total, first, step = (
         int(name) if name.isdigit() else _read_number(engine, name, environ)
@@ -131,7 +131,7 @@ def _from_engine(environ: Mapping[str, str]) -> Shard:
     if not 1 <= found.number <= found.total:
         raise UsageError(
             f"--shard auto: {engine.name} says {engine.number} = {number} and {engine.total} = {total}, "
-            "which is none of the shards",
+            "which names none of the shards",
             hint=engine.advice,
         )
     return found

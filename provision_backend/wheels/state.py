@@ -28,7 +28,8 @@ __all__ = [
 LOGS = "logs"
 """The folder beside the wheels that has a log and a record of each build."""
 
-FREE_SOME = "free some space, and run the same command again: it goes on where it was"  # hint where a disk is full
+FREE_SOME = "free some space, and run the same command again: it continues where it stopped"
+"""The hint where a disk is full."""
 
 _WORK = "provision-backend-wheels-"  # the beginning of the name of a run's temporary folder, before its process
 

@@ -16,20 +16,26 @@ import tempfile
 import zipfile
 from email.message import Message
 from pathlib import Path, PurePosixPath
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from packaging.utils import parse_wheel_filename
 
-from ..errors import BuildEnvironmentError, InterpreterError, UsageError, WheelError
+from ..catalog.wanted import Wanted
+from ..errors import BuildEnvironmentError, InterpreterError, WheelError
 from ..hooks.environment import BuildEnvironment, create_environment
+from ..hooks.installers import provision_for_build
 from ..hooks.tags import tags_of
+from ..install.unpack import unpack_sdist
 from ..interpreter import Interpreter
 from ..output import Reporter
 from ..processes import abnormal_end, last_lines, run_quiet, run_visible
 from ..settings import Settings
 from ..systems import RUNNING
+from ..versions import parse_request
+from .job import Job
+from .targets import settings_for
 
-__all__ = ["import_names", "read_metadata", "test_wheel"]
+__all__ = ["import_names", "read_metadata", "run_test", "test_wheel"]
 
 _IMPORTING = """
 import importlib, sys
@@ -67,12 +73,11 @@ def test_wheel(
         command: a command of the system's shell, run in an empty folder, whose Python is that of the environment;
             ``{project}`` and ``{wheel}`` in it are paths. Empty: all import names of the wheel are imported.
         requires: PEP 508 requirements of the command.
-        source: what ``{project}`` means; None if there is no source tree.
+        source: what ``{project}`` means; None where the command does not name it.
         settings: say which installer is used.
         reporter: tells people about it.
 
     Raises:
-        UsageError: the command names ``{project}``, and there is none.
         WheelError: it cannot be installed, or fails its test.
     """
     wheel = wheel.absolute()
@@ -91,9 +96,31 @@ def test_wheel(
             _import(names, environment, folder, f"{wheel.name} was installed under {label}")
 
 
+def run_test(job: Job, reporter: Reporter) -> Dict[str, Any]:
+    """Test the wheel of a job; the result is empty, or says why there can be no test here.
+
+    Whatever is wrong with the wheel is a `WheelError`.
+    """
+    if not job.runs.how:
+        return {"unavailable": True, "error": job.runs.reason}
+    settings = settings_for(job.triple, job.runs.how, job.settings)
+    wanted = Wanted("", parse_request(job.request))
+    interpreter = provision_for_build(wanted, settings, reporter)
+    # {project} is a copy for this test alone, so that none finds what another one has left in it.
+    source = unpack_sdist(Path(job.sdist), Path(job.folder, "project")) if "{project}" in job.test else None
+    test_wheel(
+        Path(job.wheel),
+        interpreter,
+        command=job.test,
+        requires=job.test_requires,
+        source=source,
+        settings=settings,
+        reporter=reporter,
+    )
+    return {}
+
+
 def _replaced(command: str, wheel: Path, source: Optional[Path]) -> str:
-    if "{project}" in command and source is None:
-        raise UsageError("the test names {project}, and there is no source folder: the source is an sdist")
     paths = {"{project}": str(source and source.absolute()), "{wheel}": str(wheel)}
     for name, path in paths.items():
         command = command.replace(name, f'"{path}"' if RUNNING.name == "windows" else shlex.quote(path))

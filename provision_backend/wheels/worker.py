@@ -24,7 +24,7 @@ from ..systems import RUNNING
 from .build import build_wheel
 from .job import BUILD, TEST, Job, read_job
 from .targets import enter_root
-from .trial import run_test
+from .testing import run_test
 
 with contextlib.suppress(ImportError):  # Windows has none.
     import resource
@@ -107,7 +107,7 @@ def _do(job: Job) -> Dict[str, Any]:
         traceback.print_exc()
         result = {
             "error": f"{type(exc).__name__}: {exc}",
-            "hint": "this is a fault of ours; the traceback is in the log",
+            "hint": "this is a bug in provision-backend; the traceback is in the log",
         }
     result["seconds"] = round(time.monotonic() - began, 3)
     result["largest_process"] = _largest_process()

@@ -88,9 +88,7 @@ def _ask_for_newer(text: str, settings: Settings) -> str:
     found = re.search(_UNDECLARED, text) if settings.glibc and settings.toolchain != "host" else None
     if found is None:
         return ""
-    return (
-        f"{found[1] or found[2]} is unknown to glibc {settings.glibc}: if a newer one has it, name that: --glibc 2.28"
-    )
+    return f"glibc {settings.glibc} has no {found[1] or found[2]}; if a newer one does, ask for that: --glibc 2.28"
 
 
 def number_of_jobs(wanted: int, count: int) -> int:
@@ -188,7 +186,7 @@ class Workers:
     def _forget(self, worker: _Worker) -> None:
         self._working.remove(worker)
         # A build environment with zig has 19 500 files, whose removal takes a minute on a busy disk. What has ended is
-        # told at once, and the next one begins.
+        # reported at once, and the next one begins.
         thread = threading.Thread(target=remove_path, args=(worker.folder,), daemon=True)
         thread.start()
         self._removing.append(thread)
@@ -215,7 +213,7 @@ class Workers:
         if re.search(_NO_SPACE, f"{result['error']} {result.get('hint')} {text}"):
             free = {folder: free_bytes(folder) for folder in (self._run.work.parent, self._run.out)}
             least = min(free, key=lambda folder: free[folder] or 0)
-            return f"the disk is full: {format_size(free[least] or 0)} are left in {least}\n{FREE_SOME}"
+            return f"the disk is full: {format_size(free[least] or 0)} left in {least}\n{FREE_SOME}"
         # The log ends with the very message to which this is added.
         newer = ""
         if worker.task.test is None and "-gnu" in worker.task.outcome.build.triple:

@@ -274,7 +274,7 @@ def test_an_index_that_differs(site: Site, tmp_path: Path, key: str, change: str
 _EDITS = {
     "the lock is edited": (
         PYLOCK, 'version = "', 'version = "1',
-        f"{PYLOCK} has been edited: its content is not what its digest stands for"
+        f"{PYLOCK} has been edited: its content does not match its digest"
     ),
     "a requirement has changed": (
         "pyproject.toml",
