@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 from ..errors import InterpreterError
+from ..host.resources import usable_cores
 from ..processes import run_interpreter_json
 from ..systems import RUNNING
 from ..versions import IMPLEMENTATION
@@ -34,6 +35,9 @@ _IMPORTED_BY_BUILDS = [
 
 _PIP_MODULES = ["venv", "pip._internal.cli.main_parser", "pip._internal.cli.main", "pip._internal.commands.install"]
 """What makes and fills a build environment where uv does not; pip imports 300 modules of its own."""
+
+_MOST_PROCESSES = 8
+"""How many processes compile, at most; each one shortens it by less than the one before."""
 
 # Nothing that has a source is imported before builds' modules are compiled: an archive brings no .pyc files.
 _PROBE = r"""
@@ -75,33 +79,47 @@ for name in plain:
 if sys.platform != "win32" and attempt("_ctypes", find, "_ctypes"):
     attempt("dlopen", lambda: __import__("_ctypes").dlopen(None, 0))
 
-def compile_modules(names):
-    # What an import does except to execute: the bytecode is stored beside the source.
-    library = glob.escape(os.path.dirname(os.__file__))
+def find_sources(names):
+    # By os alone: what else finds files would first import, one after the other, much of what is to be compiled.
+    library = os.path.dirname(os.__file__)
     for name in names:
-        base = os.path.join(library, *name.split("."))
-        for path in glob.glob(base + ".py") or glob.glob(os.path.join(base, "__init__.py")):
-            try:
-                machinery.SourceFileLoader(name, path).get_code(name)
-            except Exception:
-                pass
+        folder, last = os.path.split(os.path.join(library, *name.split(".")))
+        files = [last + ".py", os.path.join(last, "__init__.py")]
+        if last == "*":
+            files = [file for file in os.listdir(folder) if file.endswith(".py")] if os.path.isdir(folder) else []
+        yield from filter(os.path.isfile, [os.path.join(folder, file) for file in files])
 
-def compile_in_two_processes(names):
+def compile_sources(paths):
+    # What an import does except to execute: the bytecode is stored beside the source.
+    for path in paths:
+        try:
+            machinery.SourceFileLoader(path, path).get_code(path)
+        except Exception:
+            pass
+
+def compile_in_processes(paths):
+    # By size, so that all of them take the same time.
+    paths = sorted(set(paths), key=os.path.getsize, reverse=True)
+    shares = [paths[number::processes] for number in range(processes)]
+    children = []
     try:
-        child = os.fork()
+        while len(shares) > 1:
+            children.append(os.fork())
+            if not children[-1]:
+                compile_sources(shares[-1])
+                os._exit(0)
+            shares.pop()
     except (AttributeError, OSError):
-        compile_modules(names)
-        return
-    compile_modules(names[::2] if child else names[1::2])
-    if not child:
-        os._exit(0)
-    os.waitpid(child, 0)
+        pass
+    for share in shares:
+        compile_sources(share)
+    for child in children:
+        os.waitpid(child, 0)
 
 if compiled:
     # What it has imported while it started, too, unless that is frozen into the program.
     started = [name for name in sys.modules if getattr(sys.modules[name].__spec__, "has_location", False)]
-    import glob
-    compile_in_two_processes(compiled + started)
+    compile_in_processes(find_sources(compiled + started))
 for name in imported:
     try:
         __import__(name)
@@ -155,7 +173,8 @@ def smoke_run(
         InterpreterError: it does not start, is not what was wanted, or cannot be used to build wheels.
     """
     modules = _IMPORTED_BY_BUILDS if compiled else [], _PIP_MODULES if with_pip else []
-    code = f"thorough = {thorough}\ncompiled, imported = {modules}\n{_PROBE}"
+    processes = min(usable_cores(), _MOST_PROCESSES)
+    code = f"thorough, processes = {thorough}, {processes}\ncompiled, imported = {modules}\n{_PROBE}"
     answer = run_interpreter_json(python, code)
     wanted = {
         "implementation": IMPLEMENTATION,
