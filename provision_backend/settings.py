@@ -5,14 +5,12 @@ The first place that names a key wins: an option of our command line, the ``conf
 machine, ``[tool.provision-backend]``, the default. Who builds and whose machine it is thus decide over a project.
 
 A relative path means the folder that the frontend was started in, and in a file that of the file; `Settings` has
-absolute ones. Addresses may hold passwords, and what might be one without a scheme is refused: as a path it would be
-shown.
+absolute ones.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 import sys
 from pathlib import Path
@@ -20,7 +18,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .errors import CacheError, UsageError
 from .files import read_file
-from .output import redact_text, redact_url, shorten, suggestion
+from .output import redact_text, redact_url, suggestion
+from .setting_values import PATH_KINDS, Option, absolute_path, convert, parse_text
 from .systems import RUNNING
 from .trust import check_file
 
@@ -30,8 +29,8 @@ else:
     import tomli as tomllib
 
 __all__ = [
-    "BESIDE", "CONFIG_FILE", "INSIDE", "NO_CONFIG", "OPTIONS", "PREFIX", "Option", "Settings", "check_text",
-    "load_settings", "load_toml", "secret_variables", "strip_settings",
+    "CONFIG_FILE", "NO_CONFIG", "OPTIONS", "PREFIX", "Settings", "load_settings", "load_toml", "secret_variables",
+    "strip_settings",
 ]  # fmt: skip
 
 PREFIX = "provision-backend."
@@ -39,47 +38,6 @@ PREFIX = "provision-backend."
 
 CONFIG_FILE, NO_CONFIG = "PROVISION_BACKEND_CONFIG_FILE", "PROVISION_BACKEND_NO_CONFIG"
 """The variable that names a file instead of the user's and the machine's, and the one that turns files off."""
-
-# Values of the setting ``sbom`` that are no folders: that of the wheel itself, and the wheel.
-BESIDE, INSIDE = "beside", "wheel"
-
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-# What stands behind a comma that separates: white space or a URL, and a path where the item before it has no query.
-_BEGINNING = re.compile(rf"\s|{_URL.pattern}")
-_BEGINNING_OR_PATH = re.compile(rf"{_BEGINNING.pattern}|[~/\\]|\.\.?[/\\]|[A-Za-z]:[/\\]")
-
-_PATH_KINDS = ("path", "paths", "location", "locations")
-_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
-
-
-class Option(NamedTuple):
-    """One setting: a row of the reference page and of ``provision-backend settings``."""
-
-    key: str
-    """The name after ``provision-backend.``, in lower case with hyphens."""
-    kind: str
-    """text, path, paths, location (a path or a URL), locations, flag, seconds, number or choice."""
-    default: Any
-    """The value when nothing names the key."""
-    help: str
-    """One line for people."""
-    choices: Tuple[str, ...] = ()
-    """The accepted values of a choice."""
-    form: Tuple[str, str] = ("", "")
-    """The pattern of a text that is no choice, and what that is, for messages; empty where any text is accepted."""
-    in_project: bool = False
-    """Whether ``[tool.provision-backend]`` has a key of this name, which decides where whoever builds does not."""
-
-    @property
-    def attribute(self) -> str:
-        """Name of the field of `Settings`."""
-        return self.key.replace("-", "_")
-
-    @property
-    def variable(self) -> str:
-        """Name of the environment variable."""
-        return f"PROVISION_BACKEND_{self.attribute.upper()}"
-
 
 # A setting is a row here and a field of Settings, and one of a project a property of project/schema.json; tests compare
 # them, and scripts/update-docs writes the pages.
@@ -178,7 +136,7 @@ class Settings(NamedTuple):
         found = {}
         for option in OPTIONS:
             value = getattr(self, option.attribute)
-            if self.origin(option.key) == option.variable and (option.key == "python" or option.kind in _PATH_KINDS):
+            if self.origin(option.key) == option.variable and (option.key == "python" or option.kind in PATH_KINDS):
                 separator = os.pathsep if option.kind == "paths" else ", "
                 found[option.variable] = value if isinstance(value, str) else separator.join(value)
         return found
@@ -236,7 +194,9 @@ def load_settings(
     for option in OPTIONS:
         place = next((place for place in places if option.key in place.values), None)
         if place is not None:
-            values[option.attribute] = _convert(option, place, place.folder or folder)
+            values[option.attribute] = convert(
+                option, place.values[option.key], place.of(option), place.folder or folder, whole=place.is_file
+            )
             origins.append((option.key, place.of(option)))
     return Settings(**values, origins=tuple(origins))
 
@@ -263,13 +223,13 @@ def load_toml(text: str) -> Dict[str, Any]:
 
 def _read_files(environ: Mapping[str, str], folder: str) -> List[_Place]:
     off = Option("", "flag", False, "")
-    if environ.get(NO_CONFIG) and _parse(off, environ[NO_CONFIG].strip(), NO_CONFIG, folder):
+    if environ.get(NO_CONFIG) and parse_text(off, environ[NO_CONFIG].strip(), NO_CONFIG, folder):
         return []
     named = environ.get(CONFIG_FILE, "")
     if named == os.devnull:
         return []  # As pip has it.
     if named:
-        return [_read_file(_absolute(named, folder), named=True)]
+        return [_read_file(absolute_path(named, folder), named=True)]
     # What is relative, as where there is no home directory, would be another file in every folder.
     folders = [base if os.path.isabs(base) else "" for base in RUNNING.config_folders(environ)]
     user, *machine = [base and os.path.join(base, "provision-backend", "config.toml") for base in folders]
@@ -325,104 +285,3 @@ def _ours(config_settings: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
             raise UsageError(f"unknown config setting {key!r}", hint=suggestion(name, _BY_KEY, prefix=PREFIX))
         given[name] = value
     return given
-
-
-def _convert(option: Option, place: _Place, folder: str) -> Any:
-    raw, name = place.values[option.key], place.of(option)
-    if option.kind in ("locations", "paths"):
-        return _split(option, raw, name, folder, whole=place.is_file)
-    if isinstance(raw, bool) and option.kind == "flag":
-        return raw
-    # Numbers in JSON and TOML are accepted where a number is meant. A version would not do: 3.10 would arrive as 3.1.
-    if isinstance(raw, (int, float)) and not isinstance(raw, bool) and option.kind in ("flag", "number", "seconds"):
-        raw = str(raw)
-    if not isinstance(raw, str):
-        raise UsageError(f"{name} must be one string, found {type(raw).__name__}")
-    return _parse(option, raw.strip(), name, folder)
-
-
-def _split(option: Option, raw: Any, place: str, folder: str, *, whole: bool) -> Tuple[str, ...]:
-    parts = raw if isinstance(raw, (list, tuple)) else [raw]
-    if not all(isinstance(part, str) for part in parts):
-        raise UsageError(f"{place} must be a string or a list of strings")
-    # In the list of a file each item stands for itself. Frontends make lists of options that are repeated.
-    if not whole or isinstance(raw, str):
-        parts = [item for part in parts for item in _items(option, part, place)]
-    return tuple(_parse(option, item.strip(), place, folder) for item in parts if item.strip())
-
-
-def _items(option: Option, text: str, place: str) -> List[str]:
-    if option.kind == "paths":
-        _refuse_address(option, text, place)  # In pieces, a URL with its colons would not be recognised.
-        return text.split(os.pathsep)
-    # A comma may be part of a URL and of a path, so it separates only where something begins behind it.
-    first, *pieces = text.rstrip(", ").split(",")
-    items = [first]
-    for piece in pieces:
-        beginning = _BEGINNING if _URL.match(items[-1].lstrip()) and "?" in items[-1] else _BEGINNING_OR_PATH
-        if beginning.match(piece):
-            items.append(piece)
-        else:
-            items[-1] += "," + piece
-    return items
-
-
-def _parse(option: Option, text: str, place: str, folder: str) -> Any:
-    _refuse_address(option, text, place)
-    if "\0" in text:
-        raise UsageError(f"{place} must not have a NUL character in it, found {text!r}")
-    if option.kind == "flag":
-        if text.lower() not in _TRUE | _FALSE:
-            raise UsageError(f"{place} must be true or false, found {text!r}")
-        return text.lower() in _TRUE
-    if option.kind in ("seconds", "number"):
-        return _parse_number(option, text, place)
-    if text or option.kind == "choice":
-        check_text(option, text, place)
-    return _absolute(text, folder) if _is_path(option, text) else text
-
-
-def check_text(option: Option, text: str, place: str) -> None:
-    """Raise `UsageError` for a text that a choice, or a setting of a certain form, does not accept."""
-    if option.kind == "choice" and text not in option.choices:
-        raise UsageError(f"{place} must be one of {', '.join(option.choices)}, found {shorten(text)!r}")
-    pattern, wanted = option.form
-    if pattern and not re.fullmatch(pattern, text):
-        raise UsageError(f"{place} must be {wanted}, found {shorten(text)!r}")
-
-
-def _refuse_address(option: Option, text: str, place: str) -> None:
-    """Refuse a URL where none is wanted, and what may be one without a scheme: it would be shown, as a path is."""
-    can_be_url, shown = option.kind in ("location", "locations"), redact_text(redact_url(text))
-    if can_be_url and _URL.match(text):
-        return
-    if "://" in text or (redact_url(text) != text and (can_be_url or ":" in text)):
-        wanted = "a URL or a path" if can_be_url else "a path" if "path" in option.kind else "no URL"
-        hint = "a URL begins with https://, and a path with such a name with ./" if can_be_url else ""
-        raise UsageError(f"{place} must be {wanted}, found {shown!r}", hint=hint)
-
-
-def _is_path(option: Option, text: str) -> bool:
-    if option.key == "sbom" and text in (BESIDE, INSIDE):
-        return False
-    # A version request has no slash in it.
-    is_python = option.key == "python" and ("/" in text or os.sep in text)
-    return bool(text) and "://" not in text and (is_python or option.kind in _PATH_KINDS)
-
-
-def _absolute(path: str, folder: str) -> str:
-    path = os.path.expanduser(path)
-    return path if os.path.isabs(path) else os.path.join(folder or os.getcwd(), path)
-
-
-def _parse_number(option: Option, text: str, place: str) -> float:
-    convert = float if option.kind == "seconds" else int
-    try:
-        value = convert(text)
-    except ValueError:
-        value = -1
-    # The chained comparison is false for "nan", too; the limit keeps time.sleep() and select() from an OverflowError.
-    if not 0 <= value < 1e9:
-        wanted = "a number of seconds" if option.kind == "seconds" else "a whole number"
-        raise UsageError(f"{place} must be {wanted}, 0 or more, found {shorten(text)!r}")
-    return value

@@ -28,6 +28,7 @@ ORDER: Tuple[str, ...] = (
     "frontend_watch",
     "processes",
     "trust",
+    "setting_values",
     "settings",
     "versions",
     "catalog",

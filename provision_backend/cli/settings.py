@@ -11,7 +11,8 @@ from ..cache.store import open_cache
 from ..errors import CacheError, MissingDependencyError
 from ..install.sources import DEFAULT_SOURCES
 from ..output import Reporter, redact_url
-from ..settings import OPTIONS, Option, Settings
+from ..setting_values import Option
+from ..settings import OPTIONS, Settings
 from .answers import Answer
 
 __all__ = ["run"]

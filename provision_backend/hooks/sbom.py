@@ -39,7 +39,8 @@ from ..output import redact_url
 from ..processes import run_interpreter_json
 from ..project.plan import running_interpreter
 from ..project.pyproject import OWN_NAME
-from ..settings import BESIDE, INSIDE, Settings
+from ..setting_values import BESIDE, INSIDE
+from ..settings import Settings
 from ..versions import own_version
 from . import embed
 from .requirements import find_distributions

@@ -29,7 +29,8 @@ from ..catalog.wanted import Lock
 from ..errors import ProjectError, UsageError
 from ..files import read_file
 from ..output import shorten, suggestion
-from ..settings import OPTIONS, Option, check_text, load_toml
+from ..setting_values import Option, check_text
+from ..settings import OPTIONS, load_toml
 from ..versions import VersionRequest, has_long_number, is_specifier, leading_name, parse_request, plain_name
 
 if TYPE_CHECKING:
