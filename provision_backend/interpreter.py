@@ -17,7 +17,7 @@ from .errors import CacheError, InterpreterError
 from .processes import run_interpreter_json
 from .systems import RUNNING
 from .trust import check_file
-from .versions import IMPLEMENTATION, parse_version
+from .versions import IMPLEMENTATION, label_of, minor_of, parse_version
 
 with contextlib.suppress(ImportError):  # Only Windows has a registry.
     import winreg
@@ -66,11 +66,21 @@ class Interpreter(NamedTuple):
     pip: str = ""
     """Version of its pip, or empty."""
 
+    @property
+    def label(self) -> str:
+        """Version as people write it: ``3.13.5``, or ``3.13.5t`` for a free-threaded build."""
+        return label_of(self.version, freethreaded=self.freethreaded)
+
+    @property
+    def minor(self) -> str:
+        """Minor version, ``3.13`` or ``3.13t``."""
+        return label_of(minor_of(self.version), freethreaded=self.freethreaded)
+
     def as_dict(self) -> Dict[str, object]:
         """Return the object that ``find --json`` and ``install --json`` print."""
         return {
             "executable": self.executable,
-            "version": self.version + ("t" if self.freethreaded else ""),
+            "version": self.label,
             "triple": self.triple or None,
             "key": self.key or None,
             "sha256": self.sha256 or None,

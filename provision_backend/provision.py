@@ -32,7 +32,7 @@ from .install.catalogs import archives_for, load_archives, needs_fetching
 from .interpreter import Interpreter, find_interpreters, inspect_interpreter
 from .output import Reporter
 from .settings import Settings
-from .versions import minor_of, parse_version, satisfies
+from .versions import parse_version, satisfies
 
 __all__ = [
     "Choice", "Explanation", "Lookups", "explain", "find", "find_any", "is_broken", "provision", "set_aside_damaged",
@@ -178,8 +178,8 @@ class Explanation:
             )
         # Another minor version is used only on request: the tag of a wheel must not depend on a cache.
         for other in self.usable():
-            minor = minor_of(other.version) + ("t" if other.freethreaded else "")
-            return f"\nthe cache has CPython {other.version}, which satisfies it too: PROVISION_BACKEND_PYTHON={minor}"
+            advice = f"PROVISION_BACKEND_PYTHON={other.minor}"
+            return f"\nthe cache has CPython {other.version}, which satisfies it too: {advice}"
         return ""
 
 
@@ -255,9 +255,8 @@ def is_broken(interpreter: Interpreter) -> bool:
         return False
     from .install.smoke import smoke_run  # What is whole is not started.
 
-    label = f"{interpreter.version}{'t' if interpreter.freethreaded else ''}"
     try:
-        smoke_run(Path(interpreter.executable), label, interpreter.triple, thorough=True)
+        smoke_run(Path(interpreter.executable), interpreter.label, interpreter.triple, thorough=True)
     except InterpreterError:
         return True
     return False
@@ -316,10 +315,6 @@ def _install(choice: Choice, explanation: Explanation, reporter: Reporter, *, wi
 
 
 def _same_minor(interpreter: Interpreter, archive: Archive) -> bool:
-    found, selected = parse_version(interpreter.version), parse_version(archive.version)
     # A pre-release is not a patch release: it is used only if the selected archive is one too.
-    return (
-        found[:2] == selected[:2]
-        and interpreter.freethreaded == archive.freethreaded
-        and (selected.is_prerelease or not found.is_prerelease)
-    )
+    is_final = not parse_version(interpreter.version).is_prerelease
+    return interpreter.minor == archive.minor and (archive.prerelease or is_final)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMPLEMENTATION", "PythonVersion", "VersionRequest", "asks_for_prereleases", "has_long_number", "is_specifier",
-    "leading_name", "minor_of", "normalised_name", "own_version", "parse_request", "parse_version", "plain_name",
-    "satisfies", "satisfies_plain",
+    "label_of", "leading_name", "minor_of", "normalised_name", "own_version", "parse_request", "parse_version",
+    "plain_name", "satisfies", "satisfies_plain",
 ]  # fmt: skip
 
 # Python refuses to convert thousands of digits, and needs minutes for millions before 3.11. No version has that many,
@@ -193,6 +193,11 @@ def parse_version(text: str) -> PythonVersion:
         raise ValueError(f"not a version of CPython: {text!r}")
     major, minor, micro, stage, serial = match.groups()
     return PythonVersion(int(major), int(minor), int(micro), stage or "release", int(serial or 0))
+
+
+def label_of(version: str, *, freethreaded: bool) -> str:
+    """Return a version as people write that of an interpreter: ``3.13.5``, ``3.14t`` of a free-threaded one."""
+    return f"{version}t" if freethreaded else version
 
 
 def minor_of(version: str) -> str:

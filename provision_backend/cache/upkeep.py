@@ -22,6 +22,7 @@ from ..errors import CacheError, LockTimeoutError
 from ..files import age_of, is_run, list_names, remove_path, rename
 from ..output import Reporter
 from ..trust import ENTRY_FOLDERS
+from ..versions import label_of
 from .entries import (
     CLOCK_ERROR,
     MARKER,
@@ -113,7 +114,7 @@ def _describe(cache: Cache, path: Path, *, trusted: bool) -> Entry:
         path,
         path.name,
         kind,
-        version=f"{facts['version']}{'t' if facts.get('freethreaded') else ''}" if "version" in facts else "",
+        version=label_of(facts["version"], freethreaded=bool(facts.get("freethreaded"))) if "version" in facts else "",
         interpreter=str(facts.get("interpreter", "")),
         packages=len(files) if isinstance(files, dict) else 0,
         size=size if isinstance(size, int) else tree_size(path),

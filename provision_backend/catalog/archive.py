@@ -10,7 +10,7 @@ import re
 from typing import Dict, NamedTuple, Tuple
 
 from ..systems import SYSTEMS
-from ..versions import IMPLEMENTATION, PythonVersion, parse_version
+from ..versions import IMPLEMENTATION, PythonVersion, label_of, minor_of, parse_version
 
 __all__ = ["Archive", "format_archive_name", "parse_archive"]
 
@@ -54,7 +54,12 @@ class Archive(NamedTuple):
     @property
     def label(self) -> str:
         """Version as people write it: ``3.13.5``, or ``3.13.5t`` for a free-threaded build."""
-        return f"{self.version}t" if self.freethreaded else self.version
+        return label_of(self.version, freethreaded=self.freethreaded)
+
+    @property
+    def minor(self) -> str:
+        """Minor version, ``3.13`` or ``3.13t``."""
+        return label_of(minor_of(self.version), freethreaded=self.freethreaded)
 
     @property
     def key(self) -> str:

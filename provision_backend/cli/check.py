@@ -32,7 +32,6 @@ from ..project.pyproject import parse_pyproject, read_text
 from ..settings import Settings
 from ..versions import VersionRequest, is_specifier, normalised_name, parse_request
 from ..wheels.options import WheelOptions, read_options, read_table
-from ..wheels.plan import Python
 from ..wheels.repair import check_abi3
 from ..wheels.targets import NATIVE, how_to_run
 from ..wheels.testing import read_metadata, test_wheel
@@ -108,7 +107,7 @@ class _Check:
         self._installed: Optional[Set[str]] = None
         if settings.preference == "only-system":
             found = find_interpreters(lambda *_: True)
-            self._installed = {Python(each.version, each.freethreaded).label for each in found}
+            self._installed = {each.minor for each in found}
 
     def _options_for(self, wheel: Path) -> WheelOptions:
         # What tests one project says nothing of the wheels of others.
@@ -196,7 +195,7 @@ class _Check:
         for request in requests:
             wanted = Wanted(requires_python, request)
             for archive in newest_of_minors(matching_archives(target.archives, wanted, target.triple)):
-                label = Python(archive.version, archive.freethreaded).label
+                label = archive.minor
                 available = self._installed is None or label in self._installed
                 if available and covers(wheel.name, label, target.triple):
                     both = ",".join(filter(None, [requires_python, request.specifiers if request else ""]))

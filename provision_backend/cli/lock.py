@@ -33,7 +33,7 @@ from ..project.pylock import PYLOCK, pylock_document
 from ..project.pyproject import Project, read_project, read_text
 from ..settings import Settings, load_toml
 from ..toolchain import toolchain_for
-from ..versions import minor_of, parse_request
+from ..versions import parse_request
 from .answers import Answer, edit_answer
 from .parser import PROJECT, existing_folder, targets
 from .registry import argument, flag
@@ -153,9 +153,7 @@ def _interpreter(project: Project, lock: Lock, settings: Settings, reporter: Rep
     here = current_platform(settings, open_cache(settings)).triple
     wanted = Wanted(project.requires_python, lock=lock)
     if here not in [archive.triple for archive in lock.archives]:
-        newest = lock.archives[0]
-        minor = minor_of(newest.version) + ("t" if newest.freethreaded else "")
-        wanted = Wanted(project.requires_python, parse_request(minor))
+        wanted = Wanted(project.requires_python, parse_request(lock.archives[0].minor))
     return provision_for_build(wanted, settings, reporter)
 
 

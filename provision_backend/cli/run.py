@@ -21,7 +21,6 @@ from ..processes import run_attached
 from ..provision import provision
 from ..settings import Settings
 from ..systems import RUNNING
-from ..versions import minor_of
 from .answers import Answer
 from .interpreters import REQUEST, read_request
 from .registry import flag
@@ -54,7 +53,7 @@ def command_for(interpreter: Interpreter, words: Sequence[str]) -> List[str]:
     """Return the command line to execute; ``python``, ``pip`` and no words at all mean the interpreter."""
     if not words:
         return [interpreter.executable]
-    minor = minor_of(interpreter.version) + ("t" if interpreter.freethreaded else "")
+    minor = interpreter.minor
     first, *rest = words
     # Windows calls a program with and without its ending, in either case.
     name = re.sub(r"\.exe$", "", first.lower()) if RUNNING.name == "windows" else first

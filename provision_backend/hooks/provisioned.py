@@ -110,8 +110,8 @@ def _toolchain(build: Build, interpreter: Interpreter) -> Optional[Compilers]:
 def _notice(build: Build, interpreter: Interpreter) -> str:
     """Return the line that says which interpreter a build uses and where it comes from."""
     origins = {"managed": "the cache", "system": "this machine", "given": build.settings.origin("python")}
-    version = interpreter.version + ("t" if interpreter.freethreaded else "")
-    return f"building with CPython {version} from {origins[interpreter.source]}: {interpreter.executable}"
+    place = origins[interpreter.source]
+    return f"building with CPython {interpreter.label} from {place}: {interpreter.executable}"
 
 
 def _question(build: Build, asking: str) -> str:

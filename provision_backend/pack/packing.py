@@ -28,6 +28,7 @@ from ..install.unpack import unpack_archive
 from ..mirror.folder import list_files, work_folder
 from ..output import Reporter
 from ..processes import run_interpreter_json, run_quiet
+from ..versions import label_of
 from .installed import Installation, inspect_installation
 from .relocate import Needs, relocate_libraries
 from .scrub import scrub_tree
@@ -175,7 +176,7 @@ def _check_moved(
     python = tree / "bin" / installation.program
     # No variable helps the interpreter to find its files.
     environ = {"PATH": os.defpath, "HOME": str(staging), "LANG": "C.UTF-8"}
-    label = f"{installation.version}{'t' if installation.freethreaded else ''}"
+    label = label_of(installation.version, freethreaded=installation.freethreaded)
     facts = smoke_run(python, label, triple, thorough=True)
     answer = run_interpreter_json(python, _IMPORTS, arguments=sorted(working), env=environ)
     lost = working - set(answer["imported"])

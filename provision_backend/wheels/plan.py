@@ -13,7 +13,7 @@ from ..catalog.selection import matching_archives, newest_of_minors, select_arch
 from ..catalog.wanted import Lock, Wanted, locked_archive
 from ..errors import UsageError
 from ..host.targets import ELF_TARGETS, split_level
-from ..versions import VersionRequest, minor_of, parse_version
+from ..versions import VersionRequest, label_of, minor_of, parse_version
 from .kind import Guess
 from .options import LIBCS, WheelOptions
 
@@ -37,7 +37,7 @@ class Python(NamedTuple):
     @property
     def label(self) -> str:
         """Its minor version, ``3.13`` or ``3.14t``."""
-        return minor_of(self.version) + ("t" if self.freethreaded else "")
+        return label_of(minor_of(self.version), freethreaded=self.freethreaded)
 
     @property
     def number(self) -> Tuple[int, int]:
@@ -53,7 +53,7 @@ class Python(NamedTuple):
 
 def request_of(version: str, label: str) -> str:
     """Return the request for exactly one interpreter, as `parse_request` reads it: ``3.14.1t``."""
-    return version + ("t" if label.endswith("t") else "")
+    return label_of(version, freethreaded=label.endswith("t"))
 
 
 class PlannedTest(NamedTuple):

@@ -81,7 +81,7 @@ def test_wheel(
         WheelError: it cannot be installed, or fails its test.
     """
     wheel = wheel.absolute()
-    label = f"CPython {interpreter.version}{'t' if interpreter.freethreaded else ''}"
+    label = f"CPython {interpreter.label}"
     words = _replaced(command, wheel, source)
     names = [] if command else import_names(wheel)
     with tempfile.TemporaryDirectory(prefix="provision-backend-") as name:
