@@ -123,7 +123,7 @@ class Toolchain(NamedTuple):
             "CXX": "c++",
             "AR": "ar",
             "RANLIB": "ranlib",
-            # distutils would take these from the sysconfig of the interpreter, with what its compiler was told.
+            # distutils would take these from the sysconfig of the interpreter, with the options of its compiler.
             "LDSHARED": "cc -shared",
             "LDCXXSHARED": "c++ -shared",
             f"CARGO_TARGET_{linker}_LINKER": "cc",
@@ -164,7 +164,7 @@ def toolchain_for(settings: Settings, triple: str = "") -> Optional[Toolchain]:
         triple: the target triple that is compiled for; empty for that of the interpreter.
 
     Raises:
-        UsageError: zig is asked for by somebody else than the project for another system.
+        UsageError: zig is asked for, and not by the project, for another system than Linux.
     """
     if settings.toolchain != "zig" and not (settings.glibc and not settings.toolchain):
         return None

@@ -25,7 +25,7 @@ _INCLUDING = {
     "setuptools": "MANIFEST.in: include {}",
     "uv_build": '[tool.uv.build-backend] of pyproject.toml: source-include = ["{}"]',
 }
-"""Where a real backend is told to put a file into the sdist, and by which line, by its module."""
+"""By the module of a real backend: the line that puts a file into its sdist, and where it stands."""
 
 _PACK_ALL = ("hatchling", "mesonpy", "scikit_build_core")
 """Those of them that pack every file that is not ignored, or that is committed."""

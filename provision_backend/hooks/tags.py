@@ -68,7 +68,7 @@ def kind_of(filename: str) -> str:
 
 
 def is_for(filename: str, triple: str) -> bool:
-    """Return whether a wheel is for a triple, under whatever Python; raise `WheelError` if it is no wheel's name."""
+    """Return whether a wheel is for a triple, under any Python; raise `WheelError` if it is no wheel's name."""
     return not {tag.platform for tag in tags_of(filename)}.isdisjoint({"any", *_platforms(split_level(triple)[0])})
 
 

@@ -52,8 +52,8 @@ class _Kit(NamedTuple):
     wanted: Wanted
     compilers: Optional[Compilers]
     """What compiles in place of the host's own; None for that."""
-    told: Optional[Dict[str, Any]] = None
-    """The ``config_settings`` for the real backend."""
+    config_settings: Optional[Dict[str, Any]] = None
+    """Those of the real backend."""
 
 
 def build_wheel(job: Job, reporter: Reporter) -> Dict[str, Any]:
@@ -106,13 +106,13 @@ def _build(job: Job, how: str, toolchain: Optional[Toolchain], reporter: Reporte
         target = open_target(job.triple, job.request, job.settings, reporter)
         toolchain = toolchain._replace(maps=_path_maps(kit.project, target.tree))
         cross = Cross(toolchain, target, folder / "target")
-        kit = kit._replace(compilers=cross, told=cross.config_settings(kit.project.build_backend))
+        kit = kit._replace(compilers=cross, config_settings=cross.config_settings(kit.project.build_backend))
     raw = folder / "raw"
     raw.mkdir()
     project, plan = kit.project, Plan(True, kit.wanted, f"a wheel for CPython {kit.interpreter.version} was asked for")
-    build = Build(project, kit.settings, plan, kit.told, reporter, kit.compilers)
+    build = Build(project, kit.settings, plan, kit.config_settings, reporter, kit.compilers)
     with guard_recursion(project.root, project.build_backend):
-        name = call_hook(build, "build_wheel", (str(raw), kit.told, None))
+        name = call_hook(build, "build_wheel", (str(raw), kit.config_settings, None))
     return kit, raw / str(name)
 
 
@@ -170,6 +170,6 @@ def _knows(compiler: List[str], flags: List[str]) -> bool:
 
 
 def _limit_compilers(cores: int) -> None:
-    """Have builds that run side by side share the processors, and with them the memory, as far as they can be told."""
+    """Have builds that run side by side share the processors, and with them the memory, as far as variables can."""
     for name in ("CMAKE_BUILD_PARALLEL_LEVEL", "CARGO_BUILD_JOBS", "MAX_JOBS"):
         os.environ.setdefault(name, str(cores))

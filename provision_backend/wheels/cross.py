@@ -78,7 +78,7 @@ class Cross(NamedTuple):
         return self.toolchain.requirements
 
     def for_triple(self, triple: str) -> Cross:  # noqa: ARG002
-        """Return itself: what it is for is decided, whatever interpreter of this machine runs the build."""
+        """Return itself: its target does not depend on the interpreter of this machine that runs the build."""
         return self
 
     def variables(self, folder: Path, packages: Sequence[str], environ: Mapping[str, str]) -> Dict[str, str]:
@@ -106,7 +106,7 @@ class Cross(NamedTuple):
         }
 
     def config_settings(self, build_backend: str) -> Dict[str, List[str]]:
-        """Return what a real backend has to be told by ``config_settings`` since it reads no variable for it."""
+        """Return the ``config_settings`` for a real backend that reads no variable for the target."""
         return {"setup-args": [f"--cross-file={self._meson_file}"]} if build_backend == "mesonpy" else {}
 
     @property

@@ -21,7 +21,7 @@ __all__ = ["check_made"]
 
 
 def check_made(wheel: Path, project: Project, python: str, triple: str) -> None:
-    """Raise `WheelError` for a wheel of a build that nobody wants to have published.
+    """Raise `WheelError` for a wheel that must not be published.
 
     Args:
         wheel: as its build backend has made it.

@@ -42,7 +42,7 @@ def run_plan(
 
     Raises:
         UsageError: nothing can be written to the output.
-        KeyboardInterrupt: the process was interrupted; what it had started has been ended.
+        KeyboardInterrupt: the process was interrupted; everything that it started has ended.
     """
     began = time.monotonic()
     out = Path(os.path.abspath(options.out))

@@ -26,7 +26,7 @@ class Shard(NamedTuple):
 
 
 class Engine(NamedTuple):
-    """What runs the shards, and how it tells each which one it is."""
+    """What runs the shards, and the variables by which each learns which one it is."""
 
     name: str
     marker: str

@@ -66,7 +66,7 @@ def open_source(
         source: a folder, the path of an sdist, or a name or ``name==version`` on the package index.
         work: an empty folder for what is made and unpacked.
         settings: say which interpreter makes the sdist of a folder, and how its environment is filled.
-        reporter: tells people about that.
+        reporter: reports what is done.
         python: the request for that interpreter; empty for the newest that satisfies the project.
         out: absolute path of the folder of the wheels. What a run has left in it is in no sdist, although some backends
             pack all that lies in a folder: else no two runs would have the same source.

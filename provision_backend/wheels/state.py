@@ -54,7 +54,7 @@ class Tested(NamedTuple):
     """None where it could not be tested here."""
     seconds: float
     peak_memory: int
-    """Bytes that its processes had at most."""
+    """Peak memory of its processes, bytes."""
     message: str = ""
     """Why it failed, or why it could not be tested."""
 

@@ -160,7 +160,7 @@ def _same_cpu(target: Target, host: Target) -> bool:
 
 
 def _binfmt_line(elf: ElfFile, emulator: str) -> str:
-    """Return the line that tells binfmt_misc which files an emulator runs: those of the machine of an ELF file."""
+    """Return the line that registers an emulator at binfmt_misc for the machine of an ELF file."""
     order = "little" if elf.byte_order == "little" else "big"
     head = b"\x7fELF" + bytes([elf.bits // 32, 1 if order == "little" else 2, 1]) + bytes(9)
     magic = head + (2).to_bytes(2, order) + elf.machine.to_bytes(2, order)  # type: ignore[arg-type]

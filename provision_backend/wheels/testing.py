@@ -75,7 +75,7 @@ def test_wheel(
         requires: PEP 508 requirements of the command.
         source: what ``{project}`` means; None where the command does not name it.
         settings: say which installer is used.
-        reporter: tells people about it.
+        reporter: reports what is done.
 
     Raises:
         WheelError: it cannot be installed, or fails its test.

@@ -48,7 +48,7 @@ def worker_command(file: Path, entered: str = "") -> List[str]:
 
 
 def main(file: str, entered: str) -> int:
-    """Do the job of a file; the exit status is 0 if its result was written, whatever it is."""
+    """Do the job of a file; the exit status is 0 if a result was written, be it a failure."""
     parent, job = frontend_id(), read_job(Path(file))
     if job.kind == TEST and not entered:
         enter_root(job.runs, worker_command(Path(file), _ENTERED))
@@ -121,7 +121,7 @@ def _is_in_log(job: Job, exc: ProvisionError) -> bool:
 
 
 def _largest_process() -> int:
-    """Return the bytes that the largest of all processes had at its peak; 0 where the system does not tell."""
+    """Return the peak memory of the largest process, in bytes; 0 where the system does not report it."""
     try:
         usages = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     except NameError:

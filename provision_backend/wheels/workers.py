@@ -164,7 +164,7 @@ class Workers:
             if worker.process.poll() is None:
                 worker.peak_memory = max(worker.peak_memory, tree_memory(worker.process.pid))
                 continue
-            # What it has left running, such as a server of a compiler, works for nobody now.
+            # What it has left running, such as a server of a compiler, is of no use any more.
             end_programs([worker.process])
             ended.append((worker.task, self._result(worker)))
             self._forget(worker)
