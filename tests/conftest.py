@@ -19,7 +19,7 @@ for folder in (str(ROOT), str(ROOT / "tests")):
         sys.path.insert(0, folder)
 
 from support.alpine_host import AlpineHost, open_alpine_host  # noqa: E402
-from support.hosts import FrontendCache  # noqa: E402
+from support.hosts import NO_COMPILE, FrontendCache  # noqa: E402
 from support.real_interpreters import Unavailable, standalone_archive  # noqa: E402
 
 # Taken away from every test: what would redirect a download, an installation or a Python.
@@ -72,6 +72,8 @@ def clean_environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(_SCRUBBED) and name not in _KEPT:
             monkeypatch.delenv(name)
     monkeypatch.setenv("PROVISION_BACKEND_CACHE_DIR", str(tmp_path / "cache"))
+    for name, value in NO_COMPILE.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="session", autouse=True)

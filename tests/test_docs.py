@@ -94,7 +94,6 @@ class Reader:
             "UV_NO_INDEX": "1",
             "UV_PYTHON_DOWNLOADS": "never",
             "PYTHONUNBUFFERED": "1",  # The order of both outputs is that of a terminal.
-            "PIP_NO_COMPILE": "1",  # What is installed for one build is not worth compiling.
         }
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence
 
 from packaging.version import Version
-from support.hosts import clean_environ, make_project, run_checked
+from support.hosts import NO_COMPILE, clean_environ, make_project, run_checked
 from support.real_interpreters import Unavailable, cache_folder, fresh, host_interpreters, locked
 
 from .backends import Backend
@@ -110,7 +110,7 @@ class Workshop:
             {
                 "PIP_CONFIG_FILE": os.devnull,
                 "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-                "PIP_NO_COMPILE": "1",  # Most of what is installed for one build is never imported.
+                **NO_COMPILE,
                 "UV_CACHE_DIR": str(self.folder / "uv-cache"),
                 "UV_NO_CONFIG": "1",
                 "UV_PYTHON_DOWNLOADS": "never",

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .alpine import AlpineRoot, login_environment, network_environment
+from .hosts import NO_COMPILE
 from .real_interpreters import Unavailable, cache_folder, locked
 from .zig import installed_zig, warm_zig_cache, zig_wheel
 
@@ -72,7 +73,7 @@ class AlpineHost:
         source = network_environment() if index else {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": WHEELS}
         done = subprocess.run(
             [*_enter(self.root.path), "/bin/sh", "-c", 'cd "$0" && exec "$@"', cwd, *command],
-            env={**login_environment(), "PIP_DISABLE_PIP_VERSION_CHECK": "1", **source, **(env or {})},
+            env={**login_environment(), "PIP_DISABLE_PIP_VERSION_CHECK": "1", **NO_COMPILE, **source, **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -30,7 +30,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Optional
 
-from .hosts import Outcome, clean_environ, run_checked, wheelhouse
+from .hosts import NO_COMPILE, Outcome, clean_environ, run_checked, wheelhouse
 from .real_interpreters import FIXTURES, TAG, Unavailable, cache_folder, locked
 
 WORK = "/mnt/work"
@@ -138,6 +138,7 @@ class ForeignMachine:
             "LANG": "C.UTF-8",
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            **NO_COMPILE,
             "PIP_FIND_LINKS": f"{WORK}/wheels",
             "PIP_NO_INDEX": "1",
             "PROVISION_BACKEND_CACHE_DIR": f"{WORK}/cache",

@@ -19,7 +19,7 @@ from packaging.version import Version
 
 from support.real_interpreters import HostInterpreter, cache_folder, fresh, host_interpreters, locked
 
-__all__ = ["Frontend", "FrontendCache", "Outcome", "make_frontend", "make_project", "wheelhouse"]
+__all__ = ["NO_COMPILE", "Frontend", "FrontendCache", "Outcome", "make_frontend", "make_project", "wheelhouse"]
 
 # All that the builds of the tests install, but ourselves.
 _WHEELS = (
@@ -40,6 +40,11 @@ _WHEELS = (
     "wheel",
     "flit_core",
 )
+NO_COMPILE = {"PIP_NO_COMPILE": "0"}
+"""Variables by which pip compiles nothing: most of what is installed for one build is never imported.
+
+Source: pip's "Configuration", boolean options: this one is switched on by a value that means no.
+"""
 _DROPPED = (
     "PROVISION_BACKEND_",
     "_PROVISION_BACKEND_",
@@ -126,8 +131,7 @@ def make_frontend(python: Path, folder: Path, own_wheel: Path) -> Frontend:
     folders = [own_wheel.parent, wheelhouse(inside, environ)]
     folders += [wheelhouse(host.path, environ) for host in host_interpreters() if new_enough(host)]
     environ["PIP_FIND_LINKS"] = " ".join(dict.fromkeys(str(item) for item in folders))
-    # Most of what is installed for one build is never imported.
-    environ["PIP_NO_COMPILE"] = "1"
+    environ.update(NO_COMPILE)
     environ["PIP_NO_INDEX"] = "1"
     return Frontend(inside, version.strip(), environ)
 

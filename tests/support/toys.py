@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import pytest
 
-from support.hosts import clean_environ, make_project, wheelhouse
+from support.hosts import NO_COMPILE, clean_environ, make_project, wheelhouse
 from support.real_interpreters import HostInterpreter, host_interpreters
 
 __all__ = [
@@ -176,7 +176,7 @@ def backend_packages(folder: Path, *names: str) -> Path:
     """Install real build backends for the running interpreter into a folder that can be put on the path."""
     environ = clean_environ()
     links = wheelhouse(Path(sys.executable), environ)
-    environ.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(links))
+    environ.update(NO_COMPILE, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(links))
     command = [sys.executable, "-m", "pip", "install", "-q", "--target", str(folder), *names]
     subprocess.run(command, check=True, env=environ)
     return folder
