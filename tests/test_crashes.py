@@ -1,7 +1,7 @@
 """Processes that are killed while they provision: what is visible then, what is left over, and what the next one does.
 
 The places of ``cache/store.py`` are tried one by one; then come random moments. How many of these is said by
-``PROVISION_BACKEND_TEST_KILLS`` (default 8).
+``PROVISION_BACKEND_TEST_KILLS`` (default 5).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from provision_backend.cache.manifest import verify_entry
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("PROVISION_BACKEND_TEST_KILLS", "8"))
+KILLS = int(os.environ.get("PROVISION_BACKEND_TEST_KILLS", "5"))
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 Random bit flips, cuts and appended bytes; series of what servers and proxies do wrong.
 
-How many is said by ``PROVISION_BACKEND_TEST_DAMAGED`` (default 40); a fifth of them with a catalog that has the hash of
+How many is said by ``PROVISION_BACKEND_TEST_DAMAGED`` (default 20); a fifth of them with a catalog that has the hash of
 the damaged file, so that only unpacking and the look at the interpreter stand between it and the cache.
 """
 
@@ -31,7 +31,7 @@ from provision_backend.settings import Settings
 
 pytestmark = pytest.mark.slow
 
-COUNT = int(os.environ.get("PROVISION_BACKEND_TEST_DAMAGED", "40"))
+COUNT = int(os.environ.get("PROVISION_BACKEND_TEST_DAMAGED", "20"))
 HEADER = 200  # bytes of gzip's header, whose name and time stand for nothing
 
 
