@@ -40,7 +40,7 @@ _BY_HAND = (
     "; {check}done"
 )
 _CHECK = (
-    "auditwheel repair --plat manylinux_2_17 -w dist raw/*.whl; {uv} venv -q --python $python env; "
+    "auditwheel repair --plat manylinux_2_17_$(uname -m) -w dist raw/*.whl; {uv} venv -q --python $python env; "
     "{uv} pip install -q --find-links dist --python env/bin/python cext; env/bin/python -c 'import cext'; "
 )
 
