@@ -13,7 +13,9 @@ from typing import Callable, Dict, Tuple
 
 import pytest
 
+from provision_backend.cache.entries import read_entry
 from provision_backend.cache.manifest import verify_entry
+from provision_backend.install import smoke
 
 pytestmark = pytest.mark.slow
 
@@ -260,6 +262,23 @@ def test_bytecode_of_what_builds_import_is_published(published: Path) -> None:
     assert (library / "json" / "__pycache__").stat().st_mode & 0o777 == 0o755
     # Each start imports it, before anything could be stored.
     assert list(library.glob("encodings/__pycache__/utf_8.*.pyc"))
+
+
+@pytest.mark.parametrize("cores", [1, 8])
+def test_any_number_of_processes_compiles_the_same(
+    project: Path, published: Path, monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    """Alone, or as one of eight, the first start stores the files that the machine's own number has stored."""
+    entry = copied(published, project)
+    listed = {path.relative_to(entry): path.read_bytes()[:16] for path in entry.rglob("*.pyc")}
+    for path in listed:
+        (entry / path).unlink()
+    facts = read_entry(entry)
+    assert facts is not None
+    monkeypatch.setattr(smoke, "usable_cores", lambda: cores)
+    smoke.smoke_run(program(entry), facts.version, facts.triple, compiled=True)
+
+    assert {path.relative_to(entry): path.read_bytes()[:16] for path in entry.rglob("*.pyc")} == listed
 
 
 @pytest.mark.parametrize("place", ["listed", "added"])
