@@ -25,7 +25,11 @@ version = "1.0"
 description = "A sample."
 requires-python = "{PYTHON}"
 """
-_INIT = "VALUE = 42\n"
+_PROGRAM = """
+[project.scripts]
+sample = "sample:main"
+"""
+_INIT = "VALUE = 42\n\n\ndef main():\n    print(VALUE)\n"
 _EXTENSION = """#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #ifndef ANSWER
@@ -36,7 +40,7 @@ static PyMethodDef methods[] = {{"answer", answer, METH_NOARGS, "The answer."}, 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_fast", NULL, -1, methods};
 PyMODINIT_FUNC PyInit__fast(void) { return PyModule_Create(&module); }
 """
-_COMPILED_INIT = "from ._fast import answer\n\nVALUE = answer()\n"
+_COMPILED_INIT = "from ._fast import answer\n\nVALUE = answer()\n\n\ndef main():\n    print(VALUE)\n"
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,23 @@ class Backend:
     sdist: bool = True
     """Whether the real backend makes sdists."""
 
+    @property
+    def for_platform(self) -> bool:
+        """Whether its wheel is tied to a platform."""
+        return self.compiled or not self.imports
+
+    @property
+    def static(self) -> bool:
+        """Whether ``[project]`` has its version."""
+        return self.table and 'dynamic = ["version"]' not in self.files["pyproject.toml"]
+
 
 def _pyproject(module: str, requires: Tuple[str, ...], more: str = "", *, project: str = _PROJECT) -> str:
     listed = ", ".join(f'"{text}"' for text in requires)
     ours = f'\n[tool.provision-backend]\nbuild-backend = "{module}"\nrequires = [{listed}]\n'
-    return _SYSTEM + project + ours + more
+    # A crate of a program has its own.
+    scripts = _PROGRAM if project and module != "maturin" else ""
+    return _SYSTEM + project + scripts + ours + more
 
 
 _HATCH_HOOK = '''"""Add a file, in a syntax that an old Python cannot parse."""
@@ -116,6 +132,7 @@ class Build(build_py):
 setup(
     name="sample", version="1.0", description="A sample.", packages=["sample"], python_requires=">=3.12",
     setup_requires=["editables"], cmdclass={"build_py": Build},
+    entry_points={"console_scripts": ["sample = sample:main"]},
 )
 """
 _SETUP_CFG = f"""[metadata]
@@ -126,6 +143,10 @@ description = A sample.
 [options]
 packages = sample
 python_requires = {PYTHON}
+
+[options.entry_points]
+console_scripts =
+    sample = sample:main
 """
 _CMAKE = """cmake_minimum_required(VERSION 3.18)
 project(sample LANGUAGES C)
@@ -166,6 +187,8 @@ _NO_TABLE = f'\nrequires-python = "{PYTHON}"\n'
 
 _TOY_HEAD = '''"""A build backend in the source tree, without requirements."""
 
+import base64
+import hashlib
 import os
 import tarfile
 import zipfile
@@ -182,17 +205,23 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
 
 def _info():
     wheel = "Wheel-Version: 1.0\\nGenerator: toy\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
-    return {"METADATA": METADATA, "WHEEL": wheel}
+    scripts = "[console_scripts]\\nsample = sample:main\\n"
+    return {"METADATA": METADATA, "WHEEL": wheel, "entry_points.txt": scripts}
 
 
 def _write(folder, files):
     name = "sample-1.0-py3-none-any.whl"
     files = dict(files, **{INFO + "/" + key: text for key, text in _info().items()})
-    files[INFO + "/RECORD"] = "".join(path + ",,\\n" for path in files) + INFO + "/RECORD,,\\n"
+    files[INFO + "/RECORD"] = "".join(map(_line, files, files.values())) + INFO + "/RECORD,,\\n"
     with zipfile.ZipFile(os.path.join(folder, name), "w") as archive:
         for path, text in files.items():
             archive.writestr(zipfile.ZipInfo(path, STAMP), text)
     return name
+
+
+def _line(path, text):
+    digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+    return path + ",sha256=" + digest + "," + str(len(text.encode())) + "\\n"
 '''
 _TOY_SDIST = """
 

@@ -6,84 +6,15 @@ left. Every frontend is the real program; what it may install comes from the wor
 
 from __future__ import annotations
 
-__all__ = ["FRONTENDS", "Frontend", "Job", "Made", "frontend"]
+__all__ = ["FRONTENDS", "frontend"]
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Callable, Tuple
 
-from .backends import Backend
-from .workshop import Done, Host, Workshop
-
-
-@dataclass(frozen=True)
-class Job:
-    """One project that one frontend builds on one host."""
-
-    workshop: Workshop
-    backend: Backend
-    host: Host
-    folder: Path
-    source: Path
-    settings: Dict[str, Any]
-    """What goes to the real backend as ``config_settings``; our own keys not among them."""
-
-    def run(self, *command: str, cwd: Optional[Path] = None, **more: str) -> Done:
-        """Run a program of the workshop for this job."""
-        return self.workshop.run(list(command), cwd=cwd or self.folder, env=self.workshop.environ(**more))
-
-    @property
-    def out(self) -> Path:
-        """Where artifacts go."""
-        return self.folder / "out"
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a frontend left."""
-
-    done: Done
-    wheel: Optional[Path] = None
-    from_sdist: bool = False
-    """Whether the wheel was made from the sdist, not from the tree."""
-    sdist: Optional[Path] = None
-    editable: Optional[Path] = None
-    """An editable wheel."""
-    site: Optional[Path] = None
-    """The folder of packages that the project is installed in."""
-    python: Optional[Path] = None
-    """The interpreter of an environment in which an editable install was made."""
-    metadata: Dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Frontend:
-    """A frontend, in one way of starting it."""
-
-    key: str
-    label: str
-    run: Callable[[Job], Made]
-    newest_old_host: bool = False
-    """Whether only a new release has what is asked for, so that an old host must be as new as may be."""
-    settings: bool = False
-    """Whether it hands over ``config_settings``."""
-    sdist: bool = False
-    """Whether it asks for an sdist."""
-    editable: bool = False
-    """Whether it asks for an editable wheel."""
-    judges: bool = False
-    """Whether it refuses, on its own, a project that its interpreter does not satisfy."""
-
-
-def _found(done: Done, folder: Path, **facts: Any) -> Made:
-    if done.returncode != 0:
-        return Made(done)
-    wheels, sdists = sorted(folder.rglob("*.whl")), sorted(folder.rglob("*.tar.gz"))
-    assert len(wheels) <= 1, wheels
-    assert len(sdists) <= 1, sdists
-    made = {"wheel": wheels[0] if wheels else None, "sdist": sdists[0] if sdists else None}
-    return Made(done, from_sdist=bool(wheels and sdists), **{**made, **facts})
+from .containers import cibuildwheel
+from .jobs import Frontend, Job, Made, Refusal, found, installed
+from .managers import MANAGERS
 
 
 def _build(*options: str) -> Callable[[Job], Made]:
@@ -93,7 +24,7 @@ def _build(*options: str) -> Callable[[Job], Made]:
         command = [str(python), "-m", "build", "--outdir", str(job.out), *options, *extra, str(job.source)]
         # Its installer uv is looked for on PATH, and without isolation the environment is taken as activated.
         path = f"{python.parent}:{job.workshop.tools / 'bin'}:{job.workshop.environ()['PATH']}"
-        return _found(job.run(*command, PATH=path), job.out)
+        return found(job.run(*command, PATH=path), job.out)
 
     return run
 
@@ -110,7 +41,7 @@ def _build_json(job: Job) -> Made:
     # Other frontends hand over strings and lists of strings only. A real backend sees what was given.
     given = json.dumps({**job.settings, "provision-backend.verbose": "1"})
     command = (str(job.host.python), "-m", "build", "--outdir", str(job.out), "--wheel")
-    return _found(job.run(*command, "--config-json", given, str(job.source)), job.out)
+    return found(job.run(*command, "--config-json", given, str(job.source)), job.out)
 
 
 def _build_metadata(job: Job) -> Made:
@@ -140,7 +71,7 @@ def _satisfying(job: Job) -> Tuple[str, ...]:
 
 def _pip_wheel(job: Job) -> Made:
     command = (str(job.host.python), "-m", "pip", "wheel", "-v", "--no-deps", "--ignore-requires-python")
-    return _found(job.run(*command, "-w", str(job.out), str(job.source)), job.out)
+    return found(job.run(*command, "-w", str(job.out), str(job.source)), job.out)
 
 
 def _pip_install(*options: str) -> Callable[[Job], Made]:
@@ -149,30 +80,21 @@ def _pip_install(*options: str) -> Callable[[Job], Made]:
         python = job.workshop.new_environment(job.host.path, job.folder / "target", "pip")
         command = (str(python), "-m", "pip", "install", "-v", "--no-deps", "--ignore-requires-python")
         done = job.run(*command, *options, str(job.source))
-        return _installed(done, python, editable="-e" in options)
+        return installed(done, python, editable="-e" in options)
 
     return run
 
 
-def _installed(done: Done, python: Path, *, editable: bool) -> Made:
-    if done.returncode != 0:
-        return Made(done)
-    if editable:
-        return Made(done, python=python)
-    site = next((python.parent.parent / "lib").glob("python*/site-packages"))
-    return Made(done, site=site)
-
-
 def _uv_build(job: Job) -> Made:
     command = (job.workshop.uv, "build", "--python", str(job.host.path), "--out-dir", str(job.out))
-    return _found(job.run(*command, str(job.source)), job.out)
+    return found(job.run(*command, str(job.source)), job.out)
 
 
 def _uv_pip_install(*options: str) -> Callable[[Job], Made]:
     def run(job: Job) -> Made:
         python = job.workshop.new_environment(job.host.path, job.folder / "target")
         command = (job.workshop.uv, "pip", "install", "--no-deps", "--python", str(python), *options)
-        return _installed(job.run(*command, str(job.source)), python, editable="-e" in options)
+        return installed(job.run(*command, str(job.source)), python, editable="-e" in options)
 
     return run
 
@@ -181,7 +103,7 @@ def _uv_sync(job: Job) -> Made:
     target = job.folder / "target"
     command = (job.workshop.uv, "sync", "--python", str(job.host.path))
     done = job.run(*command, cwd=job.source, UV_PROJECT_ENVIRONMENT=str(target))
-    return _installed(done, target / "bin" / "python", editable=True)
+    return installed(done, target / "bin" / "python", editable=True)
 
 
 _TOX = """[tox]
@@ -204,12 +126,38 @@ def _tox(package: str) -> Callable[[Job], Made]:
         # Only to package: an old host could not install what it has made.
         options = ("-c", str(file), "--root", str(job.source), "--workdir", str(work), "--pkg-only", "-e", "main")
         done = job.run(program, "run", *options)
-        made = _found(done, work / ".pkg" / "dist")
+        made = found(done, work / ".pkg" / "dist")
         if package == "editable" and made.wheel:
             return Made(done, editable=made.wheel)
         return made
 
     return run
+
+
+_TOX_DEFAULT = """[tox]
+env_list = main
+[testenv]
+package = wheel
+base_python = {python}
+"""
+
+
+def _tox_default(job: Job) -> Made:
+    """Run tox as a user has it who names no variables: our settings come from the user's file."""
+    file, work, home = job.folder / "tox.ini", job.folder / "tox", job.folder / "home"
+    file.write_text(_TOX_DEFAULT.format(python=job.host.path))
+    config = home / ".config" / "provision-backend" / "config.toml"
+    config.parent.mkdir(parents=True)
+    mirror, cache = job.workshop.mirror, job.workshop.folder / "cache"
+    config.write_text(f'mirror = ["{mirror}"]\ncatalog = "{mirror}/SHA256SUMS"\ncache-dir = "{cache}"\n')
+    for tools in (".cargo", ".rustup"):
+        (home / tools).symlink_to(Path.home() / tools)
+    program = str(job.workshop.tools / "bin" / "tox")
+    options = ("-c", str(file), "--root", str(job.source), "--workdir", str(work), "--pkg-only", "-e", "main")
+    # It looks for the interpreter of .pkg by its version, on PATH.
+    path = f"{job.host.path.parent}:{job.workshop.environ()['PATH']}"
+    done = job.run(program, "run", *options, HOME=str(home), PATH=path)
+    return found(done, next(work.glob(".pkg*/dist"), work))
 
 
 _PYPROJECT_API = """
@@ -234,15 +182,14 @@ def _pyproject_api(job: Job) -> Made:
     # It leaves the environment to its caller: maturin is a program that must be on PATH.
     path = f"{python.parent}:{job.workshop.environ()['PATH']}"
     done = job.run(str(python), "-c", _PYPROJECT_API, str(job.source), str(job.out), job.workshop.uv, PATH=path)
-    return _found(done, job.out)
+    return found(done, job.out)
 
 
-def _cibuildwheel(job: Job) -> Made:
-    # What it does without Docker: it reads the project and says which builds it would start.
-    python = str(job.workshop.tools / "bin" / "python")
-    command = (python, "-m", "cibuildwheel", "--platform", "linux", "--print-build-identifiers", str(job.source))
-    return Made(job.run(*command))
-
+_UV = Refusal(
+    "uv refuses to install a project for a Python that does not satisfy its requires-python",
+    r"requires-python|Requires-Python|requires Python|Python>=3\.12|depends on Python",
+)
+_NO_TABLE = Refusal("uv sync installs no project without a table [project]", "Resolved in", fails=False)
 
 FRONTENDS: Tuple[Frontend, ...] = (
     Frontend("build", "build", _build(), sdist=True),
@@ -257,14 +204,16 @@ FRONTENDS: Tuple[Frontend, ...] = (
     Frontend("pip-install", "pip install", _pip_install()),
     Frontend("pip-editable", "pip install -e", _pip_install("-e"), editable=True),
     Frontend("uv-build", "uv build", _uv_build, sdist=True),
-    Frontend("uv-install", "uv pip install", _uv_pip_install(), judges=True),
-    Frontend("uv-editable", "uv pip install -e", _uv_pip_install("-e"), editable=True, judges=True),
-    Frontend("uv-sync", "uv sync", _uv_sync, editable=True, judges=True),
+    Frontend("uv-install", "uv pip install", _uv_pip_install(), refuses=_UV),
+    Frontend("uv-editable", "uv pip install -e", _uv_pip_install("-e"), editable=True, refuses=_UV),
+    Frontend("uv-sync", "uv sync", _uv_sync, editable=True, refuses=_UV, no_table=_NO_TABLE),
     Frontend("tox-wheel", "tox, package = wheel", _tox("wheel"), newest_old_host=True),
     Frontend("tox-sdist", "tox, package = sdist", _tox("sdist"), sdist=True, newest_old_host=True),
     Frontend("tox-editable", "tox, package = editable", _tox("editable"), editable=True, newest_old_host=True),
+    Frontend("tox-default", "tox, with its own pass_env", _tox_default, newest_old_host=True, times=False),
     Frontend("pyproject-api", "pyproject-api", _pyproject_api),
-    Frontend("cibuildwheel", "cibuildwheel", _cibuildwheel),
+    Frontend("cibuildwheel", "cibuildwheel", cibuildwheel),
+    *MANAGERS,
 )
 
 _BY_KEY = {each.key: each for each in FRONTENDS}

@@ -7,12 +7,11 @@ words that it is known for.
 
 from __future__ import annotations
 
-__all__ = ["PLANS", "Refusal", "check_cell", "is_representative", "refusal"]
+__all__ = ["PLANS", "check_cell", "is_representative", "refusal"]
 
 import re
 import shutil
 import zipfile
-from dataclasses import dataclass
 from email import message_from_bytes
 from pathlib import Path
 from typing import Optional
@@ -20,43 +19,34 @@ from typing import Optional
 from support.real_interpreters import Unavailable
 
 from .backends import BACKENDS, Backend
-from .direct import compare, installed_differences, members, reference, run_direct
-from .frontends import FRONTENDS, Frontend, Job, Made
+from .direct import Reference, compare, installed_differences, members, reference, run_direct
+from .frontends import FRONTENDS
+from .jobs import Frontend, Job, Made, Refusal
+from .managers import MANAGERS
 from .workshop import Workshop, only
 
 PLANS = {"pass-through": "the host satisfies the project", "provisioned": "the host is too old"}
 PASSED = "passed"
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why a combination cannot be."""
-
-    reason: str
-    """A sentence for the table."""
-    output: str
-    """A regular expression that what the frontend says must match."""
-    fails: bool = True
-    """Whether the frontend calls it an error."""
-
-
 def refusal(backend: Backend, frontend: Frontend, plan: str) -> Optional[Refusal]:
     """Return why a combination cannot be, None where it must work."""
     old = plan == "provisioned"
-    if frontend.key == "uv-sync" and not backend.table:
-        return Refusal("uv sync installs no project without a table [project]", "Resolved in", fails=False)
-    if frontend.judges and old:
-        return Refusal(
-            "uv refuses to install a project for a Python that does not satisfy its requires-python",
-            r"requires-python|Requires-Python|requires Python|Python>=3\.12|depends on Python",
-        )
+    if frontend.no_table and not backend.table:
+        return frontend.no_table
+    if frontend.no_version and not backend.static:
+        return frontend.no_version
+    if frontend.calls_nothing and not old:
+        return frontend.calls_nothing
+    if frontend.refuses and old and not frontend.builds_first:
+        return frontend.refuses
     if frontend.key == "tox-editable" and not backend.editable and not old:
         return Refusal(
             "tox sees that the real backend has no build_editable and falls back to its legacy mode",
             "does not support PEP-660, falling back",
             fails=False,
         )
-    if frontend.editable and not backend.editable:
+    if frontend.editable and not backend.editable and frontend.key != "pnpm-install":
         return Refusal("the real backend has no build_editable", "build_editable|editable")
     if frontend.sdist and not backend.sdist:
         return Refusal("the real backend refuses to make an sdist", "sample has no sdist")
@@ -65,11 +55,18 @@ def refusal(backend: Backend, frontend: Frontend, plan: str) -> Optional[Refusal
             "an editable wheel for another ABI could not be imported by the host; refused",
             r"the editable wheel has the tag cp3",
         )
-    return None
+    if frontend.key == "pipx-run" and backend.compiled and old:
+        reason = "the program that pipx then starts cannot import an extension for another Python; pip installs it"
+        return Refusal(reason, r"No module named 'sample\._fast'")
+    if frontend.key == "cibuildwheel" and not old and not backend.for_platform:
+        return Refusal("cibuildwheel refuses a wheel for any platform, after it was built", "pure Python wheel")
+    return frontend.refuses if old else None
 
 
 def is_representative(backend: Backend, frontend: Frontend, plan: str) -> bool:
-    """Whether a cell belongs to the part that is always run: every backend and frontend, by turns of the plans."""
+    """Whether a cell belongs to the part that is always run: backends and frontends, by turns of the plans."""
+    if frontend in MANAGERS:
+        return False  # They come from the package index, and each is a minute.
     row, column = BACKENDS.index(backend), FRONTENDS.index(frontend)
     turn = list(PLANS)[row % 2]
     # There are more frontends than backends; the first backends take those that are left.
@@ -92,16 +89,18 @@ def check_cell(workshop: Workshop, backend: Backend, frontend: Frontend, plan: s
     python = workshop.provisioned() if old else host.path
     settings = dict(backend.settings) if frontend.settings else {}
     source = workshop.source(backend, folder / "source")
-    made = frontend.run(Job(workshop, backend, host, folder, source, settings))
+    job = Job(workshop, backend, host, folder, source, settings)
+    made = frontend.run(job)
     expected = refusal(backend, frontend, plan)
     if expected is not None:
-        assert (made.done.returncode != 0) == expected.fails, f"it worked, though {expected.reason}\n{made.done.output}"
+        failed = made.done.returncode != 0
+        assert expected.fails in (failed, None), f"it worked, though {expected.reason}\n{made.done.output}"
         assert re.search(expected.output, made.done.output), made.done.output
         return expected.reason
     assert made.done.returncode == 0, made.done.output
-    if frontend.key == "cibuildwheel":
+    if frontend.key == "cibuildwheel" and old:
         return _check_identifiers(made)
-    _check_made(workshop, backend, made, python, settings)
+    _check_made(job, made, python, times=frontend.times)
     if made.editable:
         _check_editable_wheel(workshop, backend, made.editable, python, source)
     if made.python:
@@ -114,24 +113,25 @@ _NEWEST = frozenset(each.key for each in FRONTENDS[1::2])
 
 
 def _check_identifiers(made: Made) -> str:
-    """See that cibuildwheel starts nothing that the project does not allow; all else it does in a container."""
+    """See that cibuildwheel starts nothing that the project does not allow."""
     identifiers = [line for line in made.done.output.splitlines() if line.startswith("cp")]
     assert identifiers
     assert not [each for each in identifiers if int(re.findall(r"cp3(\d+)", each)[0]) < 12]
-    return "selects only builds that satisfy the project; on Linux it builds in containers, which needs Docker"
+    return "cibuildwheel selects only builds whose Python satisfies the project"
 
 
-def _check_made(workshop: Workshop, backend: Backend, made: Made, python: Path, settings: dict[str, str]) -> None:
+def _check_made(job: Job, made: Made, python: Path, *, times: bool) -> None:
+    def alone(kind: str) -> Reference:
+        return reference(job.workshop, job.backend, python, kind, job.settings)
+
     if made.sdist:
-        compare(made.sdist, reference(workshop, backend, python, "sdist", settings))
+        compare(made.sdist, alone("sdist"), times=times)
     if made.wheel:
-        kind = "wheel-from-sdist" if made.from_sdist else "wheel"
-        compare(made.wheel, reference(workshop, backend, python, kind, settings))
+        compare(made.wheel, alone("wheel-from-sdist" if made.from_sdist else "wheel"), times=times)
     if made.site:
-        wheel = reference(workshop, backend, python, "wheel", settings)
-        assert installed_differences(made.site, wheel) == []
+        assert installed_differences(made.site, alone("wheel")) == []
     if made.metadata:
-        wheel = reference(workshop, backend, python, "wheel", settings)
+        wheel = alone("wheel")
         name = next(each for each in members(wheel.first) if each.endswith(".dist-info/METADATA"))
         with zipfile.ZipFile(str(wheel.first)) as archive:
             direct = message_from_bytes(archive.read(name))

@@ -16,9 +16,9 @@ from typing import Dict, List
 from support.systems_table import HOW, cells_of, summary, table
 
 from .backends import BACKENDS, Backend
-from .frontends import FRONTENDS, Frontend
+from .frontends import FRONTENDS
+from .jobs import Frontend
 from .matrix import PASSED, PLANS
-from .others import BY_HAND, OTHERS
 
 __all__ = ["main", "page"]
 
@@ -27,6 +27,8 @@ PAGE = ROOT / "docs" / "compatibility.md"
 
 SUMMARIES = (ROOT / "README.md", ROOT / "docs" / "why.md")
 """Pages that say in a sentence where builds ran, between two comments."""
+NEVER = "never"
+"""What stands in the table for a cell that was not run yet."""
 MARKS = "<!-- systems: written by the tests -->\n", "<!-- end of systems -->\n"
 
 _HEAD = """# Compatibility
@@ -60,22 +62,18 @@ equal those of that wheel; an editable installation shows an edit of the source 
 
 Not every cell ran on every host. Pass-through: the oldest and the newest CPython from 3.12 on that the machine has, by
 turns of the frontends. Provisioned: the oldest CPython from 3.8 on; the newest below 3.12 for what older ones cannot
-run (`--config-json`, `--metadata`, tox). All of it ran on Linux, x86-64, with glibc.
-"""
+run (`--config-json`, `--metadata`, tox, hatch, PDM, Poetry, pipx, pnpm), and the only one that these find. All of it
+ran on Linux, x86-64, with glibc. *never* stands for what was not run yet.
 
-_OTHERS = """## Tools that build in their own way
-
-These bring a command of their own that builds a project. They choose the Python first, and call a backend after that:
-where they find none that satisfies `requires-python`, they end, or fetch one as they do for any project. *passed*
-means: the wheel is that of the real backend alone (flit_core).
-
-| tool | the host satisfies the project | no Python of the machine satisfies it |
-| --- | --- | --- |
+pip and pipx were told `--ignore-requires-python`, pnpm `runtimeOnFail: warn` and that it may run whatever builds; all
+else is as it comes. cibuildwheel built in containers of podman whose system was that of the machine, since its own
+images cannot be had where these tests run, and it repaired no wheel.
 """
 
 _PEERS = """
 Poetry's build environment cannot be told from one of yours, in which we install nothing. A real backend that asks for
-more when it is there, as scikit-build-core asks for ninja, needs the [one-list form](adopting.md#the-two-forms) there.
+more when it is there, as scikit-build-core asks for ninja where the machine has none, needs the
+[one-list form](adopting.md#the-two-forms) there.
 
 ## The tests of pyproject-hooks
 
@@ -98,7 +96,7 @@ def page(results: Dict[str, str]) -> str:
     tables = [_table(plan, results, reasons) for plan in PLANS]
     listed = [f"{number}. {reason}." for number, reason in enumerate(reasons, 1)]
     head = _HEAD + _systems(results) + _INTERPRETERS
-    return "\n".join([head, *tables, "## Why not\n", *listed, "", _others(results) + _PEERS])
+    return "\n".join([head, *tables, "## Why not\n", *listed, _PEERS])
 
 
 def _systems(results: Dict[str, str]) -> str:
@@ -106,30 +104,24 @@ def _systems(results: Dict[str, str]) -> str:
     return "\n".join(fill(part, 120) for part in _SYSTEMS.format(how=how).split("\n")) + table(results)
 
 
-def _others(results: Dict[str, str]) -> str:
-    rows = [
-        f"| {tool.label} | " + " | ".join(results[f"other-{tool.key}.{plan}"] for plan in PLANS) + " |"
-        for tool in OTHERS
-    ]
-    return _OTHERS + "\n".join(rows) + f"\n{BY_HAND}"
-
-
 def previous(text: str) -> Dict[str, str]:
     """Read the results back from a page, so that a part of a run can replace its own cells only."""
     reasons = dict(re.findall(r"^(\d+)\. (.*)\.$", text, re.MULTILINE))
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
-    backends, labels = {each.label: each.key for each in BACKENDS}, {tool.label: tool.key for tool in OTHERS}
+    backends = {each.label: each.key for each in BACKENDS}
+    labels = {each.label: each.key for each in FRONTENDS}
     results = cells_of(text)
     plans = iter(PLANS)
-    plan = ""
+    plan, columns = "", []
     for label, *cells in rows:
-        plan = next(plans) if label == "real backend" else plan
-        if label in backends:
-            for frontend, cell in zip(FRONTENDS, cells):
+        if label == "real backend":
+            plan, columns = next(plans), cells
+        elif label in backends:
+            for column, cell in zip(columns, cells):
                 number = re.fullmatch(r"\[(\d+)\]\(#why-not\)", cell)
-                results[f"{backends[label]}.{frontend.key}.{plan}"] = reasons[number[1]] if number else cell
-        elif label in labels:
-            results.update({f"other-{labels[label]}.{each}": cell for each, cell in zip(PLANS, cells)})
+                key = labels.get(column, column)
+                if cell != NEVER:
+                    results[f"{backends[label]}.{key}.{plan}"] = reasons[number[1]] if number else cell
     return results
 
 
@@ -145,30 +137,19 @@ def _table(plan: str, results: Dict[str, str], reasons: List[str]) -> str:
 
 
 def _cell(results: Dict[str, str], backend: Backend, frontend: Frontend, plan: str, reasons: List[str]) -> str:
-    result = results[f"{backend.key}.{frontend.key}.{plan}"]
-    if result in (PASSED, "FAILED"):
+    result = results.get(f"{backend.key}.{frontend.key}.{plan}", NEVER)
+    if result in (PASSED, "FAILED", NEVER):
         return result
     if result not in reasons:
         reasons.append(result)
     return f"[{reasons.index(result) + 1}](#why-not)"
 
 
-def missing(results: Dict[str, str]) -> List[str]:
-    """Return the cells that were never run, as ``backend.frontend.plan``."""
-    names = [f"{backend.key}.{frontend.key}.{plan}" for plan in PLANS for backend in BACKENDS for frontend in FRONTENDS]
-    names += [f"other-{tool.key}.{plan}" for plan in PLANS for tool in OTHERS]
-    return [name for name in names if name not in results]
-
-
 def main() -> int:
-    """Write the page, or leave the one that is there as it is when cells were never run."""
+    """Write the page."""
     folder = Path(sys.argv[1])
     results = previous(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
     results.update({file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))})
-    holes = missing(results)
-    if holes:
-        sys.stderr.write(f"{len(holes)} cells were never run, {holes[0]} for one: {PAGE.name} stays as it is\n")
-        return 0
     results.update(_frontends(results))
     PAGE.write_text(page(results), encoding="utf-8")
     for path in SUMMARIES:
@@ -184,7 +165,7 @@ def _frontends(results: Dict[str, str]) -> Dict[str, str]:
 
 
 def _passed(results: Dict[str, str], backend: Backend, frontend: Frontend) -> bool:
-    return results[f"{backend.key}.{frontend.key}.provisioned"] == PASSED
+    return results.get(f"{backend.key}.{frontend.key}.provisioned") == PASSED
 
 
 def with_summary(text: str, results: Dict[str, str]) -> str:

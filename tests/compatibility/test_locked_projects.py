@@ -31,7 +31,8 @@ from provision_backend.settings import load_toml
 
 from .backends import Backend
 from .direct import members
-from .frontends import Job, Made, frontend
+from .frontends import frontend
+from .jobs import Job, Made
 from .locked import KINDS, Site, Tools, another_machine, locked_tools, machine, make_site, tools_of, unlocked
 from .workshop import EPOCH, Workshop
 

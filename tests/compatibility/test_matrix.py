@@ -11,7 +11,8 @@ import pytest
 from support.real_interpreters import Unavailable
 
 from .backends import BACKENDS, Backend
-from .frontends import FRONTENDS, Frontend
+from .frontends import FRONTENDS
+from .jobs import Frontend
 from .matrix import PLANS, check_cell, is_representative
 from .workshop import Workshop
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence
 
 from packaging.version import Version
+from support.changing_index import ChangingIndex
 from support.hosts import NO_COMPILE, clean_environ, make_project, run_checked
 from support.real_interpreters import Unavailable, cache_folder, fresh, host_interpreters, locked
 
@@ -40,6 +41,15 @@ _FOR_BUILDS = (
     *("maturin", "puccinialin", "uv_build"),
 )
 _TOOLS = ("uv", "tox", "cibuildwheel", "virtualenv", "pip", "build")
+# Those that choose a Python themselves, one environment for each host, as their packages contradict each other. They
+# come from the index once, and build without it.
+_TOOLS_OF_HOSTS = {
+    "hatch": ("hatch==1.18.2",),
+    "pdm": ("pdm==2.29.4", "hishel[httpx2]<2"),  # hishel 2 lacks what PDM 2.29 imports.
+    "poetry": ("poetry==2.5.1",),
+    "pipx": ("pipx==1.18.4",),
+}
+_PNPM = "pnpm@12.21.0"
 _DATE = "2024-01-01T00:00:00+0000"
 
 
@@ -86,7 +96,8 @@ class Workshop:
         self.own_wheel = own_wheel
         self.mirror = mirror
         # Another checkout may want other packages, and run at the same time.
-        wanted = " ".join([*_FOR_HOSTS, *_FOR_BUILDS, *_TOOLS, *self.host_versions()])
+        tools = [*_TOOLS, *sum(_TOOLS_OF_HOSTS.values(), ()), _PNPM]
+        wanted = " ".join([*_FOR_HOSTS, *_FOR_BUILDS, *tools, *self.host_versions()])
         self._kept = cache_folder() / "compatibility" / hashlib.sha256(wanted.encode()).hexdigest()[:12]
         self.wheels = self._kept / "wheels"
         self.uv = ""
@@ -95,6 +106,7 @@ class Workshop:
         self._hosts: Dict[str, Host] = {}
         self._more: Dict[str, str] = {}
         self._under: Sequence[str] = ()
+        self._index: Optional[ChangingIndex] = None
 
     def having(self, *under: str, **variables: str) -> Workshop:
         """Return the same workshop, whose programs have further variables and run under a command."""
@@ -209,6 +221,38 @@ class Workshop:
             compiling = ["--compile-bytecode"] if "pip" in packages else []
             self.check([self.uv, "pip", "install", "-q", *compiling, "--python", str(inside), *packages])
         return inside
+
+    def index_url(self) -> str:
+        """Return the address of a package index with all wheels; its server ends with the process."""
+        if self._index is None:
+            self._index = ChangingIndex(self.private / "index", [*self.wheels.glob("*.whl"), self.own_wheel])
+            self._index.__enter__()
+        return f"{self._index.server.url}/simple/"
+
+    def tool(self, name: str, host: Host) -> Path:
+        """Return the folder of the programs of a tool that runs under this host; from the package index, once a day.
+
+        Raises:
+            Unavailable: it could not be installed.
+        """
+        folder = self._kept / "tools-of-hosts" / ("pnpm" if name == "pnpm" else f"{name}-{host.version}")
+        stamp = folder / "complete"
+        with locked(self._kept / f"{folder.name}.lock"):
+            if not stamp.exists():
+                shutil.rmtree(str(folder), ignore_errors=True)
+                folder.mkdir(parents=True)
+                self._install_tool(name, host, folder)
+                stamp.write_text("")
+        return folder / ("node_modules/.bin" if name == "pnpm" else "bin")
+
+    def _install_tool(self, name: str, host: Host, folder: Path) -> None:
+        if name == "pnpm" and shutil.which("npm") is None:
+            raise Unavailable("there is no npm on this machine")
+        npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), _PNPM]
+        venv = [self.uv, "venv", "-q", "--python", str(host.path), str(folder)]
+        install = [self.uv, "pip", "install", "-q", "--compile-bytecode", "--python", str(folder / "bin" / "python")]
+        for command in [npm] if name == "pnpm" else [venv, [*install, *_TOOLS_OF_HOSTS[name]]]:
+            run_checked(command, clean_environ())
 
     def provisioned(self) -> Path:
         """Return the interpreter that old hosts get, in the cache of this run."""
