@@ -89,6 +89,7 @@ class Workbench:
     def archive(self) -> Path:
         """A real CPython, packed, in a folder that is named after its release, with its SHA256SUMS."""
         found = standalone_archive("3.12")  # What the projects require.
+        self.say(f"the archive is {found.name}, {found.stat().st_size / 1e6:.0f} MB")
         folder = self.new_folder() / re.findall(r"\+(\d{8})-", found.name)[0]
         shutil.copytree(str(found.parent), str(folder))
         return Path(folder / found.name)
