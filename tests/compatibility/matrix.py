@@ -46,7 +46,8 @@ def refusal(backend: Backend, frontend: Frontend, plan: str) -> Optional[Refusal
             "does not support PEP-660, falling back",
             fails=False,
         )
-    if frontend.editable and not backend.editable and frontend.key != "pnpm-install":
+    # pnpm then takes a wheel. Where we provision it learns only by the call that there is no such hook.
+    if frontend.editable and not backend.editable and (old or frontend.key != "pnpm-install"):
         return Refusal("the real backend has no build_editable", "build_editable|editable")
     if frontend.sdist and not backend.sdist:
         return Refusal("the real backend refuses to make an sdist", "sample has no sdist")
