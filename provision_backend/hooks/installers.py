@@ -57,7 +57,6 @@ _PIP_SET = {
     "PIP_REQUIREMENT": os.devnull,
     "PIP_NO_INPUT": "1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    "PIP_NO_WARN_SCRIPT_LOCATION": "1",
 }
 
 UV_DROPPED = (
