@@ -149,10 +149,11 @@ def test_a_lock_is_what_counts(project: Path, settings: Dict[str, str]) -> None:
 def test_locked_requirements_count(project: Path, settings: Dict[str, str], tmp_path: Path) -> None:
     """Another version of a build tool is another environment, and so another key; the same lock has the same one."""
     archive = offer_small(tmp_path / "locked", V312) / V312
+    # Each is made once: the wheel of another second would have another hash.
+    wheels = {version: toy_wheel(tmp_path / "wheels", "flit_core", version) for version in ("3.12", "3.11")}
     keys = []
     for version in ("3.12", "3.11", "3.12"):
-        wheel = toy_wheel(tmp_path / "wheels", "flit_core", version)
-        lock_to(project, archive, [package_of(wheel)])
+        lock_to(project, archive, [package_of(wheels[version])])
         answer = run_key(**settings)
         keys.append(answer.lines[0])
         start = f"{expected(V312, '3.12.12', GNU)}-"
