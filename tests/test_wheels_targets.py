@@ -177,10 +177,15 @@ print(json.dumps("cext" + suffix))
 @pytest.mark.slow
 @linux_only
 @pytest.mark.skipif(sys.version_info[:2] != (3, 13), reason="the archive is of CPython 3.13")
-def test_an_extension_is_compiled_for_an_archive_that_is_never_run(settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("root", "libc"), [("arm64", "gnu"), pytest.param("arm64-musl", "musl", marks=pytest.mark.architectures)]
+)
+def test_an_extension_is_compiled_for_an_archive_that_is_never_run(
+    settings: Settings, tmp_path: Path, root: str, libc: str
+) -> None:
     """Zig makes it for the target's libc, with its headers and under its name, and no program of it stays."""
-    mirror = available(lambda: str(foreign_mirror("arm64-musl")))
-    triple, reporter = "aarch64-unknown-linux-musl", Reporter(io.StringIO())
+    mirror = available(lambda: str(foreign_mirror(root, newer=libc == "gnu")))
+    triple, reporter = f"aarch64-unknown-linux-{libc}", Reporter(io.StringIO())
     target = open_target(triple, "3.13", settings._replace(catalog=mirror, mirror=(mirror,)), reporter)
     cross = Cross(Toolchain(triple), target, tmp_path / "files")
     environ = _environ()
@@ -192,7 +197,7 @@ def test_an_extension_is_compiled_for_an_archive_that_is_never_run(settings: Set
     )
     elf = read_elf(tmp_path / "project" / made)
 
-    assert (made, elf.machine) == ("cext.cpython-313-aarch64-linux-musl.so", 183)
+    assert (made, elf.machine) == (f"cext.cpython-313-aarch64-linux-{libc}.so", 183)
     assert not list(target.tree.rglob("bin/*"))
     assert target.tree.parent.name == "targets"
 

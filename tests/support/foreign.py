@@ -307,6 +307,8 @@ def _kept(name: str) -> Path:
 def _archive(name: str, machine: Machine) -> Path:
     """Return the archive of a CPython for a machine; its folder is a flat mirror."""
     folder = _kept(name) / "archive"
+    if not machine.suite:
+        _root(name, machine)  # It is made for its root, under the same lock.
     with locked(cache_folder() / f"foreign-{name}.lock"):
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
