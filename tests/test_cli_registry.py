@@ -167,7 +167,18 @@ def test_what_provisions_nothing_imports_little(arguments: List[str], code: int)
     assert imported & HEAVY == set()
     assert {name for name in imported if name.startswith("provision_backend.") and name.count(".") == 1} <= {
         f"provision_backend.{name}"
-        for name in ("cli", "errors", "files", "install", "output", "settings", "systems", "trust", "versions")
+        for name in (
+            "cli",
+            "errors",
+            "files",
+            "install",
+            "output",
+            "setting_values",
+            "settings",
+            "systems",
+            "trust",
+            "versions",
+        )
     }
 
 
