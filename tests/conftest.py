@@ -51,6 +51,8 @@ _LONGEST = (
 def pytest_configure(config: pytest.Config) -> None:
     """Have pytest-xdist keep the order of the files: by itself it starts with those that have the most tests."""
     config.option.loadscopereorder = False
+    # Tests change modes to what another umask would have made them from the start.
+    os.umask(0o022)
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
