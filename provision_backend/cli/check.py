@@ -19,7 +19,7 @@ from ..cache.store import open_cache
 from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives, newest_of_minors
 from ..catalog.wanted import Wanted
-from ..errors import MissingDependencyError, ProvisionError, UsageError
+from ..errors import MissingDependencyError, ProjectError, ProvisionError, UsageError
 from ..hooks.installers import provision_for_build
 from ..hooks.tags import covers, is_for, kind_of, oldest_libc, tags_of
 from ..host.platforms import Platform, format_version
@@ -99,7 +99,7 @@ class _Check:
     def __init__(self, arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> None:
         self._settings = settings
         self._reporter = reporter
-        self._name, table = _project_table(Path.cwd())
+        self._name, table = _project_table(Path.cwd(), reporter)
         given = {"python": arguments.requests, "test": arguments.test, "test_requires": arguments.test_requires}
         self._options, self._others_options = read_options(given, table), read_options(given, {})
         self._here = self._open(settings)
@@ -217,10 +217,14 @@ class _Check:
         return f"there is no {what} for {target.triple}"
 
 
-def _project_table(folder: Path) -> Tuple[str, Dict[str, Any]]:
+def _project_table(folder: Path, reporter: Reporter) -> Tuple[str, Dict[str, Any]]:
     """Return the normalised name of the project in a folder, and its table for ``wheels``; both empty without one."""
     try:
         document = parse_pyproject(read_text(folder))
+    except ProjectError as exc:
+        # The wheels may be of others, for which it is of no account.
+        reporter.info(f"no table of the project in this folder is used: {exc}")
+        return "", {}
     except UsageError:
         return "", {}
     return normalised_name(str(document.get("project", {}).get("name", ""))), read_table(document)
