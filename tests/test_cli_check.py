@@ -94,6 +94,17 @@ def test_check_knows_how_the_project_in_this_folder_is_tested(tmp_path: Path, ch
     assert asked.code == 0
 
 
+def test_check_does_not_need_the_project_in_this_folder(tmp_path: Path, check: Check) -> None:
+    """Wheels are tested beside a ``pyproject.toml`` that is no TOML, and it is said that this is not used."""
+    make_wheel(tmp_path / "dist", PURE, {"ham.py": ""}, name="ham")
+    (tmp_path / "pyproject.toml").write_text("not toml [", encoding="utf-8")
+
+    done = check("dist")
+
+    assert done.code == 0, done.err
+    assert "no table of the project in this folder is used: pyproject.toml is not valid TOML" in done.err
+
+
 def test_check_runs_a_command_for_the_pythons_that_are_asked_for(tmp_path: Path, check: Check) -> None:
     """``{project}`` is the current folder, and a Python that is not asked for is not tested."""
     wheel = make_wheel(tmp_path, PURE, {"spam.py": ""})
