@@ -875,6 +875,15 @@ def test_a_text_is_read_from_a_file(tmp_path: Path) -> None:
     assert fetch_text(f"{tmp_path}/SHA256SUMS", settings=options) == "a\n"
 
 
+def test_a_byte_order_mark_is_no_part_of_a_text(server: ArchiveServer, tmp_path: Path) -> None:
+    """A catalog that was made by PowerShell reads the same from a folder, a file URL and a server."""
+    content = "a\r\n".encode("utf-8-sig")
+    server.files = {"/S": content}
+    (tmp_path / "S").write_bytes(content)
+
+    assert {fetch_text(url, settings=Settings()) for url in (f"{server.url}/S", f"file://{tmp_path}/S")} == {"a\r\n"}
+
+
 def test_a_text_is_tried_again(server: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A catalog is as persistent as an archive."""
     monkeypatch.setattr("provision_backend.install.download.sleep", lambda _: None)

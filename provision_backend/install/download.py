@@ -102,7 +102,8 @@ def fetch_text(url: str, *, settings: Settings) -> str:
         try:
             with _open_source(url, settings, {}, tries.deadline, secure=True) as stream:
                 data = b"".join(_bounded(stream.chunks, MAX_TEXT))
-            return data.decode("utf-8")
+            # PowerShell's redirection begins a file with a byte order mark.
+            return data.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise DownloadError(f"could not fetch {name}: it is not a UTF-8 text") from None
         except SourceError as failure:
