@@ -10,7 +10,7 @@ A user who can put files where we look for interpreters can run programs as us. 
    and the same holds for its ``environments``: the first one in such a cache owns its folders and may exchange what
    others put there. A cache that its group may write is used where the settings name it, its mode says so (2775) and we
    are in that group; then any member's entries are trusted. A group of the owner's name without other members, as many
-   systems make, counts as nobody.
+   systems make, counts as nobody, unless an access control list lets somebody else write.
 
 The way is judged from ``/`` on, each folder on a descriptor that stays open until the next name in it was judged or
 made. What was judged cannot be exchanged afterwards except by the users who are trusted, so a path stays what it is.
@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from contextlib import suppress
 from pathlib import Path
 from typing import FrozenSet, List, NamedTuple, Optional, Set, Tuple
@@ -40,6 +41,7 @@ __all__ = ["ENTRY_FOLDERS", "Trust", "check_file", "make_root", "trust_cache", "
 
 # Folders of a cache that hold what builds use.
 ENTRY_FOLDERS = ("interpreters", "environments", "targets", "compilers")
+_ACL_USER, _ACL_GROUP = 2, 8  # tags of the entries for one user and one group
 _MAX_LINKS = 40  # as the kernel has it
 # With O_PATH a folder needs not be readable; other systems than Linux do not have it.
 _FLAGS = getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -61,7 +63,7 @@ class Trust(NamedTuple):
             status = os.lstat(path)
         except OSError:
             return False
-        writers = _writers(status)
+        writers = _writers(str(path), status)
         if stat.S_ISLNK(status.st_mode) or writers == "everybody":
             return False
         return self.group or (status.st_uid in self.owners and not writers)
@@ -192,8 +194,10 @@ def _check_folder(
     _check_owner(path, folder, here, owners)
     if not here.st_mode & stat.S_ISVTX:
         _check_writers(path, folder, here)
-    elif status is not None and _writers(here) and status.st_uid not in _trusted_users():
-        raise _foreign(path, place, status, f"{_writers(here)} can write to {folder}, so anybody could have made it")
+    elif status is not None and status.st_uid not in _trusted_users():
+        writers = _writers(folder, here)
+        if writers:
+            raise _foreign(path, place, status, f"{writers} can write to {folder}, so anybody could have made it")
 
 
 def _check_owner(path: str, place: str, status: os.stat_result, owners: Set[int]) -> None:
@@ -203,7 +207,7 @@ def _check_owner(path: str, place: str, status: os.stat_result, owners: Set[int]
 
 
 def _check_writers(path: str, place: str, status: os.stat_result) -> None:
-    writers = _writers(status)
+    writers = _writers(place, status)
     if writers:
         raise CacheError(f"{path} is not trusted: {writers} can write to {place}", hint=_advice(place, status))
 
@@ -213,8 +217,8 @@ def _foreign(path: str, place: str, status: os.stat_result, hint: str) -> CacheE
     return CacheError(f"{path} is not trusted: {what} belongs to {owner}, not to {user}", hint=hint)
 
 
-def _writers(status: os.stat_result) -> str:
-    """Say who except the owner can write; empty where that is nobody else."""
+def _writers(place: str, status: os.stat_result) -> str:
+    """Say who except the owner can write to what is at *place*; empty where that is nobody else."""
     if status.st_mode & stat.S_IWOTH:
         return "everybody"
     if not status.st_mode & stat.S_IWGRP:
@@ -224,9 +228,27 @@ def _writers(status: os.stat_result) -> str:
         # Where each user has a group of that name, a umask of 002 is usual. A further member would be listed in it.
         group, user = grp.getgrgid(status.st_gid), user_name(status.st_uid)
         if group.gr_name == user and {*group.gr_mem} <= {user}:
-            return ""
+            return _listed_writer(place, status)
         name = group.gr_name
     return f"the group {name}"
+
+
+def _listed_writer(place: str, status: os.stat_result) -> str:
+    """Return a user or group that an access control list lets write besides the owner; empty where there is none.
+
+    Source: acl(5); Linux, include/uapi/linux/posix_acl_xattr.h.
+    """
+    try:
+        # By its path: what leads to it was judged. A list that lets somebody write shows as a mode that lets a group.
+        data = os.getxattr(place, "system.posix_acl_access", follow_symlinks=False)
+    except (AttributeError, OSError):
+        return ""  # It has none, or its system or file system has no such lists.
+    for tag, permissions, number in struct.iter_unpack("<HHI", data[4 : 4 + (len(data) - 4) // 8 * 8]):
+        if permissions & 2 and tag == _ACL_USER and number not in {*_trusted_users(), status.st_uid}:
+            return f"{user_name(number)}, whom an access control list names,"
+        if permissions & 2 and tag == _ACL_GROUP:
+            return f"the group {number}, which an access control list names,"
+    return ""
 
 
 def _advice(place: str, status: os.stat_result) -> str:
@@ -249,7 +271,7 @@ def _is_sticky(folder: str) -> bool:
 
 def _allows_group(folder: Path, status: os.stat_result, name: str) -> bool:
     """Check the mode of a cache, or of a folder of entries in it; return whether a group may add to it."""
-    writers = _writers(status)
+    writers = _writers(str(folder), status)
     if not writers:
         return False
     member = status.st_gid in (os.getegid(), *os.getgroups())

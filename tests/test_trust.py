@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -173,6 +174,54 @@ def test_a_group_of_ones_own_is_nobody_else(tmp_path: Path, monkeypatch: pytest.
     assert trust_cache(root).accepts(make_entry(root, mode=0o775))
     members.append("bob")
     assert refused(root).startswith(f"{root} is not trusted: the group {ME} can write to {root.parent}\n")
+
+
+def let_write(path: Path, tag: int, number: int) -> None:
+    """Do what ``setfacl -m u:NUMBER:rwx`` does with the tag 2, and ``setfacl -m g:NUMBER:rwx`` with 8."""
+    entries = [(1, 7, -1), (tag, 7, number), (4, 5, -1), (0x10, 7, -1), (0x20, 5, -1)]
+    packed = b"".join(struct.pack("<HHi", *entry) for entry in sorted(entries))
+    try:
+        os.setxattr(path, "system.posix_acl_access", struct.pack("<I", 2) + packed)
+    except (AttributeError, OSError) as exc:
+        pytest.skip(f"no access control lists here: {exc}")
+
+
+@pytest.mark.parametrize("place", [".", "cache", "cache/interpreters"])
+def test_an_access_control_list_may_let_others_write(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It shows as a mode of 775, which a group of one's own excuses; whom the list names is somebody else."""
+    entry = grp.struct_group((ME, "x", os.getegid(), []))
+    monkeypatch.setattr(grp, "getgrgid", lambda _number: entry)
+    root = make(tmp_path / "cache")
+    let_write(tmp_path / place, 2, os.geteuid())
+    assert trust_cache(root).accepts(make_entry(root))
+
+    let_write(tmp_path / place, 2, BOB)
+    assert stat.S_IMODE((tmp_path / place).stat().st_mode) == 0o775
+    assert f"user {BOB}, whom an access control list names, can write " in refused(root)
+    assert "chmod go-w" in refused(root)
+    let_write(tmp_path / place, 8, TEAM)
+    assert f"the group {TEAM}, which an access control list names, can write " in refused(root)
+    (tmp_path / place).chmod(0o755)  # It takes the rights of those on the list, too.
+    assert trust_cache(root).owners
+
+
+def test_an_interpreter_that_an_access_control_list_opens_is_not_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a list lets others write is passed over."""
+    own = grp.struct_group((ME, "x", os.getegid(), []))
+    monkeypatch.setattr(grp, "getgrgid", lambda _number: own)
+    root = make(tmp_path / "cache")
+    entry = make_entry(root)
+    assert trust_cache(root).accepts(entry)
+
+    let_write(entry, 2, BOB)
+    assert not trust_cache(root).accepts(entry)
+    let_write(entry / "..", 2, BOB)
+    with pytest.raises(CacheError):
+        check_file(entry)
 
 
 @as_root
