@@ -199,6 +199,24 @@ def test_the_readme_can_be_read_without_the_checkout() -> None:
     assert [target for target in targets if not target.startswith(HOMES)] == []
 
 
+def versions_of_actions(text: str) -> List[Tuple[str, str]]:
+    """Return each action of GitHub that a workflow uses, with its major version: ``v7``."""
+    return re.findall(r"uses: ([\w./-]+)@(?:[0-9a-f]{40} # )?(v\d+)", text)
+
+
+def test_workflows_of_pages_use_the_actions_of_ours() -> None:
+    """Runners of GitHub drop what old versions need; those of our own workflows are moved on, and pages with them."""
+    own = [path.read_text(encoding="utf-8") for path in (ROOT / ".github" / "workflows").glob("*.yml")]
+    current = dict(versions_of_actions("".join(own)))
+    shown = [(name(page), *found) for page, block in BLOCKS for found in versions_of_actions(block.text)]
+    pinned = {word for text in own for word in re.findall(r"@([0-9a-f]{40}) ", text)}
+    pins = [word for _, block in BLOCKS for word in re.findall(r"@([0-9a-f]{40})\b", block.text)]
+
+    assert len(shown) > 10
+    assert [each for each in shown if current.get(each[1], each[2]) != each[2]] == []
+    assert [pin for pin in pins if pin not in pinned] == []
+
+
 def prose(path: Path) -> str:
     """Return the text of a page without its blocks."""
     return re.sub(r"^ *```.*?^ *```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
