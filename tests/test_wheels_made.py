@@ -9,7 +9,7 @@ from support.wheel_files import make_wheel
 
 from provision_backend.errors import WheelError
 from provision_backend.project.pyproject import Project
-from provision_backend.wheels.made import check_made
+from provision_backend.wheels.build import check_made
 
 GNU = "x86_64-unknown-linux-gnu"
 

@@ -15,14 +15,17 @@ import shutil
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
 from ..catalog.wanted import Wanted, check_lock, check_requirements
-from ..errors import InterpreterError
+from ..errors import InterpreterError, WheelError
 from ..files import hash_file
 from ..hooks.build import Build
 from ..hooks.frontend import OWN_FOLDER, guard_recursion
 from ..hooks.installers import provision_for_build
 from ..hooks.provisioned import call_hook
-from ..hooks.tags import kind_of
+from ..hooks.tags import covers, kind_of, tags_of
 from ..install.unpack import unpack_sdist
 from ..interpreter import Interpreter
 from ..output import Reporter
@@ -36,11 +39,11 @@ from ..toolchain import Compilers, Toolchain, toolchain_for
 from ..versions import parse_request
 from .cross import Cross, open_target
 from .job import Job
-from .made import check_made
 from .repair import check_abi3, repair_wheel
 from .targets import HOST, NATIVE, settings_for
+from .testing import read_metadata
 
-__all__ = ["build_wheel"]
+__all__ = ["build_wheel", "check_made"]
 
 
 class _Kit(NamedTuple):
@@ -173,3 +176,37 @@ def _limit_compilers(cores: int) -> None:
     """Have builds that run side by side share the processors, and with them the memory, as far as variables can."""
     for name in ("CMAKE_BUILD_PARALLEL_LEVEL", "CARGO_BUILD_JOBS", "MAX_JOBS"):
         os.environ.setdefault(name, str(cores))
+
+
+def check_made(wheel: Path, project: Project, python: str, triple: str) -> None:
+    """Raise `WheelError` for a wheel that is not of this project, or not for the Python and the triple of its build.
+
+    A frontend finds that out by itself when it installs what it has built; here the wheel would be published.
+
+    Source: "Binary distribution format"; pip compares the same.
+    """
+    tags_of(wheel.name)
+    name, version = parse_wheel_filename(wheel.name)[:2]
+    metadata = read_metadata(wheel)
+    inside = f"{metadata.get('Name')} {metadata.get('Version')}"
+    if not _same(str(metadata.get("Name")), str(metadata.get("Version")), str(name), str(version)):
+        raise WheelError(f"the name of {wheel.name} does not match its metadata, which is that of {inside}")
+    # A local version, 1.0+cpu, may come from the machine that builds.
+    if not _same(str(name), version.public, project.name, project.version):
+        raise WheelError(
+            f"{wheel.name} was built from the sdist of {project.name} {project.version}",
+            hint="what computes its name or version must give the same in a build as in the sdist",
+        )
+    if not covers(wheel.name, python, triple):
+        raise WheelError(
+            f"{wheel.name} was built by CPython {python} for {triple}, and cannot be installed there",
+            hint="its build backend must give it the tags of the Python and the platform that it was built for",
+        )
+
+
+def _same(name: str, version: str, other_name: str, other_version: str) -> bool:
+    try:
+        equal = Version(version) in (Version(other_version), Version(Version(other_version).public))
+    except InvalidVersion:
+        equal = version == other_version  # Versions of long ago have any form, and no wheel's name has one of them.
+    return equal and canonicalize_name(name) == canonicalize_name(other_name)
