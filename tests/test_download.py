@@ -209,6 +209,32 @@ def test_a_python_without_ssl_uses_plain_http(server: ArchiveServer) -> None:
     assert "https:// needs it" in done.stdout
 
 
+@pytest.mark.parametrize("module", ["unicodedata", "_socket"])
+def test_a_python_without_what_httpx_needs_is_told_apart(module: str) -> None:
+    """To install httpx would not help, since it is there: the module that is missing is named."""
+    code = (
+        f"import sys; sys.modules[{module!r}] = None;"
+        "from provision_backend.install.download import make_transport;"
+        "from provision_backend.output import explained;"
+        "from provision_backend.settings import Settings\n"
+        "try:\n with explained(): make_transport(Settings())\n"
+        "except Exception as exc: print(type(exc).__name__, exc)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.stderr, done.stdout) == (
+        "",
+        f"ProvisionError this Python has no module {module.lstrip('_')!r}\n"
+        "  it was built without it, or its package is not installed; use another Python\n",
+    )
+
+
 def test_a_body_without_a_length_is_taken(server: ArchiveServer, download: Download) -> None:
     """A chunked answer has no length, and its hash decides."""
     server.script = [Reply(chunked=True)]

@@ -305,8 +305,10 @@ def make_transport(settings: Settings, deadline: float = math.inf) -> Transport:
         sys.modules.update(dict.fromkeys(replaced, _NoSSL))  # type: ignore[arg-type]
     try:
         from .transport import Transport
-    except ImportError:
+    except ImportError as exc:
         package = "httpx2" if sys.version_info >= (3, 11) else "httpx"
+        if (exc.name or "").partition(".")[0] not in (package, package.replace("httpx", "httpcore")):
+            raise  # It needs modules that this Python may have been built without; to install it would not help.
         raise MissingDependencyError(package, "download an interpreter") from None
     finally:
         for name in replaced:
