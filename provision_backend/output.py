@@ -260,6 +260,9 @@ def explained() -> Iterator[None]:
         name = (exc.name or str(exc)).lstrip("_")
         hint = "it was built without it, or its package is not installed; use another Python"
         raise ProvisionError(f"this Python has no module {name!r}", hint=hint) from None
+    except MemoryError:
+        hint = "let it have more: 'ulimit -a' shows its limits, and its container may have one"
+        raise ProvisionError("this process may not take as much memory as it needs", hint=hint) from None
     except OSError as exc:
         # A folder that may not be entered, or a current folder that was removed.
         raise ProvisionError(f"{exc.filename or 'the current folder'} cannot be used: {exc.strerror or exc}") from None

@@ -400,6 +400,33 @@ def test_a_current_folder_that_was_removed_is_one_line(tmp_path: Path, command: 
     assert done.stderr.startswith("provision-backend: ")
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="only Linux says how much memory a process has")
+def test_a_limit_of_memory_is_one_sentence(tmp_path: Path) -> None:
+    """A catalog that this process cannot hold ends as every error does."""
+    code = (
+        "import resource, sys;"
+        "from provision_backend import catalog, cli;"
+        "cli.main(['list', '3.13']);"
+        "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize();"
+        "resource.setrlimit(resource.RLIMIT_AS, (size + (2 << 20),) * 2);"
+        "sys.exit(cli.main(['list', '3.13', '--catalog', sys.argv[1]]))"
+    )
+    (tmp_path / "SHA256SUMS").write_bytes(b"#" * (60 << 20))
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        "provision-backend: this process may not take as much memory as it needs\n"
+        "  let it have more: 'ulimit -a' shows its limits, and its container may have one\n",
+    )
+
+
 def test_a_module_that_this_python_lacks_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
