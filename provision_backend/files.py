@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 __all__ = [
-    "Written", "age_of", "flush_tree", "free_bytes", "hash_bytes", "hash_file", "identify", "is_noexec", "is_run",
-    "kind_of", "list_names", "new_hash", "open_regular", "parse_json", "publish", "read_end", "read_file", "read_json",
-    "remove_path", "rename", "retry_if_in_use", "write_atomically",
+    "RAISE_FILE_LIMIT", "Written", "age_of", "flush_tree", "free_bytes", "hash_bytes", "hash_file", "identify",
+    "is_noexec", "is_run", "kind_of", "list_names", "new_hash", "open_regular", "parse_json", "publish", "read_end",
+    "read_file", "read_json", "remove_path", "rename", "retry_if_in_use", "write_atomically",
 ]  # fmt: skip
+
+RAISE_FILE_LIMIT = "raise the limit on the size of a file that this process has: ulimit -f unlimited"
+"""What to do about EFBIG: no archive has a file that would be too large for a file system."""
 
 _BLOCK = 1 << 20  # bytes that are read at a time
 Written = Tuple[str, Tuple[int, ...]]  # the sha256 of a file that was written, and what `identify` returned right after

@@ -828,8 +828,8 @@ def test_a_mirror_that_fills_the_disk_is_passed_over(server: ArchiveServer, down
     assert download.left == ["archive"]
 
 
-def test_a_disk_that_becomes_full_gets_its_space_back(server: ArchiveServer, download: Download) -> None:
-    """A write that fails for want of space removes the part; the limit of this process stands for a full disk."""
+def test_a_limit_on_the_size_of_files_is_told_apart_from_a_full_disk(server: ArchiveServer, download: Download) -> None:
+    """The part is removed as on a full disk, and the advice is another one."""
     import resource
     import signal
 
@@ -842,8 +842,10 @@ def test_a_disk_that_becomes_full_gets_its_space_back(server: ArchiveServer, dow
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
         signal.signal(signal.SIGXFSZ, handler)
 
-    assert caught.value.message.startswith(f"could not write '{download.to}.part': {os.strerror(errno.EFBIG)}, ")
-    assert caught.value.message.endswith(" free once the part is removed")
+    assert str(caught.value) == (
+        f"could not write '{download.to}.part': {os.strerror(errno.EFBIG)}\n"
+        "  raise the limit on the size of a file that this process has: ulimit -f unlimited"
+    )
     assert download.left == []
     assert len(server.requests) == 1
 

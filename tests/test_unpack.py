@@ -12,6 +12,7 @@ import io
 import os
 import random
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -941,6 +942,25 @@ def test_full_disk_is_named(tmp_path: Path) -> None:
 
     assert message == (
         f"could not unpack 'a.tar.gz': member 'python/big' cannot be written to {str(point)!r}: No space left on device"
+    )
+
+
+def test_a_limit_on_the_size_of_files_is_told_apart_from_a_full_disk(tmp_path: Path) -> None:
+    """Room on the disk would not help."""
+    resource = pytest.importorskip("resource")
+    archive = tmp_path / "a.tar.gz"
+    archive.write_bytes(gzipped(tar(member("python/big", bytes(5000)))))
+    old, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]))
+    try:
+        with pytest.raises(UnpackError) as caught:
+            unpack_archive(archive, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
+
+    assert str(caught.value).endswith(
+        ": File too large\n  raise the limit on the size of a file that this process has: ulimit -f unlimited"
     )
 
 

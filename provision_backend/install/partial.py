@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import DownloadError
-from ..files import free_bytes, identify, publish, read_json
+from ..files import RAISE_FILE_LIMIT, free_bytes, identify, publish, read_json
 from ..output import format_size, redact_url
 
 __all__ = ["Partial", "Stream", "is_encoded", "is_plain"]
@@ -178,6 +178,8 @@ class Partial:
                     self.discard()
                 hint, free = _MAKE_ROOM, free_bytes(self.final.parent)
                 found = "" if free is None else f", {format_size(free)} free once the part is removed"
+            if error.errno == errno.EFBIG:
+                hint, found = RAISE_FILE_LIMIT, ""
             message = f"could not write {str(self.path)!r}: {error.strerror or error}{found}"
             raise DownloadError(message, hint=hint, disk=True) from None
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Dict, Iterable, Iterator, NamedTuple, Tuple, Union
 
 from ..errors import UnpackError
-from ..files import Written, identify, new_hash, open_regular
+from ..files import RAISE_FILE_LIMIT, Written, identify, new_hash, open_regular
 from ..systems import RUNNING
 from . import archives
 from .archives import Member, Plain, decompress, quote, read_members, refuse
@@ -287,6 +287,8 @@ class _Tree:
         hint = ""
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = f"free some space, or let {place} name a directory that has it"
+        elif exc.errno == errno.EFBIG:
+            hint = RAISE_FILE_LIMIT
         elif exc.errno in _UNSUPPORTED:
             hint = f"exFAT and the like have no links and no modes; let {place} name a directory elsewhere"
         elif getattr(exc, "winerror", 0) == _NO_PRIVILEGE:
