@@ -279,9 +279,9 @@ def shorten(text: str, longest: int = 80) -> str:
 
 
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{1,30}"
-# A scheme with one slash, two slashes without a scheme, or neither: with an "@" behind it this is an address, and no
-# path. A path of that form can be written with ./ before it.
-_UNFINISHED = re.compile(rf"({_SCHEME}:/(?!/)|//|(?![.~\\]|[A-Za-z]:[/\\]))[^/]*@")
+# A scheme with one slash or without its colon, two slashes without a scheme, or neither: with an "@" behind it this is
+# an address, and no path. A path of that form can be written with ./ before it.
+_UNFINISHED = re.compile(rf"({_SCHEME}:/(?!/)|https?//|//|(?![.~\\]|[A-Za-z]:[/\\]))[^/]*@")
 _ADDRESS = re.compile(rf"{_SCHEME}:/")
 # The punctuation behind an address is not part of it: "https://m.example:8000: no connection".
 _PUNCTUATION = ":;,.)'\""

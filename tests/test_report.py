@@ -353,6 +353,7 @@ def test_steps_are_free_below_that(verbosity: int) -> None:
         ("file:///srv/python@3.13/m", "file:///srv/python@3.13/m"),
         ("C:\\a@b", "C:\\a@b"),
         ("https:/user:s3cret@m.example/pbs", "https:/***@m.example/pbs"),
+        ("https//user:s3cret@m.example/pbs", "https//***@m.example/pbs"),
         ("https:user:s3cret@m.example/pbs", "***@m.example/pbs"),
         ("user:s3cret@m.example/pbs?sig=s3cret", "***@m.example/pbs"),
         ("s3cret@m.example/pbs", "***@m.example/pbs"),

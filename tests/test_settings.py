@@ -276,6 +276,7 @@ def test_a_comma_separates_where_something_begins(text: str, items: Tuple[str, .
     ("key", "raw", "complaint"),
     [
         ("mirror", "https:/bob:s3cret@m.example/x", "a URL or a path, found 'https:/***@m.example/x'"),
+        ("mirror", "https//bob:s3cret@m.example/x", "a URL or a path, found 'https//***@m.example/x'"),
         ("mirror", "bob:s3,cret@m.example/x", "a URL or a path, found '***@m.example/x'"),
         ("mirror", ["/a", "s3cret@m.example/x"], "a URL or a path, found '***@m.example/x'"),
         ("mirror", "//bob:s3cret@m.example/x", "a URL or a path, found '//***@m.example/x'"),
