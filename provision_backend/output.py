@@ -8,6 +8,7 @@ encode a character must not end a build that is otherwise going well.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import re
 import sys
@@ -341,7 +342,4 @@ def suggestion(word: str, known: Iterable[str], *, prefix: str = "") -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the known word that the user may have meant; empty if none is similar."""
-    # Needed only when something is wrong, and a pass-through build imports this module.
-    import difflib
-
     return "".join(difflib.get_close_matches(word, list(known), 1))
