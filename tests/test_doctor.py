@@ -274,6 +274,23 @@ def test_all_is_asked_within_the_time_that_is_promised(tmp_path: Path, monkeypat
 
     assert (options.connect_timeout, options.read_timeout, options.retries) == (10.0, 10.0, 0)
     assert doctor.DEADLINE == 30.0
+    assert {check.deadline for check in CHECKS} == {30.0}
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_reading_every_file_may_take_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool) -> None:
+    """With --full the check of the entries is given an hour, and otherwise as long as any other."""
+    seconds: List[float] = []
+
+    def run_within(limit: float, _tasks: object) -> bool:
+        seconds.append(limit)
+        return True
+
+    monkeypatch.setattr(doctor, "run_within", run_within)
+    for check in CHECKS:
+        run_check(check, Context(Settings(), tmp_path, full=full))
+
+    assert [check.name for check, limit in zip(CHECKS, seconds) if limit > 30.0] == (["entries"] if full else [])
 
 
 def test_nobody_waits_a_second_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
