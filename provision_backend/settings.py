@@ -210,6 +210,9 @@ def secret_variables(environ: Mapping[str, str]) -> List[str]:
 def load_toml(text: str) -> Dict[str, Any]:
     """Parse TOML; raises `ValueError`, whose message says where and why, for another text."""
     # This is the only module that knows which library parses TOML.
+    if text.startswith("\ufeff"):
+        # Editors and shells of Windows write one, and nobody sees the character that the parser complains of.
+        raise ValueError("it begins with a byte order mark; save it as UTF-8 without one")
     try:
         document: Dict[str, Any] = tomllib.loads(text)
         repr(document)  # Python reads hexadecimal numbers of any length, and cannot write them in a message.

@@ -46,6 +46,9 @@ MESSAGES = {
     "build-system-requires-is-a-string": (
         "pyproject.toml: build-system.requires must be an array of strings, found a string"
     ),
+    "byte-order-mark": (
+        "pyproject.toml is not valid TOML: it begins with a byte order mark; save it as UTF-8 without one"
+    ),
     "dynamic-is-a-string": "pyproject.toml: project.dynamic must be an array of strings, found a string",
     "installer-is-a-table": "pyproject.toml: tool.provision-backend.installer must be a string, found a table",
     "installer-unknown": "pyproject.toml: tool.provision-backend.installer must be one of pip, uv, found 'conda'",

@@ -447,6 +447,11 @@ class TestFiles:
                 "retries = 1\nmirror = [",
                 "the configuration file {path} is not valid TOML: Invalid value (at the end, line 2)",
             ),
+            (
+                "\ufeffretries = 1",
+                "the configuration file {path} is not valid TOML: it begins with a byte order mark; "
+                "save it as UTF-8 without one",
+            ),
             ("a = " + "[" * 5000, "the configuration file {path} is not valid TOML: it is nested too deeply"),
             ("retries = -1", "retries in {path} must be a whole number, 0 or more, found '-1'"),
             ("python = 3.13", "python in {path} must be one string, found float"),
@@ -456,7 +461,7 @@ class TestFiles:
                 "cache-dir in {path} must be a path, found 'https://m.example'",
             ),
         ],
-        ids=["unknown", "TOML", "unfinished", "deep", "value", "type", "date", "URL"],
+        ids=["unknown", "TOML", "unfinished", "byte order mark", "deep", "value", "type", "date", "URL"],
     )
     def test_what_is_wrong_is_said(self, environ: Dict[str, str], text: str, complaint: str) -> None:
         """The message names the file, and where in it."""
