@@ -534,6 +534,11 @@ HALVES = {
         "pyproject.toml: the build-backend is provision_backend already, but [tool.provision-backend] is missing\n"
         "  the real backend is not known; name it there, or put it back into [build-system] and run this again",
     ),
+    "table of another name": (
+        '[build-system]\nrequires = []\nbuild-backend = "provision_backend"\n[tool.provision_backend]\n',
+        "pyproject.toml: the build-backend is provision_backend already, but [tool.provision-backend] is missing\n"
+        "  did you mean [tool.provision_backend]? Rename it to [tool.provision-backend]",
+    ),
     "table without backend": (
         BUILD_SYSTEM + '[tool.provision-backend]\nbuild-backend = "b"\n',
         "pyproject.toml: [tool.provision-backend] exists, but the build-backend is 'hatchling.build'\n"

@@ -65,6 +65,10 @@ MESSAGES = {
         "pyproject.toml: [tool.provision-backend] is missing\n"
         "  name the real backend there: build-backend and requires, as in [build-system]"
     ),
+    "no-table-of-that-name": (
+        "pyproject.toml: [tool.provision-backend] is missing\n"
+        "  did you mean [tool.provision_backend]? Rename it to [tool.provision-backend]"
+    ),
     "not-toml": (
         "pyproject.toml is not valid TOML: Expected '=' after a key in a key/value pair (at line 1, column 13)"
     ),

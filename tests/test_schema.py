@@ -33,7 +33,7 @@ PROJECTS = ROOT / "tests" / "data" / "projects"
 # What cannot be seen from the table alone: other tables, the file itself, and the folders of the project.
 UNSEEN = {
     "backend-path-missing", "build-system-is-an-integer", "build-system-requires-is-a-string", "byte-order-mark",
-    "dynamic-is-a-string", "no-pyproject", "no-table", "not-toml", "not-utf-8",
+    "dynamic-is-a-string", "no-pyproject", "no-table", "no-table-of-that-name", "not-toml", "not-utf-8",
     "project-is-a-boolean", "project-requires-python-is-a-float", "project-requires-python-malformed",
     "pyproject-is-a-folder", "requires-python-dynamic", "requires-python-twice", "tool-is-a-string",
 }  # fmt: skip

@@ -28,7 +28,7 @@ from typing import (
 from ..catalog.wanted import Lock
 from ..errors import ProjectError, UsageError
 from ..files import read_file
-from ..output import shorten, suggestion
+from ..output import nearest, shorten, suggestion
 from ..setting_values import Option, check_text
 from ..settings import OPTIONS, load_toml
 from ..versions import VersionRequest, has_long_number, is_specifier, leading_name, parse_request, plain_name
@@ -101,10 +101,8 @@ def read_project(root: Path, text: Optional[str] = None, *, relocking: bool = Fa
     document = parse_pyproject(read_text(root) if text is None else text)
     table = read_value(document.get("tool", {}), "tool", OWN_NAME, dict)
     if table is None:
-        raise ProjectError(
-            f"pyproject.toml: [{TABLE}] is missing",
-            hint="name the real backend there: build-backend and requires, as in [build-system]",
-        )
+        hint = "name the real backend there: build-backend and requires, as in [build-system]"
+        raise ProjectError(f"pyproject.toml: [{TABLE}] is missing", hint=_misspelt_table(document) or hint)
     refuse_unknown(table, TABLE, _KEYS)
     one_list = "requires" not in table
     if one_list:
@@ -175,9 +173,10 @@ def is_wrapped(data: Mapping[str, Any]) -> bool:
     if backend == "provision_backend":
         if read_value(data.get("tool", {}), "tool", OWN_NAME, dict) is not None:
             return True
+        hint = "the real backend is not known; name it there, or put it back into [build-system] and run this again"
         raise ProjectError(
             f"pyproject.toml: the build-backend is provision_backend already, but [{TABLE}] is missing",
-            hint="the real backend is not known; name it there, or put it back into [build-system] and run this again",
+            hint=_misspelt_table(data) or hint,
         )
     if has_table(data):
         raise ProjectError(
@@ -185,6 +184,12 @@ def is_wrapped(data: Mapping[str, Any]) -> bool:
             hint='write build-backend = "provision_backend" in [build-system], or remove the table and run this again',
         )
     return False
+
+
+def _misspelt_table(data: Mapping[str, Any]) -> str:
+    # The module has an underscore, and so people write the table with one.
+    near = nearest(OWN_NAME, data.get("tool", {}))
+    return f"did you mean [tool.{near}]? Rename it to [{TABLE}]" if near else ""
 
 
 def has_table(data: Mapping[str, Any]) -> bool:
