@@ -29,8 +29,8 @@ from ..versions import VersionRequest, parse_request
 from ..wheels.kind import guess_kind
 from ..wheels.options import ABIS, LIBCS, SETTINGS, WheelOptions, read_options, read_table
 from ..wheels.plan import Python, WheelPlan, choose_pythons, make_plan, target_triples
+from ..wheels.pool import run_plan
 from ..wheels.report import Report
-from ..wheels.run import run_plan
 from ..wheels.shards import Shard, cut_plan, parse_shard
 from ..wheels.source import inspect_source, open_source
 from ..wheels.state import open_output, open_work
