@@ -217,8 +217,8 @@ def test_a_request_that_nothing_satisfies_is_an_error() -> None:
     assert caught.value.message == f"no CPython archive satisfies requires-python '>=3.9' and python '3.8' on {GNU}"
 
 
-def _pythons(*labels: str) -> List[Python]:
-    return [Python(label.rstrip("t"), label.endswith("t")) for label in labels]
+def _pythons(*labels: str, triple: str = GNU) -> List[Python]:
+    return [Python(each.minor, triple, each.version) for each in _archives(*labels, triple=triple)]
 
 
 SEVERAL = _pythons("3.9.25", "3.11.14", "3.14.2", "3.14.2t", "3.15.1", "3.15.1t", "3.16.0t")
@@ -229,7 +229,7 @@ def _groups(plan: WheelPlan) -> Dict[str, str]:
 
 
 PLANS: Dict[str, Any] = {
-    "each": (Guess("each", ""), "each", {p.label: p.label for p in SEVERAL}),
+    "each": (Guess("each", ""), "each", {p.python: p.python for p in SEVERAL}),
     "pure": (Guess("pure", ""), "pure", {"3.15": "3.15 3.9 3.11 3.14 3.14t 3.15t 3.16t"}),
     "none": (Guess("none", ""), "none", {"3.9": "3.9 3.11 3.14 3.14t 3.15 3.15t 3.16t"}),
     "abi3": (
@@ -258,16 +258,16 @@ def test_one_wheel_serves_as_many_as_it_can(name: str) -> None:
 
     assert _groups(plan) == expected
     assert plan.kind == kind
-    assert plan.pythons == tuple(python.label for python in SEVERAL)
+    assert plan.pythons == tuple(python.python for python in SEVERAL)
 
 
 def test_every_python_is_tested_exactly_once() -> None:
     """Whatever the kind, no Python is left out, and none is tested with two wheels."""
     for guess, _, _ in PLANS.values():
-        plan = make_plan(None, guess, {GNU: SEVERAL, MUSL: SEVERAL})
+        plan = make_plan(None, guess, {GNU: SEVERAL, MUSL: [python._replace(triple=MUSL) for python in SEVERAL]})
         tested = [(test.triple, test.python) for build in plan.builds for test in build.tests]
 
-        assert sorted(tested) == sorted((triple, python.label) for triple in (GNU, MUSL) for python in SEVERAL)
+        assert sorted(tested) == sorted((triple, python.python) for triple in (GNU, MUSL) for python in SEVERAL)
 
 
 def test_a_wheel_of_abi3t_alone_gives_the_plan_its_name() -> None:
@@ -282,14 +282,14 @@ def test_a_wheel_of_abi3t_alone_gives_the_plan_its_name() -> None:
 
 def test_the_newest_python_makes_the_sdist() -> None:
     """That of the host, and a free-threaded one only where there is no other."""
-    plan = make_plan(None, Guess("each", ""), {GNU: SEVERAL, MUSL: _pythons("3.14.2t")})
+    plan = make_plan(None, Guess("each", ""), {GNU: SEVERAL, MUSL: _pythons("3.14.2t", triple=MUSL)})
 
     assert [plan.newest_on(triple) for triple in (GNU, MUSL, ARM)] == ["3.15.1", "3.14.2t", ""]
 
 
 def test_each_platform_has_its_own_builds_but_for_a_pure_wheel() -> None:
     """A pure wheel is built on the host alone and tested for every platform."""
-    pythons = {GNU: _pythons("3.9.25", "3.13.9"), MUSL: _pythons("3.13.9")}
+    pythons = {GNU: _pythons("3.9.25", "3.13.9"), MUSL: _pythons("3.13.9", triple=MUSL)}
     pure, each = (make_plan(None, Guess(kind, ""), pythons) for kind in ("pure", "each"))
 
     assert [(build.id, len(build.tests)) for build in pure.builds] == [(f"cp313-{GNU}", 3)]
@@ -312,7 +312,7 @@ def test_a_locked_project_is_built_by_the_locked_python() -> None:
         ("3.9.25", False), ("3.11.2", True), ("3.13.9", False),
     ]  # fmt: skip
     with pytest.raises(NoMatchingArchiveError, match="none of them is for"):
-        make_plan(lock, Guess("each", ""), {MUSL: _pythons("3.11.14")})
+        make_plan(lock, Guess("each", ""), {MUSL: _pythons("3.11.14", triple=MUSL)})
 
 
 def test_triples_are_made_of_libcs_and_architectures() -> None:

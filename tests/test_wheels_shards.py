@@ -12,11 +12,13 @@ from provision_backend.wheels.plan import Python, WheelPlan, make_plan
 from provision_backend.wheels.shards import ENGINES, Shard, cut_plan, parse_shard
 
 GNU, MUSL = "x86_64-unknown-linux-gnu", "x86_64-unknown-linux-musl"
-PYTHONS = [Python(f"3.{minor}.1") for minor in range(9, 15)]
+PYTHONS, MUSL_PYTHONS = (
+    [Python(f"3.{minor}", triple, f"3.{minor}.1") for minor in range(9, 15)] for triple in (GNU, MUSL)
+)
 
 
 def _plan(kind: str) -> WheelPlan:
-    return make_plan(None, Guess(kind, ""), {GNU: PYTHONS, MUSL: PYTHONS[1:]})
+    return make_plan(None, Guess(kind, ""), {GNU: PYTHONS, MUSL: MUSL_PYTHONS[1:]})
 
 
 @pytest.mark.parametrize("kind", ["pure", "none", "abi3", "each"])

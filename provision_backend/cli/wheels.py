@@ -28,7 +28,7 @@ from ..variables import set_variables
 from ..versions import VersionRequest, parse_request
 from ..wheels.kind import guess_kind
 from ..wheels.options import ABIS, LIBCS, SETTINGS, WheelOptions, read_options, read_table
-from ..wheels.plan import Python, WheelPlan, choose_pythons, make_plan, target_triples
+from ..wheels.plan import PlannedBuild, Python, WheelPlan, choose_pythons, make_plan, target_triples
 from ..wheels.pool import run_plan
 from ..wheels.report import Report
 from ..wheels.shards import Shard, cut_plan, parse_shard
@@ -170,7 +170,7 @@ def plan_wheels(project: Project, options: WheelOptions, settings: Settings, rep
     pythons: Dict[str, Tuple[Python, ...]] = {}
     for triple in target_triples(options, current_platform(settings, cache).triple):
         if settings.preference == "only-system":
-            pythons[triple] = _of_this_machine(project, requests)
+            pythons[triple] = _of_this_machine(project, requests, triple)
             continue
         archives = load_archives(settings, triple, cache, reporter)
         pythons[triple] = choose_pythons(archives, project.requires_python, requests, triple)
@@ -199,7 +199,7 @@ def _lock_and_requests(
     return make_build_plan(project, settings).wanted.lock, [parse_request(text, source=source) for text in texts]
 
 
-def _of_this_machine(project: Project, requests: List[VersionRequest]) -> Tuple[Python, ...]:
+def _of_this_machine(project: Project, requests: List[VersionRequest], triple: str) -> Tuple[Python, ...]:
     wanted = [Wanted(project.requires_python, request) for request in requests] or [Wanted(project.requires_python)]
 
     def _accepts(version: str, freethreaded: bool) -> bool:
@@ -208,8 +208,7 @@ def _of_this_machine(project: Project, requests: List[VersionRequest]) -> Tuple[
     found: Dict[str, Python] = {}
     # Of each minor version the newest comes first.
     for each in find_interpreters(_accepts):
-        python = Python(each.version, each.freethreaded)
-        found.setdefault(python.label, python)
+        found.setdefault(each.minor, Python(each.minor, triple, each.version))
     if not found:
         described = " or ".join(each.describe() for each in wanted)
         raise InterpreterError(f"no interpreter of this machine satisfies {described}")
@@ -224,7 +223,7 @@ def _show(prepared: Prepared) -> Answer:
     title = f"{name} {project.version}".strip()
     lines = [f"{title}: {kinds.get(plan.kind, f'wheels of the stable ABI, {plan.kind}')}, since {plan.reason}"]
     if plan.builds:
-        rows = [(build.id, f"CPython {build.request}", _tested(build.python, plan, build.id)) for build in plan.builds]
+        rows = [(build.id, f"CPython {build.request}", _tested(build, plan)) for build in plan.builds]
         lines += as_columns(rows)
     builds, tests = len(plan.builds), sum(len(build.tests) for build in plan.builds)
     part = f", shard {shard.number} of {shard.total}" if shard.total > 1 else ""
@@ -232,12 +231,11 @@ def _show(prepared: Prepared) -> Answer:
     return Answer(data, lines)
 
 
-def _tested(python: str, plan: WheelPlan, build_id: str) -> str:
-    build = next(build for build in plan.builds if build.id == build_id)
+def _tested(build: PlannedBuild, plan: WheelPlan) -> str:
     triples = {test.triple for test in build.tests}
     tests = sorted(build.tests, key=lambda test: plan.pythons.index(test.python))
     found = [test.python if len(triples) == 1 else f"{test.python} {_short(test.triple)}" for test in tests]
-    return "" if found == [python] else "tested on " + ", ".join(found)
+    return "" if found == [build.python] else "tested on " + ", ".join(found)
 
 
 def _matrix(plan: WheelPlan) -> Answer:

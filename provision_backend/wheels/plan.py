@@ -6,6 +6,7 @@ makes decides which of the others are still needed.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..catalog.archive import Archive
@@ -13,12 +14,12 @@ from ..catalog.selection import matching_archives, newest_of_minors, select_arch
 from ..catalog.wanted import Lock, Wanted, locked_archive
 from ..errors import UsageError
 from ..host.targets import ELF_TARGETS, split_level
-from ..versions import VersionRequest, label_of, minor_of, parse_version
+from ..versions import VersionRequest, label_of, parse_version
 from .kind import Guess
 from .options import LIBCS, WheelOptions
 
 __all__ = [
-    "PlannedBuild", "PlannedTest", "Python", "WheelPlan", "choose_pythons", "make_plan", "request_of", "target_triples",
+    "PlannedBuild", "Python", "WheelPlan", "choose_pythons", "make_plan", "request_of", "target_triples",
 ]  # fmt: skip
 
 _FIRST_ABI3T = (3, 15)  # PEP 803; before it a free-threaded Python has no stable ABI.
@@ -27,44 +28,20 @@ Pythons = Mapping[str, Sequence["Python"]]
 """The Pythons of each target triple, lowest first; the triple of the host comes first."""
 
 
-class Python(NamedTuple):
-    """A Python that can be provisioned."""
-
-    version: str
-    """Its full version."""
-    freethreaded: bool = False
-
-    @property
-    def label(self) -> str:
-        """Its minor version, ``3.13`` or ``3.14t``."""
-        return label_of(minor_of(self.version), freethreaded=self.freethreaded)
-
-    @property
-    def number(self) -> Tuple[int, int]:
-        """Its minor version as numbers."""
-        version = parse_version(self.version)
-        return version.major, version.minor
-
-    @property
-    def sort_key(self) -> Tuple[Tuple[int, int], bool]:
-        """Lowest first; the free-threaded one of a minor version comes after the other one."""
-        return self.number, self.freethreaded
-
-
 def request_of(version: str, label: str) -> str:
     """Return the request for exactly one interpreter, as `parse_request` reads it: ``3.14.1t``."""
     return label_of(version, freethreaded=label.endswith("t"))
 
 
-class PlannedTest(NamedTuple):
-    """A Python on which the wheel of a build is tested."""
+class Python(NamedTuple):
+    """A Python of a target that can be provisioned, to build a wheel and to test it on."""
 
     python: str
     """Its minor version, ``3.13`` or, for a free-threaded one, ``3.14t``."""
     triple: str
     """The target triple."""
     version: str
-    """Its full version, without ``t``: what it is built with, should it turn out that it needs a wheel of its own."""
+    """Its full version, without ``t``."""
 
     @property
     def request(self) -> str:
@@ -76,15 +53,30 @@ class PlannedTest(NamedTuple):
         """The id that a build for this Python has: ``cp311-x86_64-unknown-linux-gnu``."""
         return f"cp{self.python.replace('.', '')}-{self.triple}"
 
+    @property
+    def freethreaded(self) -> bool:
+        """Whether it is a free-threaded one."""
+        return self.python.endswith("t")
+
+    @property
+    def number(self) -> Tuple[int, ...]:
+        """Its minor version as numbers."""
+        return parse_version(self.version)[:2]
+
+    @property
+    def sort_key(self) -> Tuple[Tuple[int, ...], bool]:
+        """Lowest first; the free-threaded one of a minor version comes after the other one."""
+        return self.number, self.freethreaded
+
 
 class PlannedBuild(NamedTuple):
     """A wheel to build, and the Pythons that it is tested on."""
 
-    tests: Tuple[PlannedTest, ...]
+    tests: Tuple[Python, ...]
     """Where its wheel is tested: on the Python that builds it, then on those that are expected to use it, too."""
 
     @property
-    def own(self) -> PlannedTest:
+    def own(self) -> Python:
         """The Python that builds it."""
         return self.tests[0]
 
@@ -131,7 +123,7 @@ class WheelPlan(NamedTuple):
     def newest_on(self, triple: str) -> str:
         """Return the request for the newest Python of a triple, which makes the sdist; empty where there is none."""
         found = [test for build in self.builds for test in build.tests if test.triple == triple]
-        best = max(found, key=lambda test: (not test.python.endswith("t"), parse_version(test.version)), default=None)
+        best = max(found, key=lambda test: (not test.freethreaded, parse_version(test.version)), default=None)
         return best.request if best else ""
 
     def as_dict(self) -> Dict[str, Any]:
@@ -193,9 +185,9 @@ def choose_pythons(
         # It raises what a build would where nothing matches.
         select_archive(archives, wanted, triple)
         for archive in newest_of_minors(matching_archives(archives, wanted, triple)):
-            python = Python(archive.version, archive.freethreaded)
-            known = found.setdefault(python.label, python)
-            found[python.label] = max(known, python, key=lambda each: parse_version(each.version))
+            python = Python(archive.minor, triple, archive.version)
+            known = found.setdefault(python.python, python)
+            found[python.python] = max(known, python, key=lambda each: parse_version(each.version))
     return tuple(sorted(found.values(), key=lambda python: python.sort_key))
 
 
@@ -215,7 +207,7 @@ def make_plan(project_lock: Optional[Lock], guess: Guess, pythons: Pythons, *, a
     locked: Dict[str, Python] = {}
     if project_lock is not None:
         archives = [locked_archive(project_lock, triple) for triple in pythons]
-        locked = {archive.triple: Python(archive.version, archive.freethreaded) for archive in archives}
+        locked = {each.triple: Python(each.minor, each.triple, each.version) for each in archives}
         pythons = {triple: _with_locked(found, locked[triple]) for triple, found in pythons.items()}
         notes = _lock_notes(project_lock, guess, locked, asked=asked)
     builds: List[PlannedBuild] = []
@@ -225,8 +217,8 @@ def make_plan(project_lock: Optional[Lock], guess: Guess, pythons: Pythons, *, a
         for triple, found in pythons.items():
             # Of a locked project, what is built for one Python is built by the locked one, unless more is asked for.
             only = locked.get(triple) if not asked else None
-            builds += [_planned(group, triple) for group in _groups(guess, found, only)]
-    builds.sort(key=lambda build: (*_order(build), build.triple))
+            builds += [PlannedBuild(tuple(group)) for group in _groups(guess, found, only)]
+    builds.sort(key=lambda build: (*build.own.sort_key, build.triple))
     kind = "abi3t" if guess.kind == "abi3" and all(map(_serves_both, builds)) else guess.kind
     labels = {test.python: parse_version(test.version) for build in builds for test in build.tests}
     order = sorted(labels, key=lambda label: (labels[label][:2], label))
@@ -235,12 +227,12 @@ def make_plan(project_lock: Optional[Lock], guess: Guess, pythons: Pythons, *, a
 
 def _with_locked(pythons: Sequence[Python], locked: Python) -> Tuple[Python, ...]:
     """Put the locked Python in the place of the newest one of its minor version."""
-    others = [python for python in pythons if python.label != locked.label]
+    others = [python for python in pythons if python.python != locked.python]
     return tuple(sorted([*others, locked], key=lambda python: python.sort_key))
 
 
 def _lock_notes(lock: Lock, guess: Guess, locked: Mapping[str, Python], *, asked: bool) -> Tuple[str, ...]:
-    labels = " and ".join(dict.fromkeys(python.label for python in locked.values()))
+    labels = " and ".join(dict.fromkeys(python.python for python in locked.values()))
     if asked:
         return (f"wheels for other Pythons than {labels} are built without the lock in {lock.place}",)
     if guess.kind == "each":
@@ -252,9 +244,7 @@ def _plan_pure(pythons: Pythons, locked: Mapping[str, Python]) -> PlannedBuild:
     # It is the same everywhere. The newest Python has the newest backend, and has made the sdist too.
     triple, found = next(iter(pythons.items()))
     builder = locked.get(triple) or _newest(found)
-    tests = [_test(builder, triple)]
-    tests += [_test(each, name) for name, others in pythons.items() for each in others]
-    return PlannedBuild(tuple(dict.fromkeys(tests)))
+    return PlannedBuild(tuple(dict.fromkeys([builder, *chain.from_iterable(pythons.values())])))
 
 
 def _newest(pythons: Sequence[Python]) -> Python:
@@ -279,17 +269,5 @@ def _groups(guess: Guess, pythons: Sequence[Python], only: Optional[Python]) -> 
     return [*own, *filter(None, (stable, both))]
 
 
-def _planned(group: Sequence[Python], triple: str) -> PlannedBuild:
-    return PlannedBuild(tuple(_test(python, triple) for python in group))
-
-
-def _test(python: Python, triple: str) -> PlannedTest:
-    return PlannedTest(python.label, triple, python.version)
-
-
-def _order(build: PlannedBuild) -> Tuple[Tuple[int, int], bool]:
-    return Python(build.version, build.python.endswith("t")).sort_key
-
-
 def _serves_both(build: PlannedBuild) -> bool:
-    return build.python.endswith("t") and len({test.python.endswith("t") for test in build.tests}) > 1
+    return build.own.freethreaded and not all(test.freethreaded for test in build.tests)

@@ -18,7 +18,7 @@ from ..cache.folders import is_running, mark_process
 from ..errors import ProvisionError, UsageError
 from ..files import hash_file, list_names, parse_json, read_file, remove_path, write_atomically
 from ..versions import parse_version
-from .plan import PlannedBuild, PlannedTest
+from .plan import PlannedBuild, Python
 
 __all__ = [
     "FREE_SOME", "LOGS", "Keys", "Outcome", "Tested", "load_outcome", "open_output", "open_work", "save_outcome",
@@ -75,7 +75,7 @@ class Outcome:
         self.log = ""
         self.seconds = 0.0
         self.peak_memory = 0
-        self.planned: List[PlannedTest] = []
+        self.planned: List[Python] = []
         """Where its wheel is to be tested."""
         self.tests: List[Tested] = []
 
@@ -85,7 +85,7 @@ class Outcome:
         return self.status in ("built", "kept")
 
     @property
-    def untried(self) -> List[PlannedTest]:
+    def untried(self) -> List[Python]:
         """The tests that have not passed yet, in this run or an earlier one."""
         tried = {(test.python, test.triple) for test in self.tests}
         untried = [test for test in self.planned if (test.python, test.triple) not in tried]

@@ -18,7 +18,7 @@ from ..processes import abnormal_end, end_programs, last_lines, start_program
 from ..settings import Settings
 from .job import BUILD, TEST, Job, write_job
 from .options import WheelOptions
-from .plan import PlannedTest
+from .plan import Python
 from .progress import Progress
 from .source import Source
 from .state import FREE_SOME, Keys, Outcome, staged_wheel
@@ -59,7 +59,7 @@ class Task(NamedTuple):
     """A build, or with *test* the test of its wheel on one Python."""
 
     outcome: Outcome
-    test: Optional[PlannedTest] = None
+    test: Optional[Python] = None
 
     @property
     def name(self) -> str:
