@@ -29,6 +29,7 @@ from provision_backend.settings import Settings, load_settings
 from provision_backend.toolchain import Toolchain, running_triple
 from provision_backend.wheels.cross import Cross, Target, open_target
 from provision_backend.wheels.job import BUILD, TEST, Job, write_job
+from provision_backend.wheels.plan import Python
 from provision_backend.wheels.targets import HOST, how_to_run
 from provision_backend.wheels.worker import worker_command
 
@@ -234,7 +235,7 @@ def test_a_wheel_for_another_target_is_built_and_imported(triple: str, root: str
     def work(kind: str, wheel: Path) -> Any:
         inside = tmp_path / kind
         inside.mkdir()
-        job = Job(kind, kind, minor, version.version, triple, str(inside), f"{folder}.tar.gz", 1700000000, settings)
+        job = Job(kind, Python(minor, triple, version.version), str(inside), f"{folder}.tar.gz", 1700000000, settings)
         write_job(job._replace(wheel=str(wheel), runs=runs), inside / "job.json")
         subprocess.run(worker_command(inside / "job.json"), env=_environ(), cwd=str(inside), check=True)
         return json.loads((inside / "result.json").read_text())

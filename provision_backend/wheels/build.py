@@ -72,10 +72,10 @@ def build_wheel(job: Job, reporter: Reporter) -> Dict[str, Any]:
     # Zig is 100 MB to install, so what is expected to be pure does without, and is built again where it is not.
     if job.pure and kind_of(wheel.name) != "pure" and _toolchain(job, how):
         kit, wheel = _build(job._replace(pure=False), how, _toolchain(job, how), reporter)
-    check_made(wheel, kit.project, job.python, job.triple)
+    check_made(wheel, kit.project, job.target.python, job.target.triple)
     with reporter.step("give the wheel its tags"):
         check_abi3(wheel)
-        repaired = repair_wheel(wheel, wheel.parent.parent, triple=job.triple, glibc=job.settings.glibc)
+        repaired = repair_wheel(wheel, wheel.parent.parent, triple=job.target.triple, glibc=job.settings.glibc)
     target = Path(job.wheel)
     shutil.copyfile(str(repaired.path), str(target))
     return {
@@ -90,7 +90,7 @@ def build_wheel(job: Job, reporter: Reporter) -> Dict[str, Any]:
 
 def _toolchain(job: Job, how: str) -> Optional[Toolchain]:
     # No compiler of this host makes programs for another target.
-    return toolchain_for(job.settings if how == HOST else job.settings._replace(toolchain="zig"), job.triple)
+    return toolchain_for(job.settings if how == HOST else job.settings._replace(toolchain="zig"), job.target.triple)
 
 
 def _build(job: Job, how: str, toolchain: Optional[Toolchain], reporter: Reporter) -> Tuple[_Kit, Path]:
@@ -106,7 +106,7 @@ def _build(job: Job, how: str, toolchain: Optional[Toolchain], reporter: Reporte
     elif how in (HOST, NATIVE):
         kit = kit._replace(compilers=toolchain._replace(maps=_path_maps(kit.project, prefix)))
     else:
-        target = open_target(job.triple, job.request, job.settings, reporter)
+        target = open_target(job.target.triple, job.target.request, job.settings, reporter)
         toolchain = toolchain._replace(maps=_path_maps(kit.project, target.tree))
         cross = Cross(toolchain, target, folder / "target")
         kit = kit._replace(compilers=cross, config_settings=cross.config_settings(kit.project.build_backend))
@@ -123,9 +123,9 @@ def _open(project: Project, job: Job, how: str, reporter: Reporter) -> _Kit:
     """Provide the interpreter that runs the real backend; one of this machine where those of the target do not run."""
     settings = job.settings._replace(installer=job.settings.installer or project.settings.get("installer", ""))
     if how in (HOST, NATIVE):
-        wanted, settings = _wanted(project, job, reporter), settings_for(job.triple, how, settings)
+        wanted, settings = _wanted(project, job, reporter), settings_for(job.target.triple, how, settings)
     else:
-        wanted = Wanted(project.requires_python, parse_request(job.python))
+        wanted = Wanted(project.requires_python, parse_request(job.target.python))
         if project.lock is not None:
             reporter.info("the lock is not for a build for another machine, so requirements are resolved")
     with reporter.step("provide an interpreter"):
@@ -135,12 +135,14 @@ def _open(project: Project, job: Job, how: str, reporter: Reporter) -> _Kit:
 
 def _wanted(project: Project, job: Job, reporter: Reporter) -> Wanted:
     """Return the interpreter of the plan, with the project's lock where that is for it."""
-    request, lock = parse_request(job.request), project.lock
+    request, lock = parse_request(job.target.request), project.lock
     if lock is not None:
         check_lock(lock, project.requires_python, project.python)
         check_requirements(lock, project.requires, project.build_backend)
-        if not lock.is_for(job.request, job.triple):
-            reporter.info(f"the lock in {lock.place} is not for CPython {job.request}, so requirements are resolved")
+        if not lock.is_for(job.target.request, job.target.triple):
+            reporter.info(
+                f"the lock in {lock.place} is not for CPython {job.target.request}, so requirements are resolved"
+            )
             lock = None
     return Wanted(project.requires_python, request, lock=lock)
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, NamedTuple, Tuple
 
 from ..files import read_json, write_atomically
 from ..settings import Settings
-from .plan import request_of
+from .plan import Python
 from .targets import HOST, Runs
 
 __all__ = ["BUILD", "TEST", "Job", "read_job", "write_job"]
@@ -24,14 +24,8 @@ class Job(NamedTuple):
 
     kind: str
     """`BUILD` or `TEST`."""
-    name: str
-    """The build id, and for a test the Python and the triple too; names the log."""
-    python: str
-    """Label of the Python: ``3.11``, or ``3.14t``."""
-    version: str
-    """Full version of the interpreter: ``3.11.14``."""
-    triple: str
-    """Target triple that is built for, or tested on."""
+    target: Python
+    """What is built for, or tested on."""
     folder: str
     """A folder for all that the job makes, which exists; absolute, as all paths here."""
     sdist: str
@@ -53,26 +47,18 @@ class Job(NamedTuple):
     runs: Runs = Runs(HOST)
     """How interpreters of the triple are run here."""
 
-    @property
-    def request(self) -> str:
-        """The interpreter as a version request."""
-        return request_of(self.version, self.python)
-
 
 def write_job(job: Job, file: Path) -> None:
     """Write a job to a file that only this user can read; raise `OSError` if that fails."""
-    data = {**job._asdict(), "settings": job.settings._asdict(), "runs": job.runs._asdict()}
-    write_atomically(file, json.dumps(data).encode("utf-8"), mode=0o600, durable=False)
+    write_atomically(file, json.dumps(job).encode("utf-8"), mode=0o600, durable=False)
 
 
 def read_job(file: Path) -> Job:
     """Read what `write_job` has written."""
-    data: Dict[str, Any] = read_json(file)
-    parts = {name: {key: _tuples(each) for key, each in data.pop(name).items()} for name in ("settings", "runs")}
-    values = {key: _tuples(value) for key, value in data.items()}
-    return Job(**values, settings=Settings(**parts["settings"]), runs=Runs(**parts["runs"]))
+    job = Job(*_tuples(read_json(file)))
+    return job._replace(target=Python(*job.target), settings=Settings(*job.settings), runs=Runs(*job.runs))
 
 
 def _tuples(value: Any) -> Any:
-    # JSON has no tuples; the values of settings and of jobs have no lists.
+    # JSON has no tuples, with names or without; the values of settings and of jobs have no lists.
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

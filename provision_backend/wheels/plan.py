@@ -18,19 +18,12 @@ from ..versions import VersionRequest, label_of, parse_version
 from .kind import Guess
 from .options import LIBCS, WheelOptions
 
-__all__ = [
-    "PlannedBuild", "Python", "WheelPlan", "choose_pythons", "make_plan", "request_of", "target_triples",
-]  # fmt: skip
+__all__ = ["PlannedBuild", "Python", "WheelPlan", "choose_pythons", "make_plan", "target_triples"]
 
 _FIRST_ABI3T = (3, 15)  # PEP 803; before it a free-threaded Python has no stable ABI.
 
 Pythons = Mapping[str, Sequence["Python"]]
 """The Pythons of each target triple, lowest first; the triple of the host comes first."""
-
-
-def request_of(version: str, label: str) -> str:
-    """Return the request for exactly one interpreter, as `parse_request` reads it: ``3.14.1t``."""
-    return label_of(version, freethreaded=label.endswith("t"))
 
 
 class Python(NamedTuple):
@@ -45,8 +38,8 @@ class Python(NamedTuple):
 
     @property
     def request(self) -> str:
-        """The request for exactly this interpreter, as `parse_request` reads it."""
-        return request_of(self.version, self.python)
+        """The request for exactly this interpreter, as `parse_request` reads it: ``3.14.1t``."""
+        return label_of(self.version, freethreaded=self.freethreaded)
 
     @property
     def id(self) -> str:

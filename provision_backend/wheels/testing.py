@@ -103,8 +103,8 @@ def run_test(job: Job, reporter: Reporter) -> Dict[str, Any]:
     """
     if not job.runs.how:
         return {"unavailable": True, "error": job.runs.reason}
-    settings = settings_for(job.triple, job.runs.how, job.settings)
-    wanted = Wanted("", parse_request(job.request))
+    settings = settings_for(job.target.triple, job.runs.how, job.settings)
+    wanted = Wanted("", parse_request(job.target.request))
     interpreter = provision_for_build(wanted, settings, reporter)
     # {project} is a copy for this test alone, so that none finds what another one has left in it.
     source = unpack_sdist(Path(job.sdist), Path(job.folder, "project")) if "{project}" in job.test else None

@@ -135,15 +135,12 @@ class Workers:
 
     def _job(self, task: Task, folder: Path) -> Job:
         run, build, made = self._run, task.outcome.build, task.outcome.made
-        target = task.test or build
+        target = task.test or build.own
         kind = TEST if task.test else BUILD
         wheel = run.out / made["wheel"] if task.test else staged_wheel(run.logs, build.id)
         return Job(
             kind,
-            task.name,
-            target.python,
-            target.version,
-            target.triple,
+            target,
             str(folder),
             str(run.source.sdist),
             run.source.epoch,
