@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from provision_backend.hooks.pip_files import read_pip_files
+from provision_backend.hooks.installer_files import read_pip_files
 
 
 def test_of_the_machines_files_the_last_one_counts(tmp_path: Path) -> None:

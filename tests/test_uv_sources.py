@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from provision_backend.hooks.uv_sources import uv_project
+from provision_backend.hooks.installer_files import uv_project
 from provision_backend.settings import load_toml
 
 

@@ -20,8 +20,8 @@ from typing import Any, Iterator, List, Mapping, NamedTuple, Tuple
 from ..catalog.archive import Archive
 from ..errors import ProvisionError
 from ..files import hash_file, read_file
+from ..hooks.installer_files import read_pip_files
 from ..hooks.installers import DROPPED
-from ..hooks.pip_files import read_pip_files
 from ..install.download import make_transport
 from ..install.sources import Source, SourceError, list_sources, local_path
 from ..output import redact_url

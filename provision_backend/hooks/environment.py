@@ -35,8 +35,8 @@ from ..settings import Settings
 from ..systems import RUNNING
 from ..variables import clean_environment, drop_variables
 from .frontend import OWN_FOLDER, disposable_folder, frontend_folder, frontend_name
+from .installer_files import uv_project
 from .installers import UV_DROPPED, find_uv, install, interpreter_environment, supports_python_option
-from .uv_sources import uv_project
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter

@@ -27,8 +27,7 @@ from ..systems import RUNNING
 from ..variables import clean_environment, drop_variables
 from ..versions import leading_name, normalised_name
 from .frontend import INSTALLED, frontend_name
-from .pip_files import configured_variables, pip_variable
-from .uv_sources import uv_project
+from .installer_files import configured_variables, pip_variable, uv_project
 
 if TYPE_CHECKING:
     from ..catalog.wanted import Wanted
