@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sys
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,7 +27,6 @@ from .files import list_names, publish, read_file, write_atomically
 from .host.targets import architecture_name, read_machine
 from .settings import Settings
 from .systems import RUNNING
-from .toolchain_scripts import compiler_scripts
 from .trust import trust_cache
 from .variables import set_variables
 
@@ -38,6 +38,68 @@ _OLDEST_GLIBC = {"riscv64": "2.27", "loongarch64": "2.36"}
 """The first glibc of an architecture, where that is newer than what standalone interpreters need elsewhere."""
 
 _DEFAULT_GLIBC = "2.17"  # what python-build-standalone's interpreters need on x86-64 and ARM
+
+_CPUS = {"arm": "-mcpu=generic+v7a"}
+"""Options for the CPU that the wheels' tags stand for, where zig would choose another one."""
+
+# One pass over the arguments, by the shell alone: a compiler is started hundreds of times. Each option of gcc that is
+# dropped was refused by zig, or means something else to it; most are recorded in the sysconfig of some Python.
+_COMPILER = r"""#!/bin/sh
+# Written by provision-backend: {verb} of zig, for {target}.
+set -f
+linker() {{
+  kept=
+  IFS=,
+  for word in ${{1#-Wl,}}; do
+    case $skip in
+      drop) skip=; continue ;;
+      z) skip=
+        case $word in pack-relative-relocs | nodlopen | nodump | initfirst | start-stop-gc) continue ;; esac
+        kept="$kept,-z,$word"; continue ;;
+    esac
+    case $word in
+      -z) skip=z ;;
+      --exclude-libs | -Map | --Map | -rpath-link | --rpath-link | -m | -plugin | --dynamic-list) skip=drop ;;
+      --exclude-libs=* | -Map=* | --Map=* | -rpath-link=* | --rpath-link=* | --dynamic-list=* | -plugin-opt* | \
+      --plugin-opt* | -plugin=* | --package-metadata* | --icf=* | -O[0-9s] | -g | -q | -t | --emit-relocs | --cref | \
+      --stats | --relax | --no-relax | --warn-* | --no-warn-* | --threads* | --no-threads | --no-keep-memory | \
+      --add-needed | --no-add-needed | --copy-dt-needed-entries | --no-copy-dt-needed-entries | --push-state | \
+      --pack-dyn-relocs=* | --unresolved-symbols=* | --no-rosegment | --orphan-handling=* | -Bsymbolic-functions | \
+      --fix-cortex-* | --long-plt | --print-map) ;;
+      --pop-state) kept="$kept,--no-whole-archive" ;;
+      --symbolic) kept="$kept,-Bsymbolic" ;;
+      *) kept="$kept,$word" ;;
+    esac
+  done
+  unset IFS
+}}
+case $#$1 in
+  1-dumpmachine | 1-print-multiarch | 1--print-multiarch) echo {multiarch}; exit ;;
+  1-dumpversion | 1-v | 1-print-* | 1--print-*) exec {zig} {verb} "$@" ;;
+esac
+skip=
+for each do
+  shift
+  case $each in
+    -Wl,*)
+      # The value of an option may be the next argument: -Wl,-rpath-link -Wl,/folder. So what to skip is remembered.
+      linker "$each"
+      [ "$kept" ] || continue
+      each="-Wl$kept" ;;
+    -march=x86-64* | -march=armv8-a | -march=armv7-a | -march=rv64gc | -mtune=*) continue ;;
+    -flto=*) each=-flto ;;
+    -flto-* | -ffat-lto-objects | -fno-fat-lto-objects | -fuse-linker-plugin | -fno-use-linker-plugin) continue ;;
+    -static-libgcc | -static-libstdc++ | -fuse-ld=* | -stdlib=* | --rtlib=* | -rtlib=* | --unwindlib=*) continue ;;
+    -specs=*) continue ;;
+    -Wp,-D* | -Wp,-U*) each=${{each#-Wp,}} ;;
+    -I/usr/include | -I/usr/include/ | -I/usr/include/*-linux-*) each="-idirafter${{each#-I}}" ;;
+  esac
+  set -- "$@" "$each"
+done
+exec {zig} {verb} -target {target} {options} "$@"
+"""
+
+_TOOL = '#!/bin/sh\n# Written by provision-backend: {verb} of zig.\nexec {zig} {verb} "$@"\n'
 
 
 class Compilers(Protocol):
@@ -92,13 +154,8 @@ class Toolchain(NamedTuple):
         Programs that call ``cc`` or ``gcc`` by name get zig, too. The names in the variables have no folder in them, so
         that no wheel records where its build took place.
 
-        Args:
-            folder: of the build; the scripts go into a folder of it.
-            packages: the folders that packages are installed in.
-            environ: the variables without these.
-
-        Raises:
-            BuildEnvironmentError: zig is not installed there, or the scripts cannot be written.
+        The scripts go into a folder of *folder*. If zig is in none of the folders of *packages*, or they cannot be
+        written, `BuildEnvironmentError` is raised.
         """
         zig = next((each for each in (Path(place, "ziglang", "zig") for place in packages) if each.is_file()), None)
         if zig is None:
@@ -109,7 +166,7 @@ class Toolchain(NamedTuple):
         programs = folder / _FOLDER / "bin"
         try:
             programs.mkdir(parents=True, exist_ok=True)
-            for name, text in compiler_scripts(zig, self.target, self.maps).items():
+            for name, text in _compiler_scripts(zig, self.target, self.maps).items():
                 _write_script(programs / name, text)
         except OSError as exc:
             raise BuildEnvironmentError(f"could not write {programs}: {exc.strerror}") from None
@@ -157,14 +214,7 @@ def toolchain_for(settings: Settings, triple: str = "") -> Optional[Toolchain]:
     """Return the toolchain that the settings ask for; None for the compilers of the host.
 
     The setting ``glibc`` asks for zig unless ``toolchain`` names the host's compilers. What a project asks for counts
-    on Linux only.
-
-    Args:
-        settings: with those of the project.
-        triple: the target triple that is compiled for; empty for that of the interpreter.
-
-    Raises:
-        UsageError: zig is asked for, and not by the project, for another system than Linux.
+    on Linux only; what others ask for is a `UsageError` elsewhere. An empty triple is that of the interpreter.
     """
     if settings.toolchain != "zig" and not (settings.glibc and not settings.toolchain):
         return None
@@ -222,6 +272,21 @@ def _shared_library(zig: Path, kept: Path, root: Path) -> str:
 
 def _numbers(version: str) -> List[int]:
     return [int(part) for part in version.split(".")]
+
+
+def _compiler_scripts(zig: Path, target: str, maps: Sequence[Tuple[str, str]]) -> Dict[str, str]:
+    """Return the texts of the scripts by name, for a target as zig writes it, with the maps of a `Toolchain`."""
+    # Without an -O, zig checks for undefined behaviour, with a library that no other compiler's users have.
+    options = ["-fno-sanitize=undefined", *filter(None, [_CPUS.get(target.partition("-")[0], "")])]
+    options += [f"-ffile-prefix-map={old}={new}" for old, new in maps]
+    if maps:
+        # Zig writes debug information unless told not to, and meson-python compiles in a folder of a random name.
+        options.append("-ffile-compilation-dir=.")
+    facts = {"zig": shlex.quote(str(zig)), "target": target, "options": " ".join(map(shlex.quote, options))}
+    facts["multiarch"] = target.partition(".")[0]
+    c, cxx = (_COMPILER.format(verb=verb, **facts) for verb in ("cc", "c++"))
+    tools = {name: _TOOL.format(verb=name, **facts) for name in ("ar", "ranlib")}
+    return {"cc": c, "gcc": c, "c++": cxx, "g++": cxx, **tools}
 
 
 def _write_script(path: Path, text: str) -> None:

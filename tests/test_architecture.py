@@ -38,7 +38,6 @@ ORDER: Tuple[str, ...] = (
     "install",
     "project",
     "provision",
-    "toolchain_scripts",
     "toolchain",
     "hooks",
     "mirror",
