@@ -81,11 +81,8 @@ def run_quiet(
 ) -> CompletedOutput:
     """Run a program without standard input and return what it printed.
 
-    Args:
-        command: the program and its arguments.
-        env: all its environment variables; None: those of this process.
-        cwd: its working directory; None: this one.
-        timeout: seconds after which it is killed. An interpreter that qemu-user emulates compiles for a minute of CPU.
+    The variables *env* are all that it has; None: those of this process. It is killed after *timeout* seconds: an
+    interpreter that qemu-user emulates compiles for a minute of CPU.
 
     Raises:
         InterpreterError: it could not be started, or did not end in time. Any exit status is a result, not an error.
@@ -232,14 +229,8 @@ def run_interpreter_json(
 ) -> Dict[str, Any]:
     """Run code in an interpreter and return the JSON object that it prints as its last line.
 
-    The interpreter is started with ``-I -B`` and a clean environment: nothing but the code has a say, and nothing is
-    written beside a shared standard library.
-
-    Args:
-        python: path of the interpreter.
-        code: Python source that ends by printing one JSON object on one line.
-        arguments: ``sys.argv[1:]`` of the code.
-        env: all environment variables of the interpreter; None: `clean_environment()`.
+    The interpreter is started with ``-I -B`` and a clean environment, unless *env* is another one: nothing but the code
+    has a say, and nothing is written beside a shared standard library. The arguments are its ``sys.argv[1:]``.
 
     Raises:
         InterpreterError: it does not start, is ended by a signal or an error, or prints something else.

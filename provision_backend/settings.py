@@ -168,12 +168,8 @@ def load_settings(
 ) -> Settings:
     """Find the value of every setting.
 
-    Args:
-        config_settings: what the frontend passed to the hook, ours and the real backend's mixed.
-        environ: default the environment of the process.
-        project: values from the project's table, by key (``installer``).
-        flags: values from our own command line, by key.
-        folder: the folder that the frontend was started in; default the current one.
+    The *config_settings* are those of the hook, ours and the real backend's mixed. Values of the *project* and *flags*,
+    which are those of our own command line, are given by key. The *folder* is the one that the frontend was started in.
 
     Raises:
         UsageError: a value is not of its kind, or a key under ``provision-backend.`` or in a file is unknown.

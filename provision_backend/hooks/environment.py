@@ -50,16 +50,10 @@ _BYTECODE = "bytecode"  # folder in an environment for all bytecode that its hoo
 
 
 class BuildEnvironment:
-    """A virtual environment of the interpreter that runs the real backend.
+    """A virtual environment of the interpreter that runs the real backend, for one source tree.
 
-    Args:
-        path: its folder.
-        interpreter: what runs in it.
-        settings: say how it is filled.
-        reporter: tells people about that.
-        source: the source tree.
-        locked: what it is a copy of; then nothing is ever installed into it. None if requirements are resolved.
-        toolchain: the compiler of its hooks; None for that of the host.
+    It is a copy of what is *locked*, and then nothing is ever installed into it; None if requirements are resolved. The
+    *toolchain* is the compiler of its hooks; None for that of the host.
     """
 
     # No dataclass: that imports inspect, which no other part of a warm build does.

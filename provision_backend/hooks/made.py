@@ -34,12 +34,9 @@ _PACK_ALL = ("hatchling", "mesonpy", "scikit_build_core")
 def surprises(project: Project, made: Path, cache: str) -> Iterator[str]:
     """Yield a line for each thing about a wheel or an sdist that is not as ``pyproject.toml`` promises.
 
-    An sdist without the file that locks the project is removed, and `BackendError` raised: it could not be built.
-
-    Args:
-        project: what it promises; a project without ``[project]`` promises no name and no version.
-        made: the file; nothing is said of a folder.
-        cache: path of the cache below the source tree, with slashes; empty where it lies elsewhere.
+    Nothing is said of a folder, and a project without ``[project]`` promises no name and no version. The *cache* is its
+    path below the source tree, with slashes; empty where it lies elsewhere. An sdist without the file that locks the
+    project is removed, and `BackendError` raised: it could not be built.
     """
     is_sdist, called = made.name.endswith(".tar.gz"), made.name
     if not is_sdist and made.suffix != ".whl":

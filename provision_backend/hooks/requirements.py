@@ -101,14 +101,10 @@ def find_distributions(path: Sequence[str]) -> Dict[str, importlib.metadata.Dist
 
 
 def unmet_in(requirements: Iterable[str], packages: Sequence[str], version: str) -> List[str]:
-    """Return what `unmet_requirements` would under a CPython of a version, on this host, whose packages are in folders.
+    """Return what `unmet_requirements` would under a CPython of a full version, on this host, with packages in folders.
 
-    What is no requirement counts as unmet: a path, for one, which an installer would take.
-
-    Args:
-        requirements: PEP 508.
-        packages: the folders, in the order of ``sys.path``.
-        version: the full version.
+    The folders are in the order of ``sys.path``. What is no requirement counts as unmet: a path, for one, which an
+    installer would take.
     """
     installed = find_distributions(packages)
 

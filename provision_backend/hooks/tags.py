@@ -32,11 +32,8 @@ def covers(filename: str, label: str, triple: str) -> bool:
 def target_tags(label: str, triple: str) -> FrozenSet[Tag]:
     """Return the tags of all wheels that fit an interpreter, whatever the version of its libc or of its system.
 
-    A plain ``linux_x86_64`` does not say for which libc it is, and is taken for either, as installers do.
-
-    Args:
-        label: version of a CPython, of which the minor version counts: ``3.11``, ``3.14t`` for a free-threaded one.
-        triple: target triple of the interpreter.
+    Of the version its minor one counts: ``3.11``, ``3.14t`` for a free-threaded one. A plain ``linux_x86_64`` does not
+    say for which libc it is, and is taken for either, as installers do.
     """
     major, minor = (int(part) for part in label.rstrip("t").split(".")[:2])
     interpreter = f"cp{major}{minor}"

@@ -24,12 +24,9 @@ _COMPONENTS = ("Microsoft.VisualStudio.Component.VC.Tools.x86.x64", "Microsoft.V
 
 
 def missing_compiler(environ: Mapping[str, str]) -> str:
-    """Return where a compiler was looked for, and what to do; empty where there is one, and on other systems.
+    """Return where a build with these variables looked for a compiler, and what to do; empty where there is one.
 
-    That is Microsoft's on Windows, and on Linux any on ``PATH``.
-
-    Args:
-        environ: the variables of the build.
+    That is Microsoft's on Windows, and on Linux any on ``PATH``; on other systems nothing is looked for.
     """
     if RUNNING.name == "linux":
         return _missing_on_path(environ)

@@ -58,15 +58,10 @@ _HINTS = {
 
 
 def detect_platform(*, root: Path = Path("/"), executable: Optional[str] = None) -> Platform:
-    """Detect the platform of a root file system.
+    """Detect the platform of the root file system in a directory; it has a ``problem`` if its executables do not start.
 
-    Args:
-        root: directory that holds it.
-        executable: absolute path, inside the root, of an executable to read first; None for the running interpreter
-            if the root is that of the running system, an empty string for none.
-
-    Returns:
-        The platform. Its ``problem`` is set if executables of its triple do not start.
+    The *executable*, whose absolute path is one inside the root, is read first; None for the running interpreter if the
+    root is that of the running system, an empty string for none.
 
     Raises:
         HostError: no file tells the architecture or the libc.

@@ -75,13 +75,9 @@ def pack_interpreter(
 ) -> PackedArchive:
     """Repack an installed CPython as a relocatable standalone archive, and list it in the folder's ``SHA256SUMS``.
 
-    Args:
-        python: its executable; that of a virtual environment stands for its base interpreter.
-        to: folder of the archive, created if necessary. An archive of the same name is replaced.
-        tag: date of eight digits for the archive's name; None for today (UTC). Members of the archive have this date,
-            or that of ``SOURCE_DATE_EPOCH``.
-        reporter: shows which process this one waits for.
-        lock_timeout: seconds to wait for another process that adds to the same folder.
+    The executable of a virtual environment stands for its base interpreter. The folder *to* is created if necessary,
+    and an archive of the same name in it replaced. The *tag* is a date of eight digits for the archive's name; None for
+    today (UTC). Members of the archive have this date, or that of ``SOURCE_DATE_EPOCH``.
 
     Raises:
         PackError: the interpreter cannot be made relocatable, or the folder cannot be written; nothing is left there.

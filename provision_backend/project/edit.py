@@ -238,13 +238,10 @@ class Wrapped(NamedTuple):
 
 
 def wrap_text(text: str, *, form: str = "", requires_python: str = "", setup_py: str = "") -> Wrapped:
-    """Wrap a project that is not wrapped yet.
+    """Wrap a project that is not wrapped yet, given by the text of its ``pyproject.toml`` and that of its ``setup.py``.
 
-    Args:
-        text: its ``pyproject.toml``.
-        form: ``one-list`` or ``table``; empty for the first of them that is exact.
-        requires_python: written into our table if [project] does not have it.
-        setup_py: the text of its ``setup.py``, if it has one.
+    The *form* is ``one-list`` or ``table``; empty for the first of them that is exact. A *requires_python* is written
+    into our table if [project] does not have it.
     """
     tomlkit = load_tomlkit("init")
     document, data = _parse_document(tomlkit, text), parse_pyproject(text)

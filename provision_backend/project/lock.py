@@ -69,9 +69,7 @@ def _parse_file(root: Path, name: str) -> Tuple[Archive, ...]:
 def parse_lines(lines: Sequence[Tuple[str, str]], *, source: str) -> Tuple[Archive, ...]:
     """Return the archives of a lock, of which there must be at least one, one for each target triple.
 
-    Args:
-        lines: each with the place that a message names it by.
-        source: what the lines are from, for messages.
+    Messages name a line by the place that stands before it, and all of them by their *source*.
 
     Raises:
         ProjectError: a line does not list an archive of CPython, or there are two for a target.

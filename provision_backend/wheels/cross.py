@@ -124,17 +124,9 @@ class Cross(NamedTuple):
 
 
 def open_target(triple: str, request: str, settings: Settings, reporter: Reporter) -> Target:
-    """Provide what compilers read of a target's interpreter.
+    """Provide what compilers read of a target's interpreter, for the request of a version: ``3.11.14``, or ``3.14t``.
 
-    Args:
-        triple: the target triple.
-        request: the version of the interpreter, such as ``3.11.14``, or ``3.14t``.
-        settings: name the cache, the catalog and where archives are fetched from.
-        reporter: reports a download.
-
-    Raises:
-        NoMatchingArchiveError: there is no such archive.
-        ProvisionError: another one as for an interpreter that is provisioned.
+    Errors are those of an interpreter that is provisioned, `NoMatchingArchiveError` where there is no such archive.
     """
     cache = open_cache(settings)
     archives = load_archives(settings, triple, cache, reporter)

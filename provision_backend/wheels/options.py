@@ -93,11 +93,9 @@ def read_table(document: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def read_options(given: Mapping[str, Any], table: Mapping[str, Any]) -> WheelOptions:
-    """Return the options of a command, and for those that are not given what the table says.
+    """Return the options of a command, and for those that are not given what the table of `read_table` says.
 
-    Args:
-        given: the values on the command line by the fields of `WheelOptions`; None or empty for those that are absent.
-        table: what `read_table` returned.
+    The values on the command line are given by the fields of `WheelOptions`; None or empty for those that are absent.
 
     Raises:
         UsageError: a value on the command line is not one of its kind.

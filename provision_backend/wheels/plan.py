@@ -185,13 +185,10 @@ def choose_pythons(
 
 
 def make_plan(project_lock: Optional[Lock], guess: Guess, pythons: Pythons, *, asked: bool = False) -> WheelPlan:
-    """Decide what is built and tested.
+    """Decide what is built and tested, of Pythons that can be provisioned, at least one for each triple.
 
-    Args:
-        project_lock: the lock that the project is built with; None if it has none, or a setting overrides it.
-        guess: what the wheels are expected to be.
-        pythons: those that can be provisioned, at least one for each triple.
-        asked: whether a person has asked for certain Pythons, which then are built with or without the lock.
+    The lock is the one that the project is built with; None if it has none, or a setting overrides it. Pythons that a
+    person has *asked* for are built with or without it.
 
     Raises:
         NoMatchingArchiveError: the project is locked, and not for one of the triples.

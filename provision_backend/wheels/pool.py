@@ -94,13 +94,7 @@ def _keys(
 
 
 class _Pool:
-    """The builds of a run, and the workers that are at it.
-
-    Args:
-        run: what to build from, and where to.
-        builds: in the order in which they begin, lowest Python first.
-        progress: shows how it goes.
-    """
+    """The builds of a run, in the order in which they begin, lowest Python first, and the workers that are at it."""
 
     def __init__(self, run: Run, builds: Sequence[PlannedBuild], progress: Progress) -> None:
         self.outcomes = [Outcome(build) for build in builds]

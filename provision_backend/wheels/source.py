@@ -60,22 +60,15 @@ class Source(NamedTuple):
 def open_source(
     source: str, work: Path, settings: Settings, reporter: Reporter, *, python: str = "", out: Optional[Path] = None
 ) -> Source:
-    """Make or find the sdist of what a person names.
+    """Make or find the sdist of what a person names: a folder, an sdist, or ``NAME`` or ``NAME==VERSION`` on the index.
 
-    Args:
-        source: a folder, the path of an sdist, or a name or ``name==version`` on the package index.
-        work: an empty folder for what is made and unpacked.
-        settings: say which interpreter makes the sdist of a folder, and how its environment is filled.
-        reporter: reports what is done.
-        python: the request for that interpreter; empty for the newest that satisfies the project.
-        out: absolute path of the folder of the wheels. What a run has left in it is in no sdist, although some backends
-            pack all that lies in a folder: else no two runs would have the same source.
+    The sdist of a folder is made by an interpreter for the request *python*, else by the newest that satisfies the
+    project. What a run has left in *out*, the absolute path of the folder of the wheels, is in no sdist, although some
+    backends pack all that lies in a folder: else no two runs would have the same source. The folder *work* is empty.
 
     Raises:
         UsageError: *source* is nothing of that.
-        ProjectError: the project is malformed.
-        UnpackError: the sdist is damaged, or holds what is refused.
-        ProvisionError: its sdist could not be made.
+        ProvisionError: the project is malformed, its sdist could not be made, or is damaged or holds what is refused.
     """
     path = fetch_sdist(source, work, settings, reporter)
     if os.path.isdir(path):

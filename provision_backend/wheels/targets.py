@@ -64,12 +64,9 @@ class Runs(NamedTuple):
 
 
 def how_to_run(triple: str, settings: Settings, root: str = "") -> Runs:
-    """Find out how the interpreters of a target triple are run here.
+    """Find out how the interpreters of a target triple of Linux are run here.
 
-    Args:
-        triple: target triple, of Linux.
-        settings: name the cache, in which this host is remembered.
-        root: absolute path of a folder with the root file system of the target; empty for none.
+    The *root* is the absolute path of a folder with the root file system of the target; empty for none.
 
     Raises:
         HostError: this host could not be identified, or the root is not a folder.

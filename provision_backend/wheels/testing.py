@@ -67,18 +67,9 @@ def test_wheel(
 ) -> None:
     """Install a wheel and test it; what the tests print is shown with ``--verbose``, else its end if they fail.
 
-    Args:
-        wheel: the wheel.
-        interpreter: what is to run it.
-        command: a command of the system's shell, run in an empty folder, whose Python is that of the environment;
-            ``{project}`` and ``{wheel}`` in it are paths. Empty: all import names of the wheel are imported.
-        requires: PEP 508 requirements of the command.
-        source: what ``{project}`` means; None where the command does not name it.
-        settings: say which installer is used.
-        reporter: reports what is done.
-
-    Raises:
-        WheelError: it cannot be installed, or fails its test.
+    The *command* is one of the system's shell, run in an empty folder, whose Python is that of the environment;
+    ``{project}``, which is the *source*, and ``{wheel}`` in it are paths. Without a command, all import names of the
+    wheel are imported. One that cannot be installed, or fails its test, is a `WheelError`.
     """
     wheel = wheel.absolute()
     label = f"CPython {interpreter.label}"
