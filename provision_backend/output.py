@@ -130,17 +130,6 @@ class Reporter:
         """Report how long a step took; from verbosity 2."""
         self.debug(f"{seconds:8.3f} s  {'  ' * self._depth}{name}")
 
-    def progress(self, label: str, total: Optional[int], *, done: int = 0, origin: str = "") -> Progress:
-        """Return a context manager that shows how many bytes have been transferred.
-
-        Args:
-            label: what is being done to what: ``downloading cpython-...``.
-            total: bytes in all; None if unknown.
-            done: bytes that an earlier run has transferred; they do not count for the speed.
-            origin: the host or path the bytes come from; named once, in the first line.
-        """
-        return Progress(self, label, total, done=done, origin=origin)
-
     def is_terminal(self) -> bool:
         """Tell whether a bar can be redrawn on the stream."""
         return is_terminal(self._target()) and os.environ.get("TERM") != "dumb"
@@ -172,9 +161,14 @@ class Reporter:
 
 
 class Progress:
-    """The state of one transfer; made by `Reporter.progress`, used in a ``with`` statement."""
+    """Shows how many bytes of a *total* have been transferred, while the body of a ``with`` statement runs.
 
-    def __init__(self, reporter: Reporter, label: str, total: Optional[int], *, done: int, origin: str) -> None:
+    What an earlier run has *done* does not count for the speed; where the bytes come from is named once.
+    """
+
+    def __init__(
+        self, reporter: Reporter, label: str, total: Optional[int], *, done: int = 0, origin: str = ""
+    ) -> None:
         self._reporter = reporter
         self._label = printable(label)
         self._total = total

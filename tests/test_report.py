@@ -16,7 +16,7 @@ from typing import Iterator, List, TextIO, Tuple
 
 import pytest
 
-from provision_backend.output import Reporter, format_size, redact_text, redact_url
+from provision_backend.output import Progress, Reporter, format_size, redact_text, redact_url
 
 
 class Clock:
@@ -124,7 +124,7 @@ def test_a_closed_stream_is_no_error() -> None:
     stream.close()
     reporter = Reporter(stream)
     reporter.info("lost")
-    with reporter.progress("downloading", 10) as progress:
+    with Progress(reporter, "downloading", 10) as progress:
         progress.advance(10)
 
     assert not reporter.is_terminal()
@@ -164,7 +164,7 @@ def test_what_the_encoding_lacks_is_escaped() -> None:
 def test_a_quick_download_is_two_lines() -> None:
     """Without a terminal there is a line at the start and one at the end."""
     stream, clock = io.StringIO(), Clock()
-    with Reporter(stream, clock=clock).progress("downloading a", 25_300_000, origin="example.org") as progress:
+    with Progress(Reporter(stream, clock=clock), "downloading a", 25_300_000, origin="example.org") as progress:
         progress.advance(20_000_000)
         clock.now += 1.5
         progress.advance(5_300_000)
@@ -178,7 +178,7 @@ def test_a_quick_download_is_two_lines() -> None:
 def test_a_slow_download_is_a_line_every_few_seconds() -> None:
     """A log hears of a slow download at the interval, with the speed and the seconds that are left."""
     stream, clock = io.StringIO(), Clock()
-    with Reporter(stream, clock=clock).progress("downloading a", 24_000_000) as progress:
+    with Progress(Reporter(stream, clock=clock), "downloading a", 24_000_000) as progress:
         for _ in range(12):
             clock.now += 1
             progress.advance(2_000_000)
@@ -192,7 +192,7 @@ def test_a_slow_download_is_a_line_every_few_seconds() -> None:
 def test_an_unknown_total_is_not_invented() -> None:
     """Where nobody says how much will come, there is no percentage."""
     stream, clock = io.StringIO(), Clock()
-    with Reporter(stream, clock=clock).progress("downloading a", None) as progress:
+    with Progress(Reporter(stream, clock=clock), "downloading a", None) as progress:
         clock.now += 10
         progress.advance(1_000_000)
 
@@ -205,7 +205,7 @@ def test_an_unknown_total_is_not_invented() -> None:
 def test_a_resumed_download_counts_what_was_there() -> None:
     """Bytes of an earlier run count for the percentage and not for the speed."""
     stream, clock = io.StringIO(), Clock()
-    with Reporter(stream, clock=clock).progress("downloading a", 10_000_000, done=8_000_000) as progress:
+    with Progress(Reporter(stream, clock=clock), "downloading a", 10_000_000, done=8_000_000) as progress:
         clock.now += 10
         progress.advance(1_000_000)
 
@@ -217,7 +217,7 @@ def test_a_resumed_download_counts_what_was_there() -> None:
 def test_a_failure_has_no_line_of_success() -> None:
     """When the body raises, the error is all that is left to say."""
     stream = io.StringIO()
-    with pytest.raises(KeyboardInterrupt), Reporter(stream).progress("downloading a", 10):
+    with pytest.raises(KeyboardInterrupt), Progress(Reporter(stream), "downloading a", 10):
         raise KeyboardInterrupt
 
     assert stream.getvalue() == "provision-backend: downloading a (10 B)\n"
@@ -227,7 +227,7 @@ def test_a_terminal_gets_a_bar_that_fits() -> None:
     """The bar is redrawn in place, narrower than the window, and gone at the end."""
     clock = Clock()
     with terminal(80) as (stream, reading):
-        with Reporter(stream, clock=clock).progress("downloading a", 1000) as progress:
+        with Progress(Reporter(stream, clock=clock), "downloading a", 1000) as progress:
             clock.now += 1
             progress.advance(500)
         seen = read_all(reading)
@@ -245,7 +245,7 @@ def test_no_drawing_is_wider_than_the_window(columns: int, monkeypatch: pytest.M
     monkeypatch.setenv("NO_COLOR", "1")
     clock = Clock()
     with terminal(columns) as (stream, reading):
-        with Reporter(stream, clock=clock).progress("downloading a", 1000) as progress:
+        with Progress(Reporter(stream, clock=clock), "downloading a", 1000) as progress:
             for _ in range(10):
                 clock.now += 1
                 progress.advance(100)
@@ -260,7 +260,7 @@ def test_a_bar_is_drawn_at_most_ten_times_a_second() -> None:
     """A thousand small reads in one second are about ten drawings."""
     clock = Clock()
     with terminal(80) as (stream, reading):
-        with Reporter(stream, clock=clock).progress("downloading a", 1000) as progress:
+        with Progress(Reporter(stream, clock=clock), "downloading a", 1000) as progress:
             for _ in range(1000):
                 clock.now += 0.001
                 progress.advance(1)
@@ -274,7 +274,7 @@ def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     clock = Clock()
     with terminal(80) as (stream, reading):
-        with Reporter(stream, clock=clock).progress("downloading a", 1000) as progress:
+        with Progress(Reporter(stream, clock=clock), "downloading a", 1000) as progress:
             clock.now += 1
             progress.advance(500)
         seen = read_all(reading)

@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Callable, Iterator, List, Mapping, Optiona
 
 from ..errors import DownloadError, IntegrityError, MissingDependencyError, OfflineError, ProvisionError
 from ..files import new_hash
-from ..output import Reporter, format_size, redact_url, shorten
+from ..output import Progress, Reporter, format_size, redact_url, shorten
 from ..settings import Settings
 from .partial import Partial, Stream
 from .sources import Source, SourceError, host_of, list_sources, local_path
@@ -249,7 +249,7 @@ class _Delivery:
             if keeps:
                 self.part.reserve((total or 0) - start)
                 file = stack.enter_context(self.part.append(start))
-            progress = stack.enter_context(self.reporter.progress(label, total, done=start, origin=origin))
+            progress = stack.enter_context(Progress(self.reporter, label, total, done=start, origin=origin))
             for chunk in _bounded(stream.chunks, MAX_ARCHIVE - start):
                 if file is not None:
                     file.write(chunk)
