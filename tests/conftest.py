@@ -20,7 +20,7 @@ for folder in (str(ROOT), str(ROOT / "tests")):
 
 from support.alpine_host import AlpineHost, open_alpine_host  # noqa: E402
 from support.hosts import NO_COMPILE, FrontendCache  # noqa: E402
-from support.real_interpreters import Unavailable, standalone_archive  # noqa: E402
+from support.real_interpreters import standalone_archive  # noqa: E402
 
 # Taken away from every test: what would redirect a download, an installation or a Python.
 _SCRUBBED = ("PROVISION_BACKEND_", "_PROVISION_BACKEND_", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "UV")
@@ -107,10 +107,7 @@ def own_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def mirror() -> Path:
     """Return a folder with the archive of a real CPython 3.12 or later and its SHA256SUMS."""
-    try:
-        archive = standalone_archive("3.12")
-    except Unavailable as exc:
-        pytest.skip(str(exc))
+    archive = standalone_archive("3.12")
     return archive.parent
 
 
@@ -123,8 +120,5 @@ def frontends(tmp_path_factory: pytest.TempPathFactory, own_wheel: Path) -> Fron
 @pytest.fixture(scope="module")
 def alpine(own_wheel: Path) -> Iterator[AlpineHost]:
     """Give a musl machine with ``build`` on CPython 3.11."""
-    try:
-        with open_alpine_host(own_wheel) as machine:
-            yield machine
-    except Unavailable as error:
-        pytest.skip(str(error))
+    with open_alpine_host(own_wheel) as machine:
+        yield machine

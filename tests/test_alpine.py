@@ -19,7 +19,7 @@ from elftools.elf.elffile import ELFFile
 from support.alpine import AlpineRoot, host_glibc
 from support.alpine_host import MIRROR, WHEELS, AlpineHost, offer
 from support.projects import c_extension, pure
-from support.real_interpreters import Unavailable, musl_archive, standalone_archive
+from support.real_interpreters import musl_archive, standalone_archive
 from support.systems_table import recorded
 
 pytestmark = pytest.mark.slow
@@ -46,10 +46,7 @@ def host(alpine: AlpineHost) -> AlpineHost:
 @pytest.fixture(scope="module")
 def first(host: AlpineHost) -> Built:
     """Build a project with an empty cache and a mirror; nothing can be downloaded any more afterwards."""
-    try:
-        archive = musl_archive("3.13")
-    except Unavailable as error:
-        pytest.skip(str(error))
+    archive = musl_archive("3.13")
     offer(host.inside(MIRROR), archive)
     pure(host.inside("/build/first"), requires_python=REQUEST)
     built = build(host, "/build/first", host.settings(CACHE))
@@ -68,10 +65,7 @@ def provisioned(host: AlpineHost, first: Built) -> Dict[str, Any]:
 @pytest.fixture(scope="module")
 def extension(host: AlpineHost, first: Built) -> Built:
     """Build a project with a C extension; the interpreter comes from the cache."""
-    try:
-        zig = host.add_zig()
-    except Unavailable as error:
-        pytest.skip(str(error))
+    zig = host.add_zig()
     c_extension(host.inside("/build/cext"), requires_python=REQUEST)
     settings = {**host.settings(CACHE), "PROVISION_BACKEND_TOOLCHAIN": "zig", **zig}
     return build(host, "/build/cext", settings, "--wheel")
@@ -218,10 +212,7 @@ def test_the_provisioned_interpreter_loads_a_musllinux_wheel(host: AlpineHost, v
 @pytest.fixture(scope="module")
 def both() -> list[Path]:
     """Archives of CPython 3.12 or later for glibc and for musl, for one catalog."""
-    try:
-        return [standalone_archive("3.12"), musl_archive("3.13")]
-    except Unavailable as error:
-        pytest.skip(str(error))
+    return [standalone_archive("3.12"), musl_archive("3.13")]
 
 
 def test_musl_is_provisioned_beside_a_loader_of_glibc(host: AlpineHost, both: list[Path], own_wheel: Path) -> None:
@@ -245,10 +236,7 @@ def test_gnu_is_provisioned_beside_a_loader_of_musl(both: list[Path], tmp_path: 
     """The package musl on a machine with glibc does not make it Alpine; the catalog has archives of both."""
     if not Path(LOADER).exists():
         pytest.skip(f"the package musl is not installed: there is no {LOADER}")
-    try:
-        host_glibc()
-    except Unavailable as error:
-        pytest.skip(str(error))
+    host_glibc()
     mirror = offer(tmp_path / "mirror", *both)
     environ = {
         "PROVISION_BACKEND_CACHE_DIR": str(tmp_path / "cache"),

@@ -15,7 +15,6 @@ from typing import Callable, Dict, Iterator, List, Tuple
 import pytest
 from support import locked_environments
 from support.locked_environments import check_environments
-from support.real_interpreters import Unavailable
 from support.servers import ArchiveServer, Reply
 from support.small_archives import ours, shared_small_archives, start
 
@@ -29,10 +28,7 @@ PROCESSES = 64
 @pytest.fixture(scope="module")
 def archives() -> List[Path]:
     """Return eight small archives of a real CPython."""
-    try:
-        return shared_small_archives()
-    except Unavailable as error:
-        pytest.skip(str(error))
+    return shared_small_archives()
 
 
 @pytest.fixture

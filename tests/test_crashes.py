@@ -21,7 +21,6 @@ from typing import Iterator, List, Sequence
 import pytest
 from support import locked_environments
 from support.locked_environments import check_environments
-from support.real_interpreters import Unavailable
 from support.servers import ArchiveServer, Reply
 from support.small_archives import ours, shared_small_archives, start
 
@@ -36,10 +35,7 @@ KILLS = int(os.environ.get("PROVISION_BACKEND_TEST_KILLS", "5"))
 @pytest.fixture(scope="module")
 def archive() -> Path:
     """Return a small archive of a real CPython."""
-    try:
-        return shared_small_archives()[0]
-    except Unavailable as error:
-        pytest.skip(str(error))
+    return shared_small_archives()[0]
 
 
 def names(folder: Path) -> List[str]:

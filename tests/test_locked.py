@@ -19,7 +19,7 @@ from typing import Any, Dict, Iterator, List, Sequence
 import pytest
 from support.hosts import clean_environ, run_checked, wheelhouse
 from support.locked_projects import index_of, lock_to, package_of
-from support.real_interpreters import Unavailable, host_interpreters, standalone_archive
+from support.real_interpreters import host_interpreters, standalone_archive
 from support.servers import ArchiveServer
 from support.toys import Host, host_environment, project_of, toy_wheel
 
@@ -49,10 +49,7 @@ RELOCK = "run 'provision-backend lock' to lock the project again"
 
 @pytest.fixture(scope="module")
 def archive() -> Path:
-    try:
-        return standalone_archive("3.12")
-    except Unavailable as exc:
-        pytest.skip(str(exc))
+    return standalone_archive("3.12")
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,14 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Dict, List
 
 import pytest
 from support.alpine_host import offer
 from support.cache_entries import ARCHIVE, KEY, build, names, provide
 from support.foreign import foreign_mirror, foreign_root
 from support.projects import c_extension
-from support.real_interpreters import Unavailable, cache_folder, gnu_archive, musl_archive
+from support.real_interpreters import cache_folder, gnu_archive, musl_archive
 from support.zig import installed_zig
 
 from provision_backend.cache.store import Cache
@@ -66,14 +66,6 @@ def cross(tmp_path: Path) -> Cross:
     (stdlib / "_sysconfigdata__linux_s390x-linux-gnu.py").write_text(f"build_time_vars = {values}\n")
     toolchain: Any = OnlyScripts()
     return Cross(toolchain, Target(tree, f"{MINOR}.99"), tmp_path / "files")
-
-
-def available(find: Callable[[], Any]) -> Any:
-    """Return what this machine may not have, or skip the test."""
-    try:
-        return find()
-    except Unavailable as error:
-        pytest.skip(str(error))
 
 
 def _archives(root: str, minor: str) -> List[Path]:
@@ -185,12 +177,12 @@ def test_an_extension_is_compiled_for_an_archive_that_is_never_run(
     settings: Settings, tmp_path: Path, root: str, libc: str
 ) -> None:
     """Zig makes it for the target's libc, with its headers and under its name, and no program of it stays."""
-    mirror = available(lambda: str(foreign_mirror(root, newer=libc == "gnu")))
+    mirror = str(foreign_mirror(root, newer=libc == "gnu"))
     triple, reporter = f"aarch64-unknown-linux-{libc}", Reporter(io.StringIO())
     target = open_target(triple, "3.13", settings._replace(catalog=mirror, mirror=(mirror,)), reporter)
     cross = Cross(Toolchain(triple), target, tmp_path / "files")
     environ = _environ()
-    variables = cross.variables(tmp_path, [available(lambda: str(installed_zig()))], environ)
+    variables = cross.variables(tmp_path, [str(installed_zig())], environ)
     c_extension(tmp_path / "project", requires_python=">=3.8")
     command = [sys.executable, "-c", COMPILE]
     made = json.loads(
@@ -217,14 +209,14 @@ def test_an_extension_is_compiled_for_an_archive_that_is_never_run(
 )
 def test_a_wheel_for_another_target_is_built_and_imported(triple: str, root: str, minor: str, tmp_path: Path) -> None:
     """One of setuptools, made on this host by zig: under qemu in a root of the target, or with the loader of musl."""
-    where = available(lambda: str(foreign_root(root))) if root else ""
+    where = str(foreign_root(root)) if root else ""
     runs = how_to_run(triple, load_settings(None, environ={}), where)
     if not runs.how:
         pytest.skip(runs.reason)
     folder = c_extension(tmp_path / "cext-1.0", requires_python=">=3.8")
     with tarfile.open(str(tmp_path / "cext-1.0.tar.gz"), "w:gz") as sdist:
         sdist.add(str(folder), folder.name)
-    archives = available(lambda: _archives(root, minor))
+    archives = _archives(root, minor)
     mirror = offer(tmp_path / "mirror", *archives)
     version = parse_archive(archives[0].name, "")
     assert version is not None

@@ -19,7 +19,6 @@ from typing import Iterator, List
 
 import pytest
 from support.archives import gzipped, member, tar
-from support.real_interpreters import Unavailable
 from support.systems_table import recorded
 from support.wine import ARCHIVE, Windows, open_windows, windows_path
 
@@ -31,11 +30,8 @@ TARGET = "x86_64-pc-windows-msvc"
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Windows]:
     """Give a Windows machine, which the tests of this file share."""
-    try:
-        with open_windows() as windows:
-            yield windows
-    except Unavailable as exc:
-        pytest.skip(str(exc))
+    with open_windows() as windows:
+        yield windows
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from support.alpine_host import AlpineHost, offer
 from support.projects import pure
-from support.real_interpreters import Unavailable, musl_archive, standalone_archive, static_musl_archive
+from support.real_interpreters import musl_archive, standalone_archive, static_musl_archive
 from support.roots import elf_bytes
 
 pytestmark = pytest.mark.slow
@@ -33,24 +33,17 @@ MUSL = "x86_64-unknown-linux-musl"
 @pytest.fixture(scope="module")
 def musl() -> Path:
     """An archive of a CPython for musl, as it should be."""
-    return available(musl_archive)
+    return musl_archive()
 
 
 @pytest.fixture(scope="module")
 def gnu() -> Path:
     """An archive of a CPython for glibc on x86_64, as it should be, on a machine with glibc."""
-    archive = available(standalone_archive)
+    archive = standalone_archive()
     found = json.loads(ours("detect", "--json", cache=Path(os.devnull)).stdout)["triple"]
     if found != GNU or f"-{GNU}-" not in archive.name:
         pytest.skip(f"this machine is {found}, wanted {GNU}")
     return archive
-
-
-def available(make: Callable[[], Path]) -> Path:
-    try:
-        return make()
-    except Unavailable as error:
-        pytest.skip(str(error))
 
 
 def ours(*arguments: str, cache: Path, mirror: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -118,7 +111,7 @@ def assert_nothing_published(cache: Path) -> None:
 
 def test_a_static_interpreter_is_refused(alpine: AlpineHost) -> None:
     """A statically linked CPython starts and has ssl, and can import no extension module of any wheel."""
-    archive = available(static_musl_archive)
+    archive = static_musl_archive()
     offer(alpine.inside("/build/static"), archive)
 
     assert refused_inside(alpine, "/build/static", "/build/static-cache") == (
@@ -130,7 +123,7 @@ def test_a_static_interpreter_is_refused(alpine: AlpineHost) -> None:
 
 def test_a_build_ends_with_the_reason(alpine: AlpineHost) -> None:
     """A frontend shows the message of a refusal and none of our tracebacks, and makes no wheel."""
-    archive = available(static_musl_archive)
+    archive = static_musl_archive()
     offer(alpine.inside("/build/static"), archive)
     pure(alpine.inside("/build/pure"), requires_python=">=3.13")
     settings = alpine.settings("/build/build-cache", "/build/static")
@@ -209,7 +202,7 @@ def test_the_imitation_of_an_old_musl_build_runs(alpine: AlpineHost, musl: Path)
 
 def test_an_archive_for_glibc_is_refused_on_musl(alpine: AlpineHost) -> None:
     """The bytes of a build for glibc under the name of one for musl are seen before they are started."""
-    archive = available(standalone_archive)
+    archive = standalone_archive()
     offer(alpine.inside("/build/gnu"), archive, named=renamed(archive, GNU, MUSL))
 
     assert refused_inside(alpine, "/build/gnu", "/build/gnu-cache") == (

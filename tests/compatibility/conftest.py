@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.real_interpreters import Unavailable
 
 from .workshop import Workshop
 
@@ -17,7 +16,4 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, own_wheel: Path, mirror: 
     shared = base.parent if base.name.startswith("popen-") else base
     folder = shared / "workshop"
     folder.mkdir(exist_ok=True)
-    try:
-        return Workshop(folder, tmp_path_factory.mktemp("private"), own_wheel, mirror)
-    except Unavailable as exc:
-        pytest.skip(str(exc))
+    return Workshop(folder, tmp_path_factory.mktemp("private"), own_wheel, mirror)

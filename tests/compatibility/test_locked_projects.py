@@ -22,7 +22,7 @@ import pytest
 from packaging.pylock import Pylock
 from support.alpine_host import MIRROR, AlpineHost, offer
 from support.changing_index import NEWER, ChangingIndex
-from support.real_interpreters import Unavailable, gnu_archive, locked, musl_archive
+from support.real_interpreters import gnu_archive, locked, musl_archive
 from support.servers import ArchiveServer
 
 from provision_backend.cache.manifest import verify_entry
@@ -48,10 +48,7 @@ PURE = ("hatch-vcs", "pdm-backend", "poetry-core")
 def site(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """Return what these tests share: a mirror for glibc and musl, and a machine that locks."""
     folder = tmp_path_factory.mktemp("site")
-    try:
-        mirror = offer(folder / "mirror", gnu_archive("3.13"), musl_archive("3.13"))
-    except Unavailable as exc:
-        pytest.skip(str(exc))
+    mirror = offer(folder / "mirror", gnu_archive("3.13"), musl_archive("3.13"))
     return make_site(workshop, mirror, folder)
 
 

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
@@ -47,8 +48,10 @@ print(json.dumps({
 """
 
 
-class Unavailable(Exception):  # noqa: N818 - it is no error, but the reason of a skip.
-    """This machine does not have the thing and cannot make it; the message is the reason."""
+class Unavailable(pytest.skip.Exception):  # type: ignore[name-defined,misc]
+    """This machine does not have the thing and cannot make it; pytest skips what needs it, and shows the reason."""
+
+    __module__ = "builtins"  # as pytest's own has it; the reason is shown with the name of the class
 
 
 @dataclass(frozen=True)
