@@ -197,7 +197,8 @@ def _check_folder(
     elif status is not None and status.st_uid not in _trusted_users():
         writers = _writers(folder, here)
         if writers:
-            raise _foreign(path, place, status, f"{writers} can write to {folder}, so anybody could have made it")
+            reason = f"{writers} can write to {folder}, so anybody could have made it"
+            raise _foreign(path, place, status, f"{reason}\n{_name_another(folder)}")
 
 
 def _check_owner(path: str, place: str, status: os.stat_result, owners: Set[int]) -> None:
@@ -255,11 +256,24 @@ def _advice(place: str, status: os.stat_result) -> str:
     if os.geteuid() in (0, status.st_uid):
         return f"look at what is in it, then chmod go-w {place}"
     # The mount point of an emptyDir volume of Kubernetes, or of a tmpfs, belongs to root and has mode 0777 or 1777.
+    return _name_another(place)
+
+
+def _name_another(place: str) -> str:
+    """Advise to use another folder, one below *place* if that is possible."""
     advice = "set PROVISION_BACKEND_CACHE_DIR to a folder in which, and above which, only you or root can write"
     for folder in (place, "/tmp", "/var/tmp"):  # noqa: S108 - what is sticky keeps others from a folder of one's own.
-        if _is_sticky(folder) and os.access(folder, os.W_OK):
-            return f"{advice}, such as {folder}/provision-backend-{os.geteuid()}"
+        own = f"{folder}/provision-backend-{os.geteuid()}"
+        # A user who has taken that name would have us advise what was refused.
+        if _is_sticky(folder) and os.access(folder, os.W_OK) and _owner(own) in (None, os.geteuid()):
+            return f"{advice}, such as {own}"
     return advice
+
+
+def _owner(path: str) -> Optional[int]:
+    with suppress(OSError):
+        return os.lstat(path).st_uid
+    return None
 
 
 def _is_sticky(folder: str) -> bool:

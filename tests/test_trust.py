@@ -125,6 +125,8 @@ def test_who_cannot_change_the_mode_is_told_what_else_helps(public: Path, monkey
         "  set PROVISION_BACKEND_CACHE_DIR to a folder in which, and above which, only you or root can write, "
         f"such as {public}/provision-backend-12345"
     )
+    (public / "provision-backend-12345").mkdir()  # by root, as far as this user is concerned
+    assert f"{public}/provision-backend-12345" not in refused(public, str(public))
 
 
 def test_the_sticky_bit_does_not_help(tmp_path: Path) -> None:
@@ -275,7 +277,9 @@ def test_what_anybody_could_have_planted_is_refused(private: Path, public: Path,
     what = {"folder": "it", "link below": f"{public}/folder"}.get(way, f"{public}/cache")
     assert refused(root, str(name)) == (
         f"{name} is not trusted: {'it' if what == str(name) else what} belongs to user {ALICE}, not to {ME}\n"
-        f"  everybody can write to {public}, so anybody could have made it"
+        f"  everybody can write to {public}, so anybody could have made it\n"
+        "  set PROVISION_BACKEND_CACHE_DIR to a folder in which, and above which, only you or root can write, "
+        f"such as {public}/provision-backend-{os.geteuid()}"
     )
     for path in (root, *(root / name for name in ENTRY_FOLDERS), public / "cache", public / "folder"):
         if os.path.lexists(path):
