@@ -229,6 +229,23 @@ def test_links_lead_to_files(page: Page) -> None:
     assert [target for target in relative if not (page.path.parent / target).exists()] == []
 
 
+def anchors(path: Path) -> List[str]:
+    """Return how the headings of a page are linked to where Markdown is shown without Sphinx."""
+    headings = re.findall("^#+ (.+)$", prose(path), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=at)
+def test_links_lead_to_headings(page: Page) -> None:
+    """An anchor is that of a heading on GitHub too, and not on the site alone."""
+    targets = re.findall(r"\]\(([^)\s]*#[^)\s]+)\)", prose(page.path))
+    targets = [re.sub(f"^({'|'.join(HOMES)})", f"{ROOT}/", target) for target in targets]
+    inner = [target.split("#") for target in targets if not re.match(r"[a-z]+:", target)]
+    paths = [(page.path.parent / path if path else page.path, anchor) for path, anchor in inner]
+
+    assert [f"{path.name}#{anchor}" for path, anchor in paths if anchor not in anchors(path)] == []
+
+
 def sources_of(module: str) -> List[str]:
     """Return the source of a module of tests, in whichever folder; none where there is no such module."""
     return [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob(f"{module}.py")]
