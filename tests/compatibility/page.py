@@ -45,12 +45,11 @@ How each step was tried on each target that there are archives for: {how}.
 """
 
 _INTERPRETERS = """
-python-build-standalone's own archives cannot be had where these tests run. With glibc the interpreters of this table
-are those of Debian, in the layout of such archives: CPython 3.11 under Debian 13 on x86-64, i686, aarch64 and armv7
-hard float; elsewhere the same version that the host has, which is then asked for. With musl they are built from
+python-build-standalone's own archives are not available where these tests run. With glibc the interpreters of this
+table are those of Debian, in the layout of such archives: CPython 3.11 under Debian 13 on x86-64, i686, aarch64 and
+armv7 hard float; elsewhere the same version that the host has, which is then asked for. With musl they are built from
 source with the prefix and the flags of such archives. On Windows they are CPython's embeddable distribution, laid out
-as an installed one. Those of the tables below are CPythons that `provision-backend
-pack` has made.
+as an installed one. Those of the tables below are CPythons that `provision-backend pack` has made.
 
 ## Frontends and backends
 
@@ -67,7 +66,7 @@ ran on Linux, x86-64, with glibc. *never* stands for what was not run yet.
 
 pip and pipx were told `--ignore-requires-python`, pnpm `runtimeOnFail: warn` and that it may run whatever builds; all
 else is as it comes. cibuildwheel built in containers of podman whose system was that of the machine, since its own
-images cannot be had where these tests run, and it repaired no wheel.
+images are not available where these tests run, and it repaired no wheel.
 """
 
 _PEERS = """
