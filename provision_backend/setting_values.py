@@ -33,8 +33,6 @@ class Option(NamedTuple):
     """The name after ``provision-backend.``, in lower case with hyphens."""
     kind: str
     """text, path, paths, location (a path or a URL), locations, flag, seconds, number or choice."""
-    default: Any
-    """The value when nothing names the key."""
     help: str
     """One line for people."""
     choices: Tuple[str, ...] = ()

@@ -42,32 +42,29 @@ CONFIG_FILE, NO_CONFIG = "PROVISION_BACKEND_CONFIG_FILE", "PROVISION_BACKEND_NO_
 # A setting is a row here and a field of Settings, and one of a project a property of project/schema.json; tests compare
 # them, and scripts/update-docs writes the pages.
 OPTIONS: Tuple[Option, ...] = (
-    Option("python", "text", "", "a version request (3.13, 3.13.2, 3.13t, >=3.12,<3.14) or the path of an interpreter"),
-    Option("cache-dir", "path", "", "the writable cache; default: a folder in the user's cache directory"),
-    Option("shared-caches", "paths", (), f"read-only caches to look in first, separated by {os.pathsep!r}"),
-    Option("mirror", "locations", (), "sources of archives, separated by commas: https://, http://, file:// or a path"),
-    Option("catalog", "location", "", "path or URL of a SHA256SUMS file that replaces the built-in catalog"),
-    Option("target", "text", "", "the target triple, instead of the one that is detected"),
+    Option("python", "text", "a version request (3.13, 3.13.2, 3.13t, >=3.12,<3.14) or the path of an interpreter"),
+    Option("cache-dir", "path", "the writable cache; default: a folder in the user's cache directory"),
+    Option("shared-caches", "paths", f"read-only caches to look in first, separated by {os.pathsep!r}"),
+    Option("mirror", "locations", "sources of archives, separated by commas: https://, http://, file:// or a path"),
+    Option("catalog", "location", "path or URL of a SHA256SUMS file that replaces the built-in catalog"),
+    Option("target", "text", "the target triple, instead of the one that is detected"),
     Option(
         "cpu-level",
         "choice",
-        "",
         "x86-64 microarchitecture level of the archive; auto is the highest that this CPU supports",
         ("baseline", "v2", "v3", "v4", "auto"),
     ),
     Option(
         "preference",
         "choice",
-        "managed",
         "which interpreters may be used: provisioned ones, or those of the machine",
         ("managed", "only-managed", "system", "only-system"),
     ),
-    Option("offline", "flag", False, "never use the network to get an interpreter"),
-    Option("installer", "choice", "", "the installer that fills build environments", ("pip", "uv"), in_project=True),
+    Option("offline", "flag", "never use the network to get an interpreter"),
+    Option("installer", "choice", "the installer that fills build environments", ("pip", "uv"), in_project=True),
     Option(
         "toolchain",
         "choice",
-        "",
         "the C and C++ compiler of a build on Linux: that of the host, or zig, from the package ziglang",
         ("host", "zig"),
         in_project=True,
@@ -75,24 +72,22 @@ OPTIONS: Tuple[Option, ...] = (
     Option(
         "glibc",
         "text",
-        "",
         "the oldest glibc that compiled code is to run on, such as 2.17; with it zig compiles",
         form=(r"2\.\d{1,3}", "a version of glibc such as 2.17"),
         in_project=True,
     ),
-    Option("sbom", "path", "", "CycloneDX SBOM of what built each wheel: in the 'wheel', 'beside' it, or in a folder"),
+    Option("sbom", "path", "CycloneDX SBOM of what built each wheel: in the 'wheel', 'beside' it, or in a folder"),
     # Another process may be downloading tens of megabytes over a slow line.
-    Option("lock-timeout", "seconds", 600.0, "seconds to wait for another process to provision the same interpreter"),
-    Option("connect-timeout", "seconds", 10.0, "seconds to wait for a connection to a source of archives"),
+    Option("lock-timeout", "seconds", "seconds to wait for another process to provision the same interpreter"),
+    Option("connect-timeout", "seconds", "seconds to wait for a connection to a source of archives"),
     Option(
         "read-timeout",
         "seconds",
-        60.0,
         "seconds to wait for data; a source that sends less than 1 kB/s for twice as long, or takes 120 times as long "
         "in all, is left for the next",
     ),
-    Option("retries", "number", 3, "number of times that a failed request is repeated"),
-    Option("verbose", "number", 0, "verbosity of standard error, 0 to 2"),
+    Option("retries", "number", "number of times that a failed request is repeated"),
+    Option("verbose", "number", "verbosity of standard error, 0 to 2"),
 )
 """Every setting."""
 
@@ -100,7 +95,7 @@ _BY_KEY = {option.key: option for option in OPTIONS}
 
 
 class Settings(NamedTuple):
-    """A value for every setting, and where each came from."""
+    """A value for every setting, by default that when nothing names the key, and where each came from."""
 
     python: str = ""
     cache_dir: str = ""
@@ -221,7 +216,7 @@ def load_toml(text: str) -> Dict[str, Any]:
 
 
 def _read_files(environ: Mapping[str, str], folder: str) -> List[_Place]:
-    off = Option("", "flag", False, "")
+    off = Option("", "flag", "")
     if environ.get(NO_CONFIG) and parse_text(off, environ[NO_CONFIG].strip(), NO_CONFIG, folder):
         return []
     named = environ.get(CONFIG_FILE, "")
