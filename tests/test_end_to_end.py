@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator
 
 import pytest
-from support.hosts import FrontendCache
+from support.hosts import FrontendCache, only
 from support.projects import c_extension, pure
 from support.servers import ArchiveServer
 
@@ -40,12 +40,6 @@ def settings(server: ArchiveServer, mirror: Path, cache: Path) -> Dict[str, str]
         "PROVISION_BACKEND_CACHE_DIR": str(cache),
         "PROVISION_BACKEND_PREFERENCE": "managed",
     }
-
-
-def only(folder: Path, pattern: str) -> Path:
-    found = sorted(folder.glob(pattern))
-    assert len(found) == 1, f"{pattern} in {folder}: {found}"
-    return found[0]
 
 
 def contents(wheel: Path) -> Dict[str, str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
 import pytest
+from support.hosts import is_running
 from support.toys import ROOT, Host, backend_packages, host_environment, in_process, project_of, toy_wheel
 
 from provision_backend.catalog.wanted import Lock
@@ -610,12 +611,3 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-def is_running(number: int) -> bool:
-    """Whether a process is there that is not just waiting to be collected by whoever inherited it."""
-    try:
-        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"

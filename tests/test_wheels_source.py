@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Dict, Mapping, Optional, Tuple
 
 import pytest
+from support.hosts import make_project
 
 from provision_backend.errors import DownloadError, ProjectError, UnpackError, UsageError
 from provision_backend.output import Reporter
@@ -28,14 +29,6 @@ PKG_INFO = (
     "Metadata-Version: 2.1\nName: Spam-Eggs\nVersion: 1.2\nRequires-Python: >=3.9\nRequires-Dist: x y z\n\nText\n"
 )
 LEGACY = "setuptools.build_meta:__legacy__"
-
-
-def _tree(folder: Path, files: Files) -> Path:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return folder
 
 
 def _sdist(folder: Path, files: Files, *, name: str = "spam_eggs-1.2", time: int = 1_600_000_000) -> Path:
@@ -115,7 +108,7 @@ PROJECTS: Dict[str, Tuple[Files, Project]] = {
 def test_any_project_is_read(tmp_path: Path, name: str) -> None:
     """The backend and its requirements are those that every frontend uses; a name comes from wherever it stands."""
     files, expected = PROJECTS[name]
-    root = _tree(tmp_path / "project", files)
+    root = make_project(tmp_path / "project", files)
 
     assert read_any_project(root) == expected._replace(root=root)
 
@@ -145,7 +138,7 @@ def test_a_broken_project_is_refused(tmp_path: Path, name: str) -> None:
     """The message names the key and what is wrong with it, before an interpreter is provisioned."""
     files, message = BROKEN[name]
     with pytest.raises(ProjectError) as caught:
-        read_any_project(_tree(tmp_path / "project", files))
+        read_any_project(make_project(tmp_path / "project", files))
 
     assert caught.value.message.startswith(message)
 
@@ -203,7 +196,7 @@ def test_names_of_another_system_are_no_reason_to_refuse_an_sdist(tmp_path: Path
 
 def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
     """The message says what may be named, and what was found."""
-    wheel = _tree(tmp_path, {"spam-1-py3-none-any.whl": ""}) / "spam-1-py3-none-any.whl"
+    wheel = make_project(tmp_path, {"spam-1-py3-none-any.whl": ""}) / "spam-1-py3-none-any.whl"
     empty = _sdist(tmp_path / "sdists", {"setup.py": ""}, name="empty-1")
 
     with pytest.raises(UsageError, match=r"^SOURCE must name a folder or an sdist, <name>-<version>.tar.gz, found "):
@@ -240,11 +233,11 @@ TOY = {
 def test_a_folder_gives_the_same_sdist_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It depends on the content alone: not on the time, what was generated, or what a run has left in its output."""
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    root = _tree(tmp_path / "project", TOY)
+    root = make_project(tmp_path / "project", TOY)
     for name in TOY:
         os.utime(root / name, (1_650_000_000, 1_650_000_000))
     first = _open(root, tmp_path / "a")
-    out = _tree(root / "wheelhouse", {"toy-1-py3-none-any.whl": "", "logs/sdist.log": "", "logs/cp311.json": ""})
+    out = make_project(root / "wheelhouse", {"toy-1-py3-none-any.whl": "", "logs/sdist.log": "", "logs/cp311.json": ""})
     second = _open(root, tmp_path / "b", out)
 
     assert first.sha256 == second.sha256
@@ -258,7 +251,7 @@ def test_a_folder_gives_the_same_sdist_again(tmp_path: Path, monkeypatch: pytest
 def test_the_last_commit_dates_the_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkout has the time of the moment in all its files, so the commit counts."""
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    root = _tree(tmp_path / "project", TOY)
+    root = make_project(tmp_path / "project", TOY)
     git = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     environ = {**os.environ, "GIT_COMMITTER_DATE": "1660000000 +0200", "GIT_CONFIG_GLOBAL": os.devnull}
     for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"]):

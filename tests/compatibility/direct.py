@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import pyproject_hooks
+from support.hosts import only
 from support.real_interpreters import locked
 
 from .backends import Backend
-from .workshop import Workshop, only
+from .workshop import Workshop
 
 
 @dataclass(frozen=True)

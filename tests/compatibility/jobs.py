@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
+from support.hosts import Outcome
+
 from .backends import Backend
-from .workshop import Done, Host, Workshop
+from .workshop import Host, Workshop
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Job:
     settings: Dict[str, Any]
     """What goes to the real backend as ``config_settings``; our own keys not among them."""
 
-    def run(self, *command: str, cwd: Optional[Path] = None, **more: str) -> Done:
+    def run(self, *command: str, cwd: Optional[Path] = None, **more: str) -> Outcome:
         """Run a program of the workshop for this job."""
         return self.workshop.run(list(command), cwd=cwd or self.folder, env=self.workshop.environ(**more))
 
@@ -41,7 +43,7 @@ class Job:
 class Made:
     """What a frontend left."""
 
-    done: Done
+    done: Outcome
     wheel: Optional[Path] = None
     from_sdist: bool = False
     """Whether the wheel was made from the sdist, not from the tree."""
@@ -96,7 +98,7 @@ class Frontend:
     """Whether it hands on ``SOURCE_DATE_EPOCH``, so that the times in an artifact are fixed."""
 
 
-def found(done: Done, folder: Path, **facts: Any) -> Made:
+def found(done: Outcome, folder: Path, **facts: Any) -> Made:
     """Return the wheel and the sdist that a frontend has left in a folder."""
     if done.returncode != 0:
         return Made(done)
@@ -107,7 +109,7 @@ def found(done: Done, folder: Path, **facts: Any) -> Made:
     return Made(done, **{"from_sdist": bool(wheels and sdists), **made, **facts})
 
 
-def installed(done: Done, python: Path, *, editable: bool) -> Made:
+def installed(done: Outcome, python: Path, *, editable: bool) -> Made:
     """Return the environment of an interpreter, in which a frontend has installed the project."""
     if done.returncode != 0:
         return Made(done)

@@ -18,13 +18,14 @@ from typing import Any, Dict, List, NamedTuple
 
 from packaging.utils import canonicalize_name
 from support.changing_index import ChangingIndex, extra_wheels
+from support.hosts import Outcome
 from support.real_interpreters import Unavailable, locked
 
 from provision_backend.project.pylock import PYLOCK
 from provision_backend.settings import load_toml
 
 from .backends import Backend, backend
-from .workshop import Done, Workshop
+from .workshop import Workshop
 
 _TARGETS = ("--target", "x86_64-unknown-linux-gnu", "--target", "x86_64-unknown-linux-musl")
 
@@ -104,7 +105,7 @@ class Site:
         """Return an index in a new folder, as it is when the projects are locked; not started."""
         return ChangingIndex(folder, [*self.workshop.wheels.glob("*.whl"), self.workshop.own_wheel, *extra_wheels()])
 
-    def lock(self, index: ChangingIndex, source: Path, *arguments: str, **more: str) -> Done:
+    def lock(self, index: ChangingIndex, source: Path, *arguments: str, **more: str) -> Outcome:
         """Run ``provision-backend lock`` in a source tree, with the packages of an index and further variables."""
         command = [str(self.python), "-m", "provision_backend", "lock", *arguments, str(source)]
         path = f"{self.workshop.tools / 'bin'}{os.pathsep}{self.workshop.environ()['PATH']}"

@@ -16,6 +16,7 @@ from email import message_from_bytes
 from pathlib import Path
 from typing import Optional
 
+from support.hosts import only
 from support.real_interpreters import Unavailable
 
 from .backends import BACKENDS, Backend
@@ -23,7 +24,7 @@ from .direct import Reference, compare, installed_differences, members, referenc
 from .frontends import FRONTENDS
 from .jobs import Frontend, Job, Made, Refusal
 from .managers import MANAGERS
-from .workshop import Workshop, only
+from .workshop import Workshop
 
 PLANS = {"pass-through": "the host satisfies the project", "provisioned": "the host is too old"}
 PASSED = "passed"

@@ -12,11 +12,11 @@ from typing import Dict, List
 
 import pytest
 from _pytest.mark import ParameterSet
-from support.hosts import make_project
+from support.hosts import Outcome, make_project, only
 
 from .backends import Backend, backend
 from .direct import Reference, compare, installed_differences, members, reference
-from .workshop import Done, Workshop, only
+from .workshop import Workshop
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
 '''
 
 
-def build_with(workshop: Workshop, frontend: str, source: Path, out: Path, *, old: bool, **environ: str) -> Done:
+def build_with(workshop: Workshop, frontend: str, source: Path, out: Path, *, old: bool, **environ: str) -> Outcome:
     """Make a wheel of a project with one of the frontends."""
     host = workshop.host(old=old)
     python = str(host.python)
@@ -73,7 +73,7 @@ def build_with(workshop: Workshop, frontend: str, source: Path, out: Path, *, ol
     return workshop.run(commands[frontend], cwd=source.parent, env=workshop.environ(**environ))
 
 
-def wheel_of(done: Done, out: Path) -> Path:
+def wheel_of(done: Outcome, out: Path) -> Path:
     """Return the wheel of a build that must have succeeded."""
     assert done.returncode == 0, done.output
     return only(out, "*.whl")

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Dict, List
 
 import pytest
-from support.hosts import make_project
+from support.hosts import is_running, make_project, only
 
 from .backends import backend
 from .direct import members, reference
 from .frontends import _TOX
-from .workshop import Workshop, only
+from .workshop import Workshop
 
 pytestmark = pytest.mark.slow
 
@@ -64,15 +64,6 @@ def commands(workshop: Workshop, source: Path, folder: Path) -> Dict[str, List[s
     }
 
 
-def running(pid: int) -> bool:
-    """Whether a process is there and has not ended; one that nobody has waited for has ended."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
-
-
 @pytest.mark.parametrize(
     ("frontend", "number"),
     [
@@ -108,8 +99,8 @@ def test_a_frontend_that_is_ended_leaves_no_process(
             else:
                 process.send_signal(number)
             process.wait(60)
-            wait_until(lambda: not any(map(running, left)), 15)
-            assert [pid for pid in left if running(pid)] == [], (tmp_path / "output").read_text()
+            wait_until(lambda: not any(map(is_running, left)), 15)
+            assert [pid for pid in left if is_running(pid)] == [], (tmp_path / "output").read_text()
         finally:
             end_session(process)
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Dict
 
 import pytest
-from support.hosts import clean_environ, run_checked
+from support.hosts import clean_environ, only, run_checked
 from support.real_interpreters import cache_folder, locked
 
 from .backends import Backend
 from .direct import Reference, compare, next_time_stamp, run_direct
-from .workshop import Host, Workshop, only
+from .workshop import Host, Workshop
 
 if sys.version_info >= (3, 11):
     import tomllib

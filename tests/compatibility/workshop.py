@@ -7,7 +7,7 @@ filled once a day.
 
 from __future__ import annotations
 
-__all__ = ["EPOCH", "Done", "Host", "Workshop", "only"]
+__all__ = ["EPOCH", "Host", "Workshop"]
 
 import copy
 import hashlib
@@ -21,7 +21,7 @@ from typing import Dict, List, Mapping, Optional, Sequence
 
 from packaging.version import Version
 from support.changing_index import ChangingIndex
-from support.hosts import NO_COMPILE, clean_environ, make_project, run_checked
+from support.hosts import NO_COMPILE, Outcome, clean_environ, make_project, run_checked
 from support.real_interpreters import Unavailable, cache_folder, fresh, host_interpreters, locked
 
 from .backends import Backend
@@ -54,15 +54,6 @@ _DATE = "2024-01-01T00:00:00+0000"
 
 
 @dataclass(frozen=True)
-class Done:
-    """How a program ended and what it said."""
-
-    returncode: int
-    output: str
-    """Standard output and standard error, as they came."""
-
-
-@dataclass(frozen=True)
 class Host:
     """A host interpreter and an environment of it, in which the frontends are."""
 
@@ -71,13 +62,6 @@ class Host:
     """The interpreter itself."""
     python: Path
     """The interpreter in the environment with pip, build and pyproject-api."""
-
-
-def only(folder: Path, pattern: str) -> Path:
-    """Return the one file of a folder that matches."""
-    found = sorted(folder.glob(pattern))
-    assert len(found) == 1, f"{pattern} in {folder}: {found}"
-    return found[0]
 
 
 class Workshop:
@@ -152,7 +136,7 @@ class Workshop:
 
     def run(
         self, command: Sequence[str], *, cwd: Optional[Path] = None, env: Optional[Mapping[str, str]] = None
-    ) -> Done:
+    ) -> Outcome:
         """Run a program without standard input.
 
         Args:
@@ -169,7 +153,7 @@ class Workshop:
             cwd=str(cwd or self.private),
             timeout=600,
         )
-        return Done(done.returncode, done.stdout.decode("utf-8", "backslashreplace"))
+        return Outcome(done.returncode, done.stdout.decode("utf-8", "backslashreplace"))
 
     def check(self, command: Sequence[str], **options: object) -> str:
         """Run a program that must succeed, and return what it said."""

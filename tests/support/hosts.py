@@ -19,7 +19,10 @@ from packaging.version import Version
 
 from support.real_interpreters import HostInterpreter, cache_folder, fresh, host_interpreters, locked
 
-__all__ = ["NO_COMPILE", "Frontend", "FrontendCache", "Outcome", "make_frontend", "make_project", "wheelhouse"]
+__all__ = [
+    "NO_COMPILE", "Frontend", "FrontendCache", "Outcome", "is_running", "make_frontend", "make_project", "only",
+    "wheelhouse",
+]  # fmt: skip
 
 # All that the builds of the tests install, but ourselves.
 _WHEELS = (
@@ -215,6 +218,22 @@ def make_project(folder: Path, files: Mapping[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return folder
+
+
+def only(folder: Path, pattern: str) -> Path:
+    """Return the one file of a folder that matches."""
+    found = sorted(folder.glob(pattern))
+    assert len(found) == 1, f"{pattern} in {folder}: {found}"
+    return found[0]
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and has not ended; one that nobody has waited for has ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 class FrontendCache:
