@@ -285,6 +285,11 @@ def set_aside_damaged(interpreter: Interpreter, settings: Settings, reporter: Re
 def _inspect_named(wanted: Wanted, settings: Settings) -> Interpreter:
     if not os.path.exists(wanted.path):
         raise UsageError(f"{settings.origin('python')} names {wanted.path!r}, which does not exist")
+    if os.path.isdir(wanted.path):
+        raise UsageError(
+            f"{settings.origin('python')} names {wanted.path!r}, which is a folder",
+            hint="name the interpreter in it, such as bin/python3",
+        )
     found = inspect_interpreter(Path(wanted.path), source="given")
     if not satisfies(wanted.requires_python, found.version):
         raise InterpreterError(

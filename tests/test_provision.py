@@ -398,6 +398,17 @@ class TestGiven:
 
         assert str(caught.value) == f"PROVISION_BACKEND_PYTHON names '{tmp_path}/python', which does not exist"
 
+    def test_one_that_is_a_folder(self, tmp_path: Path) -> None:
+        """An environment is no interpreter, and starting it would end in advice on permissions."""
+        settings = Settings(origins=(("python", "PROVISION_BACKEND_PYTHON"),))
+        with pytest.raises(UsageError) as caught:
+            provision(self.given(tmp_path), settings, QUIET)
+
+        assert str(caught.value) == (
+            f"PROVISION_BACKEND_PYTHON names '{tmp_path}', which is a folder\n"
+            "  name the interpreter in it, such as bin/python3"
+        )
+
     def test_one_that_does_not_satisfy(self) -> None:
         """The version that it is and the one that is wanted are told."""
         host = another_interpreter()
