@@ -270,12 +270,12 @@ def strip_settings(config_settings: Optional[Mapping[str, Any]]) -> Optional[Dic
 def _ours(config_settings: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
     given = {}
     for key, value in (config_settings or {}).items():
+        owner, dot, name = str(key).partition(".")
         # Other keys are those of the real backend.
-        if not str(key).startswith(PREFIX):
+        if owner.lower().replace("_", "-") + "." != PREFIX:
             continue
-        name = key[len(PREFIX) :]
         # A misspelt key would otherwise be ignored, and the build would not do what the user wants.
-        if name not in _BY_KEY:
+        if owner + dot != PREFIX or name not in _BY_KEY:
             raise UsageError(f"unknown config setting {key!r}", hint=suggestion(name, _BY_KEY, prefix=PREFIX))
         given[name] = value
     return given

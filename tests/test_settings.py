@@ -201,6 +201,22 @@ def test_an_unknown_key_is_refused_with_the_nearest(key: str, hint: str) -> None
     assert str(caught.value) == f"unknown config setting 'provision-backend.{key}'\n  {hint}"
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "hint"),
+    [
+        pytest.param("provision_backend.python", "3.13", "did you mean 'provision-backend.python'?", id="underscore"),
+        pytest.param("Provision-Backend.mirror", "/m", "did you mean 'provision-backend.mirror'?", id="capitals"),
+        pytest.param("provision-backend", {"python": "3.13"}, "known keys: ", id="a table, as --config-json can have"),
+    ],
+)
+def test_a_key_of_ours_with_another_beginning_is_refused(key: str, value: object, hint: str) -> None:
+    """It would go to the real backend, which mostly ignores it, and so would we."""
+    with pytest.raises(UsageError) as caught:
+        load_settings({key: value}, environ={})
+
+    assert str(caught.value).startswith(f"unknown config setting {key!r}\n  {hint}")
+
+
 def test_keys_of_the_real_backend_are_not_looked_at() -> None:
     """Whatever has not our prefix is the real backend's."""
     foreign = {"--build-option": ["a", None], "provision-backend": "x", "mirror": 5, "provision_backend.mirror": 5}
