@@ -22,8 +22,8 @@ if RUNNING.name == "windows":
     from . import windows
 
 __all__ = [
-    "POLL", "child_options", "follow_frontend", "frontend_has_ended", "frontend_id", "frontend_programs",
-    "is_following", "is_watched_by_timer",
+    "POLL", "child_options", "follow_frontend", "frontend_command", "frontend_has_ended", "frontend_id",
+    "frontend_programs", "is_following", "is_watched_by_timer",
 ]  # fmt: skip
 
 POLL = 0.5  # seconds between two looks at who the parent is
@@ -65,16 +65,20 @@ def frontend_id() -> int:
 
 def frontend_programs() -> List[str]:
     """Return the paths of programs that may be the frontend's, absolute; empty where the system does not show them."""
-    parent = frontend_id()
     if RUNNING.name == "windows":
-        return windows.programs_above(parent)
-    try:
-        command = Path(f"/proc/{parent}/cmdline").read_bytes()
-    except OSError:
-        return []
+        return windows.programs_above(frontend_id())
     # The program of a relative path is one of the frontend's folder, and a bare name was found on PATH.
-    name = os.fsdecode(command.split(b"\0")[0])
-    return [os.path.join(os.path.realpath(f"/proc/{parent}/cwd"), name)] if "/" in name else []
+    name = frontend_command()[0]
+    return [os.path.join(os.path.realpath(f"/proc/{frontend_id()}/cwd"), name)] if "/" in name else []
+
+
+def frontend_command() -> List[str]:
+    """Return the words of the frontend's command line; one that is empty where the system does not show them."""
+    try:
+        command = Path(f"/proc/{frontend_id()}/cmdline").read_bytes()
+    except OSError:
+        command = b""
+    return os.fsdecode(command).split("\0")
 
 
 def _frontend_watch() -> Callable[[], bool]:

@@ -18,6 +18,7 @@ import pytest
 from support.servers import ArchiveServer
 from support.toys import another_interpreter, toy_wheel
 
+from provision_backend import frontend_watch
 from provision_backend.errors import BuildEnvironmentError
 from provision_backend.hooks import installers
 from provision_backend.hooks.environment import BuildEnvironment
@@ -217,6 +218,46 @@ class TestPip:
         assert expected in pip.install("toy_one")
         said = "PIP_CONSTRAINT is not used in a build environment; PIP_BUILD_CONSTRAINT is"
         assert (said in capfd.readouterr().err) == (frontend == "pip")
+
+    @pytest.mark.parametrize(
+        ("frontend", "word", "said"),
+        [
+            (
+                "pip",
+                "--build-constraint={}/old",
+                "--build-constraint of the frontend's command line is not seen here: ",
+            ),
+            ("", "--dependency-constraints-txt", "--dependency-constraints-txt of the frontend's command line is not "),
+            ("", "--build-constraint", ""),
+            ("pip", "--no-deps", ""),
+        ],
+    )
+    def test_constraints_of_the_frontends_command_line_are_not_seen(
+        self,
+        pip: Place,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+        frontend: str,
+        word: str,
+        said: str,
+    ) -> None:
+        """They reach no hook, so other versions are installed than those that were asked for; we say what does."""
+        # A program that has just been started may have no command line yet.
+        waiting = "print(flush=True); input()"
+        command = [sys.executable, "-c", waiting, word.replace("{}", str(pip.folder)), str(pip.folder / "old")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"\n"
+            monkeypatch.setattr(frontend_watch, "frontend_id", lambda: process.pid)
+            monkeypatch.setattr(installers, "frontend_name", lambda: frontend)
+            assert pip.install("toy_one") == BOTH
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
+
+        printed = capfd.readouterr().err
+        assert said in printed
+        variable = "PIP_BUILD_CONSTRAINT" if frontend else "PIP_CONSTRAINT"
+        assert printed.endswith(f": set {variable}\n") == bool(said)
 
     def test_constraints_of_builds_in_a_file_hold(self, pip: Place) -> None:
         """Pip obeys ``build-constraint`` of its files in the environments that it makes, and this is one."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import BuildEnvironmentError
 from ..files import list_names
-from ..frontend_watch import frontend_programs
+from ..frontend_watch import frontend_command, frontend_programs
 from ..output import Reporter
 from ..processes import last_lines, run_quiet, run_visible
 from ..provision import provision
@@ -80,6 +80,14 @@ _UNSEEN = {
     "PIP_FIND_LINKS",
     "uv": "an index of the frontend's command line is not seen here: set UV_INDEX, UV_DEFAULT_INDEX or UV_FIND_LINKS",
 }
+_UNSEEN_CONSTRAINTS = {
+    "--build-constraint": ("pip", "uv"),
+    "--build-constraints": ("uv",),
+    "-b": ("uv",),
+    "--dependency-constraints-txt": ("",),  # build
+}
+"""Options of a frontend with constraints that reach neither variables nor files, and `frontend_name` of those."""
+
 _NOT_FOUND = re.compile("No matching distribution|No solution found|not found in the")
 
 _TIMEOUT = 3600.0  # seconds an installer may take; a build dependency without a wheel is compiled in that time
@@ -106,6 +114,7 @@ def install(
     name, command, variables = _command(environment, environ, ["install", "--no-require-hashes"])
     command += ["--requirements", file] if file else requirements
     failed = f"could not install {what} under CPython {environment.interpreter.version}: {name}"
+    environment.reporter.info(_unseen_constraints(name))
     returncode, hint = _run(command, variables, cwd, visible=bool(environment.reporter.verbosity))
     if returncode != 0:
         hint += f"\n{_UNSEEN[name]}" if _NOT_FOUND.search(hint) else ""
@@ -240,6 +249,16 @@ def _command(
     command += ["install", "--quiet", "--no-user", "--no-compile", "--target", ""]
     command += _constraints(environ.get("PIP_BUILD_CONSTRAINT"))
     return "pip", command, _adapted(variables, "PIP", environment.reporter)
+
+
+def _unseen_constraints(installer: str) -> str:
+    """Return a sentence where the frontend's command line has constraints that this installation does not know."""
+    frontend = frontend_name()
+    words = [word.partition("=")[0] for word in frontend_command()]
+    found = [word for word in words if frontend in _UNSEEN_CONSTRAINTS.get(word, ())]
+    # build runs an installer by its command line, which obeys the variable for installations of any kind.
+    variable = f"{installer.upper()}_{'BUILD_' if frontend else ''}CONSTRAINT"
+    return f"{found[0]} of the frontend's command line is not seen here: set {variable}" if found else ""
 
 
 def _drop_features(pip: Sequence[str], variables: Dict[str, str]) -> None:
