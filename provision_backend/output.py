@@ -259,6 +259,10 @@ def explained() -> Iterator[None]:
         hint = "let it have more: 'ulimit -a' shows its limits, and its container may have one"
         raise ProvisionError("this process may not take as much memory as it needs", hint=hint) from None
     except OSError as exc:
+        if exc.filename is None and "temporary directory" in str(exc.strerror):  # What `tempfile` says.
+            raise ProvisionError(
+                f"there is no folder for temporary files: {exc.strerror}", hint="set TMPDIR to one that can be written"
+            ) from None
         # A folder that may not be entered, or a current folder that was removed.
         raise ProvisionError(f"{exc.filename or 'the current folder'} cannot be used: {exc.strerror or exc}") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import List
 
@@ -14,6 +15,7 @@ from support.command_line import Done, bare_machine, ours
 
 from provision_backend.errors import ProvisionError, UsageError
 from provision_backend.host.detection import detect_platform
+from provision_backend.output import explained
 from provision_backend.settings import OPTIONS
 
 __all__ = ["bare_machine"]  # A fixture that every test here uses.
@@ -398,6 +400,19 @@ def test_a_current_folder_that_was_removed_is_one_line(tmp_path: Path, command: 
     assert done.returncode
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("provision-backend: ")
+
+
+def test_no_folder_for_temporary_files_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not the current folder that is wrong."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "absent")])
+    with pytest.raises(ProvisionError) as caught, explained():
+        tempfile.mkdtemp()
+
+    assert str(caught.value) == (
+        "there is no folder for temporary files: No usable temporary directory found in "
+        f"['{tmp_path}/absent']\n  set TMPDIR to one that can be written"
+    )
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="only Linux says how much memory a process has")
