@@ -42,6 +42,13 @@ _NOT_STARTED = {
     errno.ENOEXEC: "it is no program for this machine: was it built for another architecture?",
     errno.EACCES: "it is not executable for this user, or its file system is mounted noexec",
 }
+_NO_DEVICE = {errno.ENOENT: "a root file system needs /dev: bind that of the machine"}
+_LIMITS = {
+    errno.EAGAIN: "let this user or container have more processes: 'ulimit -u' shows the limit of the user",
+    errno.ENOMEM: "let this process or container have more memory: 'ulimit -v' shows the limit of the process",
+    errno.EMFILE: "let this process open more files: ulimit -n 1024",
+}
+"""What to do where this process may not start any program."""
 
 _ILLEGAL = "illegal instruction"
 
@@ -332,9 +339,10 @@ def _not_started(program: str, exc: OSError) -> InterpreterError:
     message = f"could not start {program!r}: {exc.strerror or exc}"
     # The kernel answers ENOENT for a missing program, a missing loader and a missing working directory alike.
     if exc.filename is not None and os.fspath(exc.filename) != program:
-        return InterpreterError(f"{message}: {exc.filename!r}")
-    there = os.path.lexists(program)
-    return InterpreterError(message, hint=_NOT_STARTED.get(exc.errno or 0, "") if there else "")
+        message, hints = f"{message}: {exc.filename!r}", _NO_DEVICE if exc.filename == os.devnull else {}
+    else:
+        hints = _NOT_STARTED if os.path.lexists(program) else {}
+    return InterpreterError(message, hint={**_LIMITS, **hints}.get(exc.errno or 0, ""))
 
 
 def _ended_badly(program: str, done: CompletedOutput) -> InterpreterError:

@@ -103,6 +103,49 @@ class TestRunQuiet:
 
         assert str(caught.value) == f"could not start {program!r}: {message}"
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
+    @pytest.mark.parametrize(
+        ("limit", "value", "message"),
+        [
+            (
+                "RLIMIT_NPROC",
+                0,
+                "Resource temporarily unavailable\n"
+                "  let this user or container have more processes: 'ulimit -u' shows the limit of the user",
+            ),
+            (
+                "RLIMIT_NOFILE",
+                3,
+                "Too many open files: '/dev/null'\n  let this process open more files: ulimit -n 1024",
+            ),
+        ],
+    )
+    def test_a_limit_is_not_blamed_on_the_program(self, limit: str, value: int, message: str) -> None:
+        """What this process may not have is named, with how to get it."""
+        code = (
+            "import os, resource, sys; from provision_backend.processes import run_quiet\n"
+            "if os.geteuid() == 0: os.setuid(64001)\n"  # Root has as many processes as it wants.
+            f"resource.setrlimit(resource.{limit}, ({value}, {value}))\n"
+            "try: run_quiet(['/bin/sh', '-c', ':'])\nexcept Exception as exc: print(type(exc).__name__, exc)"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "LC_ALL": "C"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+        )
+
+        assert (done.stderr, done.stdout) == ("", f"InterpreterError could not start '/bin/sh': {message}\n")
+
+    def test_a_root_without_devices_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Programs get the empty device as standard input, and a chroot may lack it."""
+        monkeypatch.setattr(os, "devnull", str(tmp_path / "null"))
+        with pytest.raises(InterpreterError) as caught:
+            run_quiet([sys.executable, "-c", ""])
+
+        assert str(caught.value) == (
+            f"could not start {sys.executable!r}: No such file or directory: '{tmp_path}/null'\n"
+            "  a root file system needs /dev: bind that of the machine"
+        )
+
     def test_missing_folder_is_not_blamed_on_the_program(self, tmp_path: Path) -> None:
         """A working directory that is gone is named itself."""
         folder = str(tmp_path / "gone")
