@@ -130,6 +130,20 @@ def test_a_second_run_has_nothing_to_do(project: Path) -> None:
     assert _text(project) == AFTER
 
 
+def test_a_wrapped_project_that_does_not_require_us_is_refused(project: Path) -> None:
+    """Its isolated builds do not find us, so a check in CI must not pass."""
+    _init(project)
+    text = _text(project).replace('"provision-backend", ', "")
+    (project / "pyproject.toml").write_text(text, encoding="utf-8")
+    message = (
+        "provision-backend: pyproject.toml: build-system.requires does not name provision-backend, so an isolated "
+        'build does not find it\n  add "provision-backend" to the list\n'
+    )
+
+    assert _init(project, "--check") == _init(project) == Done(1, "", message)
+    assert _text(project) == text
+
+
 def test_undo_restores_the_build_system(project: Path) -> None:
     """The file of this project comes back whole, line breaks included."""
     data = BEFORE.replace("\n", "\r\n").encode()

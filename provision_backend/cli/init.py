@@ -12,7 +12,16 @@ from ..errors import ProjectError, UsageError
 from ..files import read_file
 from ..output import Reporter
 from ..project.edit import Wrapped, apply_changes, load_tomlkit, unwrap_text, wrap_text
-from ..project.pyproject import is_wrapped, parse_pyproject, read_project, read_text
+from ..project.pyproject import (
+    NOT_NAMED,
+    OWN_NAME,
+    is_wrapped,
+    names_us,
+    parse_pyproject,
+    read_project,
+    read_strings,
+    read_text,
+)
 from ..settings import Settings
 from .answers import Answer, edit_answer
 from .parser import PROJECT, existing_folder
@@ -59,8 +68,11 @@ def run(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter) 
 
 def _wrap(root: Path, text: str, arguments: argparse.Namespace) -> Tuple[Wrapped, str]:
     # Running the command twice is no error, so that a script can go through many projects.
-    if is_wrapped(parse_pyproject(text)):
+    document = parse_pyproject(text)
+    if is_wrapped(document):
         project = read_project(root)
+        if not any(map(names_us, read_strings(document["build-system"], "build-system", "requires"))):
+            raise ProjectError(NOT_NAMED, hint=f'add "{OWN_NAME}" to the list')
         form = "one-list" if project.one_list else "table"
         summary = f"nothing to do: pyproject.toml is wrapped already, its real backend is {project.build_backend}"
         return Wrapped(text, form, project.build_backend, project.requires), summary

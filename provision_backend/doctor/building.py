@@ -21,7 +21,7 @@ from ..hooks.tags import target_tags
 from ..host.platforms import Platform
 from ..output import nearest, redact_url
 from ..project.pylock import PYLOCK
-from ..project.pyproject import OWN_NAME, TABLE, Project, names_us, parse_pyproject, read_text
+from ..project.pyproject import NOT_NAMED, OWN_NAME, TABLE, Project, names_us, parse_pyproject, read_text
 from ..settings import CONFIG_FILE, NO_CONFIG, OPTIONS, Settings
 from .context import Context, Finding, count, ok, problem, warning
 from .machine import ask
@@ -87,10 +87,7 @@ def _check_build_system(path: Path, *, needs_marker: bool) -> Iterator[Finding]:
     others = [text for text in requires if not names_us(text)]
     # An isolated build installs this list and nothing else before it imports the backend.
     if len(others) == len(requires):
-        yield problem(
-            f"pyproject.toml: build-system.requires does not name {OWN_NAME}, so an isolated build does not find it",
-            f'add "{OWN_NAME}" to the list',
-        )
+        yield problem(NOT_NAMED, f'add "{OWN_NAME}" to the list')
     if "backend-path" in table:
         yield problem(
             "pyproject.toml: build-system.backend-path makes frontends look for provision_backend inside the project",

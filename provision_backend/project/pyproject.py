@@ -37,14 +37,16 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 __all__ = [
-    "OWN_NAME", "TABLE", "Project", "has_table", "is_wrapped", "names_us", "parse_pyproject", "parse_requirement",
-    "read_backend", "read_backend_path", "read_project", "read_settings", "read_strings", "read_text", "read_value",
-    "refuse_unknown",
+    "NOT_NAMED", "OWN_NAME", "TABLE", "Project", "has_table", "is_wrapped", "names_us", "parse_pyproject",
+    "parse_requirement", "read_backend", "read_backend_path", "read_project", "read_settings", "read_strings",
+    "read_text", "read_value", "refuse_unknown",
 ]  # fmt: skip
 
 OWN_NAME = "provision-backend"  # name of our distribution, normalised as in PEP 503
 
 TABLE = "tool.provision-backend"
+
+NOT_NAMED = f"pyproject.toml: build-system.requires does not name {OWN_NAME}, so an isolated build does not find it"
 
 Value = TypeVar("Value")
 
