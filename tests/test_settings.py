@@ -218,8 +218,8 @@ def test_a_key_of_ours_with_another_beginning_is_refused(key: str, value: object
 
 
 def test_keys_of_the_real_backend_are_not_looked_at() -> None:
-    """Whatever has not our prefix is the real backend's."""
-    foreign = {"--build-option": ["a", None], "provision-backend": "x", "mirror": 5, "provision_backend.mirror": 5}
+    """Whatever does not begin with our name, however that is spelt, is the real backend's."""
+    foreign = {"--build-option": ["a", None], "provision-backend-x.mirror": "", "m": 5, "x.provision-backend.y": 0}
 
     assert load_settings(foreign, environ=_NOTHING) == Settings()
 
