@@ -365,6 +365,8 @@ class TestPlaces:
             pytest.param("work/.tox/.pkg", {"TOX_ENV_DIR": "{prefix}"}, True, id="tox by its folder"),
             pytest.param("work/.tox/.pkg", {"TOX_ENV_NAME": ".pkg"}, True, id="tox by its name"),
             pytest.param("work/.tox/.pkg", {"TOX_ENV_NAME": ".pkg-cpython39"}, True, id="tox, one of several"),
+            pytest.param("work/hatch-build", {"HATCH_ENV_ACTIVE": "hatch-build"}, True, id="hatch"),
+            pytest.param("work/dev", {"HATCH_ENV_ACTIVE": "dev"}, False, id="an environment of a user of hatch"),
             pytest.param("work/.tox/py39", {"TOX_ENV_NAME": "py39"}, False, id="inside of a test environment"),
             pytest.param("venv", {}, False, id="a user's own"),
         ],

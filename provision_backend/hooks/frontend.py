@@ -64,8 +64,9 @@ def disposable_folder() -> Optional[Path]:
     """Find the folder of the frontend's isolated environment, which the frontend deletes; None without isolation.
 
     pip installs us below ``pip-build-env-*``, PDM below ``pdm-build-env-*``; build makes ``build-env-*``, pnpm
-    ``.tmp******``; uv works in its cache's ``builds-v0``; tox has a lasting ``.pkg`` environment, in which changed
-    requirements get a folder of another name. Poetry's, ``tmp********/.venv``, could be anybody's.
+    ``.tmp******``; uv works in its cache's ``builds-v0``; tox and hatch have a lasting environment, ``.pkg`` or
+    ``hatch-build``, in which changed requirements get a folder of another name. Poetry's, ``tmp********/.venv``, could
+    be anybody's.
     """
     if os.environ.get(OWN_FOLDER):
         return Path(os.environ[OWN_FOLDER])  # Two builds of one run must not share what they install into.
@@ -78,6 +79,7 @@ def disposable_folder() -> Optional[Path]:
     prefix = Path(sys.prefix)
     known = prefix.name.startswith("build-env-") or "builds-v0" in prefix.parts
     known = known or re.fullmatch(r"\.tmp\w{6}", prefix.name) is not None
+    known = known or prefix.name == os.environ.get("HATCH_ENV_ACTIVE") == "hatch-build"
     if known or os.environ.get("TOX_ENV_DIR") == str(prefix) or os.environ.get("TOX_ENV_NAME", "").startswith(".pkg"):
         return prefix / ".provision-backend"
     return None
