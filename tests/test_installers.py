@@ -441,19 +441,24 @@ class TestFindUv:
         assert find_uv(Settings(installer="uv")) == str(tmp_path / "uv")
 
     @pytest.mark.parametrize(("recorded", "expected"), [("uv", "/frontend/uv"), ("pip", ""), ("", "")])
+    @pytest.mark.parametrize("variable", ["UV", "HATCH_UV"])
     def test_what_filled_the_frontends_environment_decides(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recorded: str, expected: str
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recorded: str, expected: str, variable: str
     ) -> None:
-        """Uv tells its children where it is, those of ``uv run`` too, which may be a build with pip and its indexes."""
+        """Uv tells its children where it is, those of ``uv run`` too, which may be a build with pip and its indexes.
+
+        So does hatch, whose own uv need not be on PATH.
+        """
         if recorded:
             folder = tmp_path / "provision_backend-1.0.dist-info"
             folder.mkdir()
             (folder / "INSTALLER").write_text(f"{recorded}\n")
         monkeypatch.setattr(installers, "INSTALLED", tmp_path)
-        monkeypatch.setenv("UV", "/frontend/uv")
+        monkeypatch.delenv("UV", raising=False)
+        monkeypatch.setenv(variable, "/frontend/uv")
         installers._uv_of_frontend.cache_clear()
 
-        assert [find_uv(Settings(installer=name)) for name in ("", "uv", "pip")] == [expected, "/frontend/uv", ""]
+        assert [find_uv(Settings(installer=name)) for name in ("", "pip")] == [expected, ""]
         installers._uv_of_frontend.cache_clear()
 
     def test_that_beside_the_running_interpreter_is_the_last(

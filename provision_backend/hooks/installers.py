@@ -334,8 +334,9 @@ def _uv_of_frontend() -> str:
     records = list(INSTALLED.glob("provision_backend-*.dist-info/INSTALLER"))
     if not any(record.read_text(encoding="utf-8").strip() == "uv" for record in records):
         return ""
-    if os.environ.get("UV"):
-        return os.environ["UV"]
+    named = os.environ.get("UV") or os.environ.get("HATCH_UV")  # hatch names the one that it takes, of its own perhaps.
+    if named:
+        return named
     # build takes the uv that is installed with it before the one on PATH.
     return next(filter(None, map(_uv_beside, frontend_programs())), "") or _uv_on_path()
 
