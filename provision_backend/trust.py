@@ -239,11 +239,12 @@ def _listed_writer(place: str, status: os.stat_result) -> str:
 
     Source: acl(5); Linux, include/uapi/linux/posix_acl_xattr.h.
     """
+    read = getattr(os, "getxattr", None)  # macOS has none.
     try:
         # By its path: what leads to it was judged. A list that lets somebody write shows as a mode that lets a group.
-        data = os.getxattr(place, "system.posix_acl_access", follow_symlinks=False)
-    except (AttributeError, OSError):
-        return ""  # It has none, or its system or file system has no such lists.
+        data = read(place, "system.posix_acl_access", follow_symlinks=False) if read else b""
+    except OSError:
+        return ""  # It has none, or its file system has no such lists.
     for tag, permissions, number in struct.iter_unpack("<HHI", data[4 : 4 + (len(data) - 4) // 8 * 8]):
         if permissions & 2 and tag == _ACL_USER and number not in {*_trusted_users(), status.st_uid}:
             return f"{user_name(number)}, whom an access control list names,"
