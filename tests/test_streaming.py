@@ -147,7 +147,8 @@ def test_a_silent_server_costs_the_rest_only(server: ArchiveServer, place: Place
     """A time-out in the middle is a cut like any other."""
     server.script = [Reply(stall=300_000)]
 
-    assert contents(place.unpack(server.url, read_timeout=0.2)) == FILES
+    # No less: on a busy machine a server that is not silent would seem to be.
+    assert contents(place.unpack(server.url, read_timeout=2)) == FILES
     assert server.bytes_sent == len(GOOD)
 
 
