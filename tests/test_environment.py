@@ -361,7 +361,7 @@ class TestPlaces:
             pytest.param("build-env-k3x", {}, True, id="build"),
             pytest.param("cache/builds-v0/.tmpX", {}, True, id="uv"),
             pytest.param(".tmpW47PlH", {}, True, id="pnpm"),
-            pytest.param("tmpfwmpx45q/.venv", {}, False, id="poetry, or anybody's"),
+            pytest.param("tmpfwmpx45q/.venv", {}, False, id="named as poetry names it"),
             pytest.param("work/.tox/.pkg", {"TOX_ENV_DIR": "{prefix}"}, True, id="tox by its folder"),
             pytest.param("work/.tox/.pkg", {"TOX_ENV_NAME": ".pkg"}, True, id="tox by its name"),
             pytest.param("work/.tox/.pkg", {"TOX_ENV_NAME": ".pkg-cpython39"}, True, id="tox, one of several"),
@@ -400,6 +400,20 @@ class TestPlaces:
 
         expected = tmp_path / Path(layout).parts[0] / ".provision-backend"
         assert self._build(host, tmp_path, interpreter, {}).parent == expected
+
+    def test_place_under_poetry(self, tmp_path: Path, interpreter: Interpreter) -> None:
+        """Poetry's environment is told by its command, too; here a stand-in of that name calls the hook."""
+        host, project = host_environment(tmp_path / "tmpfwmpx45q" / ".venv"), project_of(tmp_path / "toy", REPORTS)
+        poetry = tmp_path / "poetry"
+        poetry.write_text("import subprocess, sys\nsys.exit(subprocess.call(sys.argv[1:]))\n")
+        environ = {**host.environ, "PROVISION_BACKEND_PYTHON": interpreter.executable, "REPORT": str(tmp_path / "r")}
+        code = "import provision_backend; provision_backend.build_wheel('.')"
+
+        command = [sys.executable, str(poetry), str(host.python), "-c", code]
+        subprocess.run(command, cwd=str(project), env=environ, check=True)
+
+        prefix = Path(json.loads((tmp_path / "r").read_text())["prefix"])
+        assert prefix.parent == tmp_path / "tmpfwmpx45q" / ".venv" / ".provision-backend"
 
     def test_two_processes_at_once_both_build(self, tmp_path: Path, interpreter: Interpreter) -> None:
         """The folder belongs to who makes it; the other one takes the next (frontends 6.16)."""

@@ -65,8 +65,8 @@ def disposable_folder() -> Optional[Path]:
 
     pip installs us below ``pip-build-env-*``, PDM below ``pdm-build-env-*``; build makes ``build-env-*``, pnpm
     ``.tmp******``; uv works in its cache's ``builds-v0``; tox and hatch have a lasting environment, ``.pkg`` or
-    ``hatch-build``, in which changed requirements get a folder of another name. Poetry's, ``tmp********/.venv``, could
-    be anybody's.
+    ``hatch-build``, in which changed requirements get a folder of another name. Poetry's is a ``.venv`` in a temporary
+    folder, which could be anybody's, so its command must be Poetry's, too.
     """
     if os.environ.get(OWN_FOLDER):
         return Path(os.environ[OWN_FOLDER])  # Two builds of one run must not share what they install into.
@@ -80,9 +80,17 @@ def disposable_folder() -> Optional[Path]:
     known = prefix.name.startswith("build-env-") or "builds-v0" in prefix.parts
     known = known or re.fullmatch(r"\.tmp\w{6}", prefix.name) is not None
     known = known or prefix.name == os.environ.get("HATCH_ENV_ACTIVE") == "hatch-build"
+    known = known or (re.fullmatch(r"tmp\w{8}/\.venv", "/".join(prefix.parts[-2:])) is not None and _is_poetry())
     if known or os.environ.get("TOX_ENV_DIR") == str(prefix) or os.environ.get("TOX_ENV_NAME", "").startswith(".pkg"):
         return prefix / ".provision-backend"
     return None
+
+
+def _is_poetry() -> bool:
+    from ..frontend_watch import frontend_command  # Only what stands in such a folder asks.
+
+    # A Python and its options come first, unless the program is one by itself.
+    return any(re.fullmatch(r"(.*[/\\])?poetry(\.exe)?", word) for word in frontend_command()[:4])
 
 
 @contextmanager

@@ -70,9 +70,9 @@ images are not available where these tests run, and it repaired no wheel.
 """
 
 _PEERS = """
-Poetry's build environment cannot be told from one of yours, in which we install nothing. A real backend that asks for
-more when it is there, as scikit-build-core asks for ninja where the machine has none, needs the
-[one-list form](adopting.md#the-two-forms) there.
+On macOS and Windows, where the command line of Poetry is not read, its build environment cannot be told from one of
+yours, in which we install nothing. A real backend that asks for more when it is there, as scikit-build-core asks for
+ninja where the machine has none, needs the [one-list form](adopting.md#the-two-forms) there.
 
 ## The tests of pyproject-hooks
 
