@@ -108,8 +108,9 @@ def _write_image(path: Path) -> None:
             member = tarfile.TarInfo(name)
             member.type, member.linkname = tarfile.SYMTYPE, f"usr/{name}"
             archive.addfile(member)
-        for name in ("etc/passwd", "etc/group", "etc/ld.so.cache"):
-            data = Path("/", name).read_bytes()
+        # CMake tells Debian, which makes no library executable, by this file.
+        files = [Path("/etc", name) for name in ("passwd", "group", "ld.so.cache", "debian_version")]
+        for name, data in ((str(file)[1:], file.read_bytes()) for file in files if file.exists()):
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(data), 0o644
             archive.addfile(member, io.BytesIO(data))
