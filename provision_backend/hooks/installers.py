@@ -114,7 +114,8 @@ def install(
     name, command, variables = _command(environment, environ, ["install", "--no-require-hashes"])
     command += ["--requirements", file] if file else requirements
     failed = f"could not install {what} under CPython {environment.interpreter.version}: {name}"
-    environment.reporter.info(_unseen_constraints(name))
+    if not environment.installed:
+        environment.reporter.info(_unseen_constraints(name))  # Once, and not again for what the real backend asks for.
     returncode, hint = _run(command, variables, cwd, visible=bool(environment.reporter.verbosity))
     if returncode != 0:
         hint += f"\n{_UNSEEN[name]}" if _NOT_FOUND.search(hint) else ""
