@@ -224,14 +224,18 @@ def _writers(place: str, status: os.stat_result) -> str:
         return "everybody"
     if not status.st_mode & stat.S_IWGRP:
         return ""
-    name = str(status.st_gid)
     with suppress(KeyError):
         # Where each user has a group of that name, a umask of 002 is usual. A further member would be listed in it.
         group, user = grp.getgrgid(status.st_gid), user_name(status.st_uid)
         if group.gr_name == user and {*group.gr_mem} <= {user}:
             return _listed_writer(place, status)
-        name = group.gr_name
-    return f"the group {name}"
+    return f"the group {_group_name(status.st_gid)}"
+
+
+def _group_name(number: int) -> str:
+    with suppress(KeyError):
+        return grp.getgrgid(number).gr_name
+    return str(number)
 
 
 def _listed_writer(place: str, status: os.stat_result) -> str:
@@ -249,7 +253,7 @@ def _listed_writer(place: str, status: os.stat_result) -> str:
         if permissions & 2 and tag == _ACL_USER and number not in {*_trusted_users(), status.st_uid}:
             return f"{user_name(number)}, whom an access control list names,"
         if permissions & 2 and tag == _ACL_GROUP:
-            return f"the group {number}, which an access control list names,"
+            return f"the group {_group_name(number)}, which an access control list names,"
     return ""
 
 

@@ -192,8 +192,8 @@ def test_an_access_control_list_may_let_others_write(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It shows as a mode of 775, which a group of one's own excuses; whom the list names is somebody else."""
-    entry = grp.struct_group((ME, "x", os.getegid(), []))
-    monkeypatch.setattr(grp, "getgrgid", lambda _number: entry)
+    entry, of_this_system = grp.struct_group((ME, "x", os.getegid(), [])), grp.getgrgid
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: entry if gid == os.getegid() else of_this_system(gid))
     root = make(tmp_path / "cache")
     let_write(tmp_path / place, 2, os.geteuid())
     assert trust_cache(root).accepts(make_entry(root))
