@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
@@ -480,19 +481,27 @@ def make_and_run(place: str, home: Path, *, keep: bool) -> str:
 
 def race(uid: int, places: Sequence[str], home: Path, number: int, *, keep: bool = False) -> List[str]:
     """Return what the programs said that one user has started in so many races; a refusal is an error of ours."""
+    # That user may not be able to read this Python's files, so what the child needs of them is loaded before.
+    with tempfile.TemporaryDirectory() as folder:
+        provide(Cache(Path(folder, "cache")))
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        os.setgroups([TEAM])
-        os.setgid(uid)
-        os.setuid(uid)
-        for each in range(number):
-            try:
-                word = make_and_run(places[each % len(places)], home, keep=keep)
-            except (CacheError, FileNotFoundError) as error:
-                word = type(error).__name__
-            os.write(writing, f"{word}\n".encode())
-        os._exit(0)
+        # Whatever happens, the child must not go on as a second run of the tests.
+        try:
+            os.setgroups([TEAM])
+            os.setgid(uid)
+            os.setuid(uid)
+            for each in range(number):
+                try:
+                    word = make_and_run(places[each % len(places)], home, keep=keep)
+                except (CacheError, FileNotFoundError) as error:
+                    word = type(error).__name__
+                os.write(writing, f"{word}\n".encode())
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
     os.close(writing)
     with os.fdopen(reading) as file:
         said = file.read().split()
