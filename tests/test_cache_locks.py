@@ -152,7 +152,7 @@ def test_the_time_is_over(tmp_path: Path, hold: Hold) -> None:
     ):
         pass
 
-    assert 0.5 <= time.monotonic() - start < 10
+    assert 0.5 <= time.monotonic() - start < 50
     assert str(caught.value) == (
         f"the lock {tmp_path}/key.lock was held for 0.5 seconds by {_describe(tmp_path, holder)}\n"
         "  wait for that process or end it, or raise PROVISION_BACKEND_LOCK_TIMEOUT"
@@ -273,7 +273,7 @@ def test_a_link_is_done_without(tmp_path: Path, there: bool) -> None:
         target.touch(mode=0o600)
     (tmp_path / "key.lock").symlink_to(target)
     said = io.StringIO()
-    with key_lock(tmp_path, "key", timeout=30, reporter=Reporter(said, verbosity=1)) as held:
+    with key_lock(tmp_path, "key", timeout=60, reporter=Reporter(said, verbosity=1)) as held:
         assert held is False
 
     assert said.getvalue().startswith(f"provision-backend: could not lock {tmp_path}/key.lock (")
@@ -348,7 +348,7 @@ with key_lock(folder, "warm", timeout=0, reporter=Reporter()):
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
-with key_lock(folder, "key", timeout=5, reporter=Reporter(verbosity=1)) as held:
+with key_lock(folder, "key", timeout=60, reporter=Reporter(verbosity=1)) as held:
     print(held)
 """
 
@@ -374,7 +374,7 @@ def test_a_lock_file_of_another_user_is_done_without(folder_mode: int) -> None:
         shutil.rmtree(str(folder))
 
     assert (done.returncode, done.stdout) == (0, b"False\n"), done.stderr.decode()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 50
     message = f"provision-backend: could not lock {folder}/key.lock ("
     assert done.stderr.decode().startswith(message)
     assert done.stderr.decode().endswith("); continuing without a lock\n")
@@ -405,11 +405,11 @@ def test_simulated_a_file_system_without_flock_is_done_without(
     monkeypatch.setattr(fcntl, "flock", flock)
     said = io.StringIO()
     start = time.monotonic()
-    with key_lock(tmp_path, "key", timeout=30, reporter=Reporter(said, verbosity=1)) as held:
+    with key_lock(tmp_path, "key", timeout=60, reporter=Reporter(said, verbosity=1)) as held:
         assert held is False
         assert not (tmp_path / "key.owner").exists()
 
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 50
     assert said.getvalue() == (
         f"provision-backend: could not lock {tmp_path}/key.lock ([Errno {number}] {os.strerror(number)}); "
         "continuing without a lock\n"

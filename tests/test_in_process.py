@@ -579,7 +579,7 @@ def get_requires_for_build_wheel(config_settings=None):
     with open("asked.new", "w") as file:
         file.write(str(os.getpid()))
     os.rename("asked.new", "asked")
-    time.sleep(60)
+    time.sleep(200)
     return []
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
@@ -598,7 +598,7 @@ def test_what_is_asked_elsewhere_ends_with_the_hook(tmp_path: Path) -> None:
         asked = int((mine.root / "asked").read_text())
         assert asked != hook.pid
         hook.terminate()
-        assert hook.wait(timeout=20) == -signal.SIGTERM
+        assert hook.wait(timeout=60) == -signal.SIGTERM
         wait_for(lambda: not is_running(asked))
     finally:
         hook.kill()

@@ -532,7 +532,7 @@ def _drip(*pieces: bytes) -> Iterator[bytes]:
 def _refused_in_time(url: str) -> str:
     began = time.monotonic()
     reason = refusal(url, read_timeout=_PATIENCE / 2, connect_timeout=_PATIENCE)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 40
     return reason
 
 

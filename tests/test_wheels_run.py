@@ -240,7 +240,7 @@ def test_a_run_that_is_ended_leaves_nothing_running_and_nothing_half_made(
         hanging = toy.out / "logs" / f"cp{high.replace('.', '')}-"
         _wait_until(lambda: any("the toy backend runs" in log.read_text() for log in _logs(hanging)))
         run.send_signal(number)
-        assert run.wait(20) == (130 if number != signal.SIGKILL else -signal.SIGKILL)
+        assert run.wait(60) == (130 if number != signal.SIGKILL else -signal.SIGKILL)
 
     _wait_until(lambda: toy.leftovers() == [])
     _wait_until(lambda: _programs_below(toy.folder) == [])
@@ -258,7 +258,7 @@ def test_a_run_that_is_terminated_while_it_makes_the_sdist_leaves_nothing(toy: T
     with subprocess.Popen(toy.command(pythons[:1]), env=environ, stderr=subprocess.DEVNULL) as run:
         _wait_until(lambda: log.exists() and "the toy backend runs" in log.read_text())
         run.terminate()
-        assert run.wait(20) == 130
+        assert run.wait(60) == 130
 
     assert toy.leftovers() == []
     _wait_until(lambda: _programs_below(toy.folder) == [])

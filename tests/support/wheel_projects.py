@@ -24,7 +24,7 @@ def get_requires_for_build_wheel(config_settings=None):
 
 def build_sdist(folder, config_settings=None):
     print("the toy backend runs", flush=True)
-    time.sleep(30 if os.environ.get("TOY_HANGS") == "sdist" else 0)
+    time.sleep(200 if os.environ.get("TOY_HANGS") == "sdist" else 0)
     with tarfile.open(os.path.join(folder, "toy-1.0.tar.gz"), "w:gz") as tar:
         tar.add(".", "toy-1.0")
     return "toy-1.0.tar.gz"
@@ -32,7 +32,7 @@ def build_sdist(folder, config_settings=None):
 def build_wheel(folder, config_settings=None, metadata_directory=None):
     minor = "%d.%d" % sys.version_info[:2]
     print("the toy backend runs", flush=True)
-    time.sleep(30 if minor == os.environ.get("TOY_HANGS") else 3 if minor == os.environ.get("TOY_SLOW") else 0)
+    time.sleep(200 if minor == os.environ.get("TOY_HANGS") else 3 if minor == os.environ.get("TOY_SLOW") else 0)
     if minor in os.environ.get("TOY_FAILS", "").split():
         raise SystemExit("toy: this does not build under " + minor)
     if os.environ.get("TOY_LEAVES"):
