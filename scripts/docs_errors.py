@@ -281,7 +281,8 @@ ENTRIES: Tuple[Entry, ...] = (
     ),
     Entry(
         errors.LockTimeoutError,
-        "Another process provisions the same interpreter and has not ended in `lock-timeout` seconds.",
+        "Another process provisions the same interpreter, or builds wheels into the same folder, and has not ended in "
+        "`lock-timeout` seconds.",
         "Look at the process that is named: a slow download, or one that hangs. End it, or raise "
         "`PROVISION_BACKEND_LOCK_TIMEOUT`.",
         _wait,

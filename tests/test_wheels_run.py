@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -81,7 +82,8 @@ class Toy:
     def leftovers(self) -> List[str]:
         """Return the names of what nobody should find after a run."""
         names = [path.name for path in self.folder.iterdir() if path.name.startswith("provision-backend-")]
-        return names + [path.name for path in (self.out / "logs").iterdir() if path.suffix not in (".log", ".json")]
+        kept = (".log", ".json", ".lock", ".owner")
+        return names + [path.name for path in (self.out / "logs").iterdir() if path.suffix not in kept]
 
 
 @pytest.fixture
@@ -251,12 +253,15 @@ def test_a_run_that_is_ended_leaves_nothing_running_and_nothing_half_made(
 
 @pytest.mark.slow
 def test_a_run_that_is_terminated_while_it_makes_the_sdist_leaves_nothing(toy: Toy, pythons: List[str]) -> None:
-    """SIGTERM, which engines send first, ends it as Ctrl-C does."""
+    """SIGTERM, which engines send first, ends it as Ctrl-C does. Until then another run waits for the folder."""
     toy.sdist = unpack_sdist(toy.sdist, toy.folder / "project")
     log = toy.out / "logs" / "sdist.log"
     environ = toy.environ(TOY_HANGS="sdist")
     with subprocess.Popen(toy.command(pythons[:1]), env=environ, stderr=subprocess.DEVNULL) as run:
         _wait_until(lambda: log.exists() and "the toy backend runs" in log.read_text())
+        code, _, said = toy.run(pythons[:1], "--lock-timeout", "0.1")
+        assert code == 1
+        assert re.search(rf"waiting for process {run.pid} .*, which builds into the same folder", said), said
         run.terminate()
         assert run.wait(60) == 130
 

@@ -1,10 +1,10 @@
 """Take locks between processes and users, by filelock; nothing else in the package locks anything.
 
 A lock is one that the kernel drops when its holder dies (flock, and on Windows the first byte of the file), never the
-mere existence of a file. filelock cannot
-tell a lock that another process holds from a file system that has no locks: before version 3.20 it polls until the
-time is over where flock fails with ENOLCK. So after a first attempt that failed, the kernel is asked once. Without
-filelock, as on such a file system, each process works under names of its own, and a rename decides who is first.
+mere existence of a file. filelock cannot tell a lock that another process holds from a file system that has no locks:
+before version 3.20 it polls until the time is over where flock fails with ENOLCK. So after a first attempt that failed,
+the kernel is asked once. Without filelock, as on such a file system, each process works under names of its own, and a
+rename decides who is first.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+from ..cache.locks import key_lock
 from ..cache.platform import current_platform
 from ..cache.store import open_cache
 from ..catalog.wanted import Lock, Wanted
@@ -33,7 +34,7 @@ from ..wheels.pool import run_plan
 from ..wheels.report import Report
 from ..wheels.shards import Shard, cut_plan, parse_shard
 from ..wheels.source import inspect_source, open_source
-from ..wheels.state import open_output, open_work
+from ..wheels.state import LOGS, open_output, open_work
 from .answers import Answer, as_columns, terminal_width
 from .parser import given_settings
 from .registry import argument, flag
@@ -94,20 +95,23 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
             reporter.info(f"note: {note}")
         if arguments.plan:
             return _matrix(prepared.plan) if arguments.format else _show(prepared)
-        report = _build(arguments.source, prepared, reporter, work)
+        out, shard = Path(os.path.abspath(prepared.options.out)), prepared.shard
+        # Two runs would take each other's unfinished wheels. Shards have none in common.
+        key, held_by = f".shard-{shard.number}-of-{shard.total}", "builds into the same folder"
+        timeout = prepared.settings.lock_timeout
+        with key_lock(open_output(out), key, timeout=timeout, reporter=reporter, work=held_by):
+            report = _build(arguments.source, prepared, reporter, work, out)
     table = as_columns(report.rows(), right=report.numbers, width=terminal_width())
     lines = [*table, report.summary()]
     return Answer({"plan": prepared.plan.as_dict(), **report.as_dict()}, lines, int(not report.is_green))
 
 
-def _build(source: str, prepared: Prepared, reporter: Reporter, work: Path) -> Report:
+def _build(source: str, prepared: Prepared, reporter: Reporter, work: Path, out: Path) -> Report:
     """Make the sdist, plan by what it says, and build, repair and test all wheels."""
     settings, options, shard = prepared.settings, prepared.options, prepared.shard
     here = current_platform(settings, open_cache(settings)).triple
-    out = Path(os.path.abspath(options.out))
-    logs = open_output(out)
     # What a build backend prints is of no use to a program that reads our answer.
-    log = logs / "sdist.log"
+    log = out / LOGS / "sdist.log"
     remove_path(log)
     try:
         with standard_output_to(log), _temporary_files_in(work):
