@@ -315,7 +315,7 @@ if sys.argv[1] == "hook":
 else:
     assert followed == frontend.pid, (followed, frontend.pid)
     frontend.kill()
-print(until(lambda: not any(map(is_alive, others)), 20), os.path.exists("cleaned"))
+print(until(lambda: not any(map(is_alive, others)), 50), os.path.exists("cleaned"))
 frontend.kill()
 """,
 }
