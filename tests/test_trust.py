@@ -471,6 +471,7 @@ def make_and_run(place: str, home: Path, *, keep: bool) -> str:
         return facts
 
     os.environ["HOME"] = str(home)
+    os.environ.pop("XDG_CACHE_HOME", None)  # The default cache is in the home folder.
     cache = open_cache(Settings(cache_dir=place))
     executable = provide(cache, program)
     said = subprocess.run([executable], stdout=subprocess.PIPE, check=True).stdout.decode()
