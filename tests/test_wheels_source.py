@@ -237,7 +237,8 @@ def test_a_folder_gives_the_same_sdist_again(tmp_path: Path, monkeypatch: pytest
     for name in TOY:
         os.utime(root / name, (1_650_000_000, 1_650_000_000))
     first = _open(root, tmp_path / "a")
-    out = make_project(root / "wheelhouse", {"toy-1-py3-none-any.whl": "", "logs/sdist.log": "", "logs/cp311.json": ""})
+    logs = ("sdist.log", "cp311.json", ".shard-1-of-1.lock", ".shard-1-of-1.owner", ".cp311.whl.part")
+    out = make_project(root / "wheelhouse", {"toy-1-py3-none-any.whl": "", **{f"logs/{name}": "" for name in logs}})
     second = _open(root, tmp_path / "b", out)
 
     assert first.sha256 == second.sha256

@@ -34,7 +34,7 @@ from ..wheels.pool import run_plan
 from ..wheels.report import Report
 from ..wheels.shards import Shard, cut_plan, parse_shard
 from ..wheels.source import inspect_source, open_source
-from ..wheels.state import LOGS, open_output, open_work
+from ..wheels.state import LOCK, open_output, open_work
 from .answers import Answer, as_columns, terminal_width
 from .parser import given_settings
 from .registry import argument, flag
@@ -95,28 +95,27 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
             reporter.info(f"note: {note}")
         if arguments.plan:
             return _matrix(prepared.plan) if arguments.format else _show(prepared)
-        out, shard = Path(os.path.abspath(prepared.options.out)), prepared.shard
+        logs, timeout = open_output(Path(os.path.abspath(prepared.options.out))), prepared.settings.lock_timeout
         # Two runs would take each other's unfinished wheels. Shards have none in common.
-        key, held_by = f".shard-{shard.number}-of-{shard.total}", "builds into the same folder"
-        timeout = prepared.settings.lock_timeout
-        with key_lock(open_output(out), key, timeout=timeout, reporter=reporter, work=held_by):
-            report = _build(arguments.source, prepared, reporter, work, out)
+        key = f"{LOCK}{prepared.shard.number}-of-{prepared.shard.total}"
+        with key_lock(logs, key, timeout=timeout, reporter=reporter, work="builds into the same folder"):
+            report = _build(arguments.source, prepared, reporter, work, logs)
     table = as_columns(report.rows(), right=report.numbers, width=terminal_width())
     lines = [*table, report.summary()]
     return Answer({"plan": prepared.plan.as_dict(), **report.as_dict()}, lines, int(not report.is_green))
 
 
-def _build(source: str, prepared: Prepared, reporter: Reporter, work: Path, out: Path) -> Report:
+def _build(source: str, prepared: Prepared, reporter: Reporter, work: Path, logs: Path) -> Report:
     """Make the sdist, plan by what it says, and build, repair and test all wheels."""
     settings, options, shard = prepared.settings, prepared.options, prepared.shard
     here = current_platform(settings, open_cache(settings)).triple
     # What a build backend prints is of no use to a program that reads our answer.
-    log = out / LOGS / "sdist.log"
+    log = logs / "sdist.log"
     remove_path(log)
     try:
         with standard_output_to(log), _temporary_files_in(work):
             newest = prepared.plan.newest_on(here)
-            opened = open_source(source, work, settings, reporter, python=newest, out=out)
+            opened = open_source(source, work, settings, reporter, python=newest, out=logs.parent)
     except HookFailedError as exc:
         # meson and others print there what is wrong.
         text = last_lines(read_end(log, 1 << 16).decode("utf-8", "replace"))
@@ -126,7 +125,7 @@ def _build(source: str, prepared: Prepared, reporter: Reporter, work: Path, out:
     plan = cut_plan(plan_wheels(opened.project, options, settings, reporter), shard)
     for line in _show(prepared._replace(project=opened.project, plan=plan)).lines:
         reporter.info(line)
-    return run_plan(plan, opened, options, settings, reporter, work=work)
+    return run_plan(plan, opened, options, settings, reporter, work=work, logs=logs)
 
 
 @contextmanager

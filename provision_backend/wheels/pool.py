@@ -30,7 +30,7 @@ from .plan import PlannedBuild, WheelPlan
 from .progress import Progress
 from .report import Report
 from .source import Source
-from .state import Keys, Outcome, Tested, load_outcome, open_output, save_outcome, staged_wheel, sweep_staged
+from .state import Keys, Outcome, Tested, load_outcome, save_outcome, staged_wheel, sweep_staged
 from .workers import Result, Run, Task, Workers, number_of_jobs
 
 __all__ = ["run_plan"]
@@ -42,26 +42,27 @@ _COMPILING = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")
 
 
 def run_plan(
-    plan: WheelPlan, source: Source, options: WheelOptions, settings: Settings, reporter: Reporter, *, work: Path
+    plan: WheelPlan,
+    source: Source,
+    options: WheelOptions,
+    settings: Settings,
+    reporter: Reporter,
+    *,
+    work: Path,
+    logs: Path,
 ) -> Report:
     """Build and test what is planned; return what became of it.
 
-    Wheels appear in ``options.out`` whole, or not at all. After an interruption, or a failure, the same call goes on
-    where this one ended. What is made on the way is in *work*, which the caller removes, or a worker whose caller was
-    killed.
-
-    Raises:
-        UsageError: nothing can be written to the output.
-        KeyboardInterrupt: the process was interrupted; everything that it started has ended.
+    Wheels appear in the folder that has *logs*, whole, or not at all. After an interruption, or a failure, the same
+    call goes on where this one ended. What is made on the way is in *work*, which the caller removes, or a worker whose
+    caller was killed. If the process is interrupted, `KeyboardInterrupt` is raised, and all that it started has ended.
     """
     began = time.monotonic()
-    out = Path(os.path.abspath(options.out))
-    logs = open_output(out)
     keys = _keys(plan, source, options, settings, reporter)
     count = number_of_jobs(options.jobs, sum(len(build.tests) for build in plan.builds))
-    run = Run(source, settings, options, out, logs, work, count, plan.kind == "pure", keys)
+    run = Run(source, settings, options, logs.parent, logs, work, count, plan.kind == "pure", keys)
     outcomes = _Pool(run, plan.builds, Progress(reporter)).work()
-    return Report(outcomes, str(out), time.monotonic() - began, count)
+    return Report(outcomes, str(logs.parent), time.monotonic() - began, count)
 
 
 def _keys(

@@ -33,7 +33,7 @@ from ..settings import Settings
 from ..toolchain import toolchain_for
 from ..variables import clean_environment
 from ..versions import leading_name, parse_request
-from .state import LOGS
+from .state import LOGS, MADE
 
 __all__ = ["Source", "fetch_sdist", "inspect_source", "open_source"]
 
@@ -91,7 +91,7 @@ def _drop_output(tree: Path, source: Path, out: Optional[Path]) -> None:
         return
     # The folder may have files of the project as well, so only what is ours goes.
     folder = tree / output.relative_to(root)
-    for path in (*folder.glob("*.whl"), *folder.glob(f"{LOGS}/*.log"), *folder.glob(f"{LOGS}/*.json")):
+    for path in [path for pattern in MADE for path in folder.glob(pattern)]:
         remove_path(path)
     for each in (folder / LOGS, folder):
         with suppress(OSError):  # It is not empty, or not there.

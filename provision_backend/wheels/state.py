@@ -21,12 +21,15 @@ from ..versions import parse_version
 from .plan import PlannedBuild, Python
 
 __all__ = [
-    "FREE_SOME", "LOGS", "Keys", "Outcome", "Tested", "load_outcome", "open_output", "open_work", "save_outcome",
-    "staged_wheel", "sweep_staged",
+    "FREE_SOME", "LOCK", "LOGS", "MADE", "Keys", "Outcome", "Tested", "load_outcome", "open_output", "open_work",
+    "save_outcome", "staged_wheel", "sweep_staged",
 ]  # fmt: skip
 
 LOGS = "logs"
 """The folder beside the wheels that has a log and a record of each build."""
+
+LOCK = ".shard-"
+"""The beginning of the names of the files in `LOGS` that are a run's lock."""
 
 FREE_SOME = "free some space, and run the same command again: it continues where it stopped"
 """The hint where a disk is full."""
@@ -34,6 +37,9 @@ FREE_SOME = "free some space, and run the same command again: it continues where
 _WORK = "provision-backend-wheels-"  # the beginning of the name of a run's temporary folder, before its process
 
 _STAGED = ".whl.part"  # the end of the name of a wheel in LOGS that is not finished
+
+MADE = ("*.whl", *(f"{LOGS}/{name}" for name in ("*.log", "*.json", f"{LOCK}*", f".*{_STAGED}")))
+"""Patterns of what a run leaves in the folder of the wheels, also if it is killed."""
 
 
 class Keys(NamedTuple):
