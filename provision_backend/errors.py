@@ -113,7 +113,7 @@ class CacheError(ProvisionError):
 
 
 class LockTimeoutError(CacheError):
-    """Another process held the lock of the same interpreter too long."""
+    """Another process held a lock too long."""
 
 
 class InterpreterError(ProvisionError):

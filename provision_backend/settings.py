@@ -78,7 +78,7 @@ OPTIONS: Tuple[Option, ...] = (
     ),
     Option("sbom", "path", "CycloneDX SBOM of what built each wheel: in the 'wheel', 'beside' it, or in a folder"),
     # Another process may be downloading tens of megabytes over a slow line.
-    Option("lock-timeout", "seconds", "seconds to wait for another process to provision the same interpreter"),
+    Option("lock-timeout", "seconds", "seconds to wait for another process that holds a lock"),
     Option("connect-timeout", "seconds", "seconds to wait for a connection to a source of archives"),
     Option(
         "read-timeout",
