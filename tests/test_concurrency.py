@@ -161,7 +161,7 @@ def test_a_signal_leaves_nothing_half_published(
     begin = time.monotonic()
     _, err = process.communicate(timeout=120)
 
-    assert time.monotonic() - begin < 100
+    assert time.monotonic() - begin < 50
     assert process.returncode == (130 if number == signal.SIGINT else -number), err
     assert names(cache / "interpreters") == []
     if number != signal.SIGHUP:

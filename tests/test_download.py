@@ -618,11 +618,11 @@ def test_a_slow_disk_is_no_slow_source(server: ArchiveServer, download: Download
     def use(chunks: Iterator[bytes]) -> int:
         total = 0
         for chunk in chunks:
-            time.sleep(0.2)
+            time.sleep(0.25)
             total += len(chunk)
         return total
 
-    options = Settings(mirror=(server.url,), read_timeout=1.0, retries=0)
+    options = Settings(mirror=(server.url,), read_timeout=0.5, retries=0)
     taken = stream_archive(ARCHIVE, tmp_path / "part", use, settings=options, reporter=Reporter(io.StringIO()))
 
     assert taken == len(CONTENT)

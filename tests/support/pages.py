@@ -109,7 +109,7 @@ def _trimmed(lines: List[str]) -> List[str]:
 
 
 def matches(expected: Sequence[str], output: str) -> bool:
-    """Whether an output is what a page shows of it, with spaces for spaces; for nothing shown, any is."""
+    """Whether an output is what a page shows of it, however wide its gaps are; for nothing shown, any is."""
     if not expected:
         return True
     pattern = ""
