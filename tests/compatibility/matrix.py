@@ -63,7 +63,7 @@ def refusal(backend: Backend, frontend: Frontend, plan: str) -> Optional[Refusal
     if frontend.key == "cibuildwheel" and not old and not backend.for_platform:
         return Refusal("cibuildwheel refuses a wheel for any platform, after it was built", "pure Python wheel")
     if frontend.key == "pyproject-api" and backend.key == "setup-requires" and not old:
-        reason = "it asks once, before setuptools can be asked, and in its caller's environment we install nothing"
+        reason = "pyproject-api asks once, before setuptools can be asked, and its caller's environment is left alone"
         return Refusal(reason, "No module named 'editables'")
     return frontend.refuses if old else None
 
