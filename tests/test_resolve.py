@@ -35,10 +35,12 @@ UV = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
 # It asks for what its static requirement brings along, and only where the host has no ninja.
 _ASKING = """
 from minimal import *
-import alpha, shutil
+import alpha, os, shutil
 
 def get_requires_for_build_wheel(config_settings=None):
     print("writing top-level names")
+    with open("path.txt", "a") as file:
+        print(os.environ["PATH"], file=file)
     return ["delta>=1"] if shutil.which("ninja") is None else []
 """
 _PLAIN = "from minimal import *\n"
@@ -145,6 +147,9 @@ def test_static_and_dynamic_requirements_with_all_that_they_need(
     assert ("+++ b/pyproject.toml" in answer.lines, f"+++ b/{PYLOCK}" in answer.lines) == (True, False)
     assert f"+++ b/{PYLOCK}\n" in answer.data["diff"]
     assert "top-level names" not in "".join(capfd.readouterr())
+    # Links to all other programs of a folder, thousands, are made once and not for each hook.
+    paths = (root / "path.txt").read_text().splitlines()
+    assert (len(paths), len({path.partition(os.pathsep)[2] for path in paths})) == (2, 1)
     line = next(line for line in text.splitlines() if "alpha-1.0" in line)
     assert line.startswith(f'    {{url = "{place.server.url}/files/alpha-1.0-py3-none-any.whl", ')
     assert load_toml(text)["requires-python"] == f"=={'.'.join(place.archive.version.split('.')[:2])}.*"

@@ -14,6 +14,7 @@ import re
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Mapping, Sequence, Set, Tuple
 
@@ -67,21 +68,28 @@ class _AskedEnvironment(BuildEnvironment):
 
     def environ(self) -> Dict[str, str]:
         """Return the variables of a hook, whose ``PATH`` lacks tools that the index has as wheels."""
-        own, *others = super().environ()["PATH"].split(os.pathsep)
-        path = [own, *(self._without_tools(folder) for folder in others)]
         environ = {name: value for name, value in super().environ().items() if name not in _TOOL_VARIABLES}
+        own, *others = environ["PATH"].split(os.pathsep)
+        path = [own, *(_without_tools(folder, str(self.path.parent)) for folder in others)]
         return {**environ, "PATH": os.pathsep.join(path)}
 
-    def _without_tools(self, folder: str) -> str:
-        """Return a folder that has the same programs but for the tools, as links; on Windows the folder itself."""
-        names = list_names(Path(folder))
-        if RUNNING.name == "windows" or _TOOLS.isdisjoint(names):
-            return folder
-        links = Path(tempfile.mkdtemp(dir=str(self.path)))
-        for name in names:
-            if name not in _TOOLS:
-                os.symlink(os.path.abspath(os.path.join(folder, name)), str(links / name))
-        return str(links)
+
+@lru_cache(maxsize=None)
+def _without_tools(folder: str, parent: str) -> str:
+    """Return a folder that has the same programs but for the tools, as links; on Windows the folder itself.
+
+    Args:
+        folder: one of ``PATH``.
+        parent: where the links are made, once for all hooks: ``/usr/bin`` has thousands of programs.
+    """
+    names = list_names(Path(folder))
+    if RUNNING.name == "windows" or _TOOLS.isdisjoint(names):
+        return folder
+    links = Path(tempfile.mkdtemp(dir=parent))
+    for name in names:
+        if name not in _TOOLS:
+            os.symlink(os.path.abspath(os.path.join(folder, name)), str(links / name))
+    return str(links)
 
 
 @dataclass
