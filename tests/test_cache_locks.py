@@ -313,10 +313,10 @@ def test_simulated_a_file_that_is_there_is_not_made(tmp_path: Path, monkeypatch:
     (tmp_path / "key.lock").touch()
     really_open = os.open
 
-    def protected(path: Path, flags: int, mode: int = 0o777) -> int:
+    def protected(path: Path, flags: int, mode: int = 0o777, **more: Any) -> int:
         if path == tmp_path / "key.lock" and flags & os.O_CREAT:
             raise PermissionError(errno.EACCES, "simulated")
-        return really_open(path, flags, mode)
+        return really_open(path, flags, mode, **more)
 
     monkeypatch.setattr(os, "open", protected)
     with key_lock(tmp_path, "key", timeout=0, reporter=Reporter(io.StringIO())) as held:
