@@ -51,7 +51,7 @@ def private() -> Iterator[Path]:
 def public() -> Iterator[Path]:
     """Return a folder like ``/tmp``: everybody can write, and each only to what is his own."""
     # On a disk if there is one: in memory making is so quick that hardly a race is lost, whatever is not checked.
-    folder = Path(tempfile.mkdtemp(dir="/var/tmp" if os.access("/var/tmp", os.W_OK) else None))  # noqa: S108
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp" if os.access("/var/tmp", os.W_OK) else None))
     folder.chmod(0o1777)
     yield folder
     shutil.rmtree(str(folder))
