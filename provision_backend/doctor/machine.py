@@ -207,8 +207,8 @@ def ask(command: List[str], environ: Mapping[str, str]) -> Optional[str]:
 
 def check_frontends(context: Context) -> Iterator[Finding]:
     """Report which frontends are installed, and which of them refuse this project."""
-    installed = {each: found.version for each, found in find_distributions(sys.path).items()}
-    found = [f"{name} {installed[name]}" for name in ("build", "pip") if name in installed]
+    installed = find_distributions(sys.path)
+    found = [f"{name} {installed[name].version}" for name in ("build", "pip") if name in installed]
     uv = _which("uv", context.environ)
     version = ask([uv, "--version"], context.environ) if uv else None
     found += [version] if version else []

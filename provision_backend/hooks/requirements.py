@@ -94,9 +94,10 @@ def find_distributions(path: Sequence[str]) -> Dict[str, importlib.metadata.Dist
     """Return the distributions of the folders of any Python's ``sys.path`` by normalised name, as imports find them."""
     found: Dict[str, importlib.metadata.Distribution] = {}
     for distribution in importlib.metadata.distributions(path=list(path)):
-        # A removal that was interrupted leaves folders without metadata behind.
-        if "Name" in (distribution.metadata or ()):
-            found.setdefault(canonicalize_name(distribution.metadata["Name"]), distribution)
+        # It is parsed each time it is asked for. A removal that was interrupted leaves folders without it behind.
+        metadata = distribution.metadata
+        if metadata and "Name" in metadata:
+            found.setdefault(canonicalize_name(metadata["Name"]), distribution)
     return found
 
 
