@@ -312,7 +312,7 @@ def test_a_read_only_cache_serves_environments(tmp_path: Path, mounts: None) -> 
     assert len(filled.read_text().splitlines()) == 1
 
 
-@pytest.mark.parametrize("megabytes", [1, 3, 8, 20], ids=lambda number: f"{number} MB")
+@pytest.mark.parametrize("megabytes", [1, 3, 8, 14], ids=lambda number: f"{number} MB")
 def test_a_full_disk_is_said_and_cleared(tmp_path: Path, archives: List[Path], mounts: None, megabytes: int) -> None:
     """Wherever the room ends, nothing is published, what was written is removed, and with room it succeeds."""
     cache = tmp_path / "cache"

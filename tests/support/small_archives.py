@@ -27,9 +27,14 @@ __all__ = ["catalog_of", "ours", "shared_small_archives", "small_archives", "sta
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 _KEPT_PACKAGES = {
-    "asyncio", "collections", "concurrent", "ctypes", "email", "encodings", "ensurepip", "html", "http", "importlib",
-    "json", "lib-dynload", "logging", "multiprocessing", "pathlib", "re", "sysconfig", "unittest", "urllib", "venv",
-    "zipfile",
+    "collections", "ctypes", "encodings", "ensurepip", "importlib", "json", "lib-dynload", "logging", "pathlib", "re",
+    "sysconfig", "venv",
+}  # fmt: skip
+# Large modules that an installation would compile, for which it takes longer than for all else with such an archive.
+_LEFT_OUT_MODULES = {
+    "_opcode_metadata", "_pydatetime", "_pydecimal", "ast", "base64", "calendar", "configparser", "csv", "dataclasses",
+    "datetime", "decimal", "difflib", "dis", "fractions", "inspect", "ipaddress", "numbers", "opcode", "optparse",
+    "platform", "queue", "quopri", "statistics", "tarfile", "tokenize",
 }  # fmt: skip
 _LEFT_OUT = re.compile(
     r"/(__pycache__|_bundled|tests?|include|share|pkgconfig|config-[^/]*)(/|$)|\.a$|pydoc_data|libtcl|libtk"
@@ -106,8 +111,11 @@ def _stripped(elf: bytes) -> bytes:
 def _is_needed(name: str) -> bool:
     if _LEFT_OUT.search(name):
         return False
-    match = re.match(r"python/lib/python3\.\d+t?/([^/]+)/", name)
-    return match is None or match[1] in _KEPT_PACKAGES
+    match = re.match(r"python/lib/python3\.\d+t?/(?:([^/]+)/|([^/]+)\.py$)", name)
+    if match is None:
+        return True
+    package, module = match.groups()
+    return package in _KEPT_PACKAGES if package else module not in _LEFT_OUT_MODULES
 
 
 def catalog_of(archive: Path, folder: Path) -> Path:
