@@ -527,8 +527,12 @@ class TestWheels:
 
         both = run_mirror(str(to), *options, "--host-python", other, preference="system", **settings)
         own = run_mirror(str(to), *options, **settings)
+        each = ["--host-python", "{}.{}".format(*sys.version_info[:2]), "--host-python", other]
+        all_of_both = run_mirror(str(to), *options, *each, preference="system", **settings)
 
         assert [row["filename"] for row in both.data["missing"][3:]] == [f"wheels/{name}" for name in FRONTEND[::-1]]
+        assert {row["filename"] for row in all_of_both.data["missing"][3:]} == {f"wheels/{name}" for name in FRONTEND}
+        assert len(all_of_both.data["missing"]) == 5
         assert [row["python"] for row in both.data["missing"][3:]] == [other, other]
         assert [row["filename"] for row in own.data["missing"][3:]] == [f"wheels/{FRONTEND[1]}"]
 

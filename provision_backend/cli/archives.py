@@ -102,7 +102,10 @@ def run_mirror(arguments: argparse.Namespace, settings: Settings, reporter: Repo
         # The frontend installs them before it calls a hook, so no lock is about them.
         requires = read_strings(parse_pyproject(read_text(Path())).get("build-system", {}), "build-system", "requires")
         for python in arguments.host_pythons or [minor_of(running_interpreter().version)]:
-            wheels += wheels_for_frontends(requires, python, settings, reporter)
+            found = wheels_for_frontends(requires, python, settings, reporter)
+            # The frontend of another host may install the same file, or the locked build.
+            known = [(wheel.filename, wheel.sha256) for wheel in wheels]
+            wheels += tuple(wheel for wheel in found if (wheel.filename, wheel.sha256) not in known)
     return (_preview if arguments.dry_run else _fill)(folder, archives, wheels, settings, reporter)
 
 
