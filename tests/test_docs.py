@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 import pytest
 from support.hosts import Frontend, make_frontend
 from support.pages import Block, Page, matches, read_page, run_commands
-from support.real_interpreters import newest_host, oldest_host
+from support.real_interpreters import host_not_satisfying, newest_host
 
 from provision_backend import errors
 from provision_backend.cli.registry import COMMANDS
@@ -101,7 +101,7 @@ class Reader:
 def reader(tmp_path_factory: pytest.TempPathFactory, own_wheel: Path, mirror: Path) -> Reader:
     """Install what the pages take for granted, once."""
     folder = tmp_path_factory.mktemp("reader")
-    hosts = oldest_host(), newest_host()
+    hosts = host_not_satisfying(">=3.12"), newest_host()
     old, new = (make_frontend(host.path, folder / host.version, own_wheel) for host in hosts)
     # What a reader has is installed from the index; what the pages then do needs none.
     for frontend in (old, new):

@@ -149,7 +149,9 @@ def copy_installed(python: Path, folder: Path, environ: Mapping[str, str]) -> No
             shutil.rmtree(str(kept), ignore_errors=True)
             run_checked([str(python), "-I", "-m", "venv", str(kept)], environ)
             install = ["-I", "-m", "pip", "install", "-q", "-U", "pip", "build"]
-            run_checked([str(kept / "bin" / "python"), *install], environ)
+            # Each copy of it runs, so that this one is compiled.
+            compiled = {name: value for name, value in environ.items() if name not in NO_COMPILE}
+            run_checked([str(kept / "bin" / "python"), *install], compiled)
             stamp.write_text(str(python), encoding="utf-8")
         shutil.copytree(str(kept), str(folder), symlinks=True)
     for program in (folder / "bin").iterdir():
