@@ -229,10 +229,9 @@ def _check_missing_index(environ: Mapping[str, str], configured: Mapping[str, Tu
             f"{place} is set without find-links: pip finds no package, so no build environment can be filled",
             "set PIP_FIND_LINKS to a folder with the wheels of the real backend, or unset it",
         )
-    for name in ("UV_OFFLINE", "UV_NO_INDEX"):
-        if environ.get(name, "").lower() not in _OFF and not environ.get("UV_FIND_LINKS"):
-            found = f"{name} is set without UV_FIND_LINKS: uv installs only what it has in its cache"
-            yield warning(found, "set UV_FIND_LINKS to a folder with the wheels of the real backend, or unset it")
+    if environ.get("UV_OFFLINE", "").lower() not in _OFF and not environ.get("UV_FIND_LINKS"):
+        found = "UV_OFFLINE is set without UV_FIND_LINKS: uv installs only what it has in its cache"
+        yield warning(found, "set UV_FIND_LINKS to a folder with the wheels of the real backend, or unset it")
 
 
 def _check_files(environ: Mapping[str, str]) -> Iterator[Finding]:
