@@ -194,7 +194,7 @@ class Workbench:
         else:
             links = [str(self.wheels), *([str(self.wheel(label).parent)] if label else [])]
             base.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=" ".join(links), UV_FIND_LINKS=",".join(links))
-            base.update(UV_OFFLINE="1", UV_NO_INDEX="1")
+            base.update(UV_OFFLINE="1")
         return {**base, **more}
 
     def provisioning(self, label: str, cache: Path, megabits: int = 0) -> Dict[str, str]:

@@ -91,7 +91,7 @@ class Reader:
             "PROVISION_BACKEND_MIRROR": str(self.mirror),
             "PROVISION_BACKEND_CATALOG": str(self.mirror / "SHA256SUMS"),
             "UV_FIND_LINKS": links.replace(" ", ","),
-            "UV_NO_INDEX": "1",
+            "UV_OFFLINE": "1",
             "UV_PYTHON_DOWNLOADS": "never",
             "PYTHONUNBUFFERED": "1",  # The order of both outputs is that of a terminal.
         }

@@ -87,8 +87,8 @@ def test_a_second_build_and_another_project_make_no_request(
     before = len(server.requests)
     assert before >= 1
 
-    again = frontend.build(first, env=settings)
-    other = frontend.build(pure(tmp_path / "other", "hatchling.build", one_list=True), env=settings)
+    again = frontend.build_by_uv(first, env=settings)
+    other = frontend.build(pure(tmp_path / "other", "hatchling.build", one_list=True), "--wheel", env=settings)
 
     assert (again.returncode, other.returncode) == (0, 0), again.output + other.output
     assert len(server.requests) == before
@@ -122,7 +122,7 @@ def direct(frontends: FrontendCache, tmp_path_factory: pytest.TempPathFactory) -
     def build(backend: str) -> Dict[str, str]:
         project = pure(tmp_path_factory.mktemp("direct") / "pure", backend)
         unwrap(project / "pyproject.toml", backend)
-        outcome = frontends.from_("3.12").build(project, "--wheel", env={"SOURCE_DATE_EPOCH": _EPOCH})
+        outcome = frontends.from_("3.12").build_by_uv(project, "--wheel", env={"SOURCE_DATE_EPOCH": _EPOCH})
         assert outcome.returncode == 0, outcome.output
         return contents(only(project / "dist", "*.whl"))
 
@@ -138,7 +138,7 @@ def test_passing_through_makes_the_wheel_of_the_real_backend_alone(
     environ = {"SOURCE_DATE_EPOCH": _EPOCH, "PROVISION_BACKEND_OFFLINE": "1"}
     project = pure(tmp_path / "pure", backend, one_list=form == "one list")
 
-    outcome = frontends.from_("3.12").build(project, "--wheel", env=environ)
+    outcome = frontends.from_("3.12").build_by_uv(project, "--wheel", env=environ)
 
     assert outcome.returncode == 0, outcome.output
     assert contents(only(project / "dist", "*.whl")) == direct(backend)
@@ -156,7 +156,7 @@ def test_provisioning_makes_the_wheel_of_the_real_backend_alone(
     """Two hooks in one process make the files that the same Python makes with one process for each."""
     project = pure(tmp_path / "pure", backend)
 
-    outcome = frontends.below("3.10").build(project, "--wheel", env={**settings, "SOURCE_DATE_EPOCH": _EPOCH})
+    outcome = frontends.below("3.10").build_by_uv(project, "--wheel", env={**settings, "SOURCE_DATE_EPOCH": _EPOCH})
 
     assert outcome.returncode == 0, outcome.output
     assert contents(only(project / "dist", "*.whl")) == direct(backend)
@@ -241,8 +241,11 @@ def test_every_host_interpreter_builds_the_sample_project(
     shutil.copytree(str(sample), str(project), ignore=shutil.ignore_patterns("dist"))
     frontend = frontends.of(minor)
 
-    # Between the oldest and the newest Python nothing else is known to differ for an sdist.
-    outcome = frontend.build(project, *(() if minor in ("3.8", "3.13", "3.14") else ("--wheel",)), env=settings)
+    # Between the oldest and the newest Python nothing else is known to differ for pip and for an sdist.
+    if minor in ("3.8", "3.13", "3.14"):
+        outcome = frontend.build(project, env=settings)
+    else:
+        outcome = frontend.build_by_uv(project, "--wheel", env=settings)
 
     assert outcome.returncode == 0, outcome.output
     with zipfile.ZipFile(str(only(project / "dist", "*.whl"))) as archive:

@@ -563,7 +563,7 @@ def test_uv_takes_requirements_from_where_the_project_says(
     table = f"[tool.uv.sources]\ntoy-plugin = {{ path = '../vendor/{wheel.name}' }}\n"
     (source / "pyproject.toml").write_text(table)
     monkeypatch.setattr(subject, "frontend_name", lambda: "uv")
-    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_OFFLINE", "1")
     (tmp_path / "env").mkdir()
     environment = BuildEnvironment(tmp_path / "env", interpreter, Settings(installer="uv"), Reporter(), source)
     create_environment(interpreter, environment.path, environment.settings)

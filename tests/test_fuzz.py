@@ -11,7 +11,7 @@ import pytest
 from fuzz import TARGETS
 
 ROOT = Path(__file__).resolve().parent.parent
-SECONDS = os.environ.get("PROVISION_BACKEND_TEST_FUZZ_SECONDS", "3")
+SECONDS = os.environ.get("PROVISION_BACKEND_TEST_FUZZ_SECONDS", "1")
 
 
 @pytest.mark.slow

@@ -96,7 +96,7 @@ def uv(tmp_path: Path, interpreter: Interpreter, wheels: Path) -> Place:
         pytest.skip("uv is not installed")
     place = Place(tmp_path, interpreter, wheels)
     # Another file system than that of uv's cache makes it say so.
-    place.environ = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(wheels), "UV_LINK_MODE": "copy"}
+    place.environ = {"UV_OFFLINE": "1", "UV_FIND_LINKS": str(wheels), "UV_LINK_MODE": "copy"}
     return place
 
 
@@ -429,7 +429,7 @@ class TestUv:
 
     def test_pip_on_request_all_the_same(self, pip: Place) -> None:
         """The setting ``installer`` stands above the frontend's own."""
-        pip.environ["UV_NO_INDEX"] = "1"
+        pip.environ["UV_OFFLINE"] = "1"
 
         assert pip.install("toy_one", installer="pip") == BOTH
 

@@ -107,7 +107,7 @@ def test_offline_from_a_path(made: Mirror, frontend: Frontend, tmp_path: Path) -
     settings = {**made.settings(tmp_path / "own"), "PROVISION_BACKEND_OFFLINE": "1"}
     project = pure(tmp_path / "project")
 
-    outcome = frontend.build(project, env=settings)
+    outcome = frontend.build_by_uv(project, env=settings)
 
     assert is_built(project, outcome)
     assert f"provision-backend: downloading {made.archive.filename} (" in outcome.output
@@ -121,7 +121,7 @@ def test_from_nginx_with_a_password_below_a_path(
     nginx.forget()
     project = pure(tmp_path / "project")
 
-    outcome = frontend.build(project, env=made.settings(tmp_path / "own", base_of(nginx)))
+    outcome = frontend.build_by_uv(project, env=made.settings(tmp_path / "own", base_of(nginx)))
 
     assert is_built(project, outcome)
     quoted = made.archive.filename.replace("+", "%2B")
@@ -135,7 +135,7 @@ def test_a_wrong_password_is_one_clear_message(made: Mirror, nginx: Nginx, front
     wrong = base_of(nginx).replace(LOGIN[1], "wrong-word")
     settings = {**made.settings(tmp_path / "own", wrong), "PROVISION_BACKEND_CATALOG": str(made.folder)}
 
-    outcome = frontend.build(pure(tmp_path / "project"), env=settings)
+    outcome = frontend.build_by_uv(pure(tmp_path / "project"), env=settings)
 
     assert outcome.returncode == 1
     assert (

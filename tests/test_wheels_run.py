@@ -62,7 +62,7 @@ class Toy:
         uv, more = find_uv(), {}
         if uv is not None:
             path = f"{Path(uv).parent}{os.pathsep}{os.environ['PATH']}"
-            more = {"PATH": path, "PROVISION_BACKEND_INSTALLER": "uv", "UV_NO_CONFIG": "1", "UV_NO_INDEX": "1"}
+            more = {"PATH": path, "PROVISION_BACKEND_INSTALLER": "uv", "UV_NO_CONFIG": "1", "UV_OFFLINE": "1"}
         return variables({**more, **toy, "TMPDIR": str(self.folder)})
 
     def run(self, pythons: Sequence[str], *arguments: str, **toy: str) -> Tuple[int, Any, str]:

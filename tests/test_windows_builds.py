@@ -38,7 +38,6 @@ class Machine:
             "PIP_NO_INDEX": "1",
             "UV_CACHE_DIR": windows_path(windows.folder / "uv"),
             "UV_FIND_LINKS": wheels,
-            "UV_NO_INDEX": "1",
             "UV_OFFLINE": "1",
             "PROVISION_BACKEND_INSTALLER": "uv",
             "PROVISION_BACKEND_VERBOSE": "1",

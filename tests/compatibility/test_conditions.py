@@ -185,7 +185,7 @@ def direct(workshop: Workshop, project: Backend, *, old: bool) -> Reference:
     return reference(workshop, project, interpreter_for(workshop, old=old), "wheel")
 
 
-@by("build", "pip", "uv")
+@by("uv", "build", "pip")
 @OLD
 def test_variables_of_another_python_do_not_reach_the_real_backend(
     workshop: Workshop, tmp_path: Path, frontend: str, old: bool
@@ -275,7 +275,7 @@ CALLS = []
 '''
 
 
-@by("sdist+wheel", "pip", "uv")
+@by("uv", "sdist+wheel", "pip")
 @OLD
 def test_a_wrapper_in_the_source_tree(workshop: Workshop, tmp_path: Path, frontend: str, old: bool) -> None:
     """A project may wrap us with a module of its own; the real backend is not looked for in that folder."""
@@ -311,7 +311,7 @@ def test_an_editable_install_through_a_wrapper_in_the_source_tree(
     assert workshop.check([str(python), "-c", "import sample; print(sample.__file__)"]).strip().startswith(str(source))
 
 
-@by("build", "pip", "uv")
+@by("uv", "build", "pip")
 @OLD
 def test_a_build_requirement_that_is_itself_built_by_us(
     workshop: Workshop, tmp_path: Path, frontend: str, old: bool

@@ -59,7 +59,7 @@ class OnlineWorkshop(Workshop):
     def environ(self, **more: str) -> Dict[str, str]:
         """Return the variables of a frontend, with the user's own settings of pip and uv."""
         environ = super().environ()
-        for name in ("PIP_NO_INDEX", "PIP_CONFIG_FILE", "UV_NO_INDEX", "UV_OFFLINE", "UV_NO_CONFIG"):
+        for name in ("PIP_NO_INDEX", "PIP_CONFIG_FILE", "UV_OFFLINE", "UV_NO_CONFIG"):
             environ.pop(name, None)
         mine = {name: value for name, value in clean_environ().items() if name.startswith(("PIP_", "UV_"))}
         links = f"{self.own_wheel.parent} {mine.get('PIP_FIND_LINKS', '')}".strip()

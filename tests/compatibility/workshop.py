@@ -129,7 +129,6 @@ class Workshop:
         return {
             "PIP_NO_INDEX": "1",
             "PIP_FIND_LINKS": folders,
-            "UV_NO_INDEX": "1",
             "UV_OFFLINE": "1",
             "UV_FIND_LINKS": folders.replace(" ", ","),
         }

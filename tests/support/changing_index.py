@@ -71,7 +71,7 @@ class ChangingIndex:
         """The variables by which pip and uv install from here, and from nowhere else."""
         url = f"{self.server.url}/simple/"
         pip = {"PIP_INDEX_URL": url, "PIP_NO_INDEX": "0", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
-        return {**pip, "UV_DEFAULT_INDEX": url, "UV_NO_INDEX": "0", "UV_OFFLINE": "0", "UV_FIND_LINKS": ""}
+        return {**pip, "UV_DEFAULT_INDEX": url, "UV_OFFLINE": "0", "UV_FIND_LINKS": ""}
 
     def asked(self) -> Set[str]:
         """Return the names of the projects that were asked for, on whatever page or file, and forget them."""

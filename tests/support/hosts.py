@@ -20,8 +20,8 @@ from packaging.version import Version
 from support.real_interpreters import HostInterpreter, cache_folder, fresh, host_interpreters, locked
 
 __all__ = [
-    "NO_COMPILE", "Frontend", "FrontendCache", "Outcome", "is_running", "make_frontend", "make_project", "only",
-    "wheelhouse",
+    "NO_COMPILE", "Frontend", "FrontendCache", "Outcome", "find_uv", "is_running", "make_frontend", "make_project",
+    "only", "wheelhouse",
 ]  # fmt: skip
 
 # All that the builds of the tests install, but ourselves.
@@ -95,7 +95,7 @@ class Frontend:
             "UV_CACHE_DIR": str(folder / "cache"),
             "UV_FIND_LINKS": self.environ["PIP_FIND_LINKS"].replace(" ", ","),
             "UV_NO_CONFIG": "1",
-            "UV_NO_INDEX": "1",
+            "UV_OFFLINE": "1",
             "UV_PYTHON_DOWNLOADS": "never",
         }
         return self.build(project, "--installer=uv", *arguments, env={**variables, **(env or {})})
