@@ -54,7 +54,7 @@ def test_a_c_extension_is_built_under_a_provisioned_interpreter_and_imports_ther
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler on this machine")
-    frontend = frontends.below("3.10")
+    frontend = frontends.oldest()
     project = c_extension(tmp_path / "cext")
 
     outcome = frontend.build(project, env=settings)
@@ -80,7 +80,7 @@ def test_a_second_build_and_another_project_make_no_request(
     frontends: FrontendCache, settings: Dict[str, str], server: ArchiveServer, tmp_path: Path
 ) -> None:
     """Once an interpreter is in the cache, no build of any project asks the archive server for anything."""
-    frontend = frontends.below("3.10")
+    frontend = frontends.below("3.12")
     first = pure(tmp_path / "first")
     outcome = frontend.build(first, "--wheel", env=settings)
     assert outcome.returncode == 0, outcome.output
@@ -101,7 +101,7 @@ def test_pip_wheel_builds_on_an_old_host_when_told_to(
     frontends: FrontendCache, settings: Dict[str, str], tmp_path: Path
 ) -> None:
     """Pip goes on where it is told to ignore requires-python, and the wheel is announced as not installable."""
-    frontend = frontends.below("3.10")
+    frontend = frontends.oldest()
     project = c_extension(tmp_path / "cext")
 
     outcome = frontend.pip(
@@ -156,7 +156,7 @@ def test_provisioning_makes_the_wheel_of_the_real_backend_alone(
     """Two hooks in one process make the files that the same Python makes with one process for each."""
     project = pure(tmp_path / "pure", backend)
 
-    outcome = frontends.below("3.10").build_by_uv(project, "--wheel", env={**settings, "SOURCE_DATE_EPOCH": _EPOCH})
+    outcome = frontends.below("3.12").build_by_uv(project, "--wheel", env={**settings, "SOURCE_DATE_EPOCH": _EPOCH})
 
     assert outcome.returncode == 0, outcome.output
     assert contents(only(project / "dist", "*.whl")) == direct(backend)
@@ -190,7 +190,7 @@ def test_an_editable_install_of_a_compiled_project_is_refused_under_another_abi(
     frontends: FrontendCache, settings: Dict[str, str], tmp_path: Path
 ) -> None:
     """An editable wheel is imported by the old interpreter, so one for another ABI must not be made."""
-    frontend = frontends.below("3.10")
+    frontend = frontends.below("3.12")
     project = c_extension(tmp_path / "cext")
 
     outcome = frontend.pip(
@@ -213,7 +213,7 @@ def test_hooks_of_one_frontend_environment_share_one_build_environment(
     frontends: FrontendCache, settings: Dict[str, str], tmp_path: Path
 ) -> None:
     """Pip's metadata step and its build step install the real backend once."""
-    frontend = frontends.below("3.10")
+    frontend = frontends.below("3.12")
     project = pure(tmp_path / "pure", "hatchling.build")
 
     outcome = frontend.pip(

@@ -100,14 +100,14 @@ def test_newer_archives_in_the_catalog_change_nothing(
 ) -> None:
     """The sdist carries the lock, and the wheel is built from the sdist by the archive that was locked."""
     offer(mirror, *archives)
-    outcome = frontends.below("3.10").build_by_uv(locked, env=settings(mirror, cache))
+    outcome = frontends.below("3.12").build_by_uv(locked, env=settings(mirror, cache))
 
     assert outcome.returncode == 0, outcome.output
     assert built_by(locked) == version_of(archives[0])
     assert lock(locked, "--check", catalog=str(mirror / "SHA256SUMS")).code == 0
     shutil.rmtree(str(locked / "dist"))
     assert lock(locked, "--upgrade", catalog=str(mirror / "SHA256SUMS")).code == 0
-    outcome = frontends.below("3.10").build_by_uv(locked, "--wheel", env=settings(mirror, cache))
+    outcome = frontends.below("3.12").build_by_uv(locked, "--wheel", env=settings(mirror, cache))
 
     assert outcome.returncode == 0, outcome.output
     assert built_by(locked) == version_of(archives[1])
@@ -118,7 +118,7 @@ def test_the_catalog_is_not_asked(
     frontends: FrontendCache, locked: Path, mirror: Path, archives: List[Path], cache: Path, catalog: str
 ) -> None:
     """What has left all catalogs, or was in none of ours, is built with for as long as somebody has its bytes."""
-    outcome = frontends.below("3.10").build_by_uv(locked, "--wheel", env=settings(mirror, cache, catalog=catalog))
+    outcome = frontends.below("3.12").build_by_uv(locked, "--wheel", env=settings(mirror, cache, catalog=catalog))
 
     assert outcome.returncode == 0, outcome.output
     assert built_by(locked) == version_of(archives[0])
@@ -129,7 +129,7 @@ def test_an_archive_that_nobody_has_any_more(
 ) -> None:
     """No other archive and no interpreter of the machine stands in for it; the message says what to do."""
     offer(tmp_path / "other", archives[1])
-    outcome = frontends.below("3.10").build_by_uv(
+    outcome = frontends.below("3.12").build_by_uv(
         locked, "--wheel", env=settings(tmp_path / "other", tmp_path / "cache")
     )
 
@@ -149,7 +149,7 @@ def test_other_bytes_are_refused(
     (mirror / archives[0].name).write_bytes(archives[1].read_bytes())
     digest = hashlib.sha256(archives[1].read_bytes()).hexdigest()
     (mirror / "SHA256SUMS").write_text(f"{digest}  {archives[0].name}\n", encoding="ascii")
-    outcome = frontends.below("3.10").build_by_uv(locked, "--wheel", env=settings(mirror, tmp_path / "cache"))
+    outcome = frontends.below("3.12").build_by_uv(locked, "--wheel", env=settings(mirror, tmp_path / "cache"))
 
     expected = hashlib.sha256(archives[0].read_bytes()).hexdigest()
     assert outcome.returncode != 0
@@ -165,7 +165,7 @@ def test_a_target_that_is_not_locked(frontends: FrontendCache, locked: Path, mir
     """The message says what is locked, what this host is, and how to add it or to do without."""
     text = (locked / "pyproject.toml").read_text(encoding="utf-8")
     (locked / "pyproject.toml").write_text(text.replace("x86_64-unknown-linux-gnu", "s390x-unknown-linux-gnu"))
-    outcome = frontends.below("3.10").build_by_uv(locked, "--wheel", env=settings(mirror, tmp_path / "cache"))
+    outcome = frontends.below("3.12").build_by_uv(locked, "--wheel", env=settings(mirror, tmp_path / "cache"))
 
     assert outcome.returncode != 0
     assert_said(
@@ -183,7 +183,7 @@ def test_the_builder_has_the_last_word_and_is_told(
     """An explicit version comes before the lock, as before every other key of a project."""
     offer(mirror, *archives)
     newer = version_of(archives[1])
-    outcome = frontends.below("3.10").build_by_uv(locked, "--wheel", env=settings(mirror, cache, python=newer))
+    outcome = frontends.below("3.12").build_by_uv(locked, "--wheel", env=settings(mirror, cache, python=newer))
 
     assert outcome.returncode == 0, outcome.output
     assert built_by(locked) == newer
@@ -195,7 +195,7 @@ def test_a_file_that_the_sdist_leaves_out_is_an_error(
 ) -> None:
     """Nobody builds an unlocked sdist of a locked project without noticing."""
     assert lock(locked, "--file", catalog=str(mirror / "SHA256SUMS")).code == 0
-    frontend = frontends.below("3.10")
+    frontend = frontends.below("3.12")
     assert frontend.build_by_uv(locked, "--wheel", env=settings(mirror, cache)).returncode == 0
     outcome = frontend.build_by_uv(locked, env=settings(mirror, cache))
 

@@ -140,7 +140,7 @@ def warm_cache(frontends: Any, mirror: Path, tmp_path_factory: pytest.TempPathFa
     """Return a cache that holds the interpreter of the mirror already."""
     folder = tmp_path_factory.mktemp("warm")
     machine = Machine(
-        frontends.below("3.10"), "pip", folder, folder / "cache", catalog_settings(mirror, folder / "cache")
+        frontends.below("3.12"), "pip", folder, folder / "cache", catalog_settings(mirror, folder / "cache")
     )
     outcome = machine.wheel(machine.project("minimal"))
     assert outcome.returncode == 0, outcome.output
@@ -151,14 +151,14 @@ def warm_cache(frontends: Any, mirror: Path, tmp_path_factory: pytest.TempPathFa
 def old(frontends: Any, mirror: Path, tool: str, tmp_path: Path) -> Machine:
     """A host that does not satisfy the project, with an empty cache."""
     cache = tmp_path / "cache"
-    return Machine(frontends.below("3.10"), tool, tmp_path, cache, catalog_settings(mirror, cache))
+    return Machine(frontends.below("3.12"), tool, tmp_path, cache, catalog_settings(mirror, cache))
 
 
 @pytest.fixture
 def warm(frontends: Any, mirror: Path, tool: str, tmp_path: Path, warm_cache: Path) -> Machine:
     """A host that does not satisfy the project, with an interpreter in its cache that does."""
     return Machine(
-        frontends.below("3.10"), tool, tmp_path, warm_cache, catalog_settings(mirror, warm_cache), version(mirror)
+        frontends.below("3.12"), tool, tmp_path, warm_cache, catalog_settings(mirror, warm_cache), version(mirror)
     )
 
 
@@ -616,7 +616,7 @@ def test_requirements_that_cannot_be_installed(warm: Machine) -> None:
 @pytest.fixture(scope="module")
 def bare(frontends: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the interpreter of an environment with ``build`` and us, without what only provisioning needs."""
-    frontend = frontends.below("3.10")
+    frontend = frontends.below("3.12")
     folder = tmp_path_factory.mktemp("bare") / "env"
     python = folder / "bin" / "python"
     for outcome in (

@@ -382,7 +382,7 @@ class TestBuilds:
         texts = []
         for _ in range(2):
             arguments = ("--wheel", "-C", "provision-backend.sbom=beside")
-            outcome = frontends.below("3.10").build_by_uv(root, *arguments, env=self.settings(mirror, tmp_path))
+            outcome = frontends.below("3.12").build_by_uv(root, *arguments, env=self.settings(mirror, tmp_path))
             assert outcome.returncode == 0, outcome.output
             texts.append((root / "dist" / "pure-1.0-py3-none-any.whl.cdx.json").read_text())
             shutil.rmtree(str(root / "dist"))
