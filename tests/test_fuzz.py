@@ -1,4 +1,4 @@
-"""Every target of `fuzz.py`, for a few seconds, in a process of its own with bounded memory."""
+"""Every target of `fuzz.py`, for a second, in a process of its own with bounded memory."""
 
 from __future__ import annotations
 
