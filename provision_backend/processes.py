@@ -272,7 +272,7 @@ def abnormal_end(returncode: int) -> str:
 
 def _run(command: Sequence[str], *, timeout: Optional[float] = None, **options: Any) -> Tuple[int, bytes, bytes]:
     """Run a program to its end; it does not outlive this process, nor a frontend that a hook follows."""
-    with _passing_on_sigterm() as adopt:
+    with _passing_on_sigterm() as adopt, _interrupted_later() as go_on:
         try:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, **child_options(), **options)
         except OSError as exc:
@@ -280,6 +280,7 @@ def _run(command: Sequence[str], *, timeout: Optional[float] = None, **options: 
         with child:
             adopt(child)
             try:
+                go_on()
                 output, errors = _communicate(child, timeout)
             except BaseException:
                 # Mostly Ctrl-C: the child has had the signal too, and communicate() has given it a moment.
@@ -329,6 +330,32 @@ def _passing_on_sigterm() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if signals:
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[Callable[[], None]]:
+    """Let Ctrl-C wait until a program that is being started can be ended: within ``Popen`` it would leave it running.
+
+    Yields what ends that, with the `KeyboardInterrupt` that has arrived meanwhile. A handler that the frontend has set
+    is left alone, and only the main thread can set one.
+    """
+    arrived: List[int] = []
+
+    def _go_on() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if arrived:
+            arrived.clear()
+            raise KeyboardInterrupt
+
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield lambda: None
+        return
+    signal.signal(signal.SIGINT, lambda number, _frame: arrived.append(number))
+    try:
+        yield _go_on
+    finally:
+        _go_on()
 
 
 def _decode(output: bytes) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import List
+from typing import Any, List
 
 import pytest
 
@@ -341,3 +342,23 @@ def test_what_is_printed_goes_to_a_file_where_standard_output_is_closed(tmp_path
     )
 
     assert (done.returncode, done.stderr, log.read_bytes()) == (0, b"", b"1\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a process cannot send Ctrl-C to itself alone")
+def test_an_interrupt_while_a_program_is_started_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's ``Popen`` would leave the program running: nobody has its handle yet."""
+    started: List[subprocess.Popen[bytes]] = []
+
+    class Interrupted(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        processes.run_quiet(["sleep", "200"])
+
+    (child,) = started
+    assert child.returncode == -signal.SIGTERM
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -366,7 +366,7 @@ def test_a_project_that_is_a_build_requirement_of_itself(
     assert done.returncode != 0
     said = re.sub(r"[\s<]+", " ", done.output)
     assert re.search("already being built|[Cc]yclic|has started itself|builds within builds", said), done.output
-    assert time.monotonic() - before < 60
+    assert time.monotonic() - before < 300
 
 
 _PACK = "import os, sys; sys.path.insert(0, 'tools'); import toy; os.mkdir(sys.argv[1]); toy.build_sdist(sys.argv[1])"
