@@ -54,7 +54,7 @@ def test_a_c_extension_is_built_under_a_provisioned_interpreter_and_imports_ther
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler on this machine")
-    frontend = frontends.oldest()
+    frontend = frontends.below("3.12", oldest=True)
     project = c_extension(tmp_path / "cext")
 
     outcome = frontend.build(project, env=settings)
@@ -101,7 +101,7 @@ def test_pip_wheel_builds_on_an_old_host_when_told_to(
     frontends: FrontendCache, settings: Dict[str, str], tmp_path: Path
 ) -> None:
     """Pip goes on where it is told to ignore requires-python, and the wheel is announced as not installable."""
-    frontend = frontends.oldest()
+    frontend = frontends.below("3.12", oldest=True)
     project = c_extension(tmp_path / "cext")
 
     outcome = frontend.pip(

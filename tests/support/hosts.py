@@ -253,16 +253,12 @@ class FrontendCache:
             self._made[key] = make_frontend(python, self._folder / f"env{len(self._made)}", self._own_wheel)
         return self._made[key]
 
-    def oldest(self) -> Frontend:
-        """Return the frontend environment of the oldest interpreter."""
-        return self.on(usable_hosts()[0].path)
+    def below(self, version: str, *, oldest: bool = False) -> Frontend:
+        """Return the frontend environment of an interpreter that is older than a version; skip for none.
 
-    def below(self, version: str) -> Frontend:
-        """Return the frontend environment of the newest interpreter that is older than a version; skip for none.
-
-        3.8 takes half as long again as 3.11 to start pip.
+        It is the newest of these, since 3.8 takes half as long again as 3.11 to start pip, or the *oldest*.
         """
-        for host in reversed(usable_hosts()):
+        for host in usable_hosts() if oldest else reversed(usable_hosts()):
             if Version(host.version) < Version(version):
                 return self.on(host.path)
         pytest.skip(f"no CPython below {version} with venv and ssl is installed")
