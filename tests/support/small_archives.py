@@ -30,7 +30,7 @@ _KEPT_PACKAGES = {
     "collections", "ctypes", "encodings", "ensurepip", "importlib", "json", "lib-dynload", "logging", "pathlib", "re",
     "sysconfig", "venv",
 }  # fmt: skip
-# Large modules that an installation would compile, for which it takes longer than for all else with such an archive.
+# Each installation would compile these, which takes longer than all else that it does with such an archive.
 _LEFT_OUT_MODULES = {
     "_opcode_metadata", "_pydatetime", "_pydecimal", "ast", "base64", "calendar", "configparser", "csv", "dataclasses",
     "datetime", "decimal", "difflib", "dis", "fractions", "inspect", "ipaddress", "numbers", "opcode", "optparse",
