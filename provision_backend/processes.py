@@ -19,6 +19,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import InterpreterError
@@ -64,6 +65,9 @@ _EXCEPTIONS = {
     0xC0000409: "it has aborted itself",
 }
 """The exceptions of Windows that builds meet, as people call them; ntstatus.h."""
+
+_HANDLED = [getattr(signal, f"SIG{name}") for name in ("INT", "TERM", "HUP", "ALRM") if hasattr(signal, f"SIG{name}")]
+"""Signals that have handlers here: of Python, of this package, or of a frontend."""
 
 _GRACE = 3.0  # seconds that a program has to end when it is asked to; then it is killed
 
@@ -147,13 +151,19 @@ def start_program(command: Sequence[str], log: Path, *, cwd: str) -> subprocess.
         InterpreterError: it could not be started.
         OSError: the file cannot be written.
     """
-    with log.open("ab") as output:
+    with log.open("ab") as output, _signals_later() as signals_now:
         try:
-            return subprocess.Popen(
+            program = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, start_new_session=True
             )
         except OSError as exc:
             raise _not_started(str(command[0]), exc) from exc
+        try:
+            signals_now()
+        except BaseException:
+            end_programs([program])
+            raise
+    return program
 
 
 @contextmanager
@@ -272,7 +282,7 @@ def abnormal_end(returncode: int) -> str:
 
 def _run(command: Sequence[str], *, timeout: Optional[float] = None, **options: Any) -> Tuple[int, bytes, bytes]:
     """Run a program to its end; it does not outlive this process, nor a frontend that a hook follows."""
-    with _passing_on_sigterm() as adopt, _interrupted_later() as go_on:
+    with _passing_on_sigterm() as adopt, _signals_later() as signals_now:
         try:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, **child_options(), **options)
         except OSError as exc:
@@ -280,7 +290,7 @@ def _run(command: Sequence[str], *, timeout: Optional[float] = None, **options: 
         with child:
             adopt(child)
             try:
-                go_on()
+                signals_now()
                 output, errors = _communicate(child, timeout)
             except BaseException:
                 # Mostly Ctrl-C: the child has had the signal too, and communicate() has given it a moment.
@@ -333,29 +343,34 @@ def _passing_on_sigterm() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]
 
 
 @contextmanager
-def _interrupted_later() -> Iterator[Callable[[], None]]:
-    """Let Ctrl-C wait until a program that is being started can be ended: within ``Popen`` it would leave it running.
+def _signals_later() -> Iterator[Callable[[], None]]:
+    """Let signals wait until a program that is being started can be ended.
 
-    Yields what ends that, with the `KeyboardInterrupt` that has arrived meanwhile. A handler that the frontend has set
-    is left alone, and only the main thread can set one.
+    A handler ends this process by an exception. Raised within ``Popen`` it would leave the program running, since
+    nobody has its handle yet. Yields what puts the handlers back, and calls those whose signal has arrived. Only the
+    main thread runs handlers.
     """
+    held: Dict[int, Callable[[int, Optional[FrameType]], Any]] = {}
     arrived: List[int] = []
 
-    def _go_on() -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        if arrived:
-            arrived.clear()
-            raise KeyboardInterrupt
+    def _now() -> None:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+        held.clear()
+        while arrived:
+            signal.raise_signal(arrived.pop())
 
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield lambda: None
-        return
-    signal.signal(signal.SIGINT, lambda number, _frame: arrived.append(number))
+    if threading.current_thread() is threading.main_thread():
+        for number in _HANDLED:
+            handler = signal.getsignal(number)
+            # What is ignored, or ends this process without Python's doing, has no handler.
+            if callable(handler):
+                held[number] = handler
+                signal.signal(number, lambda number, _frame: arrived.append(number))
     try:
-        yield _go_on
+        yield _now
     finally:
-        _go_on()
+        _now()
 
 
 def _decode(output: bytes) -> str:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Callable, List
 
 import pytest
 
@@ -344,21 +344,39 @@ def test_what_is_printed_goes_to_a_file_where_standard_output_is_closed(tmp_path
     assert (done.returncode, done.stderr, log.read_bytes()) == (0, b"", b"1\n")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there a process cannot send Ctrl-C to itself alone")
-def test_an_interrupt_while_a_program_is_started_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def _quietly(_folder: Path) -> None:
+    processes.run_quiet(["sleep", "200"])
+
+
+def _beside(folder: Path) -> None:
+    processes.start_program(["sleep", "200"], folder / "log", cwd=str(folder))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a process cannot send a signal to itself alone")
+@pytest.mark.parametrize("start", [_quietly, _beside])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGALRM"])
+def test_a_signal_while_a_program_is_started_ends_it(
+    start: Callable[[Path], None], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Python's ``Popen`` would leave the program running: nobody has its handle yet."""
     started: List[subprocess.Popen[bytes]] = []
+    number = getattr(signal, name)
 
     class Interrupted(subprocess.Popen):  # type: ignore[type-arg]
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             started.append(self)
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
 
     monkeypatch.setattr(subprocess, "Popen", Interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        processes.run_quiet(["sleep", "200"])
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            start(tmp_path)
+        after = signal.getsignal(number)
+    finally:
+        signal.signal(number, before)
 
     (child,) = started
     assert child.returncode == -signal.SIGTERM
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert after is signal.default_int_handler
