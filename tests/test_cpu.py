@@ -108,8 +108,16 @@ def test_a_fifo_for_cpuinfo_is_nothing(tmp_path: Path) -> None:
         (PI_4_READ_BY_64_BITS, 8, []),
         (OLD_NAS, 5, ["ARMv7 (it is ARMv5)", "VFPv3"]),
         (PI_2.replace(" neon vfpv3", "").replace(" vfpv4", ""), 7, ["VFPv3"]),
+        (PI_2.replace("CPU architecture: 7", "CPU architecture: undefined/unknown"), 7, []),
     ],
-    ids=["Pi Zero says 7 and is 6", "Pi 2", "64-bit kernel without vfp (uv#18509)", "ARMv5", "ARMv7 without VFPv3"],
+    ids=[
+        "Pi Zero says 7 and is 6",
+        "Pi 2",
+        "64-bit kernel without vfp (uv#18509)",
+        "ARMv5",
+        "ARMv7 without VFPv3",
+        "unknown",
+    ],
 )
 def test_armv7_is_read_from_the_name_and_the_features(
     text: str, version: int, missing: list[str], tmp_path: Path

@@ -57,8 +57,9 @@ def _values(text: str, key: str) -> List[str]:
 
 
 def _arm_version(text: str) -> Optional[int]:
-    # A 64-bit kernel describes the processors of a 32-bit userland as "AArch64" or "8".
-    versions = [8 if value == "AArch64" else int(value[:1]) for value in _values(text, "CPU architecture") if value]
+    # A 64-bit kernel describes the processors of a 32-bit userland as "AArch64" or "8"; others are "undefined/unknown".
+    values = _values(text, "CPU architecture")
+    versions = [8 if value == "AArch64" else int(value[0]) for value in values if re.match("AArch64$|[0-9]", value)]
     # An ARM1176 (Raspberry Pi Zero) says "CPU architecture: 7" because of its memory model, but its name is right.
     names = "\n".join(_values(text, "model name|Processor"))
     versions += [int(first or second) for first, second in re.findall(r"\bARMv([0-9])|\(v([0-9])\w*\)", names)]
