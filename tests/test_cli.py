@@ -12,6 +12,7 @@ from typing import List
 import pytest
 from support.as_user import ROOT, run_as
 from support.command_line import Done, bare_machine, ours
+from support.roots import elf_bytes, make_root
 
 from provision_backend.errors import ProvisionError, UsageError
 from provision_backend.host.detection import detect_platform
@@ -70,6 +71,26 @@ def test_detect_looks_into_a_folder(tmp_path: Path) -> None:
     assert ours("detect", "--root", str(tmp_path / "none")) == Done(
         2, "", f"provision-backend: --root must name a folder, found '{tmp_path}/none'\n"
     )
+    # What a script has failed to fill in is no wish for the host.
+    assert ours("detect", "--root", "").err == "provision-backend: --root must name a folder, found ''\n"
+
+
+def test_detect_says_that_builds_use_another_target() -> None:
+    """The setting stands in for what is detected, and is checked as everywhere."""
+    note = "note: the setting target names x86_64-unknown-linux-musl, and builds use that instead"
+
+    assert note in ours("detect", "--target", "x86_64-linux-musl").out.splitlines()
+    assert ours("detect", "--target", "foo").err.startswith("provision-backend: unknown target 'foo'\n")
+
+
+def test_an_image_adds_no_line_to_its_description(tmp_path: Path) -> None:
+    """The path of a loader is any bytes but NUL, also where no terminal reads them."""
+    loader, forged = b"/lib64/ld-linux-x86-64.so.2\0", b"/\nproblem: \xff/ld-linux.so.2\0"
+    shell = elf_bytes("debian/hostname.amd64").replace(loader, forged.ljust(len(loader), b"\0"))
+
+    done = ours("detect", "--root", str(make_root(tmp_path / "image", {"/bin/sh": shell})))
+
+    assert "evidence: /?problem: ?/ld-linux.so.2 does not exist" in done.out.splitlines()
 
 
 def test_list_names_the_newest_of_each_minor(catalog: Path) -> None:
