@@ -75,7 +75,12 @@ def test_the_name_of_a_loader_tells_its_libc(path: str, libc: Optional[str]) -> 
             "is neither glibc's nor musl's loader (a 64-bit ELF file)",
             None,
         ),
-        (b"#!/bin/sh\n", "other", f"is no loader: cannot read '{LOADER}' as an ELF file: it starts with b'#!/b'", None),
+        (
+            b"#!/bin/sh\n",
+            "broken",
+            f"is no loader: cannot read '{LOADER}' as an ELF file: it starts with b'#!/b'",
+            None,
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) and "/" in value and " " not in value else "",
 )
@@ -94,6 +99,49 @@ def test_a_missing_loader_is_evidence_without_identity(tmp_path: Path) -> None:
 
     assert (loader.kind, loader.resolved, loader.evidence.identity) == ("missing", None, None)
     assert loader.evidence.finding == "does not exist"
+
+
+def test_a_loader_that_is_no_file_is_said(tmp_path: Path) -> None:
+    """It is there, so that it does not exist would be wrong."""
+    (tmp_path / "lib64").mkdir()
+    os.mkfifo(tmp_path / LOADER[1:])
+
+    loader = inspect_loader(RootDirectory(tmp_path), LOADER)
+
+    assert (loader.kind, loader.evidence.finding) == ("unreachable", "is a FIFO, not a regular file")
+
+
+def test_a_loader_that_may_not_be_reached_is_said(tmp_path: Path) -> None:
+    """A folder that this user may not enter hides the loader from programs, too."""
+    if os.geteuid() == 0:
+        pytest.skip("root enters every folder")
+    make_root(tmp_path, GLIBC_AMD64)
+    (tmp_path / "lib64").chmod(0)
+
+    loader = inspect_loader(RootDirectory(tmp_path), LOADER)
+
+    (tmp_path / "lib64").chmod(0o755)
+    assert (loader.kind, loader.evidence.finding) == ("unreachable", "cannot be reached: permission denied")
+
+
+def test_a_loader_for_another_machine_is_none(tmp_path: Path) -> None:
+    """Its name is right, and the kernel would refuse it."""
+    root = RootDirectory(make_root(tmp_path, {LOADER: "debian/ld-2.36.arm64"}))
+
+    loader = inspect_loader(root, LOADER, read_elf(io.BytesIO(elf_bytes("debian/hostname.amd64"))))
+
+    assert (loader.kind, loader.evidence.finding) == ("foreign", "is for another machine (aarch64)")
+
+
+def test_a_loader_that_was_copied_has_the_libc_of_its_distribution(tmp_path: Path) -> None:
+    """Debian's does not look into /lib64, where a stray libc may be that is never loaded."""
+    files = {LOADER: "debian/ld-2.36.amd64", "/lib64/libc.so.6": "made/libc-2.12"}
+    root = RootDirectory(make_root(tmp_path, files, {"/usr/lib/x86_64-linux-gnu/libc.so.6": "debian/libc-2.36.amd64"}))
+    like = read_elf(io.BytesIO(elf_bytes("debian/hostname.amd64")))
+
+    found, evidence = glibc_version(root, inspect_loader(root, LOADER), like)
+
+    assert (found, evidence[0].path) == ((2, 36), "/usr/lib/x86_64-linux-gnu/libc.so.6")
 
 
 def test_an_old_glibc_tells_its_version_by_the_name_of_its_loader(tmp_path: Path) -> None:

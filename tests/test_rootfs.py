@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
+import resource
 import socket
 import threading
 from pathlib import Path
@@ -75,7 +77,8 @@ def test_the_way_through_links_is_told(root: Path) -> None:
     located = RootDirectory(root).locate("/lib64/ld.so")
 
     assert located is not None
-    assert (located.path, located.is_file, located.identity.size) == ("/a/b/c/file", True, len(INSIDE))
+    assert located.identity is not None
+    assert (located.path, located.problem, located.identity.size) == ("/a/b/c/file", "", len(INSIDE))
 
 
 @pytest.mark.parametrize(
@@ -90,14 +93,14 @@ def test_the_way_through_links_is_told(root: Path) -> None:
     ids=["itself", "two", "growing", "through itself", "a long chain"],
 )
 def test_loops_of_links_end(links: dict[str, str], path: str, root: Path) -> None:
-    """A loop is nothing to locate, and an error to read."""
+    """Nothing is behind a loop, and that is said."""
     make_root(root, {name: Link(target) for name, target in links.items()})
 
     with pytest.raises(HostError) as caught:
         read(root, path)
 
     assert caught.value.message == f"cannot read {path!r}: too many symbolic links"
-    assert RootDirectory(root).locate(path) is None
+    assert RootDirectory(root).locate(path) == (path, None, "cannot be reached: too many symbolic links")
 
 
 def test_a_chain_of_forty_links_is_followed_as_the_kernel_does(root: Path) -> None:
@@ -175,6 +178,36 @@ def test_a_very_deep_path_is_refused_before_descriptors_run_out(root: Path) -> N
         read(root, f"{deep}/file")
 
     assert caught.value.message == f"cannot read '{deep}/file': more than 100 directories deep"
+
+
+def test_links_up_and_down_hold_no_descriptors(root: Path) -> None:
+    """A walk holds those of the folders it is in, however often links lead up and down again, as the kernel does."""
+    up_and_down = "/a/.." * 600
+    make_root(root, {f"/link{number}": Link(f"{up_and_down}/link{number + 1}") for number in range(3)})
+    (root / "link3").symlink_to("/secret")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 200, limits[1]))
+    try:
+        assert read(root, "/link0") == INSIDE
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize("path", ["/secret/", "/secret/.", "/to-file", "/secret/.."])
+def test_what_the_kernel_takes_for_a_directory_is_no_file(path: str, root: Path) -> None:
+    """A link may end in a slash or a dot, too."""
+    make_root(root, {"/to-file": Link("secret/.")})
+
+    with pytest.raises(HostError, match="not a directory"):
+        read(root, path)
+
+
+def test_a_file_that_stops_being_readable_is_an_error_of_the_host(root: Path) -> None:
+    """A bad disk, or a network file system without its server; the body need not know."""
+    with pytest.raises(HostError) as caught, RootDirectory(root).open("/secret"):
+        raise OSError(errno.EIO, "Input/output error")
+
+    assert caught.value.message == "cannot read '/secret': input/output error"
 
 
 def test_no_descriptor_is_left_open(root: Path) -> None:

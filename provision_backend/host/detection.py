@@ -54,6 +54,7 @@ _HINTS = {
     "stub-ld": "enable nix-ld (programs.nix-ld.enable = true), build in an FHS environment, " + _SYSTEM_HINT,
     "gcompat": "set target to the musl triple of this host",
     "missing": "install the libc of the distribution that has this loader, " + _SYSTEM_HINT,
+    "unreachable": "let this user reach it, and have a file there, " + _SYSTEM_HINT,
 }
 
 
@@ -139,13 +140,13 @@ class _Detection:
         target = ELF_TARGETS.get(platform.triple)
         if target is None or platform.libc not in _KINDS or platform.loader is None:
             return platform
-        own = self._inspect(platform.loader)
+        own = self._inspect(platform.loader, elf)
         if own.kind != _KINDS[platform.libc] and own.kind in ("gcompat", "musl", "glibc"):
             # It is a program for glibc that runs on Alpine by the compatibility layer; the host is musl (uv#4242).
             return None
         if platform.loader == target.loader:
             return self._complete(platform, own, elf)
-        canonical = self._inspect(target.loader)
+        canonical = self._inspect(target.loader, elf)
         note = f"executables for {platform.triple} use the loader {target.loader!r}, not {platform.loader!r}"
         platform = platform._replace(notes=(*platform.notes, note))
         if not _works(canonical, platform.libc):
@@ -153,8 +154,8 @@ class _Detection:
         # Archives get the libc of their own loader, such as Debian's even if the interpreter comes from Nix.
         return self._complete(platform, canonical if canonical.kind == _KINDS[platform.libc] else own, elf)
 
-    def _inspect(self, path: str) -> LoaderFile:
-        loader = inspect_loader(self._root, path)
+    def _inspect(self, path: str, elf: Optional[ElfFile] = None) -> LoaderFile:
+        loader = inspect_loader(self._root, path, elf)
         self._evidence.append(loader.evidence)
         return loader
 
@@ -171,9 +172,13 @@ class _Detection:
         return platform._replace(libc_version=version)
 
     def _ask_the_system(self, platform: Platform, loader: LoaderFile) -> Optional[Version]:
-        if platform.libc == "musl" and loader.resolved:
+        if loader.kind == "musl" and loader.resolved:
             version, said = ask_musl_loader(loader.resolved)
-        elif platform.loader == loader.path and self._asked == os.path.realpath(sys.executable):
+        elif (
+            platform.libc == "gnu"
+            and platform.loader == loader.path
+            and self._asked == os.path.realpath(sys.executable)
+        ):
             # confstr answers for the libc of this very process, so that must be the libc in question.
             version, said = ask_confstr()
         else:
@@ -222,7 +227,7 @@ class _Detection:
         for path in ("/etc/os-release", "/usr/lib/os-release"):
             located = self._root.locate(path)
             # A file that does not exist or cannot be read is skipped.
-            with suppress(HostError, OSError), self._root.open(path) as file:
+            with suppress(HostError), self._root.open(path) as file:
                 # A link may lead to a file of /proc, which is read without blocking and returns None if it has no data.
                 text = (file.read(1 << 16) or b"").decode("utf-8", "replace")
                 # ID and ID_LIKE, as os-release(5) has them.

@@ -12,6 +12,7 @@ Source: System V gABI, chapters 4 and 5; Linux Standard Base, "Symbol Versioning
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
@@ -149,7 +150,7 @@ class _Reader:
         text, terminator, _ = self._bytes(segment.offset, segment.size, "the path of the loader").partition(b"\0")
         if not terminator or not text:
             raise MalformedError("the path of the loader is empty or does not end")
-        return _decode(text)
+        return os.fsdecode(text)
 
     def _read_dynamic(self) -> Dict[str, List[int]]:
         """Collect the entries of the dynamic section, by the name of their tag."""

@@ -22,6 +22,7 @@ from ..processes import run_quiet
 from .elf import ElfFile, machine_of, read_elf
 from .platforms import Evidence, format_version
 from .rootfs import RootDirectory
+from .targets import architecture_of, multiarch_of
 
 __all__ = [
     "LoaderFile", "Version", "ask_confstr", "ask_musl_loader", "glibc_version", "inspect_loader", "libc_of_loader",
@@ -54,7 +55,11 @@ class LoaderFile(NamedTuple):
     """The file that a loader's path leads to."""
 
     kind: str
-    """``glibc``, ``musl``, ``missing``, ``gcompat``, ``stub-ld``, ``nix-ld`` or ``other``."""
+    """``glibc``, ``musl``, ``gcompat``, ``stub-ld``, ``nix-ld``, or ``other`` for one that is not known.
+
+    One that cannot be used is ``missing``, ``unreachable``, ``broken`` (no ELF file), or ``foreign`` (for another
+    machine than the executable that names it).
+    """
     path: str
     """The path as it was given."""
     resolved: Optional[str]
@@ -81,18 +86,23 @@ def libc_of_loader(path: str) -> Optional[str]:
     return None
 
 
-def inspect_loader(root: RootDirectory, path: str) -> LoaderFile:
-    """Identify the file that a loader's path leads to, and the version of musl if it is musl's."""
+def inspect_loader(root: RootDirectory, path: str, like: Optional[ElfFile] = None) -> LoaderFile:
+    """Identify the file that a loader's path leads to, and the version of musl if it is musl's.
+
+    It must be for the machine of an executable *like* this one; None for any machine.
+    """
     located = root.locate(path)
-    if located is None or not located.is_file:
+    if located is None:
         return LoaderFile("missing", path, None, Evidence(path, "does not exist"))
-    kind, finding, version = _identify(root, located.path)
+    if located.problem:
+        return LoaderFile("unreachable", path, None, Evidence(path, located.problem, located.identity))
+    kind, finding, version = _identify(root, located.path, like)
     if located.path != path:
         finding = f"leads to {located.path!r}, which {finding}"
     return LoaderFile(kind, path, located.path, Evidence(path, finding, located.identity), version)
 
 
-def _identify(root: RootDirectory, path: str) -> Tuple[str, str, Optional[Version]]:
+def _identify(root: RootDirectory, path: str, like: Optional[ElfFile]) -> Tuple[str, str, Optional[Version]]:
     stub = "stub-ld", "is NixOS's stub-ld, which starts no program", None
     # NixOS puts the stub and nix-ld where foreign executables look for glibc (nixpkgs#429813, kani#4413).
     if "stub-ld" in path:
@@ -102,6 +112,8 @@ def _identify(root: RootDirectory, path: str) -> Tuple[str, str, Optional[Versio
     try:
         with root.open(path) as file:
             elf = read_elf(file)
+            if like is not None and machine_of(elf) != machine_of(like):
+                return "foreign", f"is for another machine ({architecture_of(elf) or elf.machine})", None
             if any(name.startswith("GLIBC_") for name in elf.version_definitions):
                 return "glibc", "is glibc's loader", _version_in_name(path)
             # musl exports no symbol versions, so only its text distinguishes it from other loaders.
@@ -115,7 +127,10 @@ def _identify(root: RootDirectory, path: str) -> Tuple[str, str, Optional[Versio
             if any(_matches(file, _STUB_MARK)):
                 return stub
     except HostError as exc:
-        return "other", f"is no loader: {exc.message}", None
+        # The kernel may read what this user may not.
+        if isinstance(exc.__cause__, OSError):
+            return "other", f"is not readable: {exc.message}", None
+        return "broken", f"is no loader: {exc.message}", None
     return "other", f"is neither glibc's nor musl's loader (a {elf.bits}-bit ELF file)", None
 
 
@@ -127,15 +142,20 @@ def _version_in_name(path: str) -> Optional[Version]:
 def musl_version(file: BinaryIO) -> Optional[Version]:
     """Find the version of musl, three numbers, in its loader; None unless the loader holds exactly one."""
     # Of two different ones, one must be something else, and a guess would be worse than not knowing.
-    found = {tuple(int(part) for part in match.groups()) for match in _matches(file, _MUSL_VERSION)}
-    return found.pop() if len(found) == 1 else None
+    found = None
+    for match in _matches(file, _MUSL_VERSION):
+        version = tuple(int(part) for part in match.groups())
+        if found not in (None, version):
+            return None
+        found = version
+    return found
 
 
 def glibc_version(root: RootDirectory, loader: LoaderFile, like: ElfFile) -> Tuple[Optional[Version], List[Evidence]]:
     """Find the version, two numbers, of the glibc that a loader would load for an executable *like* this one."""
-    for path in _libc_paths(loader):
+    for path in _libc_paths(loader, like):
         located = root.locate(path)
-        if located is None or not located.is_file:
+        if located is None or located.problem:
             continue
         found = _read_glibc(root, path, like)
         if found is not None:
@@ -164,11 +184,18 @@ def _read_glibc(root: RootDirectory, path: str, like: ElfFile) -> Optional[Tuple
         return None
 
 
-def _libc_paths(loader: LoaderFile) -> Iterator[str]:
-    """List where the loader would find its libc: beside it, then in the usual directories."""
+def _libc_paths(loader: LoaderFile, like: ElfFile) -> Iterator[str]:
+    """List where the loader would find its libc: beside it, then in the usual directories, those of Debian first.
+
+    Debian's loader does not look into /lib64, where its link is: what was copied as a file (``cp -L``, ``tar -h``) is
+    not beside its libc.
+    """
     beside = [path.rpartition("/")[0] for path in (loader.resolved, loader.path) if path]
     usual = ("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/lib32", "/usr/lib32", "/libx32")
-    return (f"{directory}/libc.so.6" for directory in dict.fromkeys([*beside, *usual]))
+    multiarch = multiarch_of(like, loader.path)
+    debian = [f"/lib/{multiarch}", f"/usr/lib/{multiarch}"]
+    own = [directory for directory in beside if directory not in usual]
+    return (f"{directory}/libc.so.6" for directory in dict.fromkeys([*own, *debian, *beside, *usual]))
 
 
 def _matches(file: BinaryIO, pattern: Pattern[bytes]) -> Iterator[Match[bytes]]:

@@ -34,7 +34,7 @@ class Evidence(NamedTuple):
     finding: str
     """The fact, as a sentence whose subject is the path."""
     identity: Optional[FileIdentity] = None
-    """The file's state when it was read; None if it does not exist or is not a file."""
+    """The file's state when it was read; None if it does not exist or cannot be reached."""
 
     def as_dict(self) -> Dict[str, Any]:
         """Return the fact for JSON; `from_dict` undoes it."""

@@ -49,10 +49,11 @@ class Located(NamedTuple):
     """A path after all links were followed."""
 
     path: str
-    """Absolute path inside the root, free of links and ``..``."""
-    is_file: bool
-    """Whether it is a regular file."""
-    identity: FileIdentity
+    """Absolute path inside the root, free of links and ``..``; as it was given where its end cannot be reached."""
+    identity: Optional[FileIdentity]
+    """None where it cannot be reached."""
+    problem: str = ""
+    """Why it is no regular file that can be opened: ``is a FIFO, not a regular file``; empty if it may be one."""
 
 
 class _Leaf(NamedTuple):
@@ -80,31 +81,50 @@ class RootDirectory:
             return False
 
     def locate(self, path: str) -> Optional[Located]:
-        """Follow a path inside the root to its end; None if nothing is there or it cannot be reached."""
-        with contextlib.suppress(HostError, _UnreachableError), self._walk(path) as leaf:
-            status = leaf.status
-            identity = FileIdentity(status.st_size, status.st_mtime_ns, status.st_ino)
-            return Located(leaf.path, stat.S_ISREG(status.st_mode), identity)
-        return None
+        """Follow a path inside the root to its end; None if nothing is there."""
+        try:
+            with self._walk(path) as leaf:
+                status = leaf.status
+                identity = FileIdentity(status.st_size, status.st_mtime_ns, status.st_ino)
+                return Located(leaf.path, identity, "" if stat.S_ISREG(status.st_mode) else _no_file(status))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except _UnreachableError as exc:
+            return Located(path, None, f"cannot be reached: {exc}")
+        except (OSError, ValueError) as exc:
+            error = _unreadable(path, exc)
+            if not isinstance(error, HostError):
+                raise error from exc
+            return Located(path, None, f"cannot be reached: {_reason(exc)}")
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
-        """Open a regular file inside the root; raises HostError if there is none, or it cannot be read."""
+        """Open a regular file inside the root.
+
+        Raises:
+            HostError: there is none, or the system does not let it be opened or, while the body runs, be read; then
+                the error of the system is the cause.
+        """
         try:
             with self._walk(path) as leaf:
                 descriptor = _open_leaf(leaf)
         except _UnreachableError as exc:
             raise HostError(f"cannot read {path!r}: {exc}") from None
+        except (OSError, ValueError) as exc:  # ValueError: a name that the locale cannot encode.
+            raise _unreadable(path, exc) from exc
         with _stream(descriptor, path) as file:
-            yield file
+            try:
+                yield file
+            except OSError as exc:  # A bad disk, or a network file system that has lost its server.
+                raise _unreadable(path, exc) from exc
 
     @contextlib.contextmanager
     def _walk(self, path: str) -> Iterator[_Leaf]:
-        with contextlib.ExitStack() as stack:
-            try:
-                yield _Walk(self.path, stack).follow(path)
-            except (OSError, ValueError) as exc:  # ValueError: a name that the locale cannot encode.
-                raise _unreadable(path, exc) from exc
+        walk = _Walk(self.path)
+        try:
+            yield walk.follow(path)
+        finally:
+            walk.close()
 
 
 class _UnreachableError(Exception):
@@ -114,11 +134,14 @@ class _UnreachableError(Exception):
 class _Walk:
     """One walk from the root to a file: the names so far, and a descriptor for each of these directories."""
 
-    def __init__(self, root: Path, stack: contextlib.ExitStack) -> None:
-        self._stack = stack
+    def __init__(self, root: Path) -> None:
         flags = _DIRECTORY_FLAGS & ~getattr(os, "O_NOFOLLOW", 0)
-        self._descriptors: List[int] = [self._keep(os.open(root, flags))]
+        self._descriptors: List[int] = [os.open(root, flags)]
         self._names: List[str] = []
+
+    def close(self) -> None:
+        """Close all descriptors."""
+        self._return_to(-1)
 
     def follow(self, path: str) -> _Leaf:
         """Resolve a path, one component at a time, and return its last one."""
@@ -126,13 +149,14 @@ class _Walk:
         links = 0
         while pending:
             name = pending.pop()
+            if name == ".":
+                continue
             # ".." is answered from the descriptors held, not by the kernel: a directory that is moved elsewhere
             # meanwhile would have a parent outside the root.
             if name == "..":
                 # At the root itself, ".." stays there.
                 if self._names:
-                    self._names.pop()
-                    self._descriptors.pop()
+                    self._return_to(len(self._names) - 1)
                 continue
             # A link is never followed by the kernel, which would start an absolute one at the real root.
             status = os.stat(name, dir_fd=self._descriptors[-1], follow_symlinks=False)
@@ -142,7 +166,7 @@ class _Walk:
                     raise _UnreachableError("too many symbolic links")
                 target = os.readlink(name, dir_fd=self._descriptors[-1])
                 if target.startswith("/"):
-                    del self._names[:], self._descriptors[1:]
+                    self._return_to(0)
                 pending += _components(target)
             elif pending:
                 self._descend(name)
@@ -150,14 +174,16 @@ class _Walk:
                 return _Leaf(self._descriptors[-1], name, "/" + "/".join([*self._names, name]), status)
         raise _UnreachableError("it is a directory")
 
-    def _keep(self, descriptor: int) -> int:
-        self._stack.callback(os.close, descriptor)
-        return descriptor
+    def _return_to(self, depth: int) -> None:
+        # Links lead up and down again as often as they like, so what is left is closed at once.
+        del self._names[max(depth, 0) :]
+        while len(self._descriptors) > depth + 1:
+            os.close(self._descriptors.pop())
 
     def _descend(self, name: str) -> None:
         if len(self._names) >= _MAX_DEPTH:
             raise _UnreachableError(f"more than {_MAX_DEPTH} directories deep")
-        self._descriptors.append(self._keep(os.open(name, _DIRECTORY_FLAGS, dir_fd=self._descriptors[-1])))
+        self._descriptors.append(os.open(name, _DIRECTORY_FLAGS, dir_fd=self._descriptors[-1]))
         self._names.append(name)
 
 
@@ -165,19 +191,24 @@ def _components(path: str) -> List[str]:
     """Split a path into what is still to be walked, the last component first."""
     if len(path) > _PATH_MAX or "\0" in path:
         raise _UnreachableError("it is not a path")
-    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
+    # A "/" or "/." at the end demands a directory, so it counts as a step.
+    return [name or "." for name in reversed(path.split("/"))]
 
 
 def _open_leaf(leaf: _Leaf) -> int:
     # This is checked before the file is opened, since opening a device may rewind a tape or start a watchdog.
     if not stat.S_ISREG(leaf.status.st_mode):
-        raise _UnreachableError(f"it is {kind_of(leaf.status.st_mode)}, not a regular file")
+        raise _UnreachableError(f"it {_no_file(leaf.status)}")
     descriptor = os.open(leaf.name, _FILE_FLAGS, dir_fd=leaf.directory)
     # It is checked again for the opened file: another process may have replaced it in between.
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
     raise _UnreachableError("it changed while it was opened")
+
+
+def _no_file(status: os.stat_result) -> str:
+    return f"is {kind_of(status.st_mode)}, not a regular file"
 
 
 def open_regular_file(path: Path) -> BinaryIO:
@@ -234,8 +265,7 @@ def read_headers(file: Union[BinaryIO, Path], kind: str, parse: Callable[[Header
     except MalformedError as exc:
         raise HostError(f"cannot read {name!r} as {kind}: {exc}") from None
     except (OSError, ValueError) as exc:
-        reason = getattr(exc, "strerror", None) or str(exc)
-        raise HostError(f"cannot read {name!r}: {reason.lower()}") from exc
+        raise HostError(f"cannot read {name!r}: {_reason(exc)}") from exc
 
 
 def _stream(descriptor: int, name: str) -> BinaryIO:
@@ -245,9 +275,13 @@ def _stream(descriptor: int, name: str) -> BinaryIO:
 
 def _unreadable(path: str, exc: Exception) -> ProvisionError:
     """Return the error for a file that cannot be read; a caller that expects files to be missing catches HostError."""
-    reason = getattr(exc, "strerror", None) or str(exc)
-    message = f"cannot read {path!r}: {reason[:1].lower()}{reason[1:]}"
+    message = f"cannot read {path!r}: {_reason(exc)}"
     # Otherwise the host would seem to have no loader.
     if getattr(exc, "errno", 0) in (errno.EMFILE, errno.ENFILE):
         return ProvisionError(message, hint="allow this process to open more files: ulimit -n 1024")
     return HostError(message)
+
+
+def _reason(exc: Exception) -> str:
+    text = getattr(exc, "strerror", None) or str(exc)
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text

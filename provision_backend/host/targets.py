@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ELF_TARGETS", "LEVELED_TRIPLES", "OTHER_TARGETS", "Target", "architecture_name", "architecture_of", "float_abi_of",
-    "read_machine", "split_level", "triple_of", "with_level",
+    "multiarch_of", "read_machine", "split_level", "triple_of", "with_level",
 ]  # fmt: skip
 
 
@@ -110,11 +110,11 @@ _TABLE = """
 """
 
 _OTHER_NAMES: Dict[str, Dict[str, str]] = {
-    "armv7": {"uname": "armv7l", "qemu": "arm", "zig": "arm", "meson": "arm"},
-    "i686": {"qemu": "i386", "zig": "x86", "meson": "x86"},
+    "armv7": {"uname": "armv7l", "qemu": "arm", "zig": "arm", "meson": "arm", "debian": "arm"},
+    "i686": {"qemu": "i386", "zig": "x86", "meson": "x86", "debian": "i386"},
     "powerpc": {"uname": "ppc", "qemu": "ppc", "meson": "ppc"},
     "powerpc64": {"uname": "ppc64", "qemu": "ppc64", "meson": "ppc64"},
-    "ppc64le": {"zig": "powerpc64le", "meson": "ppc64"},
+    "ppc64le": {"zig": "powerpc64le", "meson": "ppc64", "debian": "powerpc64le"},
 }
 """What others call an architecture of the table, where that is another name; see `architecture_name`."""
 
@@ -159,7 +159,7 @@ def architecture_name(architecture: str, user: str) -> str:
 
     Args:
         architecture: as in target triples, without a level.
-        user: ``uname`` (the kernel, and the tags of wheels), ``qemu`` (qemu-user), ``zig``, or ``meson``.
+        user: ``uname`` (the kernel, and the tags of wheels), ``qemu`` (qemu-user), ``zig``, ``meson``, or ``debian``.
     """
     return _OTHER_NAMES.get(architecture, {}).get(user, architecture)
 
@@ -231,3 +231,9 @@ def triple_of(elf: ElfFile, libc: str, loader: str) -> str:
     """Return the triple of an executable with this libc and loader."""
     environment = _environment_of(elf, libc, float_abi_of(elf, loader))
     return f"{architecture_of(elf) or 'unknown'}-unknown-linux-{environment}"
+
+
+def multiarch_of(elf: ElfFile, loader: str) -> str:
+    """Return the name of Debian's folders for the libraries of an executable for glibc: ``x86_64-linux-gnu``."""
+    architecture, _, _, environment = triple_of(elf, "gnu", loader).split("-")
+    return f"{architecture_name(architecture, 'debian')}-linux-{environment}"

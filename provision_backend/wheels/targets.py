@@ -130,7 +130,7 @@ def _with_loader(target: Target, host: Target, root: Path) -> Runs:
     if target.libc == "gnu" and host.libc != "gnu":
         # musl's loader is its libc; that of glibc needs libraries at paths that this host does not have.
         return Runs("", reason=f"glibc of {root} cannot be shown to programs on a host with {host.libc}")
-    if there is None or not os.path.isdir(here):
+    if there is None or there.identity is None or not os.path.isdir(here):
         return Runs("", reason=f"this host has no folder {here}, in which the loader of {root} could be shown")
     return _tried(target, Runs(ROOT, (*_NAMESPACES, _SHOW_LOADER, "sh", here, f"{root}{there.path}")), target.loader)
 
