@@ -273,12 +273,13 @@ def test_a_time_in_the_future_says_nothing(cache: Cache) -> None:
     os.utime(used, (time.time() + 600,) * 2)
     assert prune_cache(cache, max_size=0).kept == {KEY: "it was used 0 minutes ago, so a build may still need it"}
     os.utime(used, (time.time() + 1000 * DAY,) * 2)
-    (cache.root / "downloads" / "f").mkdir()
-    os.utime(cache.root / "downloads" / "f", (time.time() + 1000 * DAY,) * 2)
+    download = cache.root / "downloads" / ("f" * 64)
+    download.mkdir()
+    os.utime(download, (time.time() + 1000 * DAY,) * 2)
     swept = prune_cache(cache, unused_for=30 * DAY)
 
     assert [entry.key for entry in swept.removed] == [KEY]
-    assert swept.leftovers == ["f"]
+    assert swept.leftovers == [download.name]
 
 
 def test_the_notes_of_builds_that_have_ended_do_not_pile_up(cache: Cache) -> None:
@@ -323,7 +324,11 @@ def test_prune_removes_damaged_ones_and_leftovers(cache: Cache) -> None:
     """They serve nobody: what a build would pass over, staging of the dead, archives half-fetched long ago."""
     (entry_of(cache) / "bin" / "python3.13").unlink()
     dead = f"key~00000000-{2**22 + 1}~x"
-    for path in (cache.root / "staging" / dead, cache.root / "downloads" / ("e" * 64), cache.root / "downloads" / "f"):
+    for path in (
+        cache.root / "staging" / dead,
+        cache.root / "downloads" / ("e" * 64),
+        cache.root / "downloads" / ("f" * 64),
+    ):
         path.mkdir()
     for path in (cache.root / "staging" / dead, cache.root / "downloads" / ("e" * 64)):
         os.utime(path, (0, 0))
@@ -331,7 +336,7 @@ def test_prune_removes_damaged_ones_and_leftovers(cache: Cache) -> None:
 
     assert [entry.key for entry in swept.removed] == [KEY]
     assert swept.leftovers == [dead, "e" * 64]
-    assert (names(cache, "interpreters"), names(cache, "staging"), names(cache, "downloads")) == ([], [], ["f"])
+    assert (names(cache, "interpreters"), names(cache, "staging"), names(cache, "downloads")) == ([], [], ["f" * 64])
 
 
 @contextlib.contextmanager
@@ -447,15 +452,46 @@ def test_an_interpreter_leaves_at_once(cache: Cache, monkeypatch: pytest.MonkeyP
 
 def test_clean_leaves_an_empty_cache(cache: Cache) -> None:
     """The lock files stay, since another process may have them open; everything else is made again."""
-    for folder in ("platforms", "catalogs", "damaged"):
-        (cache.root / folder).mkdir(exist_ok=True)
-        (cache.root / folder / "x").touch()
-    (cache.root / "downloads" / "x").mkdir()
+    for note in ("platforms/usr-bin-python3-01234567.json", f"catalogs/{'a' * 16}", f"damaged/{'b' * 16}"):
+        (cache.root / note).parent.mkdir(exist_ok=True)
+        (cache.root / note).touch()
+    (cache.root / "downloads" / ("c" * 64)).mkdir()
     clean_cache(cache)
 
     left = sorted(str(path.relative_to(cache.root)) for path in cache.root.rglob("*") if not path.is_dir())
     assert left == [".gitignore", "CACHEDIR.TAG", f"locks/{KEY}.lock", f"locks/{KEY}.owner"]
     assert provide(cache)
+
+
+def test_what_is_not_of_a_cache_stays(cache: Cache) -> None:
+    """The setting may name a home or a project by mistake, whose folders may be called as those of a cache."""
+    folders = ("interpreters", "environments", "targets", "compilers", "downloads", "used", "damaged", "catalogs")
+    mine = [cache.root / folder / "mine" / "data" for folder in (*folders, "platforms")]
+    for file in mine:
+        file.parent.mkdir(parents=True)
+        file.write_text("mine")
+        os.utime(file.parent, (0, 0))
+        os.utime(file, (0, 0))
+    swept = (prune_cache(cache, unused_for=0), clean_cache(cache, force=True))
+
+    assert [file for file in mine if not file.exists()] == []
+    assert [each.leftovers for each in swept] == [[], []]
+    assert "mine" not in {entry.key for each in swept for entry in each.removed}
+
+
+@pytest.mark.parametrize("folder", ["downloads", "damaged"])
+def test_what_a_link_leads_to_stays(cache: Cache, folder: str, tmp_path: Path) -> None:
+    """It may be a folder of somebody else, whatever the names in it are."""
+    elsewhere = tmp_path / "elsewhere"
+    name = "a" * (64 if folder == "downloads" else 16)
+    (elsewhere / name).mkdir(parents=True)
+    os.utime(elsewhere / name, (0, 0))
+    shutil.rmtree(cache.root / folder, ignore_errors=True)
+    (cache.root / folder).symlink_to(elsewhere)
+    prune_cache(cache, unused_for=0)
+    clean_cache(cache, force=True)
+
+    assert os.listdir(elsewhere) == [name]
 
 
 def test_shared_caches_are_not_touched(cache: Cache, tmp_path: Path) -> None:
@@ -633,7 +669,7 @@ def test_an_environment_goes_with_its_interpreter(cache: Cache, unused_for: Opti
     path = provide_environment(cache)
     age(cache, ENVIRONMENT, 3 * DAY, "environments")
     age(cache, KEY, 6 * DAY)
-    other = provide_environment(cache, filled(sys.executable), key="a" * 64)
+    other = provide_environment(cache, filled(sys.executable), key="a" * 32)
     size = sum(entry.size for entry in list_entries(cache)) - 1 if unused_for is None else None
     swept = prune_cache(cache, unused_for=unused_for, max_size=size)
 
@@ -700,7 +736,7 @@ def test_environments_of_a_shared_cache_stay(tmp_path: Path) -> None:
     shared = Cache(tmp_path / "shared")
     path = provide_environment(shared)
     cache = Cache(tmp_path / "own", (shared.root,))
-    provide_environment(Cache(cache.root), filled(sys.executable), key="a" * 64)
+    provide_environment(Cache(cache.root), filled(sys.executable), key="a" * 32)
 
     assert len(clean_cache(cache).removed) == 1
     assert cache.find_environment(ENVIRONMENT) == path

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Iterator, List, Optional
@@ -20,14 +21,32 @@ from ..files import age_of, hash_bytes, list_names, remove_path, write_atomicall
 from ..processes import is_alive
 from ..systems import RUNNING
 from ..trust import ENTRY_FOLDERS, make_root
+from ..versions import IMPLEMENTATION
 
 __all__ = [
     "FOLDERS", "default_cache_dir", "find_leftovers", "is_running", "make_folders", "mark_process", "open_staging",
-    "sweep_staging", "unwritable", "write_note",
+    "own_names", "sweep_staging", "unwritable", "write_note",
 ]  # fmt: skip
 
 FOLDERS = (*ENTRY_FOLDERS, "downloads", "staging", "locks", "platforms", "used")
 """What every cache has once something was published; ``catalogs`` and ``damaged`` are made when they are needed."""
+
+_INTERPRETER = rf"{IMPLEMENTATION}-[^~]+-[0-9a-f]{{8}}"
+_ENTRIES = {
+    "interpreters": rf"{_INTERPRETER}(\.[0-9])?",
+    "environments": r"[0-9a-f]{32}(\.[0-9])?",
+    "targets": rf"target-{_INTERPRETER}(\.[0-9])?",
+    "compilers": r"zig-[^~]+",
+}
+_NAMES = {
+    **_ENTRIES,
+    "used": rf"({'|'.join(_ENTRIES.values())})(~[^~]+)?",
+    "downloads": r"[0-9a-f]{64}",
+    "catalogs": r"[0-9a-f]{16}",
+    "damaged": r"[0-9a-f]{16}",
+    "platforms": r"[A-Za-z0-9-]*-[0-9a-f]{8}\.json",
+}
+"""The form of the names in the folders of a cache."""
 
 # A process of its number may run here that has nothing to do with it, or it may be from elsewhere.
 _ABANDONED = 24 * 3600.0  # seconds after which a leftover is removed all the same
@@ -64,6 +83,16 @@ def make_folders(root: Path, *names: str) -> None:
                 folder.chmod(mode)
     except OSError as exc:
         raise unwritable(root, exc) from None
+
+
+def own_names(root: Path, folder: str) -> List[str]:
+    """Return the names in a folder of a cache that have the form of ours.
+
+    The setting ``cache-dir`` may name a folder that is none of ours, such as a home or a project, and what else is in
+    one must not be removed. A link may lead to a folder of somebody else.
+    """
+    path = root / folder
+    return [] if path.is_symlink() else [name for name in list_names(path) if re.fullmatch(_NAMES[folder], name)]
 
 
 def unwritable(root: Path, exc: OSError) -> CacheError:

@@ -35,7 +35,7 @@ from .entries import (
     read_marker,
     read_target,
 )
-from .folders import open_staging, sweep_staging, unwritable
+from .folders import open_staging, own_names, sweep_staging, unwritable
 from .locks import is_locked, key_lock
 from .manifest import tree_size
 from .store import Cache
@@ -99,7 +99,7 @@ def list_entries(cache: Cache) -> List[Entry]:
     entries = []
     for root in cache.roots:
         trust = cache.trust(root)
-        paths = [root / folder / name for folder in ENTRY_FOLDERS for name in list_names(root / folder)]
+        paths = [root / folder / name for folder in ENTRY_FOLDERS for name in own_names(root, folder)]
         entries += [_describe(cache, path, trusted=trust.accepts(path)) for path in paths]
     return entries
 
@@ -152,9 +152,9 @@ def clean_cache(cache: Cache, *, force: bool = False) -> Swept:
     """Remove from the writable cache all but what processes use, which *force* removes too, or are provisioning."""
     swept = remove_entries(cache, (entry for entry in list_entries(cache) if not entry.shared), force=force)
     swept.leftovers += _sweep_downloads(cache.root, 0)
-    left = {name for folder in ENTRY_FOLDERS for name in list_names(cache.root / folder)}
+    left = {name for folder in ENTRY_FOLDERS for name in own_names(cache.root, folder)}
     for folder in ("platforms", "catalogs", "damaged", "used"):
-        for name in list_names(cache.root / folder):
+        for name in own_names(cache.root, folder):
             if folder != "used" or name.partition("~")[0] not in left:
                 remove_path(cache.root / folder / name)
     return swept
@@ -255,7 +255,7 @@ class _Removal:
 def _sweep_downloads(root: Path, age: float) -> List[str]:
     """Remove downloads of at least that age, in seconds, unless a process is using them."""
     swept = []
-    for name in list_names(root / "downloads"):
+    for name in own_names(root, "downloads"):
         folder = root / "downloads" / name
         # A key ends with the first digits of the archive's hash.
         locks = (root / "locks").glob(f"*-{name[:8]}.lock")

@@ -35,7 +35,7 @@ ARCHIVE = Archive(
     freethreaded=False,
 )
 KEY = ARCHIVE.key
-ENVIRONMENT = "fedcba9876543210" * 4  # the key of a locked environment
+ENVIRONMENT = "fedcba9876543210" * 2  # the key of a locked environment
 Build = Callable[[Path, Path, Path], Dict[str, Any]]
 
 
