@@ -435,6 +435,21 @@ class TestWhatIsWritten:
 
         assert caught.value.message == f"could not write into '{tmp_path / 'file' / 'mirror'}': File exists"
 
+    def test_a_link_in_place_of_the_work_folder_is_refused(
+        self, settings: Dict[str, str], to: Path, tmp_path: Path
+    ) -> None:
+        """What is in that folder is removed in the end, and another user may have made the link."""
+        (tmp_path / "theirs").mkdir()
+        (tmp_path / "theirs" / "file").touch()
+        to.mkdir(parents=True)
+        (to / ".incoming").symlink_to(tmp_path / "theirs")
+
+        with pytest.raises(DownloadError) as caught:
+            run_mirror(str(to), "--python", "3.13", **settings)
+
+        assert caught.value.message == f"'{to}/.incoming' is a link, and unfinished files need a folder"
+        assert os.listdir(tmp_path / "theirs") == ["file"]
+
 
 class TestWheels:
     """The wheels of a locked project, from the user's indexes by the real pip; here a folder of toys."""

@@ -227,6 +227,9 @@ def work_folder(folder: Path, timeout: float, reporter: Reporter) -> Iterator[Pa
     with key_lock(folder, _INCOMING, timeout=timeout, reporter=reporter, work=waited_for) as locked:
         with _writing(folder):
             incoming.mkdir(exist_ok=True)
+            # What is in it is removed in the end, and a link may lead to a folder of somebody else.
+            if incoming.is_symlink():
+                raise DownloadError(f"'{incoming}' is a link, and unfinished files need a folder", hint="remove it")
             work = incoming if locked else Path(tempfile.mkdtemp(dir=str(folder), prefix=f"{_INCOMING}-"))
         try:
             yield work
