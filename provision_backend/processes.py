@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import InterpreterError
+from .files import list_names
 from .frontend_watch import POLL, child_options, frontend_has_ended, is_following, is_watched_by_timer
 from .systems import RUNNING
 from .variables import clean_environment
@@ -300,12 +301,38 @@ def _run(command: Sequence[str], *, timeout: Optional[float] = None, **options: 
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    child.terminate()
+    _terminate(child)
     try:
         child.wait(_GRACE)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+
+
+def _terminate(child: subprocess.Popen[bytes]) -> None:
+    """Ask a program to end, and all that it has started: pip runs itself once more, and a backend runs compilers."""
+    below = _descendants(child.pid)
+    child.terminate()
+    for pid in below:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGTERM)
+
+
+def _descendants(pid: int) -> List[int]:
+    """Return the numbers of the processes below one; none on other systems than Linux.
+
+    Source: proc(5), /proc/pid/stat.
+    """
+    children: Dict[int, List[int]] = {}
+    for name in filter(str.isdigit, list_names(Path("/proc"))):
+        with suppress(OSError):
+            # The name of a program, in parentheses, may have any characters in it.
+            fields = Path("/proc", name, "stat").read_bytes().rpartition(b")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(name))
+    found = [pid]
+    for each in found:
+        found += children.get(each, [])
+    return found[1:]
 
 
 @contextmanager
@@ -322,12 +349,12 @@ def _passing_on_sigterm() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]
     def _adopt(child: subprocess.Popen[bytes]) -> None:
         children.append(child)
         if signals:
-            child.terminate()  # One has arrived while it was being started.
+            _terminate(child)  # One has arrived while it was being started.
 
     def _pass_on(number: int, _frame: object) -> None:
         signals.append(number)
         for child in children:
-            child.terminate()
+            _terminate(child)
 
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
@@ -428,6 +455,6 @@ def _communicate(child: subprocess.Popen[bytes], timeout: Optional[float]) -> Tu
             return child.communicate(timeout=left)
         except subprocess.TimeoutExpired:
             if frontend_has_ended():
-                child.terminate()  # Nobody waits for it; what it was run for then fails, and this process ends.
+                _terminate(child)  # Nobody waits for it; what it was run for then fails, and this process ends.
             if end is not None and time.monotonic() >= end:
                 raise

@@ -32,12 +32,17 @@ with follow_frontend() if sys.argv[3] == "follows" else contextlib.suppress():
     open(sys.argv[1], "w").write(str(os.getpid()))
     run_visible([sys.executable, "-c", sys.argv[4], sys.argv[2]])
 """
-_PROGRAM = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
+_PROGRAM = """
+import os, subprocess, sys
+below = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+open(sys.argv[1], "w").write(f"{os.getpid()} {below.pid}")
+below.wait()
+"""
 ROOT = Path(__file__).resolve().parent.parent
 
 
 class Family:
-    """A frontend, the hook that it has called, and the program that the hook runs."""
+    """A frontend, the hook that it has called, the program that the hook runs, and what that has started."""
 
     def __init__(self, folder: Path, *, follows: bool) -> None:
         notes = [folder / "hook", folder / "program"]
@@ -48,7 +53,7 @@ class Family:
             command, env=environ, start_new_session=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
         wait_until(lambda: all(note.exists() and note.read_text() for note in notes), 30)
-        self.hook, self.program = (int(note.read_text()) for note in notes)
+        self.hook, self.program, self.below = (int(pid) for note in notes for pid in note.read_text().split())
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
@@ -84,7 +89,7 @@ def family(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Family]:
 def test_hook_and_program_end_when_the_frontend_has_ended(family: Family, number: signal.Signals) -> None:
     """A hook that nobody waits for any more ends what it runs, and then itself."""
     family.frontend.send_signal(number)
-    assert wait_until(lambda: has_ended(family.program) and has_ended(family.hook), 20)
+    assert wait_until(lambda: all(map(has_ended, (family.program, family.hook, family.below))), 20)
 
 
 def test_program_ends_when_the_hook_is_killed(family: Family) -> None:
