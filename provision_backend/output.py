@@ -278,9 +278,11 @@ def shorten(text: str, longest: int = 80) -> str:
 
 
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{1,30}"
-# A scheme with one slash or without its colon, two slashes without a scheme, or neither: with an "@" behind it this is
-# an address, and no path. A path of that form can be written with ./ before it.
-_UNFINISHED = re.compile(rf"({_SCHEME}:/(?!/)|https?//|//|(?![.~\\]|[A-Za-z]:[/\\]))[^/]*@")
+# A scheme with one slash, with a semicolon or without its colon, two slashes without a scheme, or neither: with an "@"
+# behind it, or a query, this is an address, and no path. A path of that form can be written with ./ before it.
+_BEGINNING = rf"({_SCHEME}[:;]//?|https?//|//|(?![.~\\]|[A-Za-z]:[/\\]))"
+_UNFINISHED = re.compile(rf"{_BEGINNING}[^/]*@")
+_UNFINISHED_QUERY = re.compile(rf"(?!/[^/]){_BEGINNING}[^?]*\?.*=")
 _ADDRESS = re.compile(rf"{_SCHEME}:/")
 # The punctuation behind an address is not part of it: "https://m.example:8000: no connection".
 _PUNCTUATION = ":;,.)'\""
@@ -291,11 +293,13 @@ def redact_url(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if not separator or not re.fullmatch(_SCHEME, scheme):
         unfinished = _UNFINISHED.match(url)
-        return f"{unfinished[1]}***@{url.rpartition('@')[2].partition('?')[0]}" if unfinished else url
+        if unfinished:
+            return f"{unfinished[1]}***@{url.rpartition('@')[2].partition('?')[0]}"
+        return f"{url.partition('?')[0]}?***" if _UNFINISHED_QUERY.match(url) else url
     shown = re.split(r"[?#]", rest, maxsplit=1)[0]
     authority, slash, path = shown.partition("/")
-    # Whatever a file on this machine is called, it is no secret.
-    if scheme == "file" and authority in ("", "localhost"):
+    # Whatever a file on this machine is called, it is no secret; an address behind it may have one.
+    if scheme == "file" and authority in ("", "localhost") and "://" not in rest:
         return url
     # An "@" behind the authority may be the end of a password with an unescaped "/", "?" or "#" in it.
     if "@" in rest[len(shown) :]:

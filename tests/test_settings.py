@@ -296,6 +296,8 @@ def test_a_comma_separates_where_something_begins(text: str, items: Tuple[str, .
         ("mirror", "bob:s3,cret@m.example/x", "a URL or a path, found '***@m.example/x'"),
         ("mirror", ["/a", "s3cret@m.example/x"], "a URL or a path, found '***@m.example/x'"),
         ("mirror", "//bob:s3cret@m.example/x", "a URL or a path, found '//***@m.example/x'"),
+        ("mirror", "https:/m.example/x?sig=s3cret", "a URL or a path, found 'https:/m.example/x?***'"),
+        ("catalog", "m.example/x?sig=s3cret", "a URL or a path, found 'm.example/x?***'"),
         ("mirror", "1http://bob:s3cret@m.example/x", "a URL or a path, found '1http://m.example/x'"),
         ("catalog", "bob:s3cret@m.example/SHA256SUMS", "a URL or a path, found '***@m.example/SHA256SUMS'"),
         ("cache-dir", "https://bob:s3cret@m.example/x", "a path, found 'https://m.example/x'"),
