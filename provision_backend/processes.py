@@ -1,6 +1,8 @@
 """Run other programs: a command in, what it printed out; no foreign exception leaves.
 
-No child gets a standard input: a hidden prompt would hang a build.
+No child gets a standard input: a hidden prompt would hang a build. The variables that an interpreter is run with
+are made in `provision_backend.variables`, and callers find that function here, too.
+
 A pass-through build runs nothing, and does not import this module.
 
 What is run for a frontend does not outlive it; `provision_backend.frontend_watch` says how.
@@ -26,14 +28,15 @@ from .errors import InterpreterError
 from .files import list_names
 from .frontend_watch import POLL, child_options, frontend_has_ended, is_following, is_watched_by_timer
 from .systems import RUNNING
-from .variables import clean_environment
+from .variables import DROPPED_VARIABLES, clean_environment
 
 if RUNNING.name == "windows":
     from . import windows
 
 __all__ = [
-    "NO_OUTPUT", "CompletedOutput", "abnormal_end", "end_programs", "ended_by_signals", "is_alive", "last_lines",
-    "run_attached", "run_interpreter_json", "run_quiet", "run_visible", "standard_output_to", "start_program",
+    "DROPPED_VARIABLES", "NO_OUTPUT", "CompletedOutput", "abnormal_end", "clean_environment", "end_programs",
+    "ended_by_signals", "is_alive", "last_lines", "run_attached", "run_interpreter_json", "run_quiet", "run_visible",
+    "standard_output_to", "start_program",
 ]  # fmt: skip
 
 NO_OUTPUT = subprocess.DEVNULL
