@@ -176,6 +176,21 @@ def test_json_says_what_was_done(project: Path) -> None:
     assert (undone["build-backend"], undone["requires"]) == ("hatchling.build", ["hatchling>=1.27"])
 
 
+@pytest.mark.parametrize("options", [["--check"], [], ["--undo"]], ids=["checked", "wrapped", "undone"])
+def test_json_shows_no_password(project: Path, options: List[str]) -> None:
+    """A requirement may be an address; only the diff has it as the file does."""
+    file = project / "pyproject.toml"
+    text = BEFORE.replace("hatchling>=1.27", "hatchling @ http://bob:s3cret@127.0.0.1:9/hatchling.whl")
+    file.write_text(text, encoding="utf-8")
+    if "--undo" in options:
+        assert _init(project).code == 0
+    data = json.loads(_init(project, "--json", *options).out)
+
+    assert "s3cret" in data.pop("diff")
+    assert "http://127.0.0.1:9/hatchling.whl" in data["requires"][0]
+    assert "s3cret" not in json.dumps(data)
+
+
 def test_the_diff_says_where_there_is_no_last_line_break(project: Path) -> None:
     """As diff has it, so that patch can apply it."""
     (project / "pyproject.toml").write_bytes(BEFORE.split("\n\n")[0].encode())

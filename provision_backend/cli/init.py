@@ -10,7 +10,7 @@ from typing import Any, Dict, Tuple
 
 from ..errors import ProjectError, UsageError
 from ..files import read_file
-from ..output import Reporter
+from ..output import Reporter, redact_text
 from ..project.edit import Wrapped, apply_changes, load_tomlkit, unwrap_text, wrap_text
 from ..project.pyproject import (
     NOT_NAMED,
@@ -62,7 +62,8 @@ def run(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter) 
     for line in (summary, *(f"note: {note}" for note in result.notes)):
         reporter.info(line)
     data: Dict[str, Any] = {"form": result.form or None, "build-backend": result.build_backend or None}
-    data.update({"requires": list(result.requires), "notes": list(result.notes)})
+    # A requirement may be an address with a password. The diff stays as it is, since patch applies it.
+    data.update({"requires": list(map(redact_text, result.requires)), "notes": list(map(redact_text, result.notes))})
     return edit_answer(root / "pyproject.toml", diff, data, check=arguments.check)
 
 
