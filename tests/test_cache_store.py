@@ -426,6 +426,24 @@ def test_the_staging_folder_of_this_process_is_no_leftover(cache: Cache) -> None
     assert names(cache, "staging") == []
 
 
+def test_a_host_name_may_be_no_text(cache: Cache) -> None:
+    """The kernel takes any bytes for one, and the name of a folder in staging is made of it."""
+    code = (
+        "import socket, sys; socket.sethostname(bytes([97, 255, 254, 98]));"
+        "from pathlib import Path; from provision_backend.cache import folders, locks; root = Path(sys.argv[1]);"
+        "folders.make_folders(root); staging = folders.open_staging(root, 'key'); print(staging.__enter__().name);"
+        "lock = root / 'locks' / 'x.lock'; locks._write_owner(lock); print(ascii(locks.read_owner(lock)['host']))"
+    )
+    unshare = ["unshare", "--map-root-user", "--uts"]
+    if not shutil.which("unshare") or subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("unshare cannot give a process a host name of its own here")
+    command = [*unshare, sys.executable, "-c", code, str(cache.root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=str(ROOT))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"key~[0-9a-f]{8}-\d+~\w+\n'a\\udcff\\udcfeb'\n", done.stdout)
+
+
 @pytest.mark.parametrize("owner", ["0000ffff-1", "nonsense", "", "{machine}-x", "{machine}-", "{machine}-1"])
 def test_what_another_machine_began_is_abandoned_after_a_day(cache: Cache, owner: str) -> None:
     """Its processes cannot be asked for, nor is a living process of another user gone: only time tells."""

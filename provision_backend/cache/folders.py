@@ -169,7 +169,8 @@ def _machine() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
     except OSError:
         namespace = boot = ""
-    return hash_bytes(f"{_host_name()} {namespace} {boot}".encode())[:8]
+    # The name of a host may have bytes that are no UTF-8.
+    return hash_bytes(os.fsencode(f"{_host_name()} {namespace} {boot}"))[:8]
 
 
 def _host_name() -> str:
