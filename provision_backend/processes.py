@@ -25,7 +25,7 @@ from types import FrameType
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import InterpreterError
-from .files import list_names
+from .files import list_names, open_regular
 from .frontend_watch import POLL, child_options, frontend_has_ended, is_following, is_watched_by_timer
 from .systems import RUNNING
 from .variables import DROPPED_VARIABLES, clean_environment
@@ -423,11 +423,23 @@ def _ended_badly(program: str, done: CompletedOutput) -> InterpreterError:
         illegal = cause.endswith(("SIGILL", f"({_ILLEGAL})"))
         hint = "it was built for a newer CPU than this one" if illegal else last_lines(done.stderr, 3)
         return InterpreterError(f"{program!r} was ended by {cause}", hint=hint)
+    start = _read_start(program) if done.returncode == 127 else b""
+    if start.startswith(b"#!"):
+        # A shim of pyenv whose version is not selected ends so, and takes some lines to say which ones there are.
+        message = f"{program!r} is a script that ended with exit status 127"
+        return InterpreterError(message, hint=last_lines(done.stderr))
     message = f"{program!r} ended with exit status {done.returncode}"
-    if done.returncode == 127:
+    if start == b"\x7fELF":
         # musl's and glibc's loaders end so when a library or a symbol is missing: a libc that is too old (uv#16341).
         message = f"{program!r} could not be loaded: a library or a symbol that it needs is missing"
     return InterpreterError(message, hint=last_lines(done.stderr, 3))
+
+
+def _read_start(program: str) -> bytes:
+    """Return the first four bytes of a file; nothing where it cannot be read."""
+    with suppress(OSError), open_regular(Path(program)) as file:
+        return file.read(4)
+    return b""
 
 
 def last_lines(text: str, count: int = 15) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -252,10 +253,10 @@ class TestRunInterpreterJson:
                 id="newer CPU",
             ),
             pytest.param(
-                "echo 'Error relocating python: copy_file_range: symbol not found' >&2; exit 127",
-                "could not be loaded: a library or a symbol that it needs is missing\n"
-                "  Error relocating python: copy_file_range: symbol not found",
-                id="libc too old",
+                "printf 'pyenv: python: command not found\\n\\nIt exists in:\\n  3.13.0\\n  3.12.1\\n' >&2; exit 127",
+                "is a script that ended with exit status 127\n"
+                "  pyenv: python: command not found\n  It exists in:\n    3.13.0\n    3.12.1",
+                id="shim",
             ),
         ],
     )
@@ -266,6 +267,28 @@ class TestRunInterpreterJson:
             run_interpreter_json(program, "")
 
         assert str(caught.value) == f"{str(program)!r} {message}"
+
+    def test_a_program_whose_library_is_missing(self, tmp_path: Path) -> None:
+        """The loader of an ELF program ends with 127, as that of an older libc does where a symbol is missing."""
+        program = shutil.copy(os.path.realpath("/bin/sh"), str(tmp_path / "python"))
+        content = Path(program).read_bytes()
+        if b"\0libc.so.6\0" not in content:
+            pytest.skip("needs a shell of glibc, as a program that is smaller than a Python")
+        Path(program).write_bytes(content.replace(b"\0libc.so.6\0", b"\0libx.so.6\0"))
+        with pytest.raises(InterpreterError) as caught:
+            run_interpreter_json(Path(program), "")
+
+        found = str(caught.value).splitlines()
+        assert found[0] == f"{program!r} could not be loaded: a library or a symbol that it needs is missing"
+        assert "libx.so.6" in found[1]
+
+    def test_a_program_that_cannot_be_read_has_a_status_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What may be executed and not be read, as root reads everything here, is not said to lack anything."""
+        monkeypatch.setattr(processes, "run_quiet", lambda *_, **__: CompletedOutput(127, "", "why\n"))
+        with pytest.raises(InterpreterError) as caught:
+            run_interpreter_json(Path("/none/python"), "")
+
+        assert str(caught.value) == "'/none/python' ended with exit status 127\n  why"
 
     def test_long_errors_are_cut_to_their_end(self, tmp_path: Path) -> None:
         """Of a traceback the last three lines are shown."""
