@@ -793,9 +793,14 @@ def test_a_full_disk_is_noticed_before_it_is_full(
 
     assert str(caught.value) == (
         f"not enough space for archive in {str(download.to.parent)!r}: wanted 512.0 kB, found 1.0 kB free\n"
-        "  make room, or set PROVISION_BACKEND_CACHE_DIR to a folder on another file system"
+        "  make room, or name a folder on another file system"
     )
     assert download.left == []
+
+    with pytest.raises(DownloadError) as caught:
+        stream_archive(ARCHIVE, download.to, list, settings=Settings(mirror=(server.url,)), reporter=Reporter())
+
+    assert caught.value.hint == "make room, or set PROVISION_BACKEND_CACHE_DIR to a folder on another file system"
 
 
 def test_a_mirror_that_announces_too_much_is_passed_over(
@@ -858,9 +863,13 @@ def test_a_folder_that_cannot_be_written_is_named(server: ArchiveServer, downloa
         download(server.url)
 
     assert str(caught.value) == (
-        f"could not write '{download.to}.part': {os.strerror(errno.ENOTDIR)}\n"
-        "  set PROVISION_BACKEND_CACHE_DIR to a folder that can be written"
+        f"could not write '{download.to}.part': {os.strerror(errno.ENOTDIR)}\n  name a folder that can be written"
     )
+
+    with pytest.raises(DownloadError) as caught:
+        stream_archive(ARCHIVE, download.to, list, settings=Settings(mirror=(server.url,)), reporter=Reporter())
+
+    assert caught.value.hint == "set PROVISION_BACKEND_CACHE_DIR to a folder that can be written"
 
 
 def test_a_link_in_place_of_the_part_is_not_followed(server: ArchiveServer, download: Download, tmp_path: Path) -> None:

@@ -372,6 +372,19 @@ class TestWhatIsWritten:
         )
         assert (to / V313).read_bytes() == b"packed here"
 
+    def test_a_full_disk_is_that_of_the_folder(
+        self, settings: Dict[str, str], to: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The cache has nothing to do with it, so another folder is what helps."""
+        monkeypatch.setattr("provision_backend.install.partial.free_bytes", lambda _: 1000)
+        with pytest.raises(DownloadError) as caught:
+            run_mirror(str(to), "--python", "3.13", **settings)
+
+        assert str(caught.value) == (
+            f"not enough space for {V313} in '{to / '.incoming'}': wanted 102.4 kB, found 1.0 kB free\n"
+            "  make room, or name a folder on another file system"
+        )
+
     def test_an_archive_that_was_only_copied_is_taken_and_listed(self, settings: Dict[str, str], to: Path) -> None:
         """Whoever brings files on a disk needs no network for them."""
         to.mkdir(parents=True)

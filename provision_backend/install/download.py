@@ -69,7 +69,8 @@ def download_archive(archive: Archive, to: Path, *, settings: Settings, reporter
         IntegrityError: the last source gave something else.
         UsageError: a mirror is not of its form.
     """
-    part = Partial(to)
+    # The folder is that of a mirror, which a command names, and has nothing to do with the cache.
+    part = Partial(to, choose="name")
     _Delivery(archive, part, settings, reporter, copies=True).run(lambda _: None)
     part.publish()
 

@@ -29,7 +29,6 @@ __all__ = ["Partial", "Stream", "is_encoded", "is_plain"]
 _BLOCK = 1 << 20
 # Python refuses to parse thousands of digits.
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
-_MAKE_ROOM = "make room, or set PROVISION_BACKEND_CACHE_DIR to a folder on another file system"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -49,10 +48,16 @@ class Stream(NamedTuple):
 
 
 class Partial:
-    """The unfinished copy of the file *final*; its methods raise `DownloadError` where the disk fails."""
+    """The unfinished copy of the file *final*; its methods raise `DownloadError` where the disk fails.
 
-    def __init__(self, final: Path) -> None:
+    Args:
+        final: path of the complete file.
+        choose: how people choose the folder of it, as a message puts it before "a folder".
+    """
+
+    def __init__(self, final: Path, choose: str = "set PROVISION_BACKEND_CACHE_DIR to") -> None:
         self.final = final
+        self._choose = choose
         self.path = final.with_name(final.name + ".part")
         self.notes = final.with_name(final.name + ".part.json")
         self._identity: Tuple[int, ...] = ()
@@ -120,7 +125,7 @@ class Partial:
                 self.discard()
             found = f"wanted {format_size(needed)}, found {format_size(free)} free"
             message = f"not enough space for {self.final.name} in {str(self.final.parent)!r}: {found}"
-            raise DownloadError(message, hint=_MAKE_ROOM, disk=True)
+            raise DownloadError(message, hint=self._make_room(), disk=True)
 
     @contextlib.contextmanager
     def append(self, offset: int) -> Iterator[IO[bytes]]:
@@ -163,6 +168,9 @@ class Partial:
             return notes if isinstance(notes, dict) else {}
         return {}
 
+    def _make_room(self) -> str:
+        return f"make room, or {self._choose} a folder on another file system"
+
     def _is_usable(self) -> bool:
         return self.size() > 0 and os.access(self.path, os.R_OK | os.W_OK)
 
@@ -171,12 +179,12 @@ class Partial:
         try:
             yield
         except OSError as error:
-            hint, found = "set PROVISION_BACKEND_CACHE_DIR to a folder that can be written", ""
+            hint, found = f"{self._choose} a folder that can be written", ""
             if error.errno in _FULL:
                 # A part that fills the disk is in everybody's way.
                 with contextlib.suppress(OSError):
                     self.discard()
-                hint, free = _MAKE_ROOM, free_bytes(self.final.parent)
+                hint, free = self._make_room(), free_bytes(self.final.parent)
                 found = "" if free is None else f", {format_size(free)} free once the part is removed"
             if error.errno == errno.EFBIG:
                 hint, found = RAISE_FILE_LIMIT, ""
