@@ -247,8 +247,9 @@ ENTRIES: Tuple[Entry, ...] = (
     Entry(
         errors.DownloadError,
         "No source gave the archive. Each is listed with its own reason.",
-        "A mirror that has it, a proxy (`HTTPS_PROXY`), a certificate (`SSL_CERT_FILE`), or longer time-outs: whatever "
-        "the reason says. What had arrived is kept, and the next build goes on from there.",
+        "A mirror that has it, a proxy (`HTTPS_PROXY`, or `HTTP_PROXY` for a mirror of `http://`), a certificate "
+        "(`SSL_CERT_FILE`), or longer time-outs: whatever the reason says. What had arrived is kept, and the next "
+        "build goes on from there.",
         _download,
     ),
     Entry(

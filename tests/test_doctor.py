@@ -21,7 +21,7 @@ from provision_backend.doctor.building import check_plan, check_project
 from provision_backend.doctor.caches import check_cache
 from provision_backend.doctor.context import Context, Finding, ok, problem, warning
 from provision_backend.doctor.machine import check_clock, check_host
-from provision_backend.doctor.network import check_network
+from provision_backend.doctor.network import check_network, check_proxy
 from provision_backend.errors import CacheError, MissingDependencyError, UsageError
 from provision_backend.output import Reporter
 from provision_backend.settings import Settings, load_settings
@@ -206,6 +206,13 @@ def test_no_address_shows_a_password(tmp_path: Path) -> None:
     assert "ok: HTTP_PROXY = ***@127.0.0.1:1" in found.of("proxy")
     assert "ok: PIP_EXTRA_INDEX_URL = https://127.0.0.1:1/a https://127.0.0.1:1/b" in found.of("index")
     assert "ok: mirror = http://127.0.0.1:1/x (PROVISION_BACKEND_MIRROR)" in found.of("settings")
+
+
+def test_a_proxy_that_is_switched_off_is_none(tmp_path: Path) -> None:
+    """The spelling in lower case counts, also where it is empty."""
+    environ = {"HTTPS_PROXY": "http://127.0.0.1:1", "https_proxy": ""}
+
+    assert list(check_proxy(Context(Settings(), tmp_path, environ))) == [ok("no proxy and no certificates are set")]
 
 
 def test_what_is_found_does_not_steer_the_terminal() -> None:

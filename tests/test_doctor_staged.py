@@ -13,7 +13,7 @@ import threading
 import time
 from email.utils import formatdate
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 import pytest
 from support.doctors import Diagnosis, archive_name, environment, make_mirror, make_project, run_doctor
@@ -356,7 +356,7 @@ def test_a_server_that_is_not_there(stage: Stage) -> None:
 
     assert found.of("network") == [
         f"problem: {url} does not give {archive_name()}: [Errno 111] Connection refused\n"
-        "is the address right, and does a firewall let this machine reach it? behind a proxy set HTTPS_PROXY;\n"
+        "is the address right, and does a firewall let this machine reach it?\n"
         "without internet set PROVISION_BACKEND_MIRROR to a mirror that can be reached"
     ]
 
@@ -386,17 +386,71 @@ def test_a_certificate_of_nobody(stage: Stage) -> None:
     assert advice == "where a proxy of the network re-signs TLS, set SSL_CERT_FILE to a file with its CA certificate"
 
 
-def test_a_proxy_that_is_not_there(stage: Stage) -> None:
-    """The advice is about the proxy, not to set one."""
-    found = stage.look(PROVISION_BACKEND_MIRROR="https://mirror.example", HTTPS_PROXY="http://127.0.0.1:1")
+@pytest.mark.parametrize(
+    ("scheme", "variable"), [("https", "HTTPS_PROXY"), ("http", "HTTP_PROXY"), ("http", "http_proxy")]
+)
+def test_a_proxy_that_is_not_there(stage: Stage, scheme: str, variable: str) -> None:
+    """The advice is about the proxy that was asked, not to set one, nor about another one."""
+    proxies = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", variable: "http://127.0.0.1:1"}
+    proxies["PROVISION_BACKEND_MIRROR"] = f"{scheme}://mirror.invalid"
+    found = run_doctor(stage.project, environment(stage.home, stage.mirror, **proxies))
 
     assert found.problems == ["network"]
     line, *advice = found.of("network")[0].splitlines()
     assert "the proxy http://127.0.0.1:1 could not be reached" in line
     assert advice == [
-        "does the proxy that HTTPS_PROXY names run, and does it allow this address? see proxy;",
+        f"does the proxy http://127.0.0.1:1 run, and does it allow this address? {variable} says which proxy is asked; "
+        "see proxy;",
         "without internet set PROVISION_BACKEND_MIRROR to a mirror that can be reached",
     ]
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "advice"),
+    [
+        (
+            403,
+            "403 Forbidden (asked through the proxy {proxy}), laid out by release and flat",
+            "does the proxy {proxy} ",
+        ),
+        (404, "404 Not Found (asked through the proxy {proxy}), laid out by release and flat", "put the file there "),
+        (407, "the proxy {proxy} refuses: 407 Proxy Authentication Required", "put the user name and password of "),
+        (502, "502 Bad Gateway (asked through the proxy {proxy})", "does the proxy {proxy} "),
+    ],
+)
+def test_a_proxy_that_refuses_over_plain_http(
+    stage: Stage, server: ArchiveServer, status: int, asked: str, advice: str
+) -> None:
+    """It is named, and only where the server must have answered is the file said to be absent."""
+    server.script += [Reply(status=status)] * 2
+    found = stage.look(PROVISION_BACKEND_MIRROR="http://mirror.invalid/x", HTTP_PROXY=server.url)
+
+    line, hint = found.of("network")[0].split("\n", 1)
+    asked = asked.format(proxy=server.url)
+    assert line == f"problem: http://mirror.invalid/x does not give {archive_name()}: {asked}"
+    assert hint.startswith(advice.format(proxy=server.url))
+
+
+@pytest.mark.parametrize(
+    ("variables", "advice"),
+    [
+        ({}, "behind a proxy set HTTP_PROXY;"),
+        ({"HTTPS_PROXY": "http://127.0.0.1:1"}, "behind a proxy set HTTP_PROXY;"),
+        (
+            {"HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": "mirror.invalid"},
+            "NO_PROXY has it asked without a proxy;",
+        ),
+    ],
+    ids=["none", "that for https", "excepted"],
+)
+def test_a_server_that_no_proxy_leads_to(stage: Stage, variables: Dict[str, str], advice: str) -> None:
+    """What is named is the variable that counts for the address."""
+    variables = {"PROVISION_BACKEND_MIRROR": "http://mirror.invalid", **variables}
+    found = run_doctor(stage.project, environment(stage.home, stage.mirror, **variables))
+
+    assert found.of("network")[0].splitlines()[1] == (
+        f"is the address right, and does a firewall let this machine reach it? {advice}"
+    )
 
 
 def test_certificates_that_are_not_there(stage: Stage) -> None:

@@ -33,7 +33,7 @@ OTHER = CONTENT[::-1]
 HASH = hashlib.sha256(CONTENT).hexdigest()
 BY_RELEASE, FLAT = f"/{TAG}/{FILE}", f"/{FILE}"
 ARCHIVE = Archive(FILE, HASH, "3.13.5", TAG, "x86_64-unknown-linux-gnu", "install_only_stripped", False)
-ADVICE = "look at PROVISION_BACKEND_MIRROR and HTTPS_PROXY; 'provision-backend doctor' says more"
+ADVICE = "look at PROVISION_BACKEND_MIRROR; 'provision-backend doctor' says more"
 CLOSED = "http://127.0.0.1:9"  # the port of the discard service; nothing listens there
 
 
@@ -766,6 +766,49 @@ def test_what_is_not_a_file_is_not_opened(download: Download, tmp_path: Path) ->
     assert hint_of(caught.value) == [
         f"{tmp_path}: no such file and not a file, laid out by release and flat",
         ADVICE,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "places"),
+    [
+        ({}, "PROVISION_BACKEND_MIRROR and HTTP_PROXY"),
+        ({"HTTPS_PROXY": CLOSED}, "PROVISION_BACKEND_MIRROR and HTTP_PROXY"),
+        ({"ALL_PROXY": CLOSED}, "PROVISION_BACKEND_MIRROR and ALL_PROXY"),
+        ({"http_proxy": CLOSED, "no_proxy": "mirror.invalid"}, "PROVISION_BACKEND_MIRROR and no_proxy"),
+    ],
+    ids=["none", "another", "all", "excepted"],
+)
+def test_the_variable_that_counts_is_the_one_to_look_at(
+    download: Download, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: Dict[str, str], places: str
+) -> None:
+    """A folder has none, nor has a server of this machine."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(DownloadError) as caught:
+        download(str(tmp_path), CLOSED, "http://mirror.invalid", retries=0)
+
+    assert hint_of(caught.value)[-1] == f"look at {places}; 'provision-backend doctor' says more"
+
+
+@pytest.mark.parametrize("status", [403, 407])
+def test_a_proxy_that_refuses_is_no_refusal_of_the_mirror(
+    download: Download, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Over plain HTTP its answer is all there is, and the file is not said to be absent without a word about it."""
+    with ArchiveServer() as proxy:
+        proxy.script = [Reply(status=status)] * 2
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        with pytest.raises(DownloadError) as caught:
+            download("http://mirror.invalid/x", retries=0)
+
+    asked = f"403 Forbidden (asked through the proxy {proxy.url}), laid out by release and flat"
+    refused = f"the proxy {proxy.url} refuses: 407 Proxy Authentication Required"
+    look = "look at PROVISION_BACKEND_MIRROR and HTTP_PROXY; 'provision-backend doctor' says more"
+    login = "put the user name and password of the proxy into HTTP_PROXY"
+    assert hint_of(caught.value) == [
+        f"http://mirror.invalid/x: {asked if status == 403 else refused}",
+        look if status == 403 else login,
     ]
 
 

@@ -276,7 +276,7 @@ class TestObjectStores:
 
         assert str(caught.value) == (
             f"could not download {NAME}\n  {nginx.url}/empty-bucket: 403 Forbidden, laid out by release and flat\n"
-            "  look at PROVISION_BACKEND_MIRROR and HTTPS_PROXY; 'provision-backend doctor' says more"
+            "  look at PROVISION_BACKEND_MIRROR; 'provision-backend doctor' says more"
         )
 
 

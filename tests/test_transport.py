@@ -17,14 +17,15 @@ import threading
 import time
 import warnings
 from pathlib import Path
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 from support.servers import ArchiveServer, RawServer, Reply, SocksProxy
 
 from provision_backend.errors import DownloadError
 from provision_backend.install.download import fetch_text
-from provision_backend.install.network import find_proxy
+from provision_backend.install.network import find_route
+from provision_backend.install.sources import Route, SourceError
 from provision_backend.install.transport import Transport
 from provision_backend.settings import Settings
 
@@ -184,7 +185,7 @@ def test_a_ca_file_that_is_none_is_explained(monkeypatch: pytest.MonkeyPatch, tm
         fetch("https://127.0.0.1:9/S")
 
     assert caught.value.message.startswith("could not set up HTTPS: ")
-    assert caught.value.hint == "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+    assert caught.value.hint == "check SSL_CERT_FILE and SSL_CERT_DIR"
 
 
 @pytest.mark.parametrize(
@@ -209,7 +210,7 @@ def test_a_proxy_of_another_kind_is_named(monkeypatch: pytest.MonkeyPatch, schem
     assert str(caught.value) == (
         "the environment names a proxy that cannot be used: wanted http://, https://, socks5:// or socks5h://, "
         f"found {scheme}://\n"
-        "  check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+        "  correct HTTPS_PROXY"
     )
 
 
@@ -261,9 +262,39 @@ def test_networks_may_be_excepted_from_the_proxy(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HTTPS_PROXY", "http://10.9.9.9:1")
     monkeypatch.setenv("NO_PROXY", excepted)
 
-    assert find_proxy("https://10.1.2.3/S") == ""
-    assert find_proxy("https://10.2.2.3/S") == "http://10.9.9.9:1"
-    assert find_proxy("https://n.example/S") == "http://10.9.9.9:1"
+    assert find_route("https://10.1.2.3/S") == Route("", "NO_PROXY")
+    assert find_route("https://10.2.2.3/S") == Route("http://10.9.9.9:1", "HTTPS_PROXY")
+    assert find_route("https://n.example/S") == Route("http://10.9.9.9:1", "HTTPS_PROXY")
+
+
+@pytest.mark.parametrize(
+    ("variables", "scheme", "proxy", "variable"),
+    [
+        pytest.param({}, "http", "", "HTTP_PROXY", id="none"),
+        pytest.param({}, "https", "", "HTTPS_PROXY", id="none for https"),
+        pytest.param({"HTTPS_PROXY": "http://a:1", "HTTP_PROXY": "http://b:1"}, "http", "http://b:1", "HTTP_PROXY"),
+        pytest.param({"HTTPS_PROXY": "http://a:1", "HTTP_PROXY": "http://b:1"}, "https", "http://a:1", "HTTPS_PROXY"),
+        pytest.param({"HTTPS_PROXY": "http://a:1"}, "http", "", "HTTP_PROXY", id="the other one"),
+        pytest.param({"ALL_PROXY": "c:1"}, "http", "http://c:1", "ALL_PROXY", id="for all"),
+        pytest.param({"ALL_PROXY": "http://c:1", "HTTP_PROXY": "http://b:1"}, "http", "http://b:1", "HTTP_PROXY"),
+        pytest.param({"http_proxy": "http://d:1", "HTTP_PROXY": "http://b:1"}, "http", "http://d:1", "http_proxy"),
+        pytest.param({"http_proxy": "", "HTTP_PROXY": "http://b:1"}, "http", "", "HTTP_PROXY", id="emptied"),
+        pytest.param({"HTTP_PROXY": "http://b:1", "no_proxy": "m.example"}, "http", "", "no_proxy", id="excepted"),
+    ],
+)
+def test_the_variable_that_counts_for_an_address(
+    monkeypatch: pytest.MonkeyPatch, variables: Dict[str, str], scheme: str, proxy: str, variable: str
+) -> None:
+    """It is spelled as it is set, or as it would have to be."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert find_route(f"{scheme}://m.example/S") == Route(proxy, variable)
+
+
+def test_a_route_is_shown_without_a_password() -> None:
+    """Wherever one is printed."""
+    assert repr(Route("http://user:s3cret@10.9.9.9:1", "ALL_PROXY")) == "Route(http://10.9.9.9:1, ALL_PROXY)"
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
@@ -271,7 +302,7 @@ def test_this_machine_is_never_asked_through_a_proxy(monkeypatch: pytest.MonkeyP
     """A catalog over plain HTTP is believed from this machine only, so no proxy may answer for it."""
     monkeypatch.setenv("ALL_PROXY", "http://10.9.9.9:1")
 
-    assert find_proxy(f"http://{host}:8000/S") == ""
+    assert find_route(f"http://{host}:8000/S") == Route("", "")
 
 
 def test_a_proxy_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +354,63 @@ def test_a_proxy_that_refuses_is_explained(world: ArchiveServer, monkeypatch: py
     assert caught.value.message == (
         f"could not fetch {GITHUB}: the proxy http://127.0.0.1:{world.port} refuses: 407 Proxy Authentication Required"
     )
+    assert caught.value.hint == "put the user name and password of the proxy into HTTPS_PROXY"
     assert waits == []
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize(
+    ("status", "reason", "absent", "by_proxy"),
+    [
+        (407, "the proxy {proxy} refuses: 407 Proxy Authentication Required", False, True),
+        (403, "403 Forbidden (asked through the proxy {proxy})", True, True),
+        (404, "404 Not Found (asked through the proxy {proxy})", True, False),
+        (503, "503 Service Unavailable (asked through the proxy {proxy})", False, True),
+    ],
+)
+def test_a_proxy_that_refuses_over_plain_http_is_named(
+    plain: ArchiveServer,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    status: int,
+    reason: str,
+    absent: bool,
+    by_proxy: bool,
+) -> None:
+    """There is no tunnel, so its answer stands where that of the server would."""
+    monkeypatch.setenv(variable, f"http://user:s3cret@127.0.0.1:{plain.port}")
+    plain.script = [Reply(status=status)]
+    with pytest.raises(SourceError) as caught, Transport(Settings()).open("http://mirror.invalid/x"):
+        pass
+
+    failure = caught.value
+    assert failure.reason == reason.format(proxy=plain.url)
+    login = f"put the user name and password of the proxy into {variable}"
+    assert (failure.hint, failure.route.variable) == (login if status == 407 else "", variable)
+    assert (failure.absent, failure.by_proxy) == (absent, by_proxy)
+
+
+def test_a_server_behind_a_socks_proxy_answers_itself(plain: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a proxy relays bytes, and knows no status of HTTP."""
+    pytest.importorskip("socksio")
+    plain.script = [Reply(status=403)]
+    with SocksProxy(plain.port) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"socks5h://127.0.0.1:{proxy.port}")
+        with pytest.raises(SourceError) as caught, Transport(Settings()).open("http://m.example/S"):
+            pass
+
+    assert (caught.value.reason, caught.value.by_proxy) == ("403 Forbidden", False)
+
+
+def test_the_body_of_an_answer_may_fail_on_its_way(plain: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has come by the same proxy as its beginning, which the advice is about."""
+    monkeypatch.setenv("HTTP_PROXY", plain.url)
+    plain.script = [Reply(cut=2)]
+    with pytest.raises(SourceError) as caught, Transport(Settings()).open("http://m.example/S") as stream:
+        list(stream.chunks)
+
+    assert caught.value.reason == "the body ended after 2 of 4 bytes"
+    assert caught.value.route == Route(plain.url, "HTTP_PROXY")
 
 
 def test_a_password_in_the_url_goes_to_its_host_only(plain: ArchiveServer) -> None:

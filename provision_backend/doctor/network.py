@@ -47,8 +47,8 @@ _OFF = ("", "0", "false", "no", "off", "n", "f")
 
 def check_proxy(context: Context) -> Iterator[Finding]:
     """Report the proxies, and check whether files of certificates exist."""
-    # The lower-case spelling counts first, as for curl and httpx.
-    proxies = {name: context.environ.get(name.lower()) or context.environ.get(name) for name in _PROXIES}
+    # The lower-case spelling counts first, also where it is empty, as for a download.
+    proxies = {name: context.environ.get(name.lower(), context.environ.get(name)) for name in _PROXIES}
     certificates = {name: context.environ.get(name) for name in _CERTIFICATES}
     for name, value in proxies.items():
         if value:
@@ -121,7 +121,7 @@ def _ask(source: Source, archive: Archive, context: Context) -> _Answer:
     try:
         return source.ask(archive.tag, archive.filename, _try)
     except SourceError as failure:
-        advice = failure.hint or _advise(source, failure, context.environ)
+        advice = failure.hint or _advise(source, failure)
         return _Answer(False, f"does not give {archive.filename}: {failure.reason}", advice)
     except ProvisionError as exc:
         return _Answer(False, f"cannot be asked: {exc.message}", exc.hint)
@@ -162,19 +162,24 @@ def _compare(path: Path, archive: Archive) -> _Answer:
     return _Answer(True, f"has {archive.filename}")
 
 
-def _advise(source: Source, failure: SourceError, environ: Mapping[str, str]) -> str:
-    if failure.absent:
+def _advise(source: Source, failure: SourceError) -> str:
+    if failure.absent and not failure.by_proxy:
         return "put the file there ('provision-backend mirror' fetches it), or correct the address"
     if source.is_local:
         return "let this user read it"
-    if failure.reason.startswith("5"):
+    if failure.reason.startswith("5") and not failure.by_proxy:
         return "the server has a fault of its own: try again later, or name another mirror"
     mirror = "without internet set PROVISION_BACKEND_MIRROR to a mirror that can be reached"
-    proxy = next((name for name in _PROXIES[:3] if environ.get(name) or environ.get(name.lower())), "")
-    if proxy and "proxy" in failure.reason:
-        return f"does the proxy that {proxy} names run, and does it allow this address? see proxy;\n{mirror}"
+    route = failure.route
+    if route.proxy:
+        question = f"does the proxy {route.name} run, and does it allow this address?"
+        return f"{question} {route.variable} says which proxy is asked; see proxy;\n{mirror}"
     question = "is the address right, and does a firewall let this machine reach it?"
-    return f"{question} behind a proxy set HTTPS_PROXY;\n{mirror}"
+    if route.variable.lower() == "no_proxy":
+        question += f" {route.variable} has it asked without a proxy;"
+    elif route.variable:
+        question += f" behind a proxy set {route.variable};"
+    return f"{question}\n{mirror}"
 
 
 def check_index(context: Context) -> Iterator[Finding]:

@@ -279,7 +279,7 @@ class _Delivery:
             hints.append("put the file into a folder and set PROVISION_BACKEND_MIRROR to it, or build once online")
             message = f"offline: {name} is neither in the cache nor in a local mirror"
             return OfflineError(message, hint="\n".join(lines + hints))
-        hints = hints or ["look at PROVISION_BACKEND_MIRROR and HTTPS_PROXY; 'provision-backend doctor' says more"]
+        hints = hints or [_where_to_look([failure for _, failure in failures])]
         return DownloadError(f"could not download {name}", hint="\n".join(lines + hints))
 
 
@@ -369,6 +369,13 @@ def _explain_mismatch(head: bytes, headers: Mapping[str, str]) -> str:
     if encoding and encoding.isprintable():
         return f"a proxy or the server encoded it on the way ({encoding[:20]}), although asked not to"
     return ""
+
+
+def _where_to_look(failures: List[Failure]) -> str:
+    """Return the hint where no source has one: the variables that decide which are asked, and how."""
+    variables = [failure.route.variable for failure in failures if isinstance(failure, SourceError)]
+    names = " and ".join(dict.fromkeys(["PROVISION_BACKEND_MIRROR", *filter(None, variables)]))
+    return f"look at {names}; 'provision-backend doctor' says more"
 
 
 def _describe(failure: Failure) -> str:

@@ -24,7 +24,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from ..output import format_size
 from ..systems import RUNNING
-from .sources import SourceError, is_loopback
+from .sources import Route, SourceError, is_loopback
 
 # httpx has had no release since 2024; its authors go on as httpx2, which needs Python 3.11.
 if sys.version_info >= (3, 11):
@@ -34,7 +34,7 @@ else:
     import httpcore
     import httpx
 
-__all__ = ["Connections", "Pace", "find_proxy", "httpcore", "httpx", "make_context"]
+__all__ = ["Connections", "Pace", "find_route", "httpcore", "httpx", "make_context"]
 
 MIN_RATE = 1000  # bytes a second; the line of a modem has five times as much, and dnf's "minrate" is the same
 MAX_OVERHEAD = 256 << 10  # bytes that may come beside bodies; httpcore allows 100 kB to a header, a proxy sends one too
@@ -161,15 +161,26 @@ def make_context() -> ssl.SSLContext:
     return context
 
 
-def find_proxy(url: str) -> str:
-    """Return the URL of the proxy for a request; empty where there is none."""
+def find_route(url: str) -> Route:
+    """Return the proxy for a request, and the variable that decides which one is asked."""
     if is_loopback(url):
-        return ""
+        return Route()
     parts, proxies = urlsplit(url), getproxies()
-    address = proxies.get(parts.scheme) or proxies.get("all") or ""
-    if not address or proxy_bypass(parts.netloc) or _is_in_network(parts.hostname or "", proxies.get("no", "")):
-        return ""
-    return address if "://" in address else f"http://{address}"
+    kind = "all" if proxies.get("all") and not proxies.get(parts.scheme) else parts.scheme
+    address, excepted = proxies.get(kind) or "", proxies.get("no", "")
+    if not address:
+        return Route("", _variable(kind, ""))
+    if proxy_bypass(parts.netloc) or _is_in_network(parts.hostname or "", excepted):
+        return Route("", _variable("no", excepted))
+    return Route(address if "://" in address else f"http://{address}", _variable(kind, address))
+
+
+def _variable(kind: str, value: str) -> str:
+    """Return the variable of a kind of proxy as the environment spells it; in capitals where it is not set."""
+    # urllib takes any spelling, and prefers that in lower case; Windows and macOS have settings of the system, too.
+    name = f"{kind}_proxy"
+    spelled = [each for each in (name, *os.environ) if each.lower() == name and os.environ.get(each) == value]
+    return spelled[0] if value and spelled else name.upper()
 
 
 def _is_in_network(host: str, excepted: str) -> bool:

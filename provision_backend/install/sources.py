@@ -14,7 +14,7 @@ import ipaddress
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, NamedTuple, Optional, Tuple, TypeVar
+from typing import TYPE_CHECKING, Callable, List, NamedTuple, Optional, Tuple, TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from ..errors import UsageError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 __all__ = [
-    "DEFAULT_SOURCES", "WHEELS", "Source", "SourceError", "host_of", "is_github", "is_local", "is_loopback",
+    "DEFAULT_SOURCES", "WHEELS", "Route", "Source", "SourceError", "host_of", "is_github", "is_local", "is_loopback",
     "list_sources", "local_path", "wheel_folders",
 ]  # fmt: skip
 
@@ -45,6 +45,24 @@ _CORRECT_FOLDER = "correct PROVISION_BACKEND_MIRROR, which names it"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,30}://\S*")
 
 
+class Route(NamedTuple):
+    """How a server is asked, which `provision_backend.install.network.find_route` finds out."""
+
+    proxy: str = ""
+    """URL of the proxy, which may hold a password; empty where none is asked."""
+    variable: str = ""
+    """Variable that decides it, as the environment spells it: one that is set, or the one that would name a proxy.
+    Empty for this machine and its folders."""
+
+    def __repr__(self) -> str:
+        return f"Route({self.name}, {self.variable})"
+
+    @property
+    def name(self) -> str:
+        """The address of the proxy without its secrets, as it is shown."""
+        return redact_url(self.proxy)
+
+
 class SourceError(Exception):
     """One source did not give what was requested; never leaves the package.
 
@@ -54,10 +72,21 @@ class SourceError(Exception):
         retry: whether the same request may succeed later, after *wait* seconds if the server names them.
         wait: seconds.
         absent: whether the source just does not have it at this location.
+        by_proxy: whether it may be the proxy that has failed or refused, and not the server.
     """
 
+    route = Route()
+    """How the source was asked; that to this machine where it was not, or is a folder."""
+
     def __init__(
-        self, reason: str, *, hint: str = "", retry: bool = False, wait: Optional[float] = None, absent: bool = False
+        self,
+        reason: str,
+        *,
+        hint: str = "",
+        retry: bool = False,
+        wait: Optional[float] = None,
+        absent: bool = False,
+        by_proxy: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -65,6 +94,7 @@ class SourceError(Exception):
         self.retry = retry
         self.wait = wait
         self.absent = absent
+        self.by_proxy = by_proxy
 
 
 class Source(NamedTuple):
@@ -97,7 +127,7 @@ class Source(NamedTuple):
     def ask(self, tag: str, filename: str, attempt: Callable[[str], Result]) -> Result:
         """Return what a function returns for the first location that has an archive, or raise its `SourceError`."""
         self._check_folder()
-        absent = []
+        absent: List[SourceError] = []
         for location in self.locations(tag, filename):
             try:
                 return attempt(location)
@@ -107,7 +137,10 @@ class Source(NamedTuple):
                 absent.append(failure)
         reasons = " and ".join(dict.fromkeys(failure.reason for failure in absent))
         layouts = ", laid out by release and flat" if len(absent) > 1 else ""
-        raise SourceError(reasons + layouts, hint=absent[-1].hint, absent=True)
+        last = absent[-1]
+        merged = SourceError(reasons + layouts, hint=last.hint, absent=True, by_proxy=last.by_proxy)
+        merged.route = last.route
+        raise merged
 
     def _check_folder(self) -> None:
         """Raise `SourceError` if it is a folder of this machine that does not exist or may not be entered."""

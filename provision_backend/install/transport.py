@@ -31,18 +31,19 @@ from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from ..errors import DownloadError, MissingDependencyError
-from ..output import printable, redact_text, redact_url
+from ..output import printable, redact_text
 from ..settings import Settings
 from ..versions import own_version
-from .network import Connections, Pace, find_proxy, httpcore, httpx, make_context
+from .network import Connections, Pace, find_route, httpcore, httpx, make_context
 from .partial import Stream, is_encoded, is_plain
-from .sources import SourceError, host_of, is_github, is_loopback
+from .sources import Route, SourceError, host_of, is_github, is_loopback
 
 __all__ = ["Transport"]
 
 MAX_REDIRECTS = 10  # Astral's mirror and GitHub take one.
 REDIRECTS = frozenset([301, 302, 303, 307, 308])
 ABSENT = frozenset([403, 404, 410])  # Object stores answer 403 for what does not exist.
+_BY_SERVER = frozenset([401, 404, 410])  # A proxy that refuses or fails answers otherwise.
 RETRIED = frozenset([408, 425, 429, 500, 502, 503, 504])
 GITHUB_HINT = (
     "GitHub answers 403, 404 or 429 to addresses that ask too often, such as those that CI runners share: "
@@ -50,7 +51,6 @@ GITHUB_HINT = (
 )
 PATIENCE = 2.0  # times the read-timeout: how long a source may send hardly anything
 _SAME_SECOND = 60.0  # seconds for which a file may still change without a new modification time
-_ENVIRONMENT_HINT = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
 _USER_AGENT = f"provision-backend/{own_version() or 0} (Python {sys.version.split()[0]})"
 _PORTS = {"http": 80, "https": 443}
 
@@ -75,25 +75,32 @@ class Transport:
             DownloadError: the proxy or CA settings of the environment are broken.
         """
         with self._open:
-            response = self._follow(url, headers or {}, secure=secure)
+            response, route = self._follow(url, headers or {}, secure=secure)
             fields = response.headers
-            yield Stream(
-                response.status_code, fields, _content_length(fields), _find_validator(fields), self._chunks(response)
-            )
+            with _noting(route):
+                yield Stream(
+                    response.status_code,
+                    fields,
+                    _content_length(fields),
+                    _find_validator(fields),
+                    self._chunks(response),
+                )
 
-    def _follow(self, url: str, headers: Mapping[str, str], *, secure: bool) -> httpx.Response:
+    def _follow(self, url: str, headers: Mapping[str, str], *, secure: bool) -> Tuple[httpx.Response, Route]:
         target = first = _strip_userinfo(url)
         for _ in range(MAX_REDIRECTS + 1):
             if secure and not (target.startswith("https:") or is_loopback(target)):
                 raise SourceError("plain http:// is refused, since nothing says whether the text is the right one")
             firewall = f"a firewall must let through {host_of(target)} too, not only {host_of(first)}"
-            with _blame(target, first, firewall):
-                response = self._ask(target, headers, self._choose_auth(target, url))
+            # The next host may need another proxy.
+            route = find_route(target)
+            with _noting(route), _blame(target, first, firewall):
+                response = self._ask(target, headers, self._choose_auth(target, url), route)
             location = response.headers.get("location", "") if response.status_code in REDIRECTS else ""
             if not location:
-                with _blame(target, first):
-                    self._check(response, target)
-                return response
+                with _noting(route), _blame(target, first):
+                    self._check(response, target, route)
+                return response, route
             self._open.close()  # The body of a redirect is of no use, and may have no end.
             target = _redirected(target, location)
         raise SourceError(f"more than {MAX_REDIRECTS} redirects")
@@ -115,33 +122,33 @@ class Transport:
             return None
         return (self._logins or {}).get(there[0] or "")
 
-    def _ask(self, url: str, headers: Mapping[str, str], auth: Any) -> httpx.Response:
+    def _ask(self, url: str, headers: Mapping[str, str], auth: Any, route: Route) -> httpx.Response:
         # A proxy that compresses on the fly would break the hash, so the encoding that is none is asked for.
         fields = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", "Connection": "close", **headers}
-        proxy = find_proxy(url)
         timeout = httpx.Timeout(self._settings.read_timeout, connect=self._settings.connect_timeout)
-        # One client a request: the next host may need another proxy, and nothing is asked twice.
-        connections = self._connect(url, proxy)
+        # One client a request: it is for one proxy, and nothing is asked twice.
+        connections = self._connect(url, route)
         client = self._open.enter_context(httpx.Client(trust_env=False, transport=connections, timeout=timeout))
         try:
             response = client.send(client.build_request("GET", url, headers=fields), stream=True, auth=auth)
         except Exception as error:
-            raise _translate(error, self._settings, proxy) from None
+            raise _translate(error, self._settings, route) from None
         self._open.callback(response.close)
         if auth and is_github(url) and response.status_code in (401, 403, 404):
             # The token in the environment may be that of another GitHub; what is downloaded is public.
             self._open.close()
-            return self._ask(url, headers, None)
+            return self._ask(url, headers, None, route)
         return response
 
-    def _connect(self, url: str, proxy: str) -> Connections:
+    def _connect(self, url: str, route: Route) -> Connections:
         """Return what sends one request, with the proxy and the certificates that it needs."""
+        proxy = route.proxy
         # A request without TLS needs no certificates, which take longer to load than a near server to answer.
         trusted = self._trusted if url.startswith("https:") or proxy.startswith("https:") else None
         try:
             return Connections(proxy, trusted, self._pace)
         except RuntimeError:
-            raise MissingDependencyError("socksio", f"use the proxy {redact_url(proxy)}", extra="socks") from None
+            raise MissingDependencyError("socksio", f"use the proxy {route.name}", extra="socks") from None
         except (ValueError, httpx.InvalidURL):
             # These messages quote the address, and with it a password.
             scheme = proxy.partition("://")[0].lower()
@@ -149,7 +156,7 @@ class Transport:
             found = "its address is malformed" if scheme in known else f"found {scheme}://"
             wanted = "wanted http://, https://, socks5:// or socks5h://"
             message = f"the environment names a proxy that cannot be used: {wanted}, {found}"
-            raise DownloadError(message, hint=_ENVIRONMENT_HINT) from None
+            raise DownloadError(message, hint=f"correct {route.variable}") from None
 
     @functools.cached_property
     def _trusted(self) -> ssl.SSLContext:
@@ -161,21 +168,27 @@ class Transport:
         except (OSError, ValueError) as error:
             # ssl.SSLError is an OSError. A CA file that does not exist is reported without its name.
             message = f"could not set up HTTPS: {redact_text(str(error))}"
-            raise DownloadError(message, hint=_ENVIRONMENT_HINT) from None
+            raise DownloadError(message, hint="check SSL_CERT_FILE and SSL_CERT_DIR") from None
 
-    def _check(self, response: httpx.Response, url: str) -> None:
+    def _check(self, response: httpx.Response, url: str, route: Route) -> None:
         status, hint = response.status_code, ""
         if status in (200, 206, 416):
             return
+        # Over plain HTTP the proxy answers, with what the server has said or what it says itself; SOCKS relays bytes.
+        relayed = url.startswith("http:") and route.proxy.lower().startswith("http")
+        if relayed and status == 407:
+            raise _refused(route, status)
         if status in (403, 404, 429) and is_github(url):
             hint = GITHUB_HINT
-        elif status == 407:
-            hint = "put the user name and password of the proxy into HTTPS_PROXY"
         elif status == 401:
             broken = "; the netrc file exists but could not be read" if self._logins is None else ""
             hint = f"{host_of(url)} wants other credentials: in the URL, or in the netrc file{broken}"
+        reason = _describe(status) + (f" (asked through the proxy {route.name})" if relayed else "")
         wait = _read_retry_after(response.headers.get("retry-after", ""))
-        raise SourceError(_describe(status), hint=hint, retry=status in RETRIED, wait=wait, absent=status in ABSENT)
+        by_proxy = relayed and status not in _BY_SERVER
+        raise SourceError(
+            reason, hint=hint, retry=status in RETRIED, wait=wait, absent=status in ABSENT, by_proxy=by_proxy
+        )
 
     def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
         self._pace.begin_window()
@@ -188,7 +201,17 @@ class Transport:
             known = f"after {received} of {length} bytes" if length is not None else "before its last chunk"
             raise SourceError(f"the body ended {known}", retry=True) from None
         except Exception as error:
-            raise _translate(error, self._settings, "") from None
+            raise _translate(error, self._settings, Route()) from None
+
+
+@contextlib.contextmanager
+def _noting(route: Route) -> Iterator[None]:
+    """Have a failure say how the server was asked."""
+    try:
+        yield
+    except SourceError as failure:
+        failure.route = route
+        raise
 
 
 @contextlib.contextmanager
@@ -269,10 +292,8 @@ def _read_retry_after(value: str) -> Optional[float]:
     return None if date is None else max(date - time.time(), 0.0)
 
 
-def _translate(error: Exception, settings: Settings, proxy: str) -> SourceError:
+def _translate(error: Exception, settings: Settings, route: Route) -> SourceError:
     """Return what an exception of a request means; the one place that knows those of httpx."""
-    name = redact_url(proxy)
-    by = f" by the proxy {name}" if proxy else ""
     certificate = _certificate_error(error)
     if certificate:
         hint = "where a proxy of the network re-signs TLS, set SSL_CERT_FILE to a file with its CA certificate"
@@ -281,23 +302,37 @@ def _translate(error: Exception, settings: Settings, proxy: str) -> SourceError:
         return error
     if isinstance(error, httpcore.ProxyError):
         match = re.match(r"([1-5]\d\d)\b", str(error))
-        reason = _describe(int(match[1])) if match else _printable(str(error))
-        # A refusal of the proxy (407, 403) stays one; a 502 may be gone the next time.
-        return SourceError(f"the proxy {name} refuses: {reason}", retry=not match or int(match[1]) >= 500)
+        return _refused(route, int(match[1])) if match else _refused(route, 0, _printable(str(error)))
+    reason, retry = _explain(error, settings, route.name)
+    return SourceError(reason, retry=retry, by_proxy=bool(route.proxy))
+
+
+def _explain(error: Exception, settings: Settings, proxy: str) -> Tuple[str, bool]:
+    """Return what an exception means, and whether another try makes sense."""
+    by = f" by the proxy {proxy}" if proxy else ""
     if isinstance(error, httpcore.ConnectTimeout):
-        return SourceError(f"no connection within {settings.connect_timeout:g} s{by}", retry=True)
+        return f"no connection within {settings.connect_timeout:g} s{by}", True
     if isinstance(error, httpcore.TimeoutException):
-        return SourceError(f"nothing came for {settings.read_timeout:g} s{by}", retry=True)
+        return f"nothing came for {settings.read_timeout:g} s{by}", True
     if isinstance(error, httpcore.RemoteProtocolError):
-        return SourceError(f"it closed the connection, or did not answer in HTTP{by}", retry=True)
+        return f"it closed the connection, or did not answer in HTTP{by}", True
     if isinstance(error, (httpcore.NetworkError, OSError)):
         text = _printable(str(error)) or type(error).__name__
-        return SourceError(f"the proxy {name} could not be reached: {text}" if proxy else text, retry=True)
+        return (f"the proxy {proxy} could not be reached: {text}" if proxy else text), True
     if isinstance(error, (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol, httpx.InvalidURL, UnicodeError)):
         # These messages quote the URL or the headers of our own request.
-        return SourceError(f"not a request that can be made ({type(error).__name__})")
+        return f"not a request that can be made ({type(error).__name__})", False
     # h11 and socksio stumble over some answers: a number of 5,000 digits, or another protocol than SOCKS.
-    return SourceError(f"its answer could not be understood{by} ({type(error).__name__})")
+    return f"its answer could not be understood{by} ({type(error).__name__})", False
+
+
+def _refused(route: Route, status: int, reason: str = "") -> SourceError:
+    """Return the refusal of a proxy, with the status of its answer; 0 where it does not speak HTTP."""
+    hint = f"put the user name and password of the proxy into {route.variable}" if status == 407 else ""
+    # A refusal (407, 403) stays one; a 502 may be gone the next time.
+    retry = not status or status >= 500
+    found = reason or _describe(status)
+    return SourceError(f"the proxy {route.name} refuses: {found}", hint=hint, retry=retry, by_proxy=True)
 
 
 def _certificate_error(error: Optional[BaseException]) -> str:
