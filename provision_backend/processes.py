@@ -73,6 +73,10 @@ _EXCEPTIONS = {
 _HANDLED = [getattr(signal, f"SIG{name}") for name in ("INT", "TERM", "HUP", "ALRM") if hasattr(signal, f"SIG{name}")]
 """Signals that have handlers here: of Python, of this package, or of a frontend."""
 
+_PATHS = "paths are in "
+_NAME_ENCODING = f"\nimport sys; print({_PATHS!r} + sys.getfilesystemencoding())"
+"""Code that has an interpreter say how it reads the bytes of a path: ``paths are in utf-8``."""
+
 _GRACE = 3.0  # seconds that a program has to end when it is asked to; then it is killed
 
 
@@ -82,9 +86,9 @@ class CompletedOutput(NamedTuple):
     returncode: int
     """Exit status; negative: minus the number of the signal that ended it."""
     stdout: str
-    """Standard output; bytes that are not UTF-8 are shown as ``\\xNN``."""
+    """Standard output; bytes that are not UTF-8 are shown as ``\\xNN``, unless it was asked for as paths."""
     stderr: str
-    """Standard error, decoded in the same way."""
+    """Standard error; bytes that are not UTF-8 are shown so, too."""
 
 
 def run_quiet(
@@ -93,11 +97,13 @@ def run_quiet(
     env: Optional[Mapping[str, str]] = None,
     cwd: Optional[str] = None,
     timeout: float = 300.0,
+    paths: bool = False,
 ) -> CompletedOutput:
     """Run a program without standard input and return what it printed.
 
     The variables *env* are all that it has; None: those of this process. It is killed after *timeout* seconds: an
-    interpreter that qemu-user emulates compiles for a minute of CPU.
+    interpreter that qemu-user emulates compiles for a minute of CPU. With *paths* its standard output is decoded as the
+    names of files are in this process, so that paths in it can be used.
 
     Raises:
         InterpreterError: it could not be started, or did not end in time. Any exit status is a result, not an error.
@@ -109,7 +115,7 @@ def run_quiet(
     except subprocess.TimeoutExpired:
         program = str(command[0])
         raise InterpreterError(f"{program!r} did not end within {timeout:g} seconds and was killed") from None
-    return CompletedOutput(returncode, _decode(output), _decode(errors))
+    return CompletedOutput(returncode, os.fsdecode(output) if paths else _decode(output), _decode(errors))
 
 
 def run_visible(
@@ -251,24 +257,41 @@ def run_interpreter_json(
     """Run code in an interpreter and return the JSON object that it prints as its last line.
 
     The interpreter is started with ``-I -B`` and a clean environment, unless *env* is another one: nothing but the code
-    has a say, and nothing is written beside a shared standard library. The arguments are its ``sys.argv[1:]``.
+    has a say, and nothing is written beside a shared standard library. The arguments are its ``sys.argv[1:]``. A path
+    in the answer names the same file here, although ``-I`` may give the interpreter another encoding.
 
     Raises:
         InterpreterError: it does not start, is ended by a signal or an error, or prints something else.
     """
     program = os.fspath(python)
     env = clean_environment() if env is None else env
-    done = run_quiet([program, "-I", "-B", "-c", code, *arguments], env=env)
+    done = run_quiet([program, "-I", "-B", "-c", code + _NAME_ENCODING, *arguments], env=env)
     if done.returncode:
         raise _ended_badly(program, done)
-    last = (done.stdout.strip().splitlines() or [""])[-1]
+    lines = ["", *done.stdout.strip().splitlines()]
+    # Code may end the interpreter itself, and what is no Python has printed something else.
+    encoding = lines.pop()[len(_PATHS) :] if lines[-1].startswith(_PATHS) else sys.getfilesystemencoding()
+    last = lines[-1]
     try:
         answer = json.loads(last)
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
         raise InterpreterError(f"{program!r} did not answer like a Python: wanted a JSON object, found {last[:80]!r}")
-    return answer
+    return answer if encoding == sys.getfilesystemencoding() else _recode(answer, encoding)
+
+
+def _recode(value: Any, encoding: str) -> Any:
+    """Return a value of JSON with each text as this process reads the bytes that another one has read in *encoding*."""
+    if isinstance(value, dict):
+        return {_recode(key, encoding): _recode(each, encoding) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_recode(each, encoding) for each in value]
+    if isinstance(value, str):
+        # What is no path may have characters that the encoding lacks.
+        with suppress(UnicodeEncodeError, LookupError):
+            return os.fsdecode(value.encode(encoding, "surrogateescape"))
+    return value
 
 
 def abnormal_end(returncode: int) -> str:

@@ -308,6 +308,22 @@ def test_packing_twice_gives_the_same_bytes(packed: Packed, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+def test_a_folder_may_have_a_name_that_the_encoding_lacks(packed: Packed, company: Path, tmp_path: Path) -> None:
+    """The interpreter and the loader report paths in UTF-8, to a process that has ASCII alone."""
+    (tmp_path / "café").mkdir()
+    shutil.move(str(company), str(tmp_path / "café" / "python"))
+    code = (
+        "import sys; from pathlib import Path; from provision_backend.pack.packing import pack_interpreter;"
+        f"print(pack_interpreter(Path(sys.argv[1]), Path(sys.argv[2]), tag={TAG!r}).sha256)"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", code, str(tmp_path / "café" / "python" / "bin" / "python3"), str(tmp_path / "é")]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True)
+
+    assert (done.stderr, done.stdout) == ("", f"{packed.archive.sha256}\n")
+
+
+@pytest.mark.slow
 def test_libraries_of_the_company_are_carried_along(
     packed: Packed, company: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

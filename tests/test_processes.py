@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable, List
+from typing import Any, Callable, Dict, List
 
 import pytest
 
@@ -49,6 +49,10 @@ class TestRunQuiet:
     def test_bytes_that_are_not_utf8_are_shown(self) -> None:
         """Output in another encoding is no reason to fail."""
         assert run_quiet(["/bin/sh", "-c", r"printf 'caf\351'"]).stdout == "caf\\xe9"
+
+    def test_output_may_be_paths(self) -> None:
+        """They are decoded as this process decodes the name of a file, so that they can be used."""
+        assert run_quiet(["/bin/sh", "-c", r"printf '/caf\351'"], paths=True).stdout == os.fsdecode(b"/caf\xe9")
 
     def test_environment_and_folder_are_those_given(self, tmp_path: Path) -> None:
         """The child sees the variables and the working directory that were passed, and no others."""
@@ -238,6 +242,28 @@ class TestRunInterpreterJson:
     def test_only_the_last_line_counts(self) -> None:
         """A site directory that prints something at start-up does no harm."""
         assert run_interpreter_json(Path(sys.executable), "print('hello'); print('{}')") == {}
+
+    @pytest.mark.parametrize("variables", [{}, {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}], ids=["UTF-8", "ASCII"])
+    def test_a_path_is_that_of_this_process(self, tmp_path: Path, variables: Dict[str, str]) -> None:
+        """The interpreter ignores PYTHONUTF8, and reads other characters where this process has ASCII alone."""
+        folder = os.path.join(os.fsencode(tmp_path), b"caf\xc3\xa9-\xff")
+        os.mkdir(folder)
+        asked = "import json, os, sys; print(json.dumps({'paths': {os.getcwd(): sys.argv[1:]}, 'lone': chr(0xd800)}))"
+        code = (
+            "import os, sys; from pathlib import Path; from provision_backend.processes import run_interpreter_json;"
+            f"here = os.getcwd(); found = run_interpreter_json(Path(sys.executable), {asked!r}, arguments=[here]);"
+            "print(found == {'paths': {here: [here]}, 'lone': chr(0xd800)}, sys.getfilesystemencoding())"
+        )
+        environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "LC_ALL": "C", **variables}
+        done = subprocess.run([sys.executable, "-c", code], env=environ, cwd=folder, capture_output=True, text=True)
+
+        assert (done.stderr, done.stdout) == ("", "True ascii\n" if variables else "True utf-8\n")
+
+    def test_code_may_end_the_interpreter(self) -> None:
+        """Then it says nothing of its encoding, which is taken for that of this process."""
+        code = "import json, sys; print(json.dumps({'text': chr(233)})); sys.exit()"
+
+        assert run_interpreter_json(Path(sys.executable), code) == {"text": "é"}
 
     @pytest.mark.parametrize(
         ("script", "message"),

@@ -175,7 +175,11 @@ def test_what_cannot_build_is_refused(tmp_path: Path, failed: Dict[str, str], me
     assert str(caught.value) == f"{str(python)!r} cannot be used to build: {message}"
 
 
-@pytest.mark.parametrize("changes", [{"failed": None}, {"suffixes": 3}, {"prefix": 3}], ids=["null", "number", "path"])
+@pytest.mark.parametrize(
+    "changes",
+    [{"failed": None}, {"suffixes": 3}, {"prefix": 3}, {"prefix": "\ud800"}, {"prefix": "\0"}],
+    ids=["null", "number", "path", "half a character", "NUL"],
+)
 def test_answer_of_another_form_is_refused(tmp_path: Path, changes: Dict[str, Any]) -> None:
     """A program that answers in JSON but not as asked is our error, not a traceback."""
     with pytest.raises(InterpreterError, match="did not answer like a CPython: found "):

@@ -193,7 +193,7 @@ def smoke_run(
         unusable = list(_unusable(failed, triple))
         warnings = [f"module {name!r} is missing ({failed[name]})" for name in _WANTED_MODULES if name in failed]
         facts = Facts(answer["pip"], tuple(warnings))
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, ValueError):  # The last one for a text that can be no path.
         raise InterpreterError(f"{str(python)!r} did not answer like a CPython: found {str(answer)[:80]!r}") from None
     if wrong:
         raise InterpreterError(f"{str(python)!r} is not what its archive says: {'; '.join(wrong)}")

@@ -198,15 +198,14 @@ def _refuse_loaded_from_installation(installation: Installation, tree: Path, fil
 def _check_venv(python: Path, place: Path, environ: Mapping[str, str]) -> None:
     _run([str(python), "-I", "-B", "-m", "venv", "--without-pip", str(place)], environ, "its venv")
     # Through the link of an environment an interpreter must still find its own standard library.
-    script = "import sys; print(sys.prefix); print(sys.base_prefix)"
-    found = _run([str(place / "bin" / "python"), "-I", "-B", "-c", script], environ, "a virtual environment of it")
+    script = "import json, sys; print(json.dumps({'prefixes': [sys.prefix, sys.base_prefix]}))"
+    found = run_interpreter_json(place / "bin" / "python", script, env=environ)["prefixes"]
     wanted = [os.path.realpath(str(place)), os.path.realpath(str(python.parent.parent))]
-    if [os.path.realpath(line) for line in found.splitlines()] != wanted:
+    if [os.path.realpath(path) for path in found] != wanted:
         raise PackError(f"'{python.name}' cannot be made relocatable: a virtual environment of it has another base")
 
 
-def _run(command: Sequence[str], environ: Mapping[str, str], what: str) -> str:
+def _run(command: Sequence[str], environ: Mapping[str, str], what: str) -> None:
     done = run_quiet(command, env=environ)
     if done.returncode:
         raise PackError(f"packed and moved, {what} ended with exit status {done.returncode}", hint=done.stderr.strip())
-    return done.stdout

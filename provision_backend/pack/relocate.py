@@ -127,7 +127,7 @@ class _Relocation:
         if path != self.tree / "bin" / self.installation.program:
             search = [environ.get("LD_LIBRARY_PATH", ""), str(self.installation.prefix / "lib")]
             environ["LD_LIBRARY_PATH"] = ":".join(part for part in search if part)
-        done = run_quiet([self.loader, "--list", str(self.origins[path])], env=environ)
+        done = run_quiet([self.loader, "--list", str(self.origins[path])], env=environ, paths=True)
         return dict(re.findall(r"^\s*(\S+) => (/.*?)(?: \(0x[0-9a-f]+\))?$", done.stdout, re.MULTILINE))
 
     def _not_found(self, path: Path, name: str) -> None:
