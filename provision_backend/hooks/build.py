@@ -200,21 +200,22 @@ def _build_elsewhere(opened: Build, hook: str, arguments: Tuple[Any, ...]) -> An
 
 
 def _provisioning_requires(opened: Build) -> List[str]:
-    with opened.reporter.step("look for an interpreter"), explained():
-        from ..provision import find, is_broken, set_aside_damaged
+    with explained():
+        with opened.reporter.step("look for an interpreter"):
+            from ..provision import find, is_broken, set_aside_damaged
 
-        found = find(opened.plan.wanted, opened.settings, opened.reporter)
-        # The hook that builds could not make another one without the packages that only this one can ask for.
-        if found is not None and is_broken(found) and set_aside_damaged(found, opened.settings, opened.reporter):
-            found = None
-    requirements = opened.plan.wanted.lock.requirements if opened.plan.wanted.lock else None
-    if found is not None and (requirements is None or _has_environment(opened, found)):
-        return []
-    # A warm cache does not pay for these.
-    from .requirements import missing_for_lock, missing_to_provision
+            found = find(opened.plan.wanted, opened.settings, opened.reporter)
+            # The hook that builds could not make another one without the packages that only this one can ask for.
+            if found is not None and is_broken(found) and set_aside_damaged(found, opened.settings, opened.reporter):
+                found = None
+        requirements = opened.plan.wanted.lock.requirements if opened.plan.wanted.lock else None
+        if found is not None and (requirements is None or _has_environment(opened, found)):
+            return []
+        # A warm cache does not pay for these.
+        from .requirements import missing_for_lock, missing_to_provision
 
-    missing = [] if found else missing_to_provision(opened.settings)
-    return list(dict.fromkeys([*missing, *(missing_for_lock() if requirements else [])]))
+        missing = [] if found else missing_to_provision(opened.settings)
+        return list(dict.fromkeys([*missing, *(missing_for_lock() if requirements else [])]))
 
 
 def _has_environment(opened: Build, interpreter: Interpreter) -> bool:
