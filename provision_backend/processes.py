@@ -48,6 +48,7 @@ _NOT_STARTED = {
     errno.EACCES: "it is not executable for this user, or its file system is mounted noexec",
 }
 _NO_DEVICE = {errno.ENOENT: "a root file system needs /dev: bind that of the machine"}
+_NO_PROC = "a root file system needs /proc: mount it"
 _LIMITS = {
     errno.EAGAIN: "let this user or container have more processes: 'ulimit -u' shows the limit of the user",
     errno.ENOMEM: "let this process or container have more memory: 'ulimit -v' shows the limit of the process",
@@ -455,6 +456,9 @@ def _ended_badly(program: str, done: CompletedOutput) -> InterpreterError:
     if start == b"\x7fELF":
         # musl's and glibc's loaders end so when a library or a symbol is missing: a libc that is too old (uv#16341).
         message = f"{program!r} could not be loaded: a library or a symbol that it needs is missing"
+        # A loader finds the folder of a program, in which its own libraries may be, by a file there (ld.so(8)).
+        if RUNNING.name == "linux" and not os.path.exists("/proc/self/exe"):
+            return InterpreterError(message, hint=f"{_NO_PROC}\n{last_lines(done.stderr, 3)}")
     return InterpreterError(message, hint=last_lines(done.stderr, 3))
 
 
