@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RAISE_FILE_LIMIT", "Written", "age_of", "flush_tree", "free_bytes", "hash_bytes", "hash_file", "identify",
-    "is_noexec", "is_run", "kind_of", "list_names", "new_hash", "open_regular", "parse_json", "publish", "read_end",
-    "read_file", "read_json", "remove_path", "rename", "retry_if_in_use", "write_atomically",
+    "is_noexec", "is_run", "is_shortage", "kind_of", "list_names", "new_hash", "open_regular", "parse_json", "publish",
+    "read_end", "read_file", "read_json", "remove_path", "rename", "retry_if_in_use", "write_atomically",
 ]  # fmt: skip
 
 RAISE_FILE_LIMIT = "raise the limit on the size of a file that this process has: ulimit -f unlimited"
@@ -291,6 +291,11 @@ def is_run(program: Path) -> bool:
     except OSError:
         pass
     return False
+
+
+def is_shortage(exc: OSError) -> bool:
+    """Whether an error tells of this process or its machine, and nothing of the file: no descriptor, a server lost."""
+    return exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, getattr(errno, "ESTALE", -1))
 
 
 def list_names(folder: Path) -> List[str]:

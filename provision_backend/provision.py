@@ -272,7 +272,10 @@ def set_aside_damaged(interpreter: Interpreter, settings: Settings, reporter: Re
     entry = entry_of(interpreter)
     if interpreter.source != "managed" or entry is None:
         return False
-    found = open_cache(settings).repair(entry)
+    try:
+        found = open_cache(settings).repair(entry)
+    except OSError:
+        return False  # What cannot be read now says nothing of the interpreter, and the first failure more than this.
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
     if found and all(each.is_added_bytecode for each in found):
         reporter.info(f"removed bytecode that was added to {interpreter.executable} ({found[0]}{more}); trying again")

@@ -18,13 +18,16 @@ import pytest
 from support.cache_entries import ARCHIVE, ENVIRONMENT, KEY, build, filled, names, provide, provide_environment
 
 from provision_backend import files
-from provision_backend.cache import upkeep
+from provision_backend.cache import entries, manifest, upkeep
 from provision_backend.cache.entries import MARKER, note_use
 from provision_backend.cache.locks import key_lock
 from provision_backend.cache.manifest import MANIFEST, verify_entry
 from provision_backend.cache.store import Cache
 from provision_backend.cache.upkeep import clean_cache, list_entries, prune_cache, remove_entries
+from provision_backend.files import read_file
 from provision_backend.output import Reporter, format_size
+from provision_backend.provision import set_aside_damaged
+from provision_backend.settings import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DAY = 86400.0
@@ -196,6 +199,35 @@ def test_what_differs_otherwise_is_used_no_longer(cache: Cache, damage: str) -> 
     assert (entry_of(cache) / "lib" / "added.py").exists()
     assert cache.lookup(ARCHIVE) is None
     assert [entry.path for entry in prune_cache(cache).removed] == [entry_of(cache)]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ENOMEM], ids=errno.errorcode.get)
+@pytest.mark.parametrize("name", [MARKER, MANIFEST])
+def test_simulated_what_cannot_be_read_for_a_moment_is_not_damaged(
+    cache: Cache, name: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many open files, or a server that is gone, say nothing of the interpreter: it would be removed."""
+
+    def _failing(path: Path) -> bytes:
+        if path.name == name:
+            raise OSError(number, os.strerror(number), str(path))
+        return read_file(path)
+
+    for module in (entries, manifest):
+        monkeypatch.setattr(module, "read_file", _failing)
+    interpreter = cache.lookup(ARCHIVE) if name == MANIFEST else None
+    with pytest.raises(OSError, match=os.strerror(number)):
+        verify_entry(entry_of(cache))
+    if interpreter:
+        assert not set_aside_damaged(
+            interpreter, load_settings(flags={"cache-dir": str(cache.root)}), Reporter(io.StringIO())
+        )
+    else:
+        with pytest.raises(OSError, match=os.strerror(number)):
+            prune_cache(cache, unused_for=0)
+    monkeypatch.undo()
+
+    assert cache.lookup(ARCHIVE) is not None
 
 
 def test_each_byte_counts(cache: Cache) -> None:

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from ..files import age_of, hash_bytes, list_names, parse_json, read_file, read_json, remove_path
+from ..files import age_of, hash_bytes, is_shortage, list_names, parse_json, read_file, read_json, remove_path
 from ..interpreter import Interpreter
 from ..systems import RUNNING
 from .folders import is_running, make_folders, mark_process, write_note
@@ -39,11 +39,16 @@ _USE_RESOLUTION = 3600.0  # seconds for which a use that was noted stands for la
 
 
 def read_marker(entry: Path) -> Dict[str, Any]:
-    """Return the content of an entry's marker; empty where it is damaged or of another format."""
+    """Return the content of an entry's marker; empty where it is damaged or of another format.
+
+    Raises `OSError` where that cannot be said: what cannot be opened for a moment is not damaged, nor to be removed.
+    """
     try:
         content = read_file(entry / MARKER)
         facts = parse_json(content)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as exc:
+        if isinstance(exc, OSError) and is_shortage(exc):
+            raise
         return {}
     is_ours = isinstance(facts, dict) and facts.get("format") == FORMAT
     return facts if is_ours and content == _render_marker(facts) else {}

@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from ..files import Written, hash_bytes, hash_file, identify, parse_json, read_file
+from ..files import Written, hash_bytes, hash_file, identify, is_shortage, parse_json, read_file
 from ..output import printable
 from .entries import MARKER, read_marker
 
@@ -74,7 +74,10 @@ def set_modes(tree: Path) -> None:
 
 
 def verify_entry(entry: Path) -> List[Difference]:
-    """Compare an entry with what was published; the differences are in the order of paths."""
+    """Compare an entry with what was published; the differences are in the order of paths.
+
+    Raises `OSError` where that cannot be done for a reason that has nothing to do with the entry.
+    """
     expected, wrong = _read_manifest(entry)
     return wrong or list(_differences(entry, expected))
 
@@ -99,7 +102,9 @@ def _read_manifest(entry: Path) -> Tuple[Dict[str, Any], List[Difference]]:
         return {}, [Difference("damaged", MARKER)]
     try:
         data = read_file(entry / MANIFEST)
-    except OSError:
+    except OSError as exc:
+        if is_shortage(exc):
+            raise
         return {}, [Difference("missing", MANIFEST)]
     # The marker has the hash of what was written here, and a checksum of its own.
     whole = hash_bytes(data) == facts.get("manifest")
@@ -120,6 +125,8 @@ def _differences(entry: Path, expected: Dict[str, Any]) -> Iterator[Difference]:
     try:
         found = dict(_members(entry))
     except OSError as exc:
+        if is_shortage(exc):
+            raise
         yield Difference("unreadable", str(exc.filename), f": {exc.strerror}")
         return
     for path in sorted({*expected, *found}):
@@ -140,6 +147,8 @@ def _compare(entry: Path, path: str, status: os.stat_result, expected: List[Any]
         elif _describe(entry, path, status) != expected:
             yield Difference("changed", path)
     except OSError as exc:
+        if is_shortage(exc):
+            raise
         yield Difference("unreadable", path, f": {exc.strerror}")
 
 

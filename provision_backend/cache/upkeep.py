@@ -194,6 +194,8 @@ class _Removal:
 
     def _find_use(self, entry: Entry) -> str:
         """Say why an entry counts as in use; empty where it does not."""
+        if entry.damaged and os.path.exists(entry.path / MARKER) and not os.access(entry.path / MARKER, os.R_OK):
+            return "this user may not read what it is"
         numbers = self._processes.get(entry.key)
         if numbers:
             more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""

@@ -132,8 +132,11 @@ class Locked:
 
     def set_aside_damaged(self) -> bool:
         """Return whether the environment of the cache has changed since it was published; then it is used no more."""
-        entry = self.find()
-        found = self._cache.repair(entry) if entry else []
+        try:
+            entry = self.find()
+            found = self._cache.repair(entry) if entry else []
+        except OSError:
+            return False  # As for an interpreter: what cannot be read now is not damaged.
         if found:
             more = f" and {len(found) - 1} more" if len(found) > 1 else ""
             self._reporter.info(f"{entry} is damaged ({found[0]}{more}) and is no longer used")
