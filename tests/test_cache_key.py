@@ -17,7 +17,7 @@ from support.servers import ArchiveServer
 from support.toys import toy_wheel
 
 from provision_backend.cache.entries import FORMAT
-from provision_backend.errors import NoMatchingArchiveError, OfflineError, UsageError
+from provision_backend.errors import NoMatchingArchiveError, OfflineError, ProjectError, UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
 V312 = archive_name("3.12.12")
@@ -237,6 +237,19 @@ def test_without_project_or_request_it_is_wrong_use(
 
     with pytest.raises(UsageError, match=r"there is no pyproject\.toml in '.*'\n  request one: --python '>=3\.12'"):
         run_key(**settings)
+
+
+def test_a_project_that_does_not_build_through_us_is_refused(project: Path, settings: Dict[str, str]) -> None:
+    """Its table has no effect on a build, so a key for what it says would be one for nothing."""
+    path = project / "pyproject.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace('"provision_backend"', '"b"'), encoding="utf-8")
+
+    with pytest.raises(ProjectError) as caught:
+        run_key(**settings)
+
+    assert str(caught.value).splitlines()[0] == (
+        "pyproject.toml: [tool.provision-backend] exists, but the build-backend is 'b'"
+    )
 
 
 def test_what_cannot_be_provisioned_has_no_key(settings: Dict[str, str]) -> None:

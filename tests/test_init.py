@@ -542,7 +542,8 @@ HALVES = {
     "table without backend": (
         BUILD_SYSTEM + '[tool.provision-backend]\nbuild-backend = "b"\n',
         "pyproject.toml: [tool.provision-backend] exists, but the build-backend is 'hatchling.build'\n"
-        '  write build-backend = "provision_backend" in [build-system], or remove the table and run this again',
+        '  write build-backend = "provision_backend" in [build-system], '
+        "or remove the table and run 'provision-backend init'",
     ),
     "table that is none": (
         BUILD_SYSTEM + '[[tool.provision-backend]]\nbuild-backend = "b"\n',

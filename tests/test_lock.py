@@ -596,6 +596,37 @@ class TestCommand:
         assert found is not None
         assert lock_lines(found) == [line("3.13.6")]
 
+    @pytest.mark.parametrize(
+        ("old", "new", "message"),
+        [
+            (
+                'build-backend = "provision_backend"',
+                'build-backend = "flit_core.buildapi"',
+                "pyproject.toml: [tool.provision-backend] exists, but the build-backend is 'flit_core.buildapi'\n"
+                '  write build-backend = "provision_backend" in [build-system], '
+                "or remove the table and run 'provision-backend init'",
+            ),
+            (
+                '["provision-backend"]',
+                "[]",
+                "pyproject.toml: build-system.requires does not name provision-backend, so an isolated build does not "
+                'find it\n  add "provision-backend" to the list',
+            ),
+        ],
+        ids=["another backend", "not named"],
+    )
+    @pytest.mark.parametrize("arguments", [(), ("--check",)], ids=["lock", "check"])
+    def test_a_project_that_no_build_would_lock_is_refused(
+        self, tmp_path: Path, catalog: Path, arguments: Sequence[str], old: str, new: str, message: str
+    ) -> None:
+        """Its frontend does not call us, so a lock would look right and count for nothing."""
+        path = project(tmp_path / "p") / "pyproject.toml"
+        path.write_text(path.read_text().replace(old, new))
+        with pytest.raises(ProjectError) as caught:
+            lock(path.parent, *arguments, "--target", GNU, catalog=str(catalog))
+
+        assert str(caught.value) == message
+
     def test_check_writes_nothing(self, tmp_path: Path, catalog: Path) -> None:
         """It ends with 1 where there is something to do, and says what."""
         root = project(tmp_path / "p")
@@ -717,6 +748,12 @@ class TestCommand:
             lock(root, "--target", "x86_64-linux-mull", catalog=str(catalog))
         with pytest.raises(UsageError, match="must be a version or a version specifier"):
             lock(root, "--target", GNU, catalog=str(catalog), python="/usr/bin/python3")
-        (root / "pyproject.toml").write_text("")
-        with pytest.raises(ProjectError, match=r"\[tool.provision-backend\] is missing"):
-            lock(root, "--target", GNU, catalog=str(catalog))
+        # What has its wheels made has a table, and adopts us no more than a project without one.
+        for text in ("", "[tool.provision-backend.wheels]\n"):
+            (root / "pyproject.toml").write_text(text)
+            with pytest.raises(ProjectError) as caught:
+                lock(root, "--target", GNU, catalog=str(catalog))
+            assert str(caught.value) == (
+                "pyproject.toml: the project does not build through provision_backend\n"
+                "  run 'provision-backend init' first, which wraps its backend"
+            )

@@ -260,8 +260,8 @@ class TestTheProject:
             run_mirror(str(to), **settings)
 
         assert str(caught.value) == (
-            "pyproject.toml: [tool.provision-backend] is missing\n"
-            "  name the real backend there: build-backend and requires, as in [build-system]\n"
+            "pyproject.toml: the project does not build through provision_backend\n"
+            "  run 'provision-backend init' first, which wraps its backend\n"
             "  or request one: --python '>=3.12'"
         )
 

@@ -29,7 +29,7 @@ from ..output import Reporter
 from ..pack.packing import pack_interpreter
 from ..project.plan import running_interpreter
 from ..project.pylock import PYLOCK
-from ..project.pyproject import parse_pyproject, read_project, read_strings, read_text
+from ..project.pyproject import parse_pyproject, read_strings, read_text, read_wrapped
 from ..settings import Settings
 from ..versions import minor_of, parse_request
 from .answers import Answer
@@ -144,7 +144,7 @@ def _select(
 
 
 def _project_wants(settings: Settings, reporter: Reporter) -> Wanted:
-    wanted = read_wanted(read_project, settings, reporter, advice="request one: --python '>=3.12'")
+    wanted = read_wanted(read_wrapped, settings, reporter, advice="request one: --python '>=3.12'")
     if wanted.path:
         source = settings.origin("python")
         raise UsageError(

@@ -12,16 +12,7 @@ from ..errors import ProjectError, UsageError
 from ..files import read_file
 from ..output import Reporter, redact_text
 from ..project.edit import Wrapped, apply_changes, load_tomlkit, unwrap_text, wrap_text
-from ..project.pyproject import (
-    NOT_NAMED,
-    OWN_NAME,
-    is_wrapped,
-    names_us,
-    parse_pyproject,
-    read_project,
-    read_strings,
-    read_text,
-)
+from ..project.pyproject import is_wrapped, parse_pyproject, read_project, read_text, read_wrapped
 from ..settings import Settings
 from .answers import Answer, edit_answer
 from .parser import PROJECT, existing_folder
@@ -69,11 +60,8 @@ def run(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter) 
 
 def _wrap(root: Path, text: str, arguments: argparse.Namespace) -> Tuple[Wrapped, str]:
     # Running the command twice is no error, so that a script can go through many projects.
-    document = parse_pyproject(text)
-    if is_wrapped(document):
-        project = read_project(root)
-        if not any(map(names_us, read_strings(document["build-system"], "build-system", "requires"))):
-            raise ProjectError(NOT_NAMED, hint=f'add "{OWN_NAME}" to the list')
+    if is_wrapped(parse_pyproject(text)):
+        project = read_wrapped(root)
         form = "one-list" if project.one_list else "table"
         summary = f"nothing to do: pyproject.toml is wrapped already, its real backend is {project.build_backend}"
         return Wrapped(text, form, project.build_backend, project.requires), summary

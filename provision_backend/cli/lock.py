@@ -30,7 +30,7 @@ from ..output import Reporter
 from ..project.edit import apply_changes, load_tomlkit, lock_lines, lock_text, pylock_text
 from ..project.lock import LOCK_FILE, choose_archives, kept_archives
 from ..project.pylock import PYLOCK, pylock_document
-from ..project.pyproject import Project, read_project, read_text
+from ..project.pyproject import Project, read_project, read_text, read_wrapped
 from ..settings import Settings, load_toml
 from ..toolchain import toolchain_for
 from ..versions import parse_request
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
     root = existing_folder(arguments.directory)
     # A missing package is reported before a catalog is fetched.
     load_tomlkit("lock")
-    project = read_project(root, relocking=True)
+    project = read_wrapped(root, relocking=True)
     # What the settings say comes before what the project says.
     merged: Dict[str, Any] = {key: getattr(settings, key) or value for key, value in project.settings.items()}
     settings = settings._replace(**merged)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NOT_NAMED", "OWN_NAME", "TABLE", "Project", "has_table", "is_wrapped", "names_us", "parse_pyproject",
     "parse_requirement", "read_backend", "read_backend_path", "read_project", "read_settings", "read_strings",
-    "read_text", "read_value", "refuse_unknown",
+    "read_text", "read_value", "read_wrapped", "refuse_unknown",
 ]  # fmt: skip
 
 OWN_NAME = "provision-backend"  # name of our distribution, normalised as in PEP 503
@@ -134,6 +134,24 @@ def read_project(root: Path, text: Optional[str] = None, *, relocking: bool = Fa
     )
 
 
+def read_wrapped(root: Path, *, relocking: bool = False) -> Project:
+    """Read the project in an absolute folder as `read_project`, if its builds go through us.
+
+    Raises:
+        UsageError: the file is missing.
+        ProjectError: also if a frontend would not call us, so that what the table says has no effect.
+    """
+    document = parse_pyproject(read_text(root))
+    if not is_wrapped(document):
+        raise ProjectError(
+            "pyproject.toml: the project does not build through provision_backend",
+            hint="run 'provision-backend init' first, which wraps its backend",
+        )
+    if not any(map(names_us, read_strings(document["build-system"], "build-system", "requires"))):
+        raise ProjectError(NOT_NAMED, hint=f'add "{OWN_NAME}" to the list')
+    return read_project(root, relocking=relocking)
+
+
 def read_text(root: Path) -> str:
     """Return the text of a project's ``pyproject.toml`` with its own line breaks.
 
@@ -183,7 +201,8 @@ def is_wrapped(data: Mapping[str, Any]) -> bool:
     if has_table(data):
         raise ProjectError(
             f"pyproject.toml: [{TABLE}] exists, but the build-backend is {backend!r}",
-            hint='write build-backend = "provision_backend" in [build-system], or remove the table and run this again',
+            hint='write build-backend = "provision_backend" in [build-system], '
+            "or remove the table and run 'provision-backend init'",
         )
     return False
 
