@@ -131,6 +131,13 @@ class MissingDependencyError(ProvisionError):
             hint=f"pip install 'provision-backend[{extra}]'{isolated}",
         )
         self.package = package
+        self.extra = extra
+
+    def widen(self, extras: str) -> None:
+        """Have the hint name all *extras* that a command needs, separated by commas, where one of them is missing."""
+        # Otherwise somebody who has installed what one message names would get the next one.
+        if extras != self.extra and self.extra in ("provision", *extras.split(",")):
+            self.hint = f"pip install 'provision-backend[{extras}]'"
 
 
 class BuildEnvironmentError(ProvisionError):

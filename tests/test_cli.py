@@ -12,9 +12,11 @@ from typing import List
 import pytest
 from support.as_user import ROOT, run_as
 from support.command_line import Done, bare_machine, ours
+from support.projects import pure
 from support.roots import elf_bytes, make_root
+from support.toys import toy_wheel
 
-from provision_backend.errors import ProvisionError, UsageError
+from provision_backend.errors import MissingDependencyError, ProvisionError, UsageError
 from provision_backend.host.detection import detect_platform
 from provision_backend.output import explained
 from provision_backend.settings import OPTIONS
@@ -480,6 +482,63 @@ def test_a_module_that_this_python_lacks_is_named(
         "provision-backend: this Python has no module 'lzma'\n"
         "  it was built without it, or its package is not installed; use another Python\n"
     )
+
+
+def _advice(words: List[str], package: str, folder: Path) -> str:
+    """Run a command in a folder, in a process that lacks a package, and return what it says to do."""
+    code = (
+        f"import sys; sys.modules[{package!r}] = None; from provision_backend.cli import main; "
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PROVISION_BACKEND_CACHE_DIR": str(folder / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=str(folder),
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    return done.stderr.splitlines()[1].strip()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing of an extra is needed at once on other systems")
+@pytest.mark.parametrize(
+    ("words", "extras"),
+    [
+        (["pack", sys.executable, "--to", "to"], "pack"),
+        (["wheels"], "wheels"),
+        (["check", "a-1-py3-none-any.whl"], "wheels"),
+        (["lock"], "init,provision"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_the_first_missing_package_names_all_that_a_command_needs(
+    words: List[str], extras: str, tmp_path: Path
+) -> None:
+    """Whoever installs what it says is not asked for another extra next; the first package is one that many share."""
+    pure(tmp_path)
+    toy_wheel(tmp_path, "a", "1")
+
+    assert _advice(words, "elftools", tmp_path) == f"pip install 'provision-backend[{extras}]'"
+
+
+def test_a_package_of_one_extra_brings_the_others_of_the_command(tmp_path: Path) -> None:
+    """It is tomlkit that lock lacks first, and interpreters are next; init needs nothing else."""
+    pure(tmp_path)
+
+    assert _advice(["lock"], "tomlkit", tmp_path) == "pip install 'provision-backend[init,provision]'"
+    assert _advice(["init"], "tomlkit", tmp_path) == "pip install 'provision-backend[init]'"
+
+
+def test_what_no_command_needs_by_itself_is_named_alone() -> None:
+    """A proxy that speaks SOCKS is a matter of the machine."""
+    error = MissingDependencyError("socksio", "use the proxy", extra="socks")
+    error.widen("wheels")
+
+    assert error.hint == "pip install 'provision-backend[socks]'"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import json
 import sys
 from typing import List, Optional, Sequence
 
-from ..errors import ProvisionError, UsageError
+from ..errors import MissingDependencyError, ProvisionError, UsageError
 from ..output import COLOR_CHOICES, Reporter, explained
 from ..settings import load_settings
 from ..versions import own_version
@@ -67,7 +67,11 @@ def _run(command: Command, rest: Sequence[str], theirs: Sequence[str]) -> int:
         arguments.command = theirs
     settings = load_settings(flags=given_settings(arguments))
     run, _ = load(command)
-    answer = run(arguments, settings, Reporter(verbosity=settings.verbose, color=arguments.color))
+    try:
+        answer = run(arguments, settings, Reporter(verbosity=settings.verbose, color=arguments.color))
+    except MissingDependencyError as exc:
+        exc.widen(command.extras)
+        raise
     if command.has_json and arguments.json:
         show_lines(json.dumps(answer.data, indent=2).splitlines())
     else:

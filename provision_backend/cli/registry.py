@@ -56,6 +56,8 @@ class Command(NamedTuple):
     """Whether the settings of a build are options of the command."""
     has_json: bool = True
     """False for a command that prints a script or another program's output."""
+    extras: str = "provision"
+    """The extras of ours that it needs, or some uses of it do, separated by commas."""
     runs_another: bool = False
     """Whether the words after the first ``--`` are another program and its arguments."""
 
@@ -110,6 +112,7 @@ COMMANDS: Tuple[Command, ...] = (
         "build and test a project's wheels for every Python that it supports",
         ("wheels", "wheels --glibc 2.17 --test 'pytest {project}/tests' --test-requires pytest", "wheels --plan"),
         no="a build or a test failed",
+        extras="wheels",
     ),
     Command(
         "check",
@@ -120,6 +123,7 @@ COMMANDS: Tuple[Command, ...] = (
         ),
         no="a wheel failed, or none could be tested",
         painter="checked",
+        extras="wheels",
     ),
     Command(
         "pack",
@@ -127,6 +131,7 @@ COMMANDS: Tuple[Command, ...] = (
         ("pack /usr/local/bin/python3.12 --to /srv/mirror",),
         module="archives",
         takes_settings=False,  # It needs an installed interpreter, and neither a source nor a cache.
+        extras="pack",
     ),
     Command(
         "mirror",
@@ -141,6 +146,7 @@ COMMANDS: Tuple[Command, ...] = (
         ("lock", "lock --target all", "lock --upgrade-package hatchling", "lock --only-interpreter"),
         no="--check found something to change",
         painter="diff",
+        extras="init,provision",
     ),
     Command(
         "init",
@@ -148,6 +154,7 @@ COMMANDS: Tuple[Command, ...] = (
         ("init --check", "init", "init --undo"),
         no="--check found something to change",
         painter="diff",
+        extras="init",
         takes_settings=False,  # What a project's file says must not depend on the person who edits it.
     ),
     Command(
