@@ -19,7 +19,7 @@ from support.pages import Block, Page, matches, read_page, run_commands
 from support.real_interpreters import host_not_satisfying, newest_host
 
 from provision_backend import errors
-from provision_backend.cli.registry import COMMANDS
+from provision_backend.cli.registry import COMMANDS, find_command
 from provision_backend.settings import OPTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -217,6 +217,30 @@ def test_workflows_of_pages_use_the_actions_of_ours() -> None:
 def prose(path: Path) -> str:
     """Return the text of a page without its blocks."""
     return re.sub(r"^ *```.*?^ *```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=at)
+def test_a_page_names_the_extras_that_its_commands_need(page: Page) -> None:
+    """Else its first command ends with a package that is missing: the pages are run where all of them are installed."""
+    text = page.path.read_text(encoding="utf-8")
+    named = {extra for found in re.findall(r"provision-backend\[([a-z,]+)\]", text) for extra in found.split(",")}
+    needed = set()
+    for words in re.findall(r"(?:^|\s)provision-backend ([^|;&#\n]+)", "\n".join(each.text for each in page.commands)):
+        extras = find_command(words.split())[0].extras
+        # What provisioning needs is what most pages are about, and not each of them says it again.
+        needed |= set() if extras == "provision" else set(extras.split(","))
+
+    assert needed - named == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=at)
+def test_a_page_that_installs_us_and_builds_installs_the_frontend(page: Page) -> None:
+    """A reader who follows it from its top has only what it installs."""
+    commands = [command.text for command in page.commands]
+    installed = [text for text in commands if "pip install" in text and "provision-backend" in text]
+    builds = any("python -m build" in text for text in commands)
+
+    assert not (installed and builds) or any(" build " in text for text in installed)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=at)
