@@ -234,6 +234,18 @@ def test_a_page_names_the_extras_that_its_commands_need(page: Page) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=at)
+def test_paths_in_commands_may_have_blanks(page: Page) -> None:
+    """A home folder may have one in its name, and the shell splits what a variable or a command gives at it."""
+    wrong = []
+    for command in page.commands:
+        # Neither what stands in quotes nor the value of an assignment is split.
+        bare = re.sub(r"\"[^\"]*\"|'[^']*'|(?<=\w)=\$(\w+|\([^()]*\))", "", command.text)
+        wrong += [command.text] if re.search(r"\$[\w({]", bare) else []
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=at)
 def test_a_page_that_installs_us_and_builds_installs_the_frontend(page: Page) -> None:
     """A reader who follows it from its top has only what it installs."""
     commands = [command.text for command in page.commands]
