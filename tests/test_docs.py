@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import importlib.util
 import json
 import os
@@ -414,6 +415,17 @@ def test_every_message_of_a_build_is_in_troubleshooting() -> None:
     missing = [f"{place}: {text}" for text, place in raised.items() if not any(re.search(p, text) for p in patterns)]
     assert len(raised) > 150
     assert missing == [], "add what to do to docs/troubleshooting.md"
+
+
+@pytest.mark.parametrize("code", ["ENETUNREACH", "EHOSTUNREACH", "ECONNREFUSED"])
+def test_what_linux_says_of_a_network_is_in_troubleshooting(code: str) -> None:
+    """The reason of a source is the system's, and people search for it as it is."""
+    text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+
+    assert f"*{os.strerror(getattr(errno, code))}*" in text
+    # The two of getaddrinfo(3), for EAI_NONAME and EAI_AGAIN.
+    assert "*Name or service not known*" in text
+    assert "*Temporary failure in name resolution*" in text
 
 
 def load_script(script: str) -> Any:
