@@ -230,6 +230,20 @@ def test_a_folder_that_cannot_be_written_is_reported(project: Path) -> None:
         (["nowhere"], "DIR must name a folder, found 'nowhere'"),
         (["--undo", "--form", "table"], "--undo cannot be combined with --form or --requires-python"),
         (["--undo", "--requires-python", ">=3.12"], "--undo cannot be combined with --form or --requires-python"),
+        (["--undo", "--requires-python", ""], "--undo cannot be combined with --form or --requires-python"),
+        (
+            ["--requires-python", "abc"],
+            "--requires-python must be a version specifier such as '>=3.12', found 'abc'",
+        ),
+        (
+            ["--requires-python", " "],
+            "--requires-python must be a version specifier such as '>=3.12', found ' '",
+        ),
+        (
+            ["--requires-python", ">=3.13"],
+            "--requires-python is given although project.requires-python in pyproject.toml is '>=3.12'\n"
+            "  leave the option out: frontends and package indexes read [project] alone",
+        ),
     ],
 )
 def test_wrong_use_is_refused(project: Path, arguments: List[str], message: str) -> None:

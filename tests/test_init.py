@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 
-from provision_backend.errors import MissingDependencyError, ProjectError
+from provision_backend.errors import MissingDependencyError, ProjectError, UsageError
 from provision_backend.project.edit import unwrap_text, wrap_text
 from provision_backend.project.pyproject import is_wrapped, parse_pyproject
 
@@ -486,11 +486,12 @@ def test_what_is_no_toml_is_refused() -> None:
 
 def test_requires_python_is_not_written_twice() -> None:
     """What [project] says counts alone."""
-    with pytest.raises(ProjectError) as caught:
+    with pytest.raises(UsageError) as caught:
         wrap_text(HATCHLING, requires_python=">=3.13")
 
     assert str(caught.value) == (
-        "pyproject.toml: --requires-python is given although project.requires-python is '>=3.12'"
+        "--requires-python is given although project.requires-python in pyproject.toml is '>=3.12'\n"
+        "  leave the option out: frontends and package indexes read [project] alone"
     )
 
 

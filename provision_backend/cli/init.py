@@ -10,10 +10,11 @@ from typing import Any, Dict, Tuple
 
 from ..errors import ProjectError, UsageError
 from ..files import read_file
-from ..output import Reporter, redact_text
+from ..output import Reporter, redact_text, shorten
 from ..project.edit import Wrapped, apply_changes, load_tomlkit, unwrap_text, wrap_text
 from ..project.pyproject import is_wrapped, parse_pyproject, read_project, read_text, read_wrapped
 from ..settings import Settings
+from ..versions import is_specifier
 from .answers import Answer, edit_answer
 from .parser import PROJECT, existing_folder
 from .registry import argument, flag
@@ -37,8 +38,12 @@ ARGUMENTS = {
 def run(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter) -> Answer:
     """Wrap a project's real backend, or undo that; the exit code is 1 if ``--check`` found something to change."""
     root = existing_folder(arguments.directory)
-    if arguments.undo and (arguments.form or arguments.requires_python):
+    requires_python = arguments.requires_python
+    if arguments.undo and (arguments.form or requires_python is not None):
         raise UsageError("--undo cannot be combined with --form or --requires-python")
+    if requires_python is not None and not (requires_python.strip() and is_specifier(requires_python)):
+        found = shorten(requires_python)
+        raise UsageError(f"--requires-python must be a version specifier such as '>=3.12', found {found!r}")
     # A missing package is reported before any problem of the project.
     load_tomlkit("init")
     try:

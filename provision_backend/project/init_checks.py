@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Mapping, Optional, Tuple
 
-from ..errors import ProjectError
+from ..errors import ProjectError, UsageError
 from ..versions import is_specifier, normalised_name
 from .pyproject import OWN_NAME, TABLE, names_us, parse_requirement, read_strings, read_value
 
@@ -86,7 +86,8 @@ def choose_form(data: Mapping[str, Any], form: str, requires_python: str) -> Tup
     """Choose the form as `provision_backend.project.edit.wrap_text` takes it, and return it with a marker.
 
     The marker says the same as ``requires-python``, and is empty if no marker does. `ProjectError` is raised if it is
-    unknown which Pythons the project needs, or the form would change what the build does.
+    unknown which Pythons the project needs, or the form would change what the build does; `UsageError` if both the
+    project and the command line say which.
     """
     specifiers = _known_python(data, requires_python)
     marker = translate_specifiers(specifiers) or ""
@@ -110,7 +111,10 @@ def _known_python(data: Mapping[str, Any], requires_python: str) -> str:
     project = data.get("project", {})
     static = read_value(project, "project", "requires-python", str)
     if static is not None and requires_python:
-        raise ProjectError(f"pyproject.toml: --requires-python is given although project.requires-python is {static!r}")
+        raise UsageError(
+            f"--requires-python is given although project.requires-python in pyproject.toml is {static!r}",
+            hint="leave the option out: frontends and package indexes read [project] alone",
+        )
     text = static if static is not None else requires_python
     if not text.strip():
         dynamic = "requires-python" in read_strings(project, "project", "dynamic")
