@@ -259,6 +259,8 @@ def test_a_folder_without_the_file_is_refused(tmp_path: Path) -> None:
     assert _init(tmp_path) == Done(
         2, "", message + "  create an empty one and run this again with --requires-python '>=3.X'\n"
     )
+    # It is no advice for --undo, which refuses the option.
+    assert _init(tmp_path, "--undo") == Done(2, "", message)
     (tmp_path / "pyproject.toml").touch()
     assert _init(tmp_path, "--requires-python", ">=3.12").code == 0
     assert read_project(tmp_path).build_backend == "setuptools.build_meta:__legacy__"

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, _settings: Settings, reporter: Reporter) 
         text = read_text(root)
     except UsageError as exc:
         # setuptools builds a project without a pyproject.toml, so one may be missing on purpose.
-        if any(os.path.isfile(root / name) for name in ("setup.py", "setup.cfg")):
+        if not arguments.undo and any(os.path.isfile(root / name) for name in ("setup.py", "setup.cfg")):
             exc.hint = "create an empty one and run this again with --requires-python '>=3.X'"
         raise
     result, summary = _undo(text) if arguments.undo else _wrap(root, text, arguments)
