@@ -150,14 +150,15 @@ def built_for_bookworm() -> Optional[Path]:
 @pytest.mark.slow
 def test_the_demo_works_on_a_fresh_machine(bookworm: Path, checkout: Path) -> None:
     """Only Python 3.11 is there: the first build fetches an interpreter from a mirror, the second one nothing."""
-    shutil.copytree(str(checkout), str(bookworm / "root" / "checkout"))
+    # pip splits the paths that it is given in a variable at blanks.
+    shutil.copytree(str(checkout), str(bookworm / "root" / "my checkout"))
     archive = built_for_bookworm()
     if archive is not None:
         cached = bookworm / "root/.cache/provision-backend-tests/archives/gnu"
         cached.mkdir(parents=True)
         shutil.copy(str(archive), str(cached))
 
-    said = fresh_root("run", str(bookworm), "checkout/scripts/demo")
+    said = fresh_root("run", str(bookworm), "'my checkout/scripts/demo'")
 
     first, second = (said[said.index(title) :].partition("\n\n")[0] for title in ("== python -m build", "== Once more"))
     assert "downloading cpython-3." in first
