@@ -239,6 +239,18 @@ def test_without_project_or_request_it_is_wrong_use(
         run_key(**settings)
 
 
+def test_an_unknown_target_is_wrong_use(settings: Dict[str, str]) -> None:
+    """As for list and install; a vendor may be left out."""
+    with pytest.raises(UsageError) as caught:
+        run_key("--python", "3.13", "--target", "x86_64-unknown-linux-mull", **settings)
+
+    assert str(caught.value) == (
+        "unknown target 'x86_64-unknown-linux-mull'\n  did you mean x86_64-unknown-linux-musl?"
+    )
+    short = run_key("--python", "3.13", "--target", "aarch64-linux-musl", **settings)
+    assert short.lines == [expected(MUSL_313, "3.13.9", MUSL)]
+
+
 def test_a_project_that_does_not_build_through_us_is_refused(project: Path, settings: Dict[str, str]) -> None:
     """Its table has no effect on a build, so a key for what it says would be one for nothing."""
     path = project / "pyproject.toml"

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Dict, Iterator, List
+from typing import Dict, Iterator, List, Sequence
 
 import pytest
 from support.locked_projects import index_of, lock_to, package_of
@@ -264,6 +264,18 @@ class TestTheProject:
             "  run 'provision-backend init' first, which wraps its backend\n"
             "  or request one: --python '>=3.12'"
         )
+
+
+@pytest.mark.parametrize("more", [("--python", "3.13"), ("--verify",)], ids=["requests", "verify"])
+def test_an_unknown_target_is_wrong_use(settings: Dict[str, str], to: Path, more: Sequence[str]) -> None:
+    """As for list and install, and even where nothing is looked for."""
+    to.mkdir(parents=True)
+    with pytest.raises(UsageError) as caught:
+        run_mirror(str(to), *more, "--target", "x86_64-unknown-linux-mull", **settings)
+
+    assert str(caught.value) == (
+        "unknown target 'x86_64-unknown-linux-mull'\n  did you mean x86_64-unknown-linux-musl?"
+    )
 
 
 class TestWhatIsWritten:

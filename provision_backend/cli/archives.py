@@ -22,6 +22,7 @@ from ..catalog.wanted import Lock, Wanted, locked_archive
 from ..errors import OfflineError, UsageError
 from ..files import hash_bytes
 from ..hooks.tags import target_tags
+from ..host.platforms import platform_from_triple
 from ..install.catalogs import archives_for, load_archives
 from ..mirror.folder import Filled, Item, check_folder, fill_archives, inspect_folder
 from ..mirror.wheels import Wheel, fill_wheels, list_wheels, wheels_for_frontends
@@ -78,6 +79,7 @@ def run_pack(arguments: argparse.Namespace, settings: Settings, reporter: Report
 def run_mirror(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Fill a folder with archives, and with the wheels of a locked project; list what to fetch; or check the folder."""
     folder = new_folder(arguments.directory)
+    arguments.targets = _known_targets(arguments)
     if arguments.verify and arguments.dry_run:
         raise UsageError("argument --verify: not allowed with argument --dry-run")
     if arguments.verify or os.path.exists(folder):
@@ -107,6 +109,11 @@ def run_mirror(arguments: argparse.Namespace, settings: Settings, reporter: Repo
             known = [(wheel.filename, wheel.sha256) for wheel in wheels]
             wheels += tuple(wheel for wheel in found if (wheel.filename, wheel.sha256) not in known)
     return (_preview if arguments.dry_run else _fill)(folder, archives, wheels, settings, reporter)
+
+
+def _known_targets(arguments: argparse.Namespace) -> List[str]:
+    """Return the triples that ``--target`` names, each in full; raise `UsageError` for one that is unknown."""
+    return [platform_from_triple(text).triple for text in arguments.targets or ()]
 
 
 def _locked_wheels(lock: Lock, archives: Sequence[Archive]) -> Tuple[Wheel, ...]:
@@ -208,6 +215,7 @@ def _rows(items: Sequence[Item]) -> List[Dict[str, Any]]:
 def run_key(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """Print a key for what the project in this folder, or the requests, would provision and install."""
     settings = settings._replace(offline=True)
+    arguments.targets = _known_targets(arguments)
     project = None if arguments.requests else _project_wants(settings, reporter)
     lock = project.lock if project else None
     try:
