@@ -322,6 +322,10 @@ def test_no_command_shows_what_there_is() -> None:
             "  accepted forms are '3.13', '3.13.2', '3.14.0rc2', '3.13t' (free-threaded) and '>=3.12,<3.14'",
             id="request",
         ),
+        *(
+            pytest.param([command, ""], "REQUEST must be a version or a version specifier, found ''\n", id=command)
+            for command in ("list", "find", "install", "uninstall", "run")
+        ),
         pytest.param(
             ["cache", "dir", "--lock-timeout", "soon"],
             "--lock-timeout must be a number of seconds, 0 or more, found 'soon'",

@@ -49,7 +49,8 @@ ARGUMENTS = {
 def run_list(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -> Answer:
     """List the interpreters that can be provisioned, and which of them are in the cache."""
     request = arguments.request
-    wanted = read_request(request, settings, reporter) if request else Wanted("")
+    # An empty one is what a script has failed to fill in, and no wish for everything.
+    wanted = Wanted("") if request is None else read_request(request, settings, reporter)
     cache = open_cache(settings)
     triple = current_platform(settings, cache).triple
     archives = wanted.lock.archives if wanted.lock else load_archives(settings, triple, cache, reporter)
