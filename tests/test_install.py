@@ -119,7 +119,18 @@ class TestFinalizeTree:
         lines = parser["externally-managed"]["Error"].splitlines()
 
         assert lines[0] == "This Python is managed by provision-backend and shared by all builds on this"
-        assert f"{TREES[name]} -m venv path/to/environment" in lines
+        assert f"{FINAL}/bin/{TREES[name]} -m venv path/to/environment" in lines
+
+    def test_the_command_for_an_environment_is_one_that_works(self, tmp_path: Path) -> None:
+        """The interpreter is in no PATH, so it is named in full, and as a shell takes it."""
+        place = tmp_path / "my place"
+        tree = make_tree(tmp_path)
+        finalize_tree(tree, final_path=place)
+        parser = configparser.ConfigParser(interpolation=None)
+        parser.read(str(tree / "lib" / "python3.10" / "EXTERNALLY-MANAGED"), encoding="utf-8")
+        command = next(line for line in parser["externally-managed"]["Error"].splitlines() if " -m venv " in line)
+
+        assert shlex.split(command) == [f"{place}/bin/python3.10", "-m", "venv", "path/to/environment"]
 
     def test_missing_links_are_made(self, tmp_path: Path) -> None:
         """Archives of 2023 have no bin/python; the links follow the tree."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import stat
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator
@@ -25,7 +26,7 @@ from ..files import is_noexec, remove_path, write_atomically
 from ..host.compatibility import check_tree, require_reader
 from ..host.platforms import Platform, platform_from_triple
 from ..host.targets import read_machine, split_level
-from ..output import Reporter
+from ..output import Reporter, printable
 from ..settings import Settings
 from ..systems import RUNNING, SYSTEMS, kernel_machine
 from . import sysconfig_data
@@ -184,7 +185,7 @@ def finalize_tree(tree: Path, *, final_path: Path) -> None:
         for path in _own_files(tree, "lib/pkgconfig/*.pc"):
             _rewrite(path, sysconfig_data.patch_pkgconfig)
         _patch_program(executable, os.path.abspath(str(final_path)))
-        marker = _EXTERNALLY_MANAGED.format(python=executable.name)
+        marker = _EXTERNALLY_MANAGED.format(python=_as_typed(final_path / executable.relative_to(tree)))
         write_atomically(stdlib / "EXTERNALLY-MANAGED", marker.encode(), durable=False)
         # Archives up to tag 20240107 have no bin/python.
         for link in (executable.with_name("python"), executable.with_name("python3")):
@@ -193,6 +194,13 @@ def finalize_tree(tree: Path, *, final_path: Path) -> None:
     except OSError as exc:
         name = exc.filename2 or exc.filename  # Of a rename the second one is that of the file.
         raise InstallError(f"could not finalize {tree}: {exc.strerror or exc}: {name!r}") from exc
+
+
+def _as_typed(path: Path) -> str:
+    """Return the absolute path of a program as somebody types it in a shell, in one line."""
+    # It is in no folder of PATH, so that its name alone would start nothing, or another Python.
+    text = printable(os.path.abspath(str(path)))
+    return f'"{text}"' if path.suffix == ".exe" else shlex.quote(text)
 
 
 def find_executable(tree: Path) -> Path:
