@@ -731,7 +731,7 @@ def test_every_source_has_its_reason(server: ArchiveServer, download: Download, 
         f"  {tmp_path / 'nowhere'}: there is no such folder\n"
         f"  {CLOSED}: [Errno 111] Connection refused\n"
         f"  {server.url}: 404 Not Found, laid out by release and flat\n"
-        "  correct PROVISION_BACKEND_MIRROR, which names it"
+        "  correct the setting mirror, which names it"
     )
     assert download.left == []
 
@@ -742,7 +742,7 @@ def test_a_long_list_of_sources_is_bounded(download: Download, tmp_path: Path) -
         download(*[str(tmp_path / f"m{number}") for number in range(20)])
 
     assert len(hint_of(caught.value)) == 10
-    assert hint_of(caught.value)[-2:] == ["and 12 more", "correct PROVISION_BACKEND_MIRROR, which names it"]
+    assert hint_of(caught.value)[-2:] == ["and 12 more", "correct the setting mirror, which names it"]
 
 
 def test_offline_makes_no_request(server: ArchiveServer, download: Download) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Tuple
 
 import pytest
@@ -9,12 +10,13 @@ import pytest
 from provision_backend.errors import UsageError
 from provision_backend.install.sources import (
     DEFAULT_SOURCES,
+    SourceError,
     is_github,
     is_local,
     is_loopback,
     list_sources,
 )
-from provision_backend.settings import Settings
+from provision_backend.settings import Settings, load_settings
 
 FILE = "cpython-3.13.5+20251110-x86_64-unknown-linux-gnu-install_only_stripped.tar.gz"
 QUOTED = FILE.replace("+", "%2B")
@@ -74,6 +76,25 @@ def test_what_is_not_a_mirror_is_refused(mirror: str, expected: str) -> None:
         list_sources(Settings(mirror=(mirror,)))
 
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize("place", ["file", "variable", "flag"])
+def test_a_folder_that_is_missing_is_corrected_where_it_is_named(place: str, tmp_path: Path) -> None:
+    """The variable that people know best may not even be set."""
+    missing, config = str(tmp_path / "missing"), tmp_path / "config.toml"
+    config.write_text(f"mirror = ['{missing}']\n" if place == "file" else "")
+    environ = {"PROVISION_BACKEND_CONFIG_FILE": str(config)}
+    environ.update({"PROVISION_BACKEND_MIRROR": missing} if place == "variable" else {})
+    settings = load_settings(environ=environ, flags={"mirror": [missing]} if place == "flag" else {})
+    (source,) = list_sources(settings)
+    with pytest.raises(SourceError) as caught:
+        source.ask("20251110", FILE, str)
+
+    wanted = {"file": f"mirror in {config}", "variable": "PROVISION_BACKEND_MIRROR", "flag": "--mirror"}
+    assert (caught.value.reason, caught.value.hint) == (
+        "there is no such folder",
+        f"correct {wanted[place]}, which names it",
+    )
 
 
 def test_settings_do_not_show_their_mirrors() -> None:
