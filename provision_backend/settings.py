@@ -126,6 +126,10 @@ class Settings(NamedTuple):
         """Return where the value of a key comes from: a variable's name, a config setting, or ``default``."""
         return dict(self.origins).get(key, "default")
 
+    def correct(self, key: str) -> str:
+        """Return the advice to correct a value, where it stands: a variable, an option or a key of a file."""
+        return f"correct {dict(self.origins).get(key, f'the setting {key}')}, which names it"
+
     def variables(self) -> Dict[str, str]:
         """Return those of our variables that hold paths, with absolute ones, for processes that start elsewhere."""
         found = {}

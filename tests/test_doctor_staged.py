@@ -502,10 +502,23 @@ def test_a_catalog_that_is_not_there(stage: Stage) -> None:
     found = stage.look(PROVISION_BACKEND_CATALOG=str(stage.home / "none"))
 
     assert found.of("catalog") == [
-        f"problem: catalog '{stage.home / 'none'}' cannot be read: No such file or directory"
+        f"problem: catalog '{stage.home / 'none'}' cannot be read: No such file or directory\n"
+        "correct PROVISION_BACKEND_CATALOG, which names it"
     ]
     assert found.of("network") == [
         "warning: not checked, since no archive was selected\nsee interpreter, catalog and host"
+    ]
+
+
+def test_a_catalog_that_nobody_serves(stage: Stage) -> None:
+    """What to do stands below it, as it does for a mirror."""
+    found = stage.look(PROVISION_BACKEND_CATALOG="https://127.0.0.1:9/x")
+
+    line, *advice = found.of("catalog")[0].splitlines()
+    assert line.startswith("problem: could not fetch https://127.0.0.1:9/x: ")
+    assert advice == [
+        "is the address right, and does a firewall let this machine reach it? behind a proxy set HTTPS_PROXY;",
+        "without internet name a file, or no catalog: the built-in one needs no network",
     ]
 
 

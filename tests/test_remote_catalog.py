@@ -12,10 +12,10 @@ import pytest
 from support.servers import ArchiveServer, Reply
 
 from provision_backend.cache.store import Cache
-from provision_backend.errors import DownloadError, OfflineError
+from provision_backend.errors import CatalogError, DownloadError, OfflineError
 from provision_backend.install.catalogs import FRESH, fetch_catalog, load_archives
-from provision_backend.output import Reporter
-from provision_backend.settings import Settings
+from provision_backend.output import Reporter, redact_url
+from provision_backend.settings import Settings, load_settings
 
 TEXT = "0" * 64 + "  cpython-3.13.0+20241016-x86_64-unknown-linux-gnu-install_only.tar.gz\n"
 
@@ -132,6 +132,62 @@ def test_without_a_copy_the_failure_is_the_answer(server: ArchiveServer, fetchin
     assert not (fetching.cache.root / "catalogs").exists()
 
 
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b"<!DOCTYPE HTML>\n<title>Index</title>", "line 1: expected '<sha256>  <file name>', found '<!DOCTYPE HTML>'"),
+        (b'# files\n[{"name": "SHA256SUMS"}]', "line 2: expected '<sha256>  <file name>', found "
+         "'[{\"name\": \"SHA256SUMS\"}]'"),
+    ],
+    ids=["HTML", "JSON"],
+)  # fmt: skip
+def test_a_page_in_place_of_the_list_is_named_with_its_address(
+    server: ArchiveServer, fetching: Fetching, body: bytes, found: str
+) -> None:
+    """Mostly the URL is that of the folder, which is what mirror wants, and a login in it is not shown."""
+    server.files["/SHA256SUMS"] = body
+    fetching.url = fetching.url.replace("//", "//someone:secret@")
+    with pytest.raises(CatalogError) as caught:
+        fetching()
+
+    assert str(caught.value) == (
+        f"the catalog {redact_url(fetching.url)}, {found}\n"
+        "  the URL must name the file itself, such as https://mirror.example/SHA256SUMS;\n"
+        "  or the page of a firewall came in its place"
+    )
+    assert "secret" not in str(caught.value)
+
+
+def test_a_list_with_a_fault_is_the_right_file(server: ArchiveServer, fetching: Fetching) -> None:
+    """No advice about the address is given where a line further down is wrong."""
+    server.files["/SHA256SUMS"] = f"{TEXT}<br>\n".encode()
+    with pytest.raises(CatalogError) as caught:
+        fetching()
+
+    assert str(caught.value).endswith(", line 2: expected '<sha256>  <file name>', found '<br>'")
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        (
+            "https://127.0.0.1:9/x",
+            "is the address right, and does a firewall let this machine reach it? behind a proxy set HTTPS_PROXY;\n"
+            "without internet name a file, or no catalog: the built-in one needs no network",
+        ),
+        ("http://mirror.invalid/x", "name it by https://, or take it from a file or from this machine"),
+        ("file:///nowhere/SHA256SUMS", "correct PROVISION_BACKEND_CATALOG, which names it"),
+    ],
+)
+def test_what_cannot_be_fetched_has_advice(tmp_path: Path, url: str, advice: str) -> None:
+    """Whoever reads the message has nobody else to ask."""
+    settings = load_settings(environ={"PROVISION_BACKEND_CATALOG": url, "PROVISION_BACKEND_RETRIES": "0"})
+    with pytest.raises(DownloadError) as caught:
+        fetch_catalog(settings, Cache(tmp_path), Reporter(verbosity=-1))
+
+    assert caught.value.hint == advice
+
+
 def test_offline_takes_any_copy_and_asks_nobody(server: ArchiveServer, fetching: Fetching) -> None:
     """With offline set a copy serves however old it is."""
     fetching()
@@ -146,7 +202,10 @@ def test_offline_without_a_copy_is_an_error(server: ArchiveServer, fetching: Fet
     with pytest.raises(OfflineError) as caught:
         fetching(offline=True)
 
-    assert str(caught.value) == f"the catalog {fetching.url} is not in the cache, and offline is set"
+    assert str(caught.value) == (
+        f"the catalog {fetching.url} is not in the cache, and offline is set\n"
+        "  run 'provision-backend list' once with network, which keeps a copy, or name the catalog by a path"
+    )
     assert server.requests == []
 
 

@@ -140,7 +140,9 @@ def check_catalog(context: Context) -> Iterator[Finding]:
     elif explanation.interpreter is not None or context.settings.preference == "only-system":
         yield ok("not needed: an interpreter of the machine was asked for")
     elif error is not None:
-        yield context.if_needed(error.message, error.hint)
+        # A file that cannot be read says no more than that, and the setting may be one of a file that nobody remembers.
+        correct = context.settings.correct("catalog") if context.settings.catalog else ""
+        yield context.if_needed(error.message, error.hint or correct)
 
 
 def _check_archives(context: Context, triple: str, archives: Tuple[Archive, ...]) -> Finding:

@@ -20,14 +20,12 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 from ..cache.platform import current_platform
 from ..cache.store import Cache, open_cache
 from ..catalog.archive import Archive
-from ..catalog.selection import parse_catalog
 from ..catalog.wanted import Wanted
-from ..errors import DownloadError, MissingDependencyError, ProvisionError
+from ..errors import CatalogError, DownloadError, MissingDependencyError, ProvisionError
 from ..files import read_file
 from ..host.detection import detect_platform
 from ..host.platforms import Platform, platform_from_triple
-from ..install.catalogs import load_archives
-from ..install.download import fetch_text
+from ..install.catalogs import fetch_archives, load_archives
 from ..output import Reporter, explained, printable
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project, is_wrapped, parse_pyproject, read_project
@@ -186,8 +184,8 @@ class Context:
             return load_archives(settings, triple, cache, reporter)
         # `fetch_catalog` would keep a copy in the cache, and with it the next build would behave differently.
         try:
-            return parse_catalog(fetch_text(settings.catalog, settings=self.probe_settings()), source="the catalog")
-        except DownloadError as exc:
+            return fetch_archives(self.probe_settings())[1]
+        except (CatalogError, DownloadError) as exc:
             try:
                 # A build would take the copy in the cache too.
                 return load_archives(settings._replace(offline=True), triple, cache, reporter)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import Callable, Tuple
 
@@ -20,8 +21,11 @@ from ..files import age_of, hash_bytes, read_file
 from ..host.cpu import runnable_triples
 from ..output import Reporter, redact_url
 from ..settings import Settings
+from .sources import is_loopback
 
-__all__ = ["FRESH", "archives_for", "fetch_catalog", "load_archives", "needs_fetching"]
+__all__ = ["FRESH", "archives_for", "fetch_archives", "fetch_catalog", "load_archives", "needs_fetching"]
+
+_HASH = re.compile(r"[0-9a-fA-F]{64}\s")
 
 FRESH = 600.0  # seconds for which a copy is used without a request
 
@@ -32,7 +36,7 @@ def load_archives(settings: Settings, triple: str, cache: Cache, reporter: Repor
         return load_builtin_catalog(triple)
     if "://" not in settings.catalog:
         return load_catalog_file(Path(settings.catalog))
-    return parse_catalog(fetch_catalog(settings, cache, reporter), source="the catalog")
+    return _parse(fetch_catalog(settings, cache, reporter), settings.catalog)
 
 
 def archives_for(
@@ -65,14 +69,15 @@ def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
     if kept is not None and (settings.offline or age_of(copy) < FRESH):
         return kept
     if settings.offline:
-        raise OfflineError(f"the catalog {redact_url(settings.catalog)} is not in the cache, and offline is set")
+        raise OfflineError(
+            f"the catalog {redact_url(settings.catalog)} is not in the cache, and offline is set",
+            hint="run 'provision-backend list' once with network, which keeps a copy, or name the catalog by a path",
+        )
     try:
-        text = _fetch(settings)
-        # The page of a firewall must not take the place of the copy.
-        parse_catalog(text, source="the catalog")
+        # The page of a firewall must not take the place of the copy, so it is parsed before it is kept.
+        text, _ = fetch_archives(settings)
     except (CatalogError, DownloadError) as exc:
         if kept is None:
-            exc.hint = exc.hint or "run 'provision-backend doctor' for more, or name another catalog"
             raise
         reporter.info(f"{exc.message}; using the copy of it in the cache")
         return kept
@@ -93,7 +98,42 @@ def _copy(settings: Settings, cache: Cache) -> Path:
     return cache.root / "catalogs" / hash_bytes(os.fsencode(settings.catalog))[:16]
 
 
+def fetch_archives(settings: Settings) -> Tuple[str, Tuple[Archive, ...]]:
+    """Fetch the catalog behind a URL whatever the cache has, and return its text and archives; raise as above."""
+    text = _fetch(settings)
+    return text, _parse(text, settings.catalog)
+
+
 def _fetch(settings: Settings) -> str:
     from .download import fetch_text  # `needs_fetching` is called in builds that download nothing.
 
-    return fetch_text(settings.catalog, settings=settings)
+    try:
+        return fetch_text(settings.catalog, settings=settings)
+    except DownloadError as exc:
+        exc.hint = exc.hint or _advise(settings)
+        raise
+
+
+def _advise(settings: Settings) -> str:
+    """Return what to do about a URL that cannot be fetched, where its failure does not say it."""
+    url = settings.catalog
+    if url.startswith("file://"):
+        return settings.correct("catalog")
+    if url.startswith("http://") and not is_loopback(url):
+        return "name it by https://, or take it from a file or from this machine"
+    question = "is the address right, and does a firewall let this machine reach it? behind a proxy set HTTPS_PROXY;"
+    return f"{question}\nwithout internet name a file, or no catalog: the built-in one needs no network"
+
+
+def _parse(text: str, url: str) -> Tuple[Archive, ...]:
+    try:
+        return parse_catalog(text, source=f"the catalog {redact_url(url)}")
+    except CatalogError as exc:
+        lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+        # A list with a fault in it is the right file; the page of a folder, or of a firewall, is none from its start.
+        if lines and not _HASH.match(lines[0]):
+            exc.hint = (
+                "the URL must name the file itself, such as https://mirror.example/SHA256SUMS;\n"
+                "or the page of a firewall came in its place"
+            )
+        raise

@@ -103,8 +103,8 @@ class Source(NamedTuple):
     """URL or path of the folder, without a slash at its end; may hold a password."""
     flat: bool = True
     """Whether the archives may also lie in the folder itself."""
-    origin: str = ""
-    """What names it: a variable, an option of the command line, or a key of a file; empty for a default source."""
+    advice: str = ""
+    """What to do where it is no folder and should be one; empty for a default source."""
 
     def __repr__(self) -> str:
         return f"Source({self.name})"
@@ -145,12 +145,12 @@ class Source(NamedTuple):
 
     def _check_folder(self) -> None:
         """Raise `SourceError` if it is a folder of this machine that does not exist or may not be entered."""
-        path, hint = local_path(self.base), f"correct {self.origin}, which names it"
+        path = local_path(self.base)
         try:
             if path is not None and not stat.S_ISDIR(path.stat().st_mode):
-                raise SourceError("it is not a folder", hint=hint)
+                raise SourceError("it is not a folder", hint=self.advice)
         except (FileNotFoundError, NotADirectoryError):
-            raise SourceError("there is no such folder", hint=hint) from None
+            raise SourceError("there is no such folder", hint=self.advice) from None
         except OSError as error:
             raise SourceError(error.strerror or str(error)) from None
 
@@ -167,8 +167,8 @@ def list_sources(settings: Settings) -> Tuple[Source, ...]:
         local_path(mirror)
     # Upstream has one layout, and a second request that must fail would count against GitHub's rate limit.
     default = [Source(base, flat=False) for base in DEFAULT_SOURCES]
-    origin = dict(settings.origins).get("mirror", "the setting mirror")
-    return tuple([Source(mirror, origin=origin) for mirror in settings.mirror] or default)
+    advice = settings.correct("mirror")
+    return tuple([Source(mirror, advice=advice) for mirror in settings.mirror] or default)
 
 
 def wheel_folders(settings: Settings) -> Tuple[str, ...]:
