@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import zipfile
 from pathlib import Path
 from typing import Callable
 
@@ -132,6 +133,36 @@ def test_check_refuses_what_is_no_wheel(tmp_path: Path, check: Check, argument: 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.version_info < (3, 10), reason="abi3audit needs Python 3.10")
+def test_a_wheel_that_cannot_be_read_fails_alone(tmp_path: Path, check: Check) -> None:
+    """What was found out about the others is not lost, whatever is wrong with the file."""
+    dist = tmp_path / "dist"
+    make_wheel(dist, PURE, {"ham.py": ""}, name="ham")
+    (dist / "a-1.0-py3-none-any.whl").write_bytes(b"no zip")
+    (dist / "b-1.0-cp38-abi3-any.whl").write_bytes(b"no zip")
+    with zipfile.ZipFile(str(dist / "c-1.0-py3-none-any.whl"), "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("c-1.0.dist-info/METADATA", "Name: c\n" * 100)
+    data = bytearray((dist / "c-1.0-py3-none-any.whl").read_bytes())
+    start = data.index(b"METADATA") + len(b"METADATA")
+    data[start : start + 4] = b"\xff" * 4
+    (dist / "c-1.0-py3-none-any.whl").write_bytes(data)
+    with zipfile.ZipFile(str(dist / "d-1.0-py3-none-any.whl"), "w"):
+        pass
+
+    done = check("dist", "--json")
+
+    assert done.code == 1
+    errors = [each["error"] for each in done.json]
+    assert errors[:2] == [
+        f"could not read dist/{name}: File is not a zip file"
+        for name in ("a-1.0-py3-none-any.whl", "b-1.0-cp38-abi3-any.whl")
+    ]
+    assert errors[2].startswith("could not read dist/c-1.0-py3-none-any.whl: Error -3 while decompressing")
+    assert errors[3] == "dist/d-1.0-py3-none-any.whl has no metadata: there is no .dist-info/METADATA in it"
+    assert errors[4] is None
+    assert [[test["error"] for test in each["tests"]] for each in done.json] == [[], [], [], [], [None]]
+    assert done.err.count("could not read dist/b-") == 1
+
+
 def test_check_finds_a_wrong_claim_that_a_test_does_not(tmp_path: Path, check: Check) -> None:
     """The module can be imported here, and is refused all the same for what it uses."""
     body = "return PyUnicode_FromString(PyUnicode_AsUTF8AndSize(argument, 0));"

@@ -133,8 +133,19 @@ class _Check:
 
     def wheel(self, wheel: Path) -> Dict[str, Any]:
         """Check one wheel, and return what was found out about it, as for ``--json``."""
+        tests: List[Dict[str, Any]] = []
+        reason = ""
+        # A wheel that cannot be read is the failure of that wheel, and the others have their answers.
+        error = self._try(partial(read_metadata, wheel))
+        if error is None:
+            error = self._try(partial(self._check_abi, wheel))
+            tests, reason = self._tests(wheel)
+        facts = {"wheel": str(wheel), "kind": kind_of(wheel.name), "error": error, "untested": reason or None}
+        return {**facts, "tests": tests}
+
+    def _tests(self, wheel: Path) -> Tuple[List[Dict[str, Any]], str]:
+        """Test a wheel, and return what each test has found; without any, why there is none."""
         tests, reason = [], ""
-        error = self._try(partial(self._check_abi, wheel))
         target = self._target_of(wheel)
         pythons = self._claimed(wheel, target)
         if not pythons:
@@ -145,10 +156,9 @@ class _Check:
             began = time.monotonic()
             failure = self._try(partial(self._test, wheel, wanted, target.settings))
             tests.append({"python": label, "error": failure, "seconds": round(time.monotonic() - began, 1)})
-        facts = {"wheel": str(wheel), "kind": kind_of(wheel.name), "error": error, "untested": reason or None}
-        return {**facts, "tests": tests}
+        return tests, reason
 
-    def _try(self, action: Callable[[], None]) -> Optional[str]:
+    def _try(self, action: Callable[[], object]) -> Optional[str]:
         """Return why something failed, after reporting it; None where it did not."""
         try:
             action()

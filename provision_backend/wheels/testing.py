@@ -197,8 +197,10 @@ def _read(wheel: Path) -> Tuple[List[str], Message]:
             return names, email.message_from_string(archive.read(metadata).decode("utf-8", "replace"))
     except StopIteration:
         raise WheelError(f"{wheel} has no metadata: there is no .dist-info/METADATA in it") from None
-    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as exc:
-        raise WheelError(f"could not read {wheel}: {getattr(exc, 'strerror', None) or exc}") from None
+    # Damaged data is reported by what decompresses it: zlib.error, EOFError or LZMAError, none of them a BadZipFile.
+    except Exception as exc:
+        reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+        raise WheelError(f"could not read {wheel}: {reason}") from None
 
 
 def _modules(paths: Sequence[str]) -> Iterator[str]:
