@@ -20,7 +20,7 @@ from support.toys import another_interpreter, toy_wheel
 
 from provision_backend import frontend_watch
 from provision_backend.errors import BuildEnvironmentError
-from provision_backend.hooks import installers
+from provision_backend.hooks import frontend_options, installers
 from provision_backend.hooks.environment import BuildEnvironment
 from provision_backend.hooks.installers import find_uv, install, supports_python_option
 from provision_backend.interpreter import Interpreter, inspect_interpreter
@@ -223,46 +223,52 @@ class TestPip:
         assert (said in capfd.readouterr().err) == (frontend == "pip")
 
     @pytest.mark.parametrize(
-        ("frontend", "word", "said"),
+        ("frontend", "words", "expected"),
         [
-            (
-                "pip",
-                "--build-constraint={}/old",
-                "--build-constraint of the frontend's command line is not seen here: ",
-            ),
-            ("", "--dependency-constraints-txt", "--dependency-constraints-txt of the frontend's command line is not "),
-            ("", "--build-constraint", ""),
-            ("pip", "--no-deps", ""),
+            ("pip", ["--build-constraint={}/old"], ["toy_one-1.0"]),
+            ("", ["--dependency-constraints-txt", "{}/old"], ["toy_one-1.0"]),
+            ("", ["--build-constraint", "{}/old"], BOTH),
+            ("pip", ["--no-index", "-qf", "few"], ["toy_one-1.0"]),
         ],
     )
-    def test_constraints_of_the_frontends_command_line_are_not_seen(
-        self,
-        pip: Place,
-        monkeypatch: pytest.MonkeyPatch,
-        capfd: pytest.CaptureFixture[str],
-        frontend: str,
-        word: str,
-        said: str,
+    def test_options_of_the_frontends_command_line_count(
+        self, pip: Place, monkeypatch: pytest.MonkeyPatch, frontend: str, words: List[str], expected: List[str]
     ) -> None:
-        """They reach no hook, so other versions are installed than those that were asked for; we say once what does."""
+        """They reach no hook, so other packages would be installed than those that were asked for."""
+        if "few" in words:
+            shutil.copytree(str(pip.wheels), str(pip.folder / "few"), ignore=shutil.ignore_patterns("*-2.0-*"))
+            # An index of the variables would be asked: pip takes the best version of all places.
+            pip.environ = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "0"}
+        (pip.folder / "old").write_text("toy_one<2\n")
         # A program that has just been started may have no command line yet.
         waiting = "print(flush=True); input()"
-        command = [sys.executable, "-c", waiting, word.replace("{}", str(pip.folder)), str(pip.folder / "old")]
+        command = [sys.executable, "-c", waiting, *(word.replace("{}", str(pip.folder)) for word in words)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"\n"
             monkeypatch.setattr(frontend_watch, "frontend_id", lambda: process.pid)
-            monkeypatch.setattr(installers, "frontend_name", lambda: frontend)
-            assert pip.install("toy_one") == BOTH
-            printed = capfd.readouterr().err
-            pip.install("toy_one", installed=("toy_two",))
+            for module in (frontend_options, installers):
+                monkeypatch.setattr(module, "frontend_name", lambda: frontend)
+            found = pip.install("toy_one")
             assert process.stdin is not None
             process.stdin.write(b"\n")
 
+        assert found == expected
+
+    def test_options_for_another_installer_are_named_once(
+        self, pip: Place, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """A frontend's options are not those of another program: what does not count is said before it is missed."""
+        frontend(monkeypatch, "uv", "uv build --index-url=https://me:secret@index.example -b old")
+        assert pip.install("toy_one") == BOTH
+        printed = capfd.readouterr().err
+        pip.install("toy_one", installed=("toy_two",))
+
         assert capfd.readouterr().err == ""  # What the real backend asks for is installed without the same line.
-        assert said in printed
-        variable = "PIP_BUILD_CONSTRAINT" if frontend else "PIP_CONSTRAINT"
-        assert printed.endswith(f": set {variable}\n") == bool(said)
+        assert printed == (
+            "provision-backend: --index-url of the frontend's command line is not seen here: "
+            "set PIP_INDEX_URL, PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS\n"
+        )
 
     def test_constraints_of_builds_in_a_file_hold(self, pip: Place) -> None:
         """Pip obeys ``build-constraint`` of its files in the environments that it makes, and this is one."""
@@ -432,6 +438,82 @@ class TestUv:
         pip.environ["UV_OFFLINE"] = "1"
 
         assert pip.install("toy_one", installer="pip") == BOTH
+
+
+def frontend(monkeypatch: pytest.MonkeyPatch, name: str, command: str) -> None:
+    """Have a frontend with this command line call the hook."""
+    monkeypatch.setattr(installers, "frontend_name", lambda: name)
+    monkeypatch.setattr(frontend_options, "frontend_name", lambda: name)
+    monkeypatch.setattr(frontend_options, "frontend_command", command.split)
+
+
+class TestFrontendOptions:
+    """`frontend_options`: what the frontend's command line says about packages, for an inner installer."""
+
+    @pytest.mark.parametrize(
+        ("name", "command", "words", "variables"),
+        [
+            ("pip", "python -I -m pip wheel --no-deps -w out .", [], {}),
+            (
+                "pip",
+                "python -m pip wheel --index-url u --extra-index-url=v .",
+                ["--index-url=u", "--extra-index-url=v"],
+                {},
+            ),
+            ("pip", "pip install -iu -vf v --find-links w", ["--index-url=u", "--find-links=v", "--find-links=w"], {}),
+            (
+                "pip",
+                "pip wheel --no-ind --extra u --find=v",
+                ["--no-index", "--extra-index-url=u", "--find-links=v"],
+                {},
+            ),
+            ("pip", "pip wheel --keyring-provider import -- --pre", [], {"PIP_KEYRING_PROVIDER": "import"}),
+            ("uv", "uv build -f=v -iu --no-ind", ["--find-links=v", "--index-url=u"], {}),
+            ("uv", "uv --project p build --no-config --index a=u", ["--project=p", "--no-config", "--index=a=u"], {}),
+            ("uv", "uv build --default-index u -b c", ["--default-index=u", "--constraint=c"], {}),
+            ("uv", "uv build --config-file", ["--config-file="], {}),
+            ("", "build --dependency-constraints-txt c --index-url u", ["--constraint=c"], {}),
+            ("", "", [], {}),
+        ],
+    )
+    def test_of_the_same_program(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, command: str, words: List[str], variables: Dict[str, str]
+    ) -> None:
+        """Every spelling that the frontend takes; the last words of a line may be anything."""
+        frontend(monkeypatch, name, command)
+
+        assert frontend_options.frontend_options(name or "pip") == (words, variables)
+        assert frontend_options.unseen_options(name or "pip", "X") == ""
+
+    @pytest.mark.parametrize(
+        ("name", "command", "installer", "said"),
+        [
+            ("pip", "pip wheel -i u", "uv", "-i of the frontend's command line is not seen here: set X"),
+            (
+                "uv",
+                "uv build -b c",
+                "pip",
+                "-b of the frontend's command line is not seen here: set PIP_BUILD_CONSTRAINT",
+            ),
+            ("uv", "uv build --offline", "pip", ""),
+            ("uv", "uv run --index u x", "uv", "--index of the frontend's command line is not seen here: set X"),
+            ("uv", "uvx --index=u x", "uv", "--index of the frontend's command line is not seen here: set X"),
+        ],
+    )
+    def test_of_another_program(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, command: str, installer: str, said: str
+    ) -> None:
+        """None is handed on, and those that decide whose package is taken are named."""
+        frontend(monkeypatch, name, command)
+
+        assert frontend_options.frontend_options(installer) == ([], {})
+        assert frontend_options.unseen_options(installer, "X") == said
+
+    def test_what_is_locked_has_no_use_for_versions(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nor for kinds of files: a lock decides both."""
+        frontend(monkeypatch, "pip", "pip wheel --pre --build-constraint c --no-binary :all: --no-index")
+
+        assert frontend_options.frontend_options("pip", locked=True) == (["--no-index"], {})
 
 
 class TestFindUv:

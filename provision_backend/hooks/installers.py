@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import BuildEnvironmentError
 from ..files import list_names
-from ..frontend_watch import frontend_command, frontend_programs
+from ..frontend_watch import frontend_programs
 from ..output import Reporter
 from ..processes import last_lines, run_quiet, run_visible
 from ..provision import provision
@@ -27,6 +27,7 @@ from ..systems import RUNNING
 from ..variables import clean_environment, drop_variables
 from ..versions import leading_name, normalised_name
 from .frontend import INSTALLED, frontend_name
+from .frontend_options import frontend_options, unseen_options
 from .installer_files import configured_variables, pip_variable, uv_project
 
 if TYPE_CHECKING:
@@ -74,20 +75,13 @@ _MISDIRECTED = {
     "uv": "uv.toml, or tool.uv of the project, may say so: pip.target, pip.prefix, exclude-dependencies",
 }
 
-# An index that only the command line of the frontend names, or a file of requirements, is not known to a hook.
-_UNSEEN = {
-    "pip": "an index of the frontend's command line is not seen here: set PIP_INDEX_URL, PIP_EXTRA_INDEX_URL or "
-    "PIP_FIND_LINKS",
-    "uv": "an index of the frontend's command line is not seen here: set UV_INDEX, UV_DEFAULT_INDEX or UV_FIND_LINKS",
+_UNSEEN = (
+    "an index that only a requirements file, or a command line that cannot be read, names is not seen here: set {}"
+)
+_INDEXES = {
+    "pip": "PIP_INDEX_URL, PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS",
+    "uv": "UV_INDEX, UV_DEFAULT_INDEX or UV_FIND_LINKS",
 }
-_UNSEEN_CONSTRAINTS = {
-    "--build-constraint": ("pip", "uv"),
-    "--build-constraints": ("uv",),
-    "-b": ("uv",),
-    "--dependency-constraints-txt": ("",),  # build
-}
-"""Options of a frontend with constraints that reach neither variables nor files, and `frontend_name` of those."""
-
 _NOT_FOUND = re.compile("No matching distribution|No solution found|not found in the")
 
 _TIMEOUT = 3600.0  # seconds an installer may take; a build dependency without a wheel is compiled in that time
@@ -115,10 +109,11 @@ def install(
     command += ["--requirements", file] if file else requirements
     failed = f"could not install {what} under CPython {environment.interpreter.version}: {name}"
     if not environment.installed:
-        environment.reporter.info(_unseen_constraints(name))  # Once, and not again for what the real backend asks for.
+        # Once, and not again for what the real backend asks for.
+        environment.reporter.info(unseen_options(name, _INDEXES[name]))
     returncode, hint = _run(command, variables, cwd, visible=bool(environment.reporter.verbosity))
     if returncode != 0:
-        hint += f"\n{_UNSEEN[name]}" if _NOT_FOUND.search(hint) else ""
+        hint += f"\n{_UNSEEN.format(_INDEXES[name])}" if _NOT_FOUND.search(hint) else ""
         raise BuildEnvironmentError(f"{failed} ended with exit status {returncode}", hint=hint)
     _check_installed(environment, requirements, failed, hint=_MISDIRECTED[name])
 
@@ -169,7 +164,7 @@ def install_locked(
     from ..install.sources import wheel_folders
 
     environ = {**drop_variables(environ, _UNLOCKED), "PIP_BUILD_CONSTRAINT": os.devnull}
-    name, command, variables = _command(environment, environ, ["install"])
+    name, command, variables = _command(environment, environ, ["install"], locked=True)
     if name == "pip":
         variables["PIP_CONSTRAINT"] = os.devnull  # A configuration file may hold one, too.
     else:
@@ -193,7 +188,7 @@ def install_locked(
     if done.returncode != 0:
         output = done.stdout + done.stderr
         message = _difference(output, wheels) or f"{failed} ended with exit status {done.returncode}"
-        hint = f"\n{_UNSEEN[name]}" if _NOT_FOUND.search(output) else ""
+        hint = f"\n{_UNSEEN.format(_INDEXES[name])}" if _NOT_FOUND.search(output) else ""
         raise BuildEnvironmentError(message, hint=last_lines(output) + hint)
     _check_installed(environment, [wheel.name for wheel in wheels], failed, hint=_MISDIRECTED[name])
 
@@ -230,36 +225,27 @@ def _check_installed(environment: BuildEnvironment, requirements: Sequence[str],
 
 
 def _command(
-    environment: BuildEnvironment, environ: Mapping[str, str], uv_verb: Sequence[str]
+    environment: BuildEnvironment, environ: Mapping[str, str], uv_verb: Sequence[str], *, locked: bool = False
 ) -> Tuple[str, List[str], Dict[str, str]]:
     """Return the installer's name, its command without the requirements, and its variables."""
     uv = find_uv(environment.settings)
+    options, asked = frontend_options("uv" if uv else "pip", locked=locked)
     if uv:
         command = [uv, "pip", *uv_verb, "--python", environment.python, "--quiet", *_UV_OPTIONS]
-        command += _constraints(environ.get("UV_BUILD_CONSTRAINT"))
+        command += [*_constraints(environ.get("UV_BUILD_CONSTRAINT")), *options]
         return "uv", command, _adapted(drop_variables(environ, UV_DROPPED), "UV", environment.reporter)
     # Before 22.3 pip installs only into the environment that it is started in, and so has been put there.
     command = [environment.python, "-I", "-B", "-m", "pip"]
     if supports_python_option(environment.interpreter.pip):
         command = [environment.interpreter.executable, "-I", "-B", "-m", "pip", "--python", environment.python]
-    environ = {**environ, **configured_variables(environ)}
+    environ = {**environ, **configured_variables(environ), **asked}
     variables = {**drop_variables(environ, PIP_DROPPED), **_PIP_SET}
     _drop_features(command, variables)
     # pip takes back a configured target and user scheme in this way for its own build environments.
     # What a hook imports is compiled then; compiling all of setuptools takes longer than installing it.
     command += ["install", "--quiet", "--no-user", "--no-compile", "--target", ""]
-    command += _constraints(environ.get("PIP_BUILD_CONSTRAINT"))
+    command += [*_constraints(environ.get("PIP_BUILD_CONSTRAINT")), *options]
     return "pip", command, _adapted(variables, "PIP", environment.reporter)
-
-
-def _unseen_constraints(installer: str) -> str:
-    """Return a sentence where the frontend's command line has constraints that this installation does not know."""
-    frontend = frontend_name()
-    words = [word.partition("=")[0] for word in frontend_command()]
-    found = [word for word in words if frontend in _UNSEEN_CONSTRAINTS.get(word, ())]
-    # build runs an installer by its command line, which obeys the variable for installations of any kind.
-    variable = f"{installer.upper()}_{'BUILD_' if frontend else ''}CONSTRAINT"
-    return f"{found[0]} of the frontend's command line is not seen here: set {variable}" if found else ""
 
 
 def _drop_features(pip: Sequence[str], variables: Dict[str, str]) -> None:

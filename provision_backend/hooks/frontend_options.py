@@ -1,0 +1,132 @@
+"""Options of the frontend's command line about packages → options for the installer of a build environment.
+
+pip and uv hand such options to their own installer, in their own process, and to no hook; where the inner installer
+did not have them, it would take a package from a public index that the user has excluded. In: the words of the
+frontend's command line, where the system shows them. Out: words and variables for an inner installer of the same
+name, and a sentence where there are some that it cannot have. A value may hold a password, and is never shown.
+
+Source: pip documentation, pip wheel; uv documentation, CLI reference; pip's ``BuildEnvironmentInstaller`` for what pip
+hands on.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+from ..frontend_watch import frontend_command
+from .frontend import frontend_name
+from .installer_files import pip_variable
+
+__all__ = ["frontend_options", "unseen_options"]
+
+_Table = Mapping[str, str]
+
+
+def _same(*names: str) -> Dict[str, str]:
+    return {name: name for name in names}
+
+
+_FLAGS: Mapping[str, _Table] = {
+    "pip": _same("--no-index", "--pre", "--prefer-binary", "--no-cache-dir"),
+    "uv": {
+        **_same("--no-index", "--no-sources", "--no-cache", "--no-config", "--offline", "--system-certs"),
+        "-n": "--no-cache", "--native-tls": "--system-certs",
+    },
+    "": {},
+}  # fmt: skip
+"""By `frontend_name`: options without a value, and what the inner installer calls them."""
+
+_VALUES: Mapping[str, _Table] = {
+    "pip": {
+        **_same("--index-url", "--extra-index-url", "--find-links", "--trusted-host", "--proxy", "--cert"),
+        **_same("--client-cert", "--retries", "--timeout", "--cache-dir", "--no-binary", "--only-binary"),
+        **_same("--keyring-provider", "--uploaded-prior-to", "--all-releases", "--only-final"),
+        "-i": "--index-url", "--pypi-url": "--index-url", "-f": "--find-links", "--default-timeout": "--timeout",
+        "--build-constraint": "--constraint",
+    },
+    "uv": {
+        **_same("--index", "--default-index", "--index-url", "--extra-index-url", "--find-links", "--index-strategy"),
+        **_same("--allow-insecure-host", "--keyring-provider", "--exclude-newer", "--exclude-newer-package"),
+        **_same("--no-sources-package", "--only-binary", "--link-mode", "--cache-dir", "--project", "--config-file"),
+        "-i": "--index-url", "-f": "--find-links", "--trusted-host": "--allow-insecure-host",
+        "--no-binary-package": "--no-binary", "--no-build-package": "--only-binary",
+        "-b": "--constraint", "--build-constraint": "--constraint", "--build-constraints": "--constraint",
+    },
+    "": {"--dependency-constraints-txt": "--constraint"},  # build
+}  # fmt: skip
+"""By `frontend_name`: options with a value, and what the inner installer calls them."""
+
+_NEWER = ("--keyring-provider", "--uploaded-prior-to", "--all-releases", "--only-final")
+"""Options that an inner pip may be too old for; a variable that it does not know is no error."""
+
+_SOURCES = (
+    "--index-url", "--extra-index-url", "--find-links", "--no-index", "--index", "--default-index", "--config-file",
+)  # fmt: skip
+"""Options that decide whose package is taken."""
+
+_UV_COMMANDS = ("add", "build", "export", "lock", "pip", "remove", "run", "sync", "tool", "tree")
+"""Those of uv that build a project."""
+
+_LOCKED_OUT = ("--constraint", "--no-binary", "--only-binary", "--pre")
+"""What a lock decides."""
+
+
+def frontend_options(installer: str, *, locked: bool = False) -> Tuple[List[str], Dict[str, str]]:
+    """Return words and variables for the command of an inner installer, ``pip`` or ``uv``.
+
+    They are in the order of the frontend's command line, and none where the frontend installs with another program.
+    What is *locked* has no use for those about versions.
+    """
+    if _is_foreign(installer):
+        return [], {}
+    words, variables = [], {}
+    for _, option, value in _read(frontend_command()):
+        if locked and option in _LOCKED_OUT:
+            continue
+        if installer == "pip" and option in _NEWER:
+            variables[pip_variable(option[2:])] = value or ""
+        else:
+            words.append(option if value is None else f"{option}={value}")
+    return words, variables
+
+
+def unseen_options(installer: str, variables: str) -> str:
+    """Return a sentence where the frontend's command line has options of weight that an inner installer cannot have.
+
+    The *variables* are those that it takes indexes from.
+    """
+    found = [(name, option) for name, option, _ in _read(frontend_command()) if option in (*_SOURCES, "--constraint")]
+    if not found or not _is_foreign(installer):
+        return ""
+    name, option = found[0]
+    wanted = f"{installer.upper()}_BUILD_CONSTRAINT" if option == "--constraint" else variables
+    return f"{name} of the frontend's command line is not seen here: set {wanted}"
+
+
+def _is_foreign(installer: str) -> bool:
+    # What follows `uv run` and `uvx` is the command line of another program, with options of its own.
+    command = next((word for word in frontend_command()[1:] if word in _UV_COMMANDS), "run")
+    return frontend_name() not in ("", installer) or (frontend_name() == "uv" and command in ("run", "tool"))
+
+
+def _read(words: Sequence[str]) -> Iterator[Tuple[str, str, Optional[str]]]:
+    """Yield the options of the tables among words: as written, as the inner installer calls them, and their values."""
+    flags, values = _FLAGS[frontend_name()], _VALUES[frontend_name()]
+    remaining = iter(words)
+    for word in remaining:
+        if word == "--":
+            return
+        short = re.fullmatch(r"-[hnqvIUV]*([bfi])=?(.*)", word, re.DOTALL)
+        name, equals, value = word.partition("=") if short is None else (f"-{short[1]}", short[2], short[2])
+        name = _unabbreviated(name, [*flags, *values])
+        if name in flags:
+            yield name, flags[name], None
+        elif name in values:
+            yield name, values[name], value if equals else next(remaining, "")
+
+
+def _unabbreviated(name: str, known: Sequence[str]) -> str:
+    # pip takes any unambiguous beginning of an option, and has refused an ambiguous one.
+    found = [each for each in known if each.startswith(name)] if frontend_name() == "pip" and name[:2] == "--" else []
+    return name if name in known or len(found) != 1 else found[0]
