@@ -18,7 +18,7 @@ from ..frontend_watch import frontend_command
 from .frontend import frontend_name
 from .installer_files import pip_variable
 
-__all__ = ["frontend_options", "unseen_options"]
+__all__ = ["PIP_OPTIONS", "frontend_options", "pip_command", "unseen_options"]
 
 _Table = Mapping[str, str]
 
@@ -68,6 +68,12 @@ _SOURCES = (
 _UV_COMMANDS = ("add", "build", "export", "lock", "pip", "remove", "run", "sync", "tool", "tree")
 """Those of uv that build a project."""
 
+_PIP_COMMANDS = ("download", "install", "lock", "wheel")
+"""Those of pip that build a project; each has a section of its own in the configuration files."""
+
+PIP_OPTIONS = frozenset(name[2:] for name in (*_FLAGS["pip"], *_VALUES["pip"]) if name.startswith("--"))
+"""Options of pip that count in a build environment, without their dashes."""
+
 _LOCKED_OUT = ("--constraint", "--no-binary", "--only-binary", "--pre")
 """What a lock decides."""
 
@@ -102,6 +108,12 @@ def unseen_options(installer: str, variables: str) -> str:
     name, option = found[0]
     wanted = f"{installer.upper()}_BUILD_CONSTRAINT" if option == "--constraint" else variables
     return f"{name} of the frontend's command line is not seen here: set {wanted}"
+
+
+def pip_command() -> str:
+    """Return the command of pip that the frontend runs; ``install`` where that is another program, or not shown."""
+    words = frontend_command()[1:] if frontend_name() == "pip" else []
+    return next((word for word in words if word in _PIP_COMMANDS), "install")
 
 
 def _is_foreign(installer: str) -> bool:

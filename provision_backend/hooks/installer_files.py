@@ -16,7 +16,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Sequence, Tuple
+from typing import Any, Container, Dict, Iterator, Mapping, Sequence, Tuple
 
 from ..files import read_file
 from ..settings import load_toml
@@ -26,15 +26,17 @@ from ..versions import leading_name, normalised_name
 __all__ = ["configured_variables", "pip_variable", "read_pip_files", "uv_project"]
 
 
-def configured_variables(environ: Mapping[str, str]) -> Dict[str, str]:
+def configured_variables(environ: Mapping[str, str], command: str, options: Container[str]) -> Dict[str, str]:
     """Return variables for what configuration files tell the frontend's pip and not the inner one.
 
-    That is the file of the frontend's own environment, and constraints of build environments, which a pip that installs
-    by its command line obeys in further builds only.
+    That is the file of the frontend's own environment, the section of the *command* that the frontend runs, of which
+    these *options* count in a build environment, and constraints of build environments, which a pip that installs by
+    its command line obeys in further builds only.
     """
     own = os.path.join(sys.prefix, RUNNING.pip_file)
-    found = read_pip_files(environ)
-    keys = [key for key, (_, place) in found.items() if place == own or key == "build-constraint"]
+    found, known = read_pip_files(environ, command), read_pip_files(environ)
+    keys = [key for key, value in found.items() if key in options and value != known.get(key)]
+    keys += [key for key, (_, place) in found.items() if place == own or key == "build-constraint"]
     return {pip_variable(key): found[key][0] for key in keys if not environ.get(pip_variable(key))}
 
 
@@ -43,8 +45,8 @@ def pip_variable(option: str) -> str:
     return f"PIP_{option.upper().replace('-', '_')}"
 
 
-def read_pip_files(environ: Mapping[str, str]) -> Dict[str, Tuple[str, str]]:
-    """Return the value and the file of each key in the configuration files of the running Python's pip."""
+def read_pip_files(environ: Mapping[str, str], command: str = "install") -> Dict[str, Tuple[str, str]]:
+    """Return the value and the file of each key that a command of the running Python's pip has in its files."""
     import configparser  # Only what installs with pip asks for its files.
 
     found: Dict[str, Tuple[str, str]] = {}
@@ -53,7 +55,7 @@ def read_pip_files(environ: Mapping[str, str]) -> Dict[str, Tuple[str, str]]:
         with suppress(OSError, UnicodeDecodeError, configparser.Error):
             parser.read_string(read_file(Path(path)).decode("utf-8"))
         # The section of a command overrides [global], whatever their order in the file.
-        for section in filter(parser.has_section, ("global", "install")):
+        for section in filter(parser.has_section, ("global", command)):
             found.update({key.replace("_", "-"): (value, path) for key, value in parser.items(section)})
     return found
 

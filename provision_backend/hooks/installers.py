@@ -27,7 +27,7 @@ from ..systems import RUNNING
 from ..variables import clean_environment, drop_variables
 from ..versions import leading_name, normalised_name
 from .frontend import INSTALLED, frontend_name
-from .frontend_options import frontend_options, unseen_options
+from .frontend_options import PIP_OPTIONS, frontend_options, pip_command, unseen_options
 from .installer_files import configured_variables, pip_variable, uv_project
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def _command(
     command = [environment.python, "-I", "-B", "-m", "pip"]
     if supports_python_option(environment.interpreter.pip):
         command = [environment.interpreter.executable, "-I", "-B", "-m", "pip", "--python", environment.python]
-    environ = {**environ, **configured_variables(environ), **asked}
+    environ = {**environ, **configured_variables(environ, pip_command(), PIP_OPTIONS), **asked}
     variables = {**drop_variables(environ, PIP_DROPPED), **_PIP_SET}
     _drop_features(command, variables)
     # pip takes back a configured target and user scheme in this way for its own build environments.
