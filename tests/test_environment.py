@@ -19,6 +19,7 @@ from support.toys import ROOT, Host, another_interpreter, host_environment, proj
 
 from provision_backend.errors import BuildEnvironmentError
 from provision_backend.hooks import environment as subject
+from provision_backend.hooks import frontend_options
 from provision_backend.hooks.environment import BuildEnvironment, create_environment, open_environment
 from provision_backend.hooks.forwarded import CurrentEnvironment
 from provision_backend.hooks.installers import find_uv, interpreter_environment
@@ -549,10 +550,14 @@ def install_old_pip(site: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("built", ["source", "sdists-v11/x/toy-1"])
 def test_uv_takes_requirements_from_where_the_project_says(
-    interpreter: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    interpreter: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, built: str
 ) -> None:
-    """A name in ``tool.uv.sources`` is asked at no index; with pip, which would ask, it is an error."""
+    """A name in ``tool.uv.sources`` is asked at no index; with pip, which would ask, it is an error.
+
+    In an sdist that uv has unpacked in its cache, paths are those of the tree that uv was told to build.
+    """
     try:
         find_uv(Settings(installer="uv"))
     except BuildEnvironmentError:
@@ -562,10 +567,16 @@ def test_uv_takes_requirements_from_where_the_project_says(
     source.mkdir()
     table = f"[tool.uv.sources]\ntoy-plugin = {{ path = '../vendor/{wheel.name}' }}\n"
     (source / "pyproject.toml").write_text(table)
-    monkeypatch.setattr(subject, "frontend_name", lambda: "uv")
+    (tmp_path / built).mkdir(parents=True, exist_ok=True)
+    (tmp_path / built / "pyproject.toml").write_text(table)
+    for module in (subject, frontend_options):
+        monkeypatch.setattr(module, "frontend_name", lambda: "uv")
+    monkeypatch.setattr(frontend_options, "frontend_command", lambda: ["uv", "build", str(source)])
     monkeypatch.setenv("UV_OFFLINE", "1")
     (tmp_path / "env").mkdir()
-    environment = BuildEnvironment(tmp_path / "env", interpreter, Settings(installer="uv"), Reporter(), source)
+    environment = BuildEnvironment(
+        tmp_path / "env", interpreter, Settings(installer="uv"), Reporter(), tmp_path / built
+    )
     create_environment(interpreter, environment.path, environment.settings)
     environment.install(["toy_plugin"], what="the plugin")
 

@@ -35,6 +35,7 @@ from ..settings import Settings
 from ..systems import RUNNING
 from ..variables import clean_environment, drop_variables
 from .frontend import OWN_FOLDER, disposable_folder, frontend_folder, frontend_name
+from .frontend_options import original_tree
 from .installer_files import uv_project
 from .installers import UV_DROPPED, find_uv, install, interpreter_environment, supports_python_option
 
@@ -162,7 +163,7 @@ class BuildEnvironment:
 
     def _file_for_uv(self, requirements: Sequence[str]) -> str:
         """Write a project with these requirements if ``[tool.uv.sources]`` names one of them, and return its path."""
-        text = project_for_uv(self.source, requirements, self.settings) if self.uses_sources else ""
+        text = project_for_uv(original_tree(self.source), requirements, self.settings) if self.uses_sources else ""
         if not text:
             return ""
         path = self.path / "requirements" / "pyproject.toml"

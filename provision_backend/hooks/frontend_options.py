@@ -12,13 +12,14 @@ hands on.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ..frontend_watch import frontend_command
-from .frontend import frontend_name
-from .installer_files import pip_variable
+from .frontend import frontend_folder, frontend_name
+from .installer_files import is_same_project, pip_variable, workspace
 
-__all__ = ["PIP_OPTIONS", "frontend_options", "pip_command", "unseen_options"]
+__all__ = ["PIP_OPTIONS", "frontend_options", "original_tree", "pip_command", "unseen_options"]
 
 _Table = Mapping[str, str]
 
@@ -108,6 +109,23 @@ def unseen_options(installer: str, variables: str) -> str:
     name, option = found[0]
     wanted = f"{installer.upper()}_BUILD_CONSTRAINT" if option == "--constraint" else variables
     return f"{name} of the frontend's command line is not seen here: set {wanted}"
+
+
+def original_tree(source: Path) -> Path:
+    """Return the tree that ``uv build`` was told to build, where *source* is what it has unpacked of that.
+
+    uv makes a wheel from the sdist, in its cache, where the relative paths of a project lead nowhere; its own build
+    environments have them start in the original tree.
+    """
+    words = frontend_command()
+    unpacked = any(part.startswith(("sdists-v", "builds-v")) for part in source.parts)
+    if frontend_name() != "uv" or not unpacked or "build" not in words:
+        return source
+    start = Path(frontend_folder(source))
+    # The name of the project tells the argument from values of options, and a member from its workspace.
+    named = [start / word.partition("=")[2] if word.startswith("--") else start / word for word in words[1:]]
+    places = [*named, start, *(folder for place in (*named, start) for folder in workspace(place))]
+    return next((place for place in places if place != source and is_same_project(place, source)), source)
 
 
 def pip_command() -> str:

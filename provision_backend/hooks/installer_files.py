@@ -16,14 +16,14 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Container, Dict, Iterator, Mapping, Sequence, Tuple
+from typing import Any, Container, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from ..files import read_file
 from ..settings import load_toml
 from ..systems import RUNNING
 from ..versions import leading_name, normalised_name
 
-__all__ = ["configured_variables", "pip_variable", "read_pip_files", "uv_project"]
+__all__ = ["configured_variables", "is_same_project", "pip_variable", "read_pip_files", "uv_project", "workspace"]
 
 
 def configured_variables(environ: Mapping[str, str], command: str, options: Container[str]) -> Dict[str, str]:
@@ -84,10 +84,7 @@ def uv_project(source: Path, requirements: Sequence[str]) -> str:
     of the requirements.
     """
     own = _uv_table(source)
-    outer = next((folder for folder in (source, *source.parents) if "workspace" in _uv_table(folder)), source)
-    members = [outer]
-    for pattern in _uv_table(outer).get("workspace", {}).get("members", []):
-        members += outer.glob(pattern)
+    outer, *_ = members = workspace(source)
     names = {leading_name(text) for text in requirements}
     sources: Dict[str, Any] = {}
     # The project's own entries come before those of the workspace that it is a member of.
@@ -102,6 +99,23 @@ def uv_project(source: Path, requirements: Sequence[str]) -> str:
     lines = ["[project]", 'name = "build-environment"', 'version = "0"', f"dependencies = {_toml(list(requirements))}"]
     lines += ["[tool.uv]", f"sources = {_toml(sources)}", f"index = {_toml(indexes)}"]
     return "\n".join(lines) + "\n"
+
+
+def workspace(source: Path) -> List[Path]:
+    """Return the folders of the uv workspace around a source tree, its root first; the tree alone where it has none."""
+    outer = next((folder for folder in (source, *source.parents) if "workspace" in _uv_table(folder)), source)
+    members = [outer]
+    for pattern in _uv_table(outer).get("workspace", {}).get("members", []):
+        members += outer.glob(pattern)
+    return members
+
+
+def is_same_project(one: Path, other: Path) -> bool:
+    """Return whether two folders have the project of one name; without one, the same ``pyproject.toml``."""
+    names = [_table(folder, "project").get("name") for folder in (one, other)]
+    if any(names):
+        return names[0] == names[1]
+    return _table(one) == _table(other) != {}
 
 
 def _uv_table(folder: Path) -> Dict[str, Any]:

@@ -27,7 +27,7 @@ from ..systems import RUNNING
 from ..variables import clean_environment, drop_variables
 from ..versions import leading_name, normalised_name
 from .frontend import INSTALLED, frontend_name
-from .frontend_options import PIP_OPTIONS, frontend_options, pip_command, unseen_options
+from .frontend_options import PIP_OPTIONS, frontend_options, original_tree, pip_command, unseen_options
 from .installer_files import configured_variables, pip_variable, uv_project
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def install_locked(
     lines = [f"{pin} --hash=sha256:{wheel.sha256}\n" for pin, wheel in zip(pins, wheels)]
     file.write_text("".join(lines), encoding="ascii")
     # uv takes a package from the index that tool.uv.sources names, and hashes from constraints.
-    text = uv_project(environment.source, pins) if name == "uv" else ""
+    text = uv_project(original_tree(environment.source), pins) if name == "uv" else ""
     project.write_text(text, encoding="utf-8")
     files = ["-r", str(project), "-c", str(file)] if text else ["-r", str(file)]
     # Hashes make it safe to look there, too. In uv the option takes the place of its variable; in pip both count.
