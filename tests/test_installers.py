@@ -428,6 +428,42 @@ class TestUv:
 
         assert expected in uv.install("toy_one")
 
+    @pytest.mark.parametrize(
+        ("name", "line", "expected"),
+        [
+            ("uv", 'build-constraint-dependencies = ["toy_one<2"]', ["toy_one-1.0"]),
+            ("", 'build-constraint-dependencies = ["toy_one<2"]', BOTH),
+            ("uv", 'constraint-dependencies = ["toy_one<2"]', BOTH),
+            ("", 'constraint-dependencies = ["toy_one<2"]', ["toy_one-1.0"]),
+            ("uv", 'override-dependencies = ["toy_one==1.0"]', BOTH),
+            ("uv", '[pip]\ntarget = "{}/elsewhere"\nresolution = "lowest"\n', BOTH),
+            ("uv", 'prerelease = "allow"', BOTH),
+        ],
+    )
+    def test_keys_of_its_configuration_count_as_for_the_frontend(
+        self, uv: Place, monkeypatch: pytest.MonkeyPatch, name: str, line: str, expected: List[str]
+    ) -> None:
+        """``uv build`` applies to its build environments other keys than the ``uv pip install`` of build, and ours."""
+        if line.startswith("prerelease"):
+            shutil.copytree(str(uv.wheels), str(uv.folder / "more"))
+            toy_wheel(uv.folder / "more", "toy_one", "3.0b1")
+            uv.environ["UV_FIND_LINKS"] = str(uv.folder / "more")
+        frontend(monkeypatch, name, "uv build")
+        uv.configure({}, line, "UV_CONFIG_FILE")
+
+        assert uv.install("toy_one") == expected
+
+    def test_the_project_of_a_variable_is_where_files_are_found(
+        self, uv: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The inner uv gets no ``UV_PROJECT``, which may be about another environment under another frontend."""
+        frontend(monkeypatch, "uv", "uv build")
+        (uv.folder / "project").mkdir()
+        (uv.folder / "project" / "uv.toml").write_text(f"find-links = ['{uv.wheels}']\n")
+        uv.environ = {"UV_OFFLINE": "1", "UV_LINK_MODE": "copy", "UV_PROJECT": str(uv.folder / "project")}
+
+        assert uv.install("toy_one") == BOTH
+
     def test_a_failure_names_uv(self, uv: Place) -> None:
         """The message says which installer it was."""
         with pytest.raises(BuildEnvironmentError, match=r"CPython .*: uv ended with exit status 1\n"):

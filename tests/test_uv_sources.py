@@ -1,15 +1,17 @@
-"""`uv_project`: requirements that uv takes from elsewhere than an index."""
+"""What uv is configured with: requirements from elsewhere than an index, and which keys hold for a build."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any, Dict, List, Optional
 
 import pytest
 
 from provision_backend.hooks import frontend_options
 from provision_backend.hooks.frontend_options import original_tree
 from provision_backend.hooks.installer_files import uv_project
+from provision_backend.hooks.uv_settings import build_constraints, inner_settings, read_uv_settings
 from provision_backend.settings import load_toml
 
 
@@ -123,3 +125,103 @@ class TestOriginalTree:
         TestUvProject.write(tmp_path / "copy", "[project]\nname = 'mine'\n")
 
         assert original_tree(tmp_path / "copy") == tmp_path / "copy"
+
+
+class TestReadUvSettings:
+    """`read_uv_settings`: what uv's configuration files say together."""
+
+    @staticmethod
+    def read(tmp_path: Path, *options: str, **variables: str) -> Dict[str, Any]:
+        """Return what they say to a uv that runs in the folder of a project."""
+        (tmp_path / "project").mkdir(exist_ok=True)
+        environ = {"XDG_CONFIG_HOME": f"{tmp_path}/user", "XDG_CONFIG_DIRS": f"{tmp_path}/machine", **variables}
+        return read_uv_settings(environ, str(tmp_path / "project"), options)
+
+    @staticmethod
+    def write(path: Path, text: str) -> None:
+        """Write a file, and the folder that it is in."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def test_files_are_merged(self, tmp_path: Path) -> None:
+        """The project's comes first, then the user's and the machine's; paths start at the folder of their file."""
+        self.write(
+            tmp_path / "project" / "pyproject.toml", "[tool.uv]\nfind-links = ['a', 'https://b']\noffline = true\n"
+        )
+        self.write(tmp_path / "user/uv/uv.toml", "find-links = ['/c']\noffline = false\n[pip]\nindex-url = 'd'\n")
+        self.write(tmp_path / "machine/uv/uv.toml", "pip = {index-url = 'e', no-index = true}\nindex = [{url = 'f'}]\n")
+
+        assert self.read(tmp_path) == {
+            "find-links": [f"{tmp_path}/project/a", "https://b", "/c"],
+            "offline": True,
+            "pip": {"index-url": f"{tmp_path}/user/uv/d", "no-index": True},
+            "index": [{"url": f"{tmp_path}/machine/uv/f"}],
+        }
+
+    @pytest.mark.parametrize(
+        ("options", "variables", "expected"),
+        [
+            ([], {}, "near"),
+            (["--project=../other"], {}, "other"),
+            (["--project=../member"], {}, "workspace"),
+            (["--config-file=../file.toml", "--no-config"], {}, "file"),
+            ([], {"UV_CONFIG_FILE": "../file.toml"}, "file"),
+            (["--no-config"], {}, None),
+            ([], {"UV_NO_CONFIG": "1"}, None),
+            ([], {"UV_NO_CONFIG": "false"}, "near"),
+        ],
+    )
+    def test_which_file_is_read(
+        self, tmp_path: Path, options: List[str], variables: Dict[str, str], expected: Optional[str]
+    ) -> None:
+        """A uv.toml takes the place of the table beside it; a member of a workspace has the workspace's."""
+        self.write(tmp_path / "project" / "pyproject.toml", "[tool.uv]\nx = 'far'\n")
+        self.write(tmp_path / "project" / "uv.toml", "x = 'near'\n")
+        self.write(tmp_path / "other" / "pyproject.toml", "[tool.uv]\nx = 'other'\n")
+        self.write(tmp_path / "member" / "pyproject.toml", "[tool.uv]\nx = 'member'\n")
+        self.write(tmp_path / "pyproject.toml", "[tool.uv]\nx = 'workspace'\nworkspace = {members = ['member']}\n")
+        self.write(tmp_path / "file.toml", "x = 'file'\n")
+
+        assert self.read(tmp_path, *options, **variables).get("x") == expected
+
+    @pytest.mark.parametrize(
+        "text", ["no TOML", "[tool]\nuv = 5\n", "[tool.uv]\nindex = 5\n", "[tool.uv]\nfind-links = [1]\n"]
+    )
+    def test_what_is_wrong_says_nothing(self, tmp_path: Path, text: str) -> None:
+        """The uv that builds has reported it already."""
+        self.write(tmp_path / "project" / "pyproject.toml", text)
+
+        assert self.read(tmp_path) == {}
+
+
+class TestInnerSettings:
+    """`inner_settings` and `build_constraints`: what of them the inner uv gets."""
+
+    def test_keys_of_other_environments_are_left_out(self) -> None:
+        """What remains is a uv.toml, in which uv refuses what is about projects."""
+        settings = {
+            "constraint-dependencies": ["a<2"],
+            "find-links": ["/a"],
+            "index": [{"url": "https://b", "default": True}],
+            "pip": {"no-index": True, "target": "/c"},
+            "sources": {},
+        }
+        expected = {"find-links": ["/a"], "index": [{"url": "https://b", "default": True}]}
+
+        assert load_toml(inner_settings(settings, "build")) == expected
+        # Its own options are the table's.
+        assert load_toml(inner_settings(settings, "pip")) == {**expected, "pip": {"no-index": True}}
+        assert load_toml(inner_settings({"override-dependencies": []}, "sync")) == {}
+
+    def test_files_that_do_no_harm_are_left_to_the_inner_uv(self) -> None:
+        """It finds them where uv has found them, and may know keys that we do not."""
+        assert inner_settings({"find-links": ["/a"], "sources": {}, "build-constraint-dependencies": []}, "build") == ""
+
+    def test_constraints_of_builds_may_have_hashes(self) -> None:
+        """The inner uv reads them from a file of constraints."""
+        entries = ["a<2", {"requirement": "b==1", "hashes": ["sha256:1", "sha256:2"]}]
+
+        assert build_constraints({"build-constraint-dependencies": entries}) == (
+            "a<2\nb==1 --hash=sha256:1 --hash=sha256:2\n"
+        )
+        assert build_constraints({}) == ""

@@ -19,7 +19,7 @@ from ..frontend_watch import frontend_command
 from .frontend import frontend_folder, frontend_name
 from .installer_files import is_same_project, pip_variable, workspace
 
-__all__ = ["PIP_OPTIONS", "frontend_options", "original_tree", "pip_command", "unseen_options"]
+__all__ = ["PIP_OPTIONS", "frontend_options", "original_tree", "pip_command", "unseen_options", "uv_command"]
 
 _Table = Mapping[str, str]
 
@@ -134,10 +134,14 @@ def pip_command() -> str:
     return next((word for word in words if word in _PIP_COMMANDS), "install")
 
 
+def uv_command() -> str:
+    """Return the command of uv that builds; ``run`` where the program is uvx, or not shown."""
+    return next((word for word in frontend_command()[1:] if word in _UV_COMMANDS), "run")
+
+
 def _is_foreign(installer: str) -> bool:
     # What follows `uv run` and `uvx` is the command line of another program, with options of its own.
-    command = next((word for word in frontend_command()[1:] if word in _UV_COMMANDS), "run")
-    return frontend_name() not in ("", installer) or (frontend_name() == "uv" and command in ("run", "tool"))
+    return frontend_name() not in ("", installer) or (frontend_name() == "uv" and uv_command() in ("run", "tool"))
 
 
 def _read(words: Sequence[str]) -> Iterator[Tuple[str, str, Optional[str]]]:

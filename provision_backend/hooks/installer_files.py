@@ -23,7 +23,15 @@ from ..settings import load_toml
 from ..systems import RUNNING
 from ..versions import leading_name, normalised_name
 
-__all__ = ["configured_variables", "is_same_project", "pip_variable", "read_pip_files", "uv_project", "workspace"]
+__all__ = [
+    "configured_variables",
+    "is_same_project",
+    "pip_variable",
+    "read_pip_files",
+    "toml_value",
+    "uv_project",
+    "workspace",
+]
 
 
 def configured_variables(environ: Mapping[str, str], command: str, options: Container[str]) -> Dict[str, str]:
@@ -96,8 +104,13 @@ def uv_project(source: Path, requirements: Sequence[str]) -> str:
     if not sources:
         return ""
     indexes = [*own.get("index", []), *(_uv_table(outer).get("index", []) if outer != source else [])]
-    lines = ["[project]", 'name = "build-environment"', 'version = "0"', f"dependencies = {_toml(list(requirements))}"]
-    lines += ["[tool.uv]", f"sources = {_toml(sources)}", f"index = {_toml(indexes)}"]
+    lines = [
+        "[project]",
+        'name = "build-environment"',
+        'version = "0"',
+        f"dependencies = {toml_value(list(requirements))}",
+    ]
+    lines += ["[tool.uv]", f"sources = {toml_value(sources)}", f"index = {toml_value(indexes)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -143,9 +156,10 @@ def _absolute_source(name: str, entry: Dict[str, Any], folder: Path, members: Se
     return entry
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """Return a value, or a key, as TOML on one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{toml_value(key)} = {toml_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ", ".join(map(toml_value, value)) + "]"
     return json.dumps(value, ensure_ascii=False)  # A JSON string is one of TOML, and so are true and numbers.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import BuildEnvironmentError
-from ..files import list_names
+from ..files import list_names, remove_path
 from ..frontend_watch import frontend_programs
 from ..output import Reporter
 from ..processes import last_lines, run_quiet, run_visible
@@ -27,8 +27,9 @@ from ..systems import RUNNING
 from ..variables import clean_environment, drop_variables
 from ..versions import leading_name, normalised_name
 from .frontend import INSTALLED, frontend_name
-from .frontend_options import PIP_OPTIONS, frontend_options, original_tree, pip_command, unseen_options
+from .frontend_options import PIP_OPTIONS, frontend_options, original_tree, pip_command, unseen_options, uv_command
 from .installer_files import configured_variables, pip_variable, uv_project
+from .uv_settings import build_constraints, inner_settings, read_uv_settings
 
 if TYPE_CHECKING:
     from ..catalog.wanted import Wanted
@@ -83,6 +84,9 @@ _INDEXES = {
     "uv": "UV_INDEX, UV_DEFAULT_INDEX or UV_FIND_LINKS",
 }
 _NOT_FOUND = re.compile("No matching distribution|No solution found|not found in the")
+
+_UV_FILES = "uv"  # folder in a build environment for files that configure the inner uv
+_UV_CONFIGURATION = ("--config-file", "--no-config", "--project")
 
 _TIMEOUT = 3600.0  # seconds an installer may take; a build dependency without a wheel is compiled in that time
 
@@ -182,8 +186,8 @@ def install_locked(
     folders = [*filter(None, known), *wheel_folders(environment.settings)]
     links = [word for folder in folders for word in ("--find-links", folder)]
     done = run_quiet([*command, *_LOCKED, *links, *files], env=variables, cwd=cwd, timeout=_TIMEOUT)
-    file.unlink()
-    project.unlink()
+    for path in (file, project, environment.path / _UV_FILES):
+        remove_path(path)
     failed = f"could not install the locked requirements under CPython {environment.interpreter.version}: {name}"
     if done.returncode != 0:
         output = done.stdout + done.stderr
@@ -231,6 +235,8 @@ def _command(
     uv = find_uv(environment.settings)
     options, asked = frontend_options("uv" if uv else "pip", locked=locked)
     if uv:
+        if frontend_name() == "uv":
+            options = _as_uv_itself(environment, environ, options, locked=locked)
         command = [uv, "pip", *uv_verb, "--python", environment.python, "--quiet", *_UV_OPTIONS]
         command += [*_constraints(environ.get("UV_BUILD_CONSTRAINT")), *options]
         return "uv", command, _adapted(drop_variables(environ, UV_DROPPED), "UV", environment.reporter)
@@ -246,6 +252,30 @@ def _command(
     command += ["install", "--quiet", "--no-user", "--no-compile", "--target", ""]
     command += [*_constraints(environ.get("PIP_BUILD_CONSTRAINT")), *options]
     return "pip", command, _adapted(variables, "PIP", environment.reporter)
+
+
+def _as_uv_itself(
+    environment: BuildEnvironment, environ: Mapping[str, str], options: List[str], *, locked: bool
+) -> List[str]:
+    """Return options by which the inner uv is configured as uv itself is for its build environments."""
+    project = environ.get("UV_PROJECT")  # The inner uv gets no such variable, but the frontend's files are found by it.
+    if project and not any(word.startswith("--project=") for word in options):
+        options = [f"--project={project}", *options]
+    settings = read_uv_settings(environ, environment.folder, options)
+    own, constraints = inner_settings(settings, uv_command()), "" if locked else build_constraints(settings)
+    folder = environment.path / _UV_FILES
+    if own or constraints:
+        folder.mkdir(exist_ok=True)
+    if own:
+        (folder / "uv.toml").write_text(own, encoding="utf-8")
+        # It holds what these lead to.
+        options = [word for word in options if word.partition("=")[0] not in _UV_CONFIGURATION]
+        options.append(f"--config-file={folder / 'uv.toml'}")
+    if constraints:
+        (folder / "constraints.txt").write_text(constraints, encoding="utf-8")
+        options = [*options, f"--constraint={folder / 'constraints.txt'}"]
+    # No variable and no file decides on pre-releases there.
+    return [*options, "--prerelease=if-necessary-or-explicit"]
 
 
 def _drop_features(pip: Sequence[str], variables: Dict[str, str]) -> None:

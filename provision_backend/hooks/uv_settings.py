@@ -1,0 +1,134 @@
+"""What uv's configuration says about build environments, for the inner uv: files of uv in, a ``uv.toml`` out.
+
+Under ``uv build``, ``uv sync`` and the like, uv applies some keys to the build environments that it makes and others
+only to what a project runs with. ``uv pip install``, which fills ours, does it the other way round. So where a key
+makes a difference, the inner uv gets a configuration of its own in place of the files that it would find: what they
+say together, without the keys that are about other environments.
+
+Source: uv documentation, Concepts: "Configuration files"; Reference: "Settings". Which keys count was tried with 0.13.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Dict, Iterator, Mapping, Sequence
+
+from ..files import read_file
+from ..settings import load_toml
+from ..systems import RUNNING
+from .installer_files import toml_value, workspace
+
+__all__ = ["build_constraints", "inner_settings", "read_uv_settings"]
+
+_OTHER_ENVIRONMENTS = ("constraint-dependencies", "override-dependencies", "exclude-dependencies", "pip")
+"""Keys that ``uv pip install`` obeys, and uv's own build environments do not."""
+
+# Neither needs the key: uv.toml may not have the first ones, and the last ones are handed on in another way.
+_NOT_IN_UV_TOML = (
+    "build-backend", "conflicts", "default-groups", "dependency-groups", "dev-dependencies", "environments", "managed",
+    "package", "required-environments", "sources", "workspace",
+    "build-constraint-dependencies", "extra-build-dependencies",
+)  # fmt: skip
+
+_PLACES = ("find-links", "index-url", "extra-index-url")
+_OF_PIP = (
+    *_PLACES, "exclude-newer", "exclude-newer-package", "index-strategy", "keyring-provider", "link-mode", "no-binary",
+    "no-index", "only-binary",
+)  # fmt: skip
+"""Keys of the table ``pip`` that hold for the build environments of ``uv pip``."""
+
+
+def read_uv_settings(environ: Mapping[str, str], folder: str, options: Sequence[str]) -> Dict[str, Any]:
+    """Return what uv's configuration files say together to a uv that runs in a folder, with absolute paths.
+
+    The *options* are those of its command line, each with its value in one word.
+    """
+    given = {**_by_name(environ), **{name: value for name, _, value in (word.partition("=") for word in options)}}
+    merged: Dict[str, Any] = {}
+    if given.get("--config-file"):
+        _merge(merged, _read(Path(folder, given["--config-file"])))
+    elif "--no-config" not in given:
+        for table in _discovered(environ, Path(folder, given.get("--project") or ".")):
+            _merge(merged, table)
+    return merged
+
+
+def inner_settings(settings: Mapping[str, Any], command: str) -> str:
+    """Return the text of a ``uv.toml`` for the inner uv; empty where the files that it finds itself do no harm.
+
+    The *command* is that of the uv that builds.
+    """
+    if not any(key in settings for key in _OTHER_ENVIRONMENTS):
+        return ""
+    kept = {key: settings[key] for key in settings if key not in (*_OTHER_ENVIRONMENTS, *_NOT_IN_UV_TOML)}
+    if command == "pip":
+        kept["pip"] = {key: value for key, value in settings.get("pip", {}).items() if key in _OF_PIP}
+    return "".join(f"{toml_value(key)} = {toml_value(value)}\n" for key, value in kept.items()) or "# nothing\n"
+
+
+def build_constraints(settings: Mapping[str, Any]) -> str:
+    """Return the text of a file of constraints with ``build-constraint-dependencies``; empty where there are none."""
+    lines = []
+    for entry in settings.get("build-constraint-dependencies", []):
+        table = entry if isinstance(entry, dict) else {"requirement": entry}
+        hashes = "".join(f" --hash={digest}" for digest in table.get("hashes", []))
+        lines.append(f"{table.get('requirement', '')}{hashes}\n")
+    return "".join(lines)
+
+
+def _by_name(environ: Mapping[str, str]) -> Dict[str, str]:
+    """Return the options that variables of uv stand for."""
+    named = {"--config-file": environ.get("UV_CONFIG_FILE", "")}
+    return {**named, **({"--no-config": ""} if environ.get("UV_NO_CONFIG", "0") not in ("", "0", "false") else {})}
+
+
+def _discovered(environ: Mapping[str, str], project: Path) -> Iterator[Dict[str, Any]]:
+    """Yield what configuration files say that uv finds by itself, the first one foremost."""
+    start = Path(os.path.abspath(str(project)))
+    root = next((each for each in (start, *start.parents) if (each / "pyproject.toml").is_file()), start)
+    outer, *_ = members = workspace(root)
+    start = outer if root in members else start
+    yield next(filter(None, map(_of_folder, (start, *start.parents))), {})
+    yield _read(Path(RUNNING.user_folder(environ), "uv", "uv.toml"))
+    yield next(filter(None, (_read(Path(base, "uv", "uv.toml")) for base in RUNNING.machine_folders(environ))), {})
+
+
+def _of_folder(folder: Path) -> Dict[str, Any]:
+    # A uv.toml takes the place of the table in the file beside it.
+    path = folder / "uv.toml"
+    return _read(path) if path.is_file() else _read(folder / "pyproject.toml", "tool", "uv")
+
+
+def _read(path: Path, *keys: str) -> Dict[str, Any]:
+    """Return a table of a file, empty where there is none; uv has reported already what is wrong with it."""
+    try:
+        table: Any = load_toml(read_file(path).decode("utf-8"))
+        for key in keys:
+            table = table[key]
+        return {key: _absolute(key, value, path.parent) for key, value in table.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _absolute(key: str, value: Any, folder: Path) -> Any:
+    """Return the value of a key with absolute paths, since the file that the inner uv reads stands elsewhere."""
+    if key == "index":
+        return [{**entry, "url": _absolute("index-url", entry["url"], folder)} for entry in value]
+    if key == "pip":
+        return {name: _absolute(name, item, folder) for name, item in value.items()}
+    if key in _PLACES and isinstance(value, list):
+        return [_absolute(key, item, folder) for item in value]
+    if key in _PLACES and "://" not in value and not value.startswith("$"):
+        return os.path.join(os.path.abspath(str(folder)), value)
+    return value
+
+
+def _merge(merged: Dict[str, Any], table: Mapping[str, Any]) -> None:
+    """Add what a further file says: lists go on, tables are filled up, and of other values the first one stands."""
+    for key, value in table.items():
+        known = merged.setdefault(key, value)
+        if known is not value and isinstance(known, dict):
+            merged[key] = {**value, **known}
+        elif known is not value and isinstance(known, list):
+            merged[key] = [*known, *value]
