@@ -19,6 +19,7 @@ from .systems import RUNNING
 
 if TYPE_CHECKING:
     from hashlib import _Hash
+    from types import ModuleType
 
 __all__ = [
     "RAISE_FILE_LIMIT", "Written", "age_of", "flush_tree", "free_bytes", "hash_bytes", "hash_file", "identify",
@@ -250,12 +251,17 @@ def _syncfs(descriptor: int) -> None:
     os.sync()
 
 
-def remove_path(path: Path) -> None:
-    """Remove a file or a folder with all that is in it, as far as that is possible."""
+def _shutil() -> ModuleType:
+    # A build that passes through only reads.
     import shutil
 
+    return shutil
+
+
+def remove_path(path: Path) -> None:
+    """Remove a file or a folder with all that is in it, as far as that is possible."""
     if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(str(path), ignore_errors=True)
+        _shutil().rmtree(str(path), ignore_errors=True)
     else:
         with contextlib.suppress(OSError):
             path.unlink()
@@ -263,10 +269,8 @@ def remove_path(path: Path) -> None:
 
 def free_bytes(folder: Union[str, Path]) -> Optional[int]:
     """Return the bytes that this user may still write; None where that is unknown."""
-    import shutil
-
     with contextlib.suppress(OSError):
-        usage = shutil.disk_usage(folder)
+        usage = _shutil().disk_usage(folder)
         # File systems that do not count report nothing at all.
         return usage.free if usage.total else None
     return None
