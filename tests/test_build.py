@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import pytest
 from pyproject_hooks import BackendUnavailable, UnsupportedOperation
@@ -122,6 +122,16 @@ class TestGetRequires:
         (project / "pyproject.toml").write_text(text)
 
         assert host.hook(project, "get_requires_for_build_wheel", None) == ["toy_dynamic"]
+
+    @pytest.mark.parametrize(("frontend", "more"), [("uv", ["toy_absent==1.5"]), ("", [])])
+    def test_what_uv_adds_is_named_too(self, host: Host, tmp_path: Path, frontend: str, more: List[str]) -> None:
+        """It installs that with the first requirements only, and those of our table would replace its version."""
+        project = project_of(tmp_path, "1 / 0", table='requires = ["toy_absent>=1"]')
+        name = re.findall("^name = (.*)$", (project / "pyproject.toml").read_text(), re.MULTILINE)[0]
+        (project / "uv.toml").write_text(f"[extra-build-dependencies]\n{name} = ['toy_absent==1.5']\n")
+        env = {"UV_CONFIG_FILE": str(project / "uv.toml"), **({"UV_INTERNAL__BUILD_DIR": "x"} if frontend else {})}
+
+        assert host.hook(project, "get_requires_for_build_wheel", None, env=env) == ["toy_absent>=1", *more]
 
     def test_with_an_interpreter_at_hand_none(self, host: Host, tmp_path: Path) -> None:
         """What only provisioning needs is not installed for a build that does not provision."""

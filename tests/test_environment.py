@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Dict, Iterator, List, Mapping
 
 import pytest
@@ -86,8 +87,9 @@ def make(tmp_path: Path, interpreter: Interpreter, monkeypatch: pytest.MonkeyPat
     """Return a function that opens an environment in a frontend's own, which is ``build-env-x``."""
     monkeypatch.setattr(subject, "disposable_folder", lambda: tmp_path / "build-env-x" / ".provision-backend")
 
-    def make(*requires: str, of: Interpreter = interpreter, **settings: Any) -> BuildEnvironment:
-        return open_environment(of, Project(tmp_path, requires=requires), Settings(**settings), Reporter())
+    def make(*requires: str, of: Interpreter = interpreter, locked: Any = None, **settings: Any) -> BuildEnvironment:
+        project = Project(tmp_path, requires=requires)
+        return open_environment(of, project, Settings(**settings), Reporter(), locked=locked)
 
     return make
 
@@ -251,6 +253,20 @@ class TestOpenEnvironment:
         again = make()
 
         assert (again.path, again.installed, again.asked) == (first.path, (), ("question",))
+
+    @pytest.mark.parametrize("locked", [None, SimpleNamespace(key="", copy=lambda *_: None, check=lambda *_: None)])
+    def test_what_uv_adds_is_installed_too(
+        self, make: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], locked: Any
+    ) -> None:
+        """Together with what the project requires, so that the versions go together; a lock is complete without."""
+        installed: List[str] = []
+        monkeypatch.setattr(subject, "extra_requirements", lambda *_: ["toy_one==1.0"])
+        monkeypatch.setattr(subject, "install", lambda _, requirements, **__: installed.extend(requirements))
+        make("toy_one", locked=locked)
+
+        assert installed == ([] if locked else ["toy_one", "toy_one==1.0"])
+        said = "provision-backend: extra-build-dependencies of uv is not used: pylock.provision-backend.toml decides\n"
+        assert capfd.readouterr().err == (said if locked else "")
 
     def test_other_requirements_have_another_environment(self, make: Any) -> None:
         """Tox keeps its environment when the project changes (frontends 3.3)."""

@@ -8,10 +8,10 @@ from typing import Any, Dict, List, Optional
 
 import pytest
 
-from provision_backend.hooks import frontend_options
+from provision_backend.hooks import frontend_options, uv_settings
 from provision_backend.hooks.frontend_options import original_tree
 from provision_backend.hooks.installer_files import uv_project
-from provision_backend.hooks.uv_settings import build_constraints, inner_settings, read_uv_settings
+from provision_backend.hooks.uv_settings import build_constraints, extra_requirements, inner_settings, read_uv_settings
 from provision_backend.settings import load_toml
 
 
@@ -225,3 +225,27 @@ class TestInnerSettings:
             "a<2\nb==1 --hash=sha256:1 --hash=sha256:2\n"
         )
         assert build_constraints({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("frontend", "name", "expected"),
+    [
+        ("uv", "My.Project", ["a<2", "b; python_version > '3'"]),
+        ("uv", "other", []),
+        ("uv", "", []),
+        ("", "my-project", []),
+    ],
+)
+def test_extra_requirements(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frontend: str, name: str, expected: List[str]
+) -> None:
+    """``extra-build-dependencies`` is by name of the project, in the configuration of the uv that builds."""
+    monkeypatch.setattr(uv_settings, "frontend_name", lambda: frontend)
+    monkeypatch.setattr(uv_settings, "frontend_folder", lambda _: str(tmp_path))
+    TestUvProject.write(
+        tmp_path,
+        "[tool.uv.extra-build-dependencies]\n"
+        "my_project = ['a<2', { requirement = \"b; python_version > '3'\", match-runtime = true }]\n",
+    )
+
+    assert extra_requirements(name, tmp_path / "elsewhere") == expected

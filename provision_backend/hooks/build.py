@@ -24,7 +24,7 @@ from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project, read_project
 from ..settings import Settings, load_settings, strip_settings
 from . import in_process
-from .frontend import UnsupportedOperation, disposable_folder, frontend_folder, guard_recursion
+from .frontend import UnsupportedOperation, disposable_folder, frontend_folder, frontend_name, guard_recursion
 from .made import surprises
 
 if TYPE_CHECKING:
@@ -101,12 +101,21 @@ def get_requires(hook: str, config_settings: _Settings) -> List[str]:
 
 def _backend_requires(opened: Build, hook: str) -> List[str]:
     # In the one-list form the frontend has installed the static ones already, exactly as without us.
-    static = [] if opened.project.one_list else list(opened.project.requires)
+    static = [] if opened.project.one_list else [*opened.project.requires, *_added_by_uv(opened.project)]
     # While a static one is missing, the real backend may not be importable, and cannot be asked.
     if in_process.unmet(static):
         return static
     # Those that are met are returned too, for pip-compile --build-deps-for, which asks again.
     return static + in_process.get_requires(opened.project, hook, opened.config_settings)
+
+
+def _added_by_uv(project: Project) -> List[str]:
+    # uv installs what is extra with the first requirements only, and those of our table would replace its versions.
+    if frontend_name() != "uv":
+        return []
+    from .uv_settings import extra_requirements
+
+    return extra_requirements(project.name, project.root)
 
 
 def build(hook: str, directory: str, config_settings: _Settings, *metadata: Optional[str]) -> Any:

@@ -38,6 +38,7 @@ from .frontend import OWN_FOLDER, disposable_folder, frontend_folder, frontend_n
 from .frontend_options import original_tree
 from .installer_files import uv_project
 from .installers import UV_DROPPED, find_uv, install, interpreter_environment, supports_python_option
+from .uv_settings import extra_requirements
 
 if TYPE_CHECKING:
     from ..interpreter import Interpreter
@@ -231,7 +232,7 @@ def open_environment(
         if _claim(path):
             reporter.info(notice)
             with reporter.step("make a build environment"):
-                _make(environment, project.requires)
+                _make(environment, project.requires, extra_requirements(project.name, project.root))
             return environment
     raise BuildEnvironmentError(
         f"no folder for a build environment is free in {path.parent}", hint="remove the folder and build again"
@@ -282,9 +283,11 @@ def _claim(path: Path) -> bool:
     return True
 
 
-def _make(environment: BuildEnvironment, requires: Sequence[str]) -> None:
+def _make(environment: BuildEnvironment, requires: Sequence[str], extra: Sequence[str]) -> None:
     try:
         if environment.locked is not None:
+            if extra:
+                environment.reporter.info(f"extra-build-dependencies of uv is not used: {PYLOCK} decides")
             environment.locked.copy(environment.path, environment.source)
             _check_toolchain(environment, environment.locked)
         else:
@@ -295,7 +298,7 @@ def _make(environment: BuildEnvironment, requires: Sequence[str]) -> None:
             if tools:
                 # Half a gigabyte is unpacked, during which nothing else is shown.
                 environment.reporter.info(f"installing {', '.join(tools)}, the compiler of this build")
-            environment.install([*requires, *tools], what="the real backend's requirements")
+            environment.install([*requires, *extra, *tools], what="the real backend's requirements")
         environment.save()
     except BaseException:
         # In tox's lasting environment, failed ones would take all the names that there are.

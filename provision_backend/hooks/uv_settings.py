@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
 from ..files import read_file
 from ..settings import load_toml
 from ..systems import RUNNING
+from ..versions import normalised_name
+from .frontend import frontend_folder, frontend_name
+from .frontend_options import frontend_options
 from .installer_files import toml_value, workspace
 
-__all__ = ["build_constraints", "inner_settings", "read_uv_settings"]
+__all__ = ["build_constraints", "extra_requirements", "inner_settings", "read_uv_settings"]
 
 _OTHER_ENVIRONMENTS = ("constraint-dependencies", "override-dependencies", "exclude-dependencies", "pip")
 """Keys that ``uv pip install`` obeys, and uv's own build environments do not."""
@@ -77,9 +80,20 @@ def build_constraints(settings: Mapping[str, Any]) -> str:
     return "".join(lines)
 
 
+def extra_requirements(name: str, source: Path) -> List[str]:
+    """Return what ``extra-build-dependencies`` adds for a project of this name; none where the frontend is not uv."""
+    if frontend_name() != "uv" or not name:
+        return []
+    settings = read_uv_settings(os.environ, frontend_folder(source), frontend_options("uv")[0])
+    tables = settings.get("extra-build-dependencies", {})
+    named = [entries for key, entries in tables.items() if normalised_name(key) == normalised_name(name)]
+    # An entry with match-runtime has no environment to match in a build, and counts as it is written.
+    return [entry["requirement"] if isinstance(entry, dict) else entry for entries in named for entry in entries]
+
+
 def _by_name(environ: Mapping[str, str]) -> Dict[str, str]:
     """Return the options that variables of uv stand for."""
-    named = {"--config-file": environ.get("UV_CONFIG_FILE", "")}
+    named = {"--config-file": environ.get("UV_CONFIG_FILE", ""), "--project": environ.get("UV_PROJECT", "")}
     return {**named, **({"--no-config": ""} if environ.get("UV_NO_CONFIG", "0") not in ("", "0", "false") else {})}
 
 
