@@ -12,7 +12,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
 from support.servers import ArchiveServer
@@ -660,6 +660,43 @@ def test_the_command_of_keyring_is_asked_where_there_is_one(
 
     assert installers._command(place, environ, ["install"])[2][name] == "subprocess"
     assert installers._command(place, {**environ, name: "disabled"}, ["install"])[2][name] == "disabled"
+
+
+@pytest.mark.parametrize(
+    ("variable", "configured", "expected"),
+    [
+        ("import", "", "subprocess"),
+        ("auto", "", "subprocess"),
+        ("disabled", "import", "disabled"),
+        ("", "import", "subprocess"),
+        ("", "disabled", None),
+    ],
+)
+def test_a_keyring_that_is_to_be_imported_is_asked_by_its_command(
+    tmp_path: Path, variable: str, configured: str, expected: Optional[str]
+) -> None:
+    """The provisioned pip cannot import what the frontend's environment has; what is disabled stays so."""
+    program(tmp_path / "keyring")
+    (tmp_path / "pip.conf").write_text(f"[global]\nkeyring-provider = {configured}\n")
+    variables = {"PATH": str(tmp_path), "PIP_CONFIG_FILE": str(tmp_path / "pip.conf")}
+    variables.update({"PIP_KEYRING_PROVIDER": variable} if variable else {})
+    installers._use_keyring(variables, "PIP_KEYRING_PROVIDER")
+
+    assert variables.get("PIP_KEYRING_PROVIDER") == expected
+
+
+def test_a_keyring_beside_the_frontends_interpreter_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A virtual environment need not be activated; nothing of it comes before what is on PATH."""
+    program(tmp_path / "keyring")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    variables = {"PATH": "/nowhere/bin", "PIP_CONFIG_FILE": os.devnull}
+    installers._use_keyring(variables, "PIP_KEYRING_PROVIDER")
+
+    assert (variables["PIP_KEYRING_PROVIDER"], variables["PATH"]) == ("subprocess", f"/nowhere/bin:{tmp_path}")
+    # uv has no keyring of its own to import.
+    variables = {"PATH": "/nowhere/bin"}
+    installers._use_keyring(variables, "UV_KEYRING_PROVIDER")
+    assert variables == {"PATH": "/nowhere/bin"}
 
 
 @pytest.mark.parametrize(("pip", "inside"), [("24.0", False), ("22.2", True), ("", True)])

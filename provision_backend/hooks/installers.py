@@ -28,7 +28,7 @@ from ..variables import clean_environment, drop_variables
 from ..versions import leading_name, normalised_name
 from .frontend import INSTALLED, frontend_name
 from .frontend_options import PIP_OPTIONS, frontend_options, original_tree, pip_command, unseen_options, uv_command
-from .installer_files import configured_variables, pip_variable, uv_project
+from .installer_files import configured_variables, pip_variable, read_pip_files, uv_project
 from .uv_settings import build_constraints, inner_settings, read_uv_settings
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ def _drop_features(pip: Sequence[str], variables: Dict[str, str]) -> None:
 
 def _adapted(variables: Dict[str, str], prefix: str, reporter: Reporter) -> Dict[str, str]:
     """Change variables so that an installer does what the frontend's own does in a build environment."""
-    constraint, keyring = f"{prefix}_CONSTRAINT", f"{prefix}_KEYRING_PROVIDER"
+    constraint = f"{prefix}_CONSTRAINT"
     # build and tox run pip or uv by its command line, which obeys it. uv, and since 26.2 pip (pypa/pip#13300), keep
     # run-time constraints from the environments that they make.
     if frontend_name() and not (prefix == "PIP" and _frontends_pip_obeys_constraints()):
@@ -299,10 +299,27 @@ def _adapted(variables: Dict[str, str], prefix: str, reporter: Reporter) -> Dict
             reporter.info(f"{constraint} is not used in a build environment; {prefix}_BUILD_CONSTRAINT is")
         if prefix == "PIP":
             variables[constraint] = os.devnull  # A configuration file may hold one, too.
-    # The frontend's installer may import keyring, which the interpreter does not have; the command serves any.
-    if not variables.get(keyring) and shutil.which("keyring", path=variables.get("PATH")):
-        variables[keyring] = "subprocess"
+    _use_keyring(variables, f"{prefix}_KEYRING_PROVIDER")
     return variables
+
+
+def _use_keyring(variables: Dict[str, str], name: str) -> None:
+    """Have an installer ask the command of keyring, unless the variable of that *name*, or pip's files, say otherwise.
+
+    The frontend's installer may import keyring, which the interpreter does not have; the command serves any.
+    """
+    of_pip = name.startswith("PIP_")
+    configured = read_pip_files(variables).get("keyring-provider", ("", ""))[0] if of_pip else ""
+    if (variables.get(name) or configured) not in ("", "auto", "import"):
+        return
+    path = variables.get("PATH", "")
+    if shutil.which("keyring", path=path):
+        variables[name] = "subprocess"
+        return
+    # pip runs hooks by its own interpreter, whose environment need not be on PATH. The last place there hides nothing.
+    found = _beside(sys.executable, "keyring") if of_pip else ""
+    if found:
+        variables.update({name: "subprocess", "PATH": os.pathsep.join([path, os.path.dirname(found)])})
 
 
 def _frontends_pip_obeys_constraints() -> bool:
@@ -365,10 +382,14 @@ def _uv_on_path() -> str:
 
 
 def _uv_beside(python: str) -> str:
-    """Return the uv that is installed in the environment of an interpreter, or empty."""
+    return _beside(python, "uv")
+
+
+def _beside(python: str, name: str) -> str:
+    """Return the program of a name that is installed in the environment of an interpreter, or empty."""
     folder = Path(python).parent
     # An interpreter of Windows stands above its programs, where it is not that of a virtual environment.
-    places = [place / f"uv{RUNNING.program_suffix}" for place in (folder, folder / RUNNING.environment_programs)]
+    places = [place / f"{name}{RUNNING.program_suffix}" for place in (folder, folder / RUNNING.environment_programs)]
     return next((str(place) for place in places if os.access(str(place), os.X_OK)), "")
 
 
