@@ -17,26 +17,24 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import InterpreterError
-from .files import list_names, open_regular
+from .files import open_regular
 from .frontend_watch import POLL, child_options, frontend_has_ended, is_following, is_watched_by_timer
 from .systems import RUNNING
+from .termination import end_child, end_programs, passing_on_sigterm, signals_later, terminate
 from .variables import DROPPED_VARIABLES, clean_environment
 
 if RUNNING.name == "windows":
     from . import windows
 
 __all__ = [
-    "DROPPED_VARIABLES", "NO_OUTPUT", "CompletedOutput", "abnormal_end", "clean_environment", "end_programs",
-    "ended_by_signals", "is_alive", "last_lines", "run_attached", "run_interpreter_json", "run_quiet", "run_visible",
-    "standard_output_to", "start_program",
+    "DROPPED_VARIABLES", "NO_OUTPUT", "CompletedOutput", "abnormal_end", "clean_environment", "is_alive", "last_lines",
+    "run_attached", "run_interpreter_json", "run_quiet", "run_visible", "standard_output_to", "start_program",
 ]  # fmt: skip
 
 NO_OUTPUT = subprocess.DEVNULL
@@ -71,14 +69,9 @@ _EXCEPTIONS = {
 }
 """The exceptions of Windows that builds meet, as people call them; ntstatus.h."""
 
-_HANDLED = [getattr(signal, f"SIG{name}") for name in ("INT", "TERM", "HUP", "ALRM") if hasattr(signal, f"SIG{name}")]
-"""Signals that have handlers here: of Python, of this package, or of a frontend."""
-
 _PATHS = "paths are in "
 _NAME_ENCODING = f"\nimport sys; print({_PATHS!r} + sys.getfilesystemencoding())"
 """Code that has an interpreter say how it reads the bytes of a path: ``paths are in utf-8``."""
-
-_GRACE = 3.0  # seconds that a program has to end when it is asked to; then it is killed
 
 
 class CompletedOutput(NamedTuple):
@@ -155,14 +148,14 @@ def run_attached(command: Sequence[str], environ: Mapping[str, str]) -> int:
 def start_program(command: Sequence[str], log: Path, *, cwd: str) -> subprocess.Popen[bytes]:
     """Start a program beside this process, with all that it prints in a file, and return its handle.
 
-    It gets a process group of its own, so that `end_programs` reaches what it has started, and the signals of a
-    terminal reach this process alone.
+    It gets a process group of its own, so that `provision_backend.termination.end_programs` reaches what it has
+    started, and the signals of a terminal reach this process alone.
 
     Raises:
         InterpreterError: it could not be started.
         OSError: the file cannot be written.
     """
-    with log.open("ab") as output, _signals_later() as signals_now:
+    with log.open("ab") as output, signals_later() as signals_now:
         try:
             program = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, start_new_session=True
@@ -209,47 +202,6 @@ def _flush_output() -> None:
     """Print what this process has buffered before another one prints; Python has None for a stream that is closed."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.flush()
-
-
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP end what runs in the body as Ctrl-C does, so that nothing of it goes on or is left."""
-
-    def _interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # A handler that is there already, as that of nohup, is left alone, and only the main thread can set one.
-    main = threading.current_thread() is threading.main_thread()
-    ours = [number for number in numbers if main and signal.getsignal(number) is signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, _interrupt)
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
-
-
-def end_programs(programs: Sequence[subprocess.Popen[bytes]]) -> None:
-    """End programs that `start_program` has started, and what they run; those that do not end in time are killed."""
-    for program in programs:
-        _signal_group(program, signal.SIGTERM)
-    end = time.monotonic() + _GRACE
-    for program in programs:
-        with suppress(subprocess.TimeoutExpired):
-            program.wait(max(0.0, end - time.monotonic()))
-        # What ignores SIGTERM is killed, and what it has left in its group.
-        _signal_group(program, getattr(signal, "SIGKILL", signal.SIGTERM))
-        program.wait()
-
-
-def _signal_group(program: subprocess.Popen[bytes], number: int) -> None:
-    with suppress(OSError):
-        if RUNNING.name == "windows":
-            program.terminate()
-        else:
-            os.killpg(program.pid, number)
 
 
 def run_interpreter_json(
@@ -310,7 +262,7 @@ def abnormal_end(returncode: int) -> str:
 
 def _run(command: Sequence[str], *, timeout: Optional[float] = None, **options: Any) -> Tuple[int, bytes, bytes]:
     """Run a program to its end; it does not outlive this process, nor a frontend that a hook follows."""
-    with _passing_on_sigterm() as adopt, _signals_later() as signals_now:
+    with passing_on_sigterm() as adopt, signals_later() as signals_now:
         try:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, **child_options(), **options)
         except OSError as exc:
@@ -322,109 +274,9 @@ def _run(command: Sequence[str], *, timeout: Optional[float] = None, **options: 
                 output, errors = _communicate(child, timeout)
             except BaseException:
                 # Mostly Ctrl-C: the child has had the signal too, and communicate() has given it a moment.
-                _end(child)
+                end_child(child)
                 raise
     return child.returncode, output, errors
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    _terminate(child)
-    try:
-        child.wait(_GRACE)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-
-
-def _terminate(child: subprocess.Popen[bytes]) -> None:
-    """Ask a program to end, and all that it has started: pip runs itself once more, and a backend runs compilers."""
-    below = _descendants(child.pid)
-    child.terminate()
-    for pid in below:
-        with suppress(OSError):
-            os.kill(pid, signal.SIGTERM)
-
-
-def _descendants(pid: int) -> List[int]:
-    """Return the numbers of the processes below one; none on other systems than Linux.
-
-    Source: proc(5), /proc/pid/stat.
-    """
-    children: Dict[int, List[int]] = {}
-    for name in filter(str.isdigit, list_names(Path("/proc"))):
-        with suppress(OSError):
-            # The name of a program, in parentheses, may have any characters in it.
-            fields = Path("/proc", name, "stat").read_bytes().rpartition(b")")[2].split()
-            children.setdefault(int(fields[1]), []).append(int(name))
-    found = [pid]
-    for each in found:
-        found += children.get(each, [])
-    return found[1:]
-
-
-@contextmanager
-def _passing_on_sigterm() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
-    """Let a SIGTERM end the child first and then this process, which would otherwise leave it running.
-
-    Yields what is called with the child once it has started. A terminal sends its signals to the whole group; ``kill``,
-    tox and containers send them to one process. A handler that the frontend has set is left alone, and only the main
-    thread can set one.
-    """
-    children: List[subprocess.Popen[bytes]] = []
-    signals: List[int] = []
-
-    def _adopt(child: subprocess.Popen[bytes]) -> None:
-        children.append(child)
-        if signals:
-            _terminate(child)  # One has arrived while it was being started.
-
-    def _pass_on(number: int, _frame: object) -> None:
-        signals.append(number)
-        for child in children:
-            _terminate(child)
-
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield _adopt
-        return
-    signal.signal(signal.SIGTERM, _pass_on)
-    try:
-        yield _adopt
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if signals:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
-@contextmanager
-def _signals_later() -> Iterator[Callable[[], None]]:
-    """Let signals wait until a program that is being started can be ended.
-
-    A handler ends this process by an exception. Raised within ``Popen`` it would leave the program running, since
-    nobody has its handle yet. Yields what puts the handlers back, and calls those whose signal has arrived. Only the
-    main thread runs handlers.
-    """
-    held: Dict[int, Callable[[int, Optional[FrameType]], Any]] = {}
-    arrived: List[int] = []
-
-    def _now() -> None:
-        for number, handler in held.items():
-            signal.signal(number, handler)
-        held.clear()
-        while arrived:
-            signal.raise_signal(arrived.pop())
-
-    if threading.current_thread() is threading.main_thread():
-        for number in _HANDLED:
-            handler = signal.getsignal(number)
-            # What is ignored, or ends this process without Python's doing, has no handler.
-            if callable(handler):
-                held[number] = handler
-                signal.signal(number, lambda number, _frame: arrived.append(number))
-    try:
-        yield _now
-    finally:
-        _now()
 
 
 def _decode(output: bytes) -> str:
@@ -497,6 +349,6 @@ def _communicate(child: subprocess.Popen[bytes], timeout: Optional[float]) -> Tu
             return child.communicate(timeout=left)
         except subprocess.TimeoutExpired:
             if frontend_has_ended():
-                _terminate(child)  # Nobody waits for it; what it was run for then fails, and this process ends.
+                terminate(child)  # Nobody waits for it; what it was run for then fails, and this process ends.
             if end is not None and time.monotonic() >= end:
                 raise

@@ -26,6 +26,7 @@ ORDER: Tuple[str, ...] = (
     "windows",
     "variables",
     "frontend_watch",
+    "termination",
     "processes",
     "trust",
     "setting_values",
@@ -254,7 +255,7 @@ HOMES = {
     "elftools": {"host.elf"},
     "sys.platform": {"systems"},
     "os.name": set(),
-    "subprocess": {"processes"},
+    "subprocess": {"processes", "termination"},
     "os.rename": set(),
     "os.replace": {"files"},
 }

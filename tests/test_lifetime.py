@@ -15,7 +15,8 @@ import pytest
 from support.servers import RawServer
 
 from provision_backend import frontend_watch as lifetime
-from provision_backend.processes import run_visible
+from provision_backend.processes import run_visible, start_program
+from provision_backend.termination import end_programs
 
 # A frontend starts a hook, the hook starts a program; each writes its process id where the test reads it.
 _FRONTEND = """
@@ -229,3 +230,15 @@ def test_a_program_of_a_hook_is_waited_for_without_sleeping(monkeypatch: pytest.
         assert run_visible([sys.executable, "-c", "import time; time.sleep(0.1)"], stdout=None) == 0
 
     assert slept == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells which processes are there")
+def test_what_has_left_the_group_of_a_program_ends_with_it(tmp_path: Path) -> None:
+    """A test may start a server in a session of its own, and what ignores SIGTERM is killed."""
+    note = tmp_path / "pid"
+    code = f"trap '' TERM; setsid sh -c 'trap \"\" TERM; echo $$ >{note}; sleep 61' & wait"
+    program = start_program(["sh", "-c", code], tmp_path / "log", cwd=str(tmp_path))
+    assert wait_until(lambda: note.exists() and note.read_text().strip() != "", 20)
+    end_programs([program])
+
+    assert wait_until(lambda: has_ended(int(note.read_text())), 20)

@@ -20,11 +20,12 @@ from ..host.targets import ELF_TARGETS, OTHER_TARGETS, split_level
 from ..install.catalogs import load_archives
 from ..interpreter import find_interpreters
 from ..output import Reporter
-from ..processes import ended_by_signals, last_lines, standard_output_to
+from ..processes import last_lines, standard_output_to
 from ..project.plan import make_plan as make_build_plan
 from ..project.pyproject import Project
 from ..project.unadopted import read_document
 from ..settings import Settings, load_settings
+from ..termination import ended_by_signals
 from ..variables import set_variables
 from ..versions import VersionRequest, parse_request
 from ..wheels.kind import guess_kind

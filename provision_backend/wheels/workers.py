@@ -14,8 +14,9 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from ..files import free_bytes, read_end, read_json, remove_path
 from ..host.resources import available_memory, tree_memory, usable_cores
 from ..output import PREFIX, format_size
-from ..processes import abnormal_end, end_programs, last_lines, start_program
+from ..processes import abnormal_end, last_lines, start_program
 from ..settings import Settings
+from ..termination import end_programs
 from .job import BUILD, TEST, Job, write_job
 from .options import WheelOptions
 from .plan import Python
