@@ -33,8 +33,9 @@ if RUNNING.name == "windows":
     from . import windows
 
 __all__ = [
-    "DROPPED_VARIABLES", "NO_OUTPUT", "CompletedOutput", "abnormal_end", "clean_environment", "is_alive", "last_lines",
-    "run_attached", "run_interpreter_json", "run_quiet", "run_visible", "standard_output_to", "start_program",
+    "DROPPED_VARIABLES", "NO_OUTPUT", "CompletedOutput", "abnormal_end", "clean_environment", "describe_end",
+    "is_alive", "last_lines", "run_attached", "run_interpreter_json", "run_quiet", "run_visible",
+    "standard_output_to", "start_program",
 ]  # fmt: skip
 
 NO_OUTPUT = subprocess.DEVNULL
@@ -258,6 +259,12 @@ def abnormal_end(returncode: int) -> str:
         return f"the signal {signal.Signals(-returncode).name}"
     except ValueError:
         return f"the signal {-returncode}"
+
+
+def describe_end(returncode: int) -> str:
+    """Return how a program has ended: ``ended with exit status 1``, or ``was ended by the signal SIGKILL``."""
+    cause = abnormal_end(returncode)
+    return f"was ended by {cause}" if cause else f"ended with exit status {returncode}"
 
 
 def _run(command: Sequence[str], *, timeout: Optional[float] = None, **options: Any) -> Tuple[int, bytes, bytes]:

@@ -331,7 +331,9 @@ class TestOpenEnvironment:
         with pytest.raises(BuildEnvironmentError) as caught:
             make(of=Interpreter(str(program), "3.13.1", pip="24.0"))
 
-        assert str(caught.value) == (f"{program} could not make a virtual environment: exit status 3\n  no venv here")
+        assert str(caught.value) == (
+            f"{program} could not make a virtual environment: it ended with exit status 3\n  no venv here"
+        )
         program.write_text(f"#!/bin/sh\necho {program}: No module named venv >&2\nexit 1\n")
         with pytest.raises(BuildEnvironmentError) as caught:
             make(of=Interpreter(str(program), "3.13.1", pip="24.0"))

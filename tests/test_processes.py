@@ -18,6 +18,7 @@ from provision_backend.errors import InterpreterError
 from provision_backend.processes import (
     CompletedOutput,
     abnormal_end,
+    describe_end,
     last_lines,
     run_interpreter_json,
     run_quiet,
@@ -429,3 +430,11 @@ def test_a_signal_while_a_program_is_started_ends_it(
     (child,) = started
     assert child.returncode == -signal.SIGTERM
     assert after is signal.default_int_handler
+
+
+@pytest.mark.parametrize(
+    ("returncode", "text"), [(1, "ended with exit status 1"), (-signal.SIGKILL, "was ended by the signal SIGKILL")]
+)
+def test_the_end_of_a_program_is_described(returncode: int, text: str) -> None:
+    """A minus in front of a number says nothing to most people."""
+    assert describe_end(returncode) == text

@@ -28,7 +28,7 @@ from ..catalog.wanted import RELOCK
 from ..errors import BuildEnvironmentError
 from ..files import hash_bytes, read_json, remove_path, write_atomically
 from ..output import Reporter
-from ..processes import last_lines, run_quiet
+from ..processes import describe_end, last_lines, run_quiet
 from ..project.pylock import PYLOCK
 from ..project.pyproject import Project
 from ..settings import Settings
@@ -346,6 +346,6 @@ def create_environment(interpreter: Interpreter, path: Path, settings: Settings,
             )
         if done.returncode != 0:
             raise BuildEnvironmentError(
-                f"{command[0]} could not make a virtual environment: exit status {done.returncode}",
+                f"{command[0]} could not make a virtual environment: it {describe_end(done.returncode)}",
                 hint=last_lines(done.stdout + done.stderr),
             )

@@ -20,7 +20,7 @@ from ..errors import BuildEnvironmentError
 from ..files import list_names, remove_path
 from ..frontend_watch import frontend_programs
 from ..output import Reporter
-from ..processes import last_lines, run_quiet, run_visible
+from ..processes import describe_end, last_lines, run_quiet, run_visible
 from ..provision import provision
 from ..settings import Settings
 from ..systems import RUNNING
@@ -118,7 +118,7 @@ def install(
     returncode, hint = _run(command, variables, cwd, visible=bool(environment.reporter.verbosity))
     if returncode != 0:
         hint += f"\n{_UNSEEN.format(_INDEXES[name])}" if _NOT_FOUND.search(hint) else ""
-        raise BuildEnvironmentError(f"{failed} ended with exit status {returncode}", hint=hint)
+        raise BuildEnvironmentError(f"{failed} {describe_end(returncode)}", hint=hint)
     _check_installed(environment, requirements, failed, hint=_MISDIRECTED[name])
 
 
@@ -134,7 +134,7 @@ def resolve(environment: BuildEnvironment, arguments: Sequence[str], *, environ:
     if returncode != 0:
         version = environment.interpreter.version
         failed = f"could not resolve the build requirements for CPython {version}: {name}"
-        raise BuildEnvironmentError(f"{failed} ended with exit status {returncode}", hint=hint)
+        raise BuildEnvironmentError(f"{failed} {describe_end(returncode)}", hint=hint)
 
 
 def _run(command: Sequence[str], environ: Mapping[str, str], cwd: str, *, visible: bool = False) -> Tuple[int, str]:
@@ -191,7 +191,7 @@ def install_locked(
     failed = f"could not install the locked requirements under CPython {environment.interpreter.version}: {name}"
     if done.returncode != 0:
         output = done.stdout + done.stderr
-        message = _difference(output, wheels) or f"{failed} ended with exit status {done.returncode}"
+        message = _difference(output, wheels) or f"{failed} {describe_end(done.returncode)}"
         hint = f"\n{_UNSEEN.format(_INDEXES[name])}" if _NOT_FOUND.search(output) else ""
         raise BuildEnvironmentError(message, hint=last_lines(output) + hint)
     _check_installed(environment, [wheel.name for wheel in wheels], failed, hint=_MISDIRECTED[name])

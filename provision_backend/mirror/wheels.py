@@ -22,7 +22,7 @@ from ..hooks.locked_wheels import report_package, wheel_file
 from ..install.sources import WHEELS
 from ..interpreter import Interpreter, inspect_interpreter
 from ..output import Reporter
-from ..processes import CompletedOutput, last_lines, run_quiet
+from ..processes import CompletedOutput, describe_end, last_lines, run_quiet
 from ..project.pylock import wheel_sha256
 from ..project.pyproject import OWN_NAME
 from ..provision import provision
@@ -86,8 +86,7 @@ def wheels_for_frontends(
     done = run_pip(pip, [*command, *requires, f"{OWN_NAME}[provision]"])
     if done.returncode != 0:
         raise DownloadError(
-            f"could not resolve what a frontend on Python {python} installs: pip ended with exit status "
-            f"{done.returncode}",
+            f"could not resolve what a frontend on Python {python} installs: pip {describe_end(done.returncode)}",
             hint=last_lines(done.stdout + done.stderr),
         )
     found = [report_package(item) for item in json.loads(done.stdout)["install"]]
@@ -141,6 +140,6 @@ def _download_wheels(wheels: Sequence[Wheel], work: Path, pip: Interpreter) -> N
         name = PurePosixPath(wheel.filename).name
         if done.returncode != 0 or hash_if_exists(work / name) != wheel.sha256:
             raise DownloadError(
-                f"could not fetch {name}: pip ended with exit status {done.returncode}",
+                f"could not fetch {name}: pip {describe_end(done.returncode)}",
                 hint=last_lines(done.stdout + done.stderr),
             )

@@ -25,7 +25,7 @@ from ..install.archives import write_archive
 from ..install.unpack import unpack_sdist
 from ..mirror.wheels import find_pip, run_pip
 from ..output import Reporter, redact_text
-from ..processes import last_lines, run_quiet
+from ..processes import describe_end, last_lines, run_quiet
 from ..project.plan import Plan, make_plan
 from ..project.pyproject import Project
 from ..project.unadopted import read_any_project
@@ -148,7 +148,7 @@ def _download(requirement: str, name: str, folder: Path, settings: Settings, rep
         done = run_pip(find_pip("", settings, reporter), command, {"PYTHONPATH": str(hooks)})
     found = next(folder.glob("*.tar.gz"), None)
     if done.returncode != 0 or found is None:
-        reason = f"pip ended with exit status {done.returncode}" if done.returncode else "it has none as .tar.gz"
+        reason = f"pip {describe_end(done.returncode)}" if done.returncode else "it has none as .tar.gz"
         raise DownloadError(
             f"could not fetch the sdist of {requirement!r}: {reason}",
             hint=redact_text(last_lines(done.stdout + done.stderr)) + "\nor download the .tar.gz and name that",
