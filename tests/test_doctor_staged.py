@@ -208,12 +208,16 @@ def test_a_shared_cache_that_is_not_mounted(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "counted"),
-    [("interpreters", "1 interpreter in the caches"), ("environments", "no interpreters and 1 locked environment in")],
+    ("name", "counted"),
+    [
+        ("interpreters/cpython-3.13.5-20250601-x86_64-unknown-linux-gnu-01234567", "1 interpreter in the caches"),
+        (f"environments/{'a' * 32}", "no interpreters and 1 locked environment in"),
+    ],
+    ids=["interpreter", "environment"],
 )
-def test_a_damaged_entry(stage: Stage, folder: str, counted: str) -> None:
+def test_a_damaged_entry(stage: Stage, name: str, counted: str) -> None:
     """What a build would pass over is a warning, with the command that removes it."""
-    entry = stage.cache / folder / "cpython-3.13.5"
+    entry = stage.cache / name
     entry.mkdir(parents=True)
     found = stage.look()
 

@@ -78,6 +78,7 @@ def test_all_but_the_start_works_elsewhere(triple: str, tmp_path: Path) -> None:
     archive = archive_of(triple)
     env = make_mirror(tmp_path / "mirror", make_tree(tmp_path, PROGRAM[triple]), triple)
     (tmp_path / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["provision-backend"]\nbuild-backend = "provision_backend"\n'
         '[project]\nname = "toy"\nversion = "1"\nrequires-python = ">=3.13"\n'
         '[tool.provision-backend]\nbuild-backend = "toy"\nrequires = []\n'
     )

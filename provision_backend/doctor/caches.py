@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Iterator, Optional, Union
 
-from ..cache.folders import FOLDERS, find_leftovers
+from ..cache.folders import FOLDERS, find_leftovers, own_names
 from ..cache.locks import is_locked, read_owner, try_locking
 from ..cache.manifest import verify_entry
 from ..cache.upkeep import list_entries
@@ -133,7 +133,7 @@ def check_shared_caches(context: Context) -> Iterator[Finding]:
             found = f"{root} is mounted noexec: no interpreter in it can be started"
             yield context.if_needed(found, "mount it without noexec")
         else:
-            yield ok(f"{describe(root)} has {count(len(list_names(root / 'interpreters')), 'interpreter')}")
+            yield ok(f"{describe(root)} has {count(len(own_names(root, 'interpreters')), 'interpreter')}")
 
 
 def check_entries(context: Context) -> Iterator[Finding]:
