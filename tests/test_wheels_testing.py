@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -84,6 +85,26 @@ def test_a_file_that_is_no_wheel_is_refused(tmp_path: Path) -> None:
     damaged.write_bytes(b"nothing")
     with pytest.raises(WheelError, match=r"^could not read .*whl: File is not a zip file$"):
         import_names(damaged)
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["deflate", "bzip2", "lzma"]
+)
+def test_a_wheel_with_damaged_data_is_refused(tmp_path: Path, method: int) -> None:
+    """What decompresses has errors of its own, and no damage of the metadata leaves as one of them."""
+    pytest.importorskip("lzma")
+    wheel = tmp_path / "spam-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(str(wheel), "w", method) as archive:
+        archive.writestr("spam-1.0.dist-info/METADATA", "Name: spam\n" + "X: abcdef\n" * 50)
+    content = wheel.read_bytes()
+    start = content.index(b"METADATA") + len("METADATA")
+    # LZMA does not notice what is wrong behind its end marker.
+    for place in range(start, start + (content.index(b"PK\1\2") - start) // 2):
+        spoilt = bytes(byte ^ 0xFF for byte in content[place : place + 8])
+        wheel.write_bytes(content[:place] + spoilt + content[place + 8 :])
+
+        with pytest.raises(WheelError, match=r"^could not read .*whl: ."):
+            import_names(wheel)
 
 
 def test_a_compiled_wheel_is_imported(tmp_path: Path, interpreter: Interpreter) -> None:

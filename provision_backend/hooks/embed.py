@@ -28,7 +28,7 @@ def copy_wheel(wheel: str, copy: str, changes: dict[str, str]) -> None:
             in the copy before the first one that is changed, of which there must be one, and looks like it.
 
     Raises:
-        OSError, RuntimeError, zipfile.BadZipFile, zlib.error: the wheel cannot be read, or the copy be written.
+        Exception: the wheel cannot be read, or the copy be written; `wheel_file.UNREADABLE` is all of them.
     """
     with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(copy, "x") as target:
         target.comment = source.comment

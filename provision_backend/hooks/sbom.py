@@ -24,9 +24,8 @@ import sys
 import tempfile
 import uuid
 import zipfile
-import zlib
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
 from urllib.parse import quote
 
 from packaging.utils import canonicalize_name
@@ -44,10 +43,12 @@ from ..settings import Settings
 from ..versions import own_version
 from . import embed
 from .requirements import find_distributions
+from .wheel_file import UNREADABLE
 
 __all__ = ["Tools", "record_own_wheel", "record_wheel"]
 
 _PREFIX = "provision-backend:"
+_UNREADABLE: Tuple[Type[Exception], ...] = (*UNREADABLE, csv.Error)  # RECORD is CSV
 _ALGORITHMS = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}
 
 
@@ -104,7 +105,7 @@ def _put_inside(wheel: Path, content: bytes, interpreter: Interpreter, settings:
             _copy_wheel(interpreter, str(wheel), copy, _changes(wheel, content, folder, origin))
             shutil.copymode(str(wheel), copy)
             rename(Path(copy), wheel)
-    except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, csv.Error) as exc:
+    except _UNREADABLE as exc:
         raise BackendError(f"{origin} is {INSIDE!r}, and {wheel.name} cannot hold an SBOM: {exc}") from None
 
 

@@ -16,7 +16,6 @@ import re
 import shutil
 import sys
 import tempfile
-import zipfile
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 from ..errors import HostError, MissingDependencyError, WheelError
 from ..files import publish
 from ..hooks.tags import kind_of, tags_of
+from ..hooks.wheel_file import open_wheel
 from ..host.detection import detect_platform
 from ..host.targets import ELF_TARGETS, split_level
 from ..pack.relocate import find_patchelf
@@ -99,18 +99,9 @@ def _variables(wheel: Path, patchelf: str) -> Iterator[None]:
 
 
 def _newest_time(wheel: Path) -> int:
-    with _opened(wheel) as archive:
+    with open_wheel(wheel) as archive:
         times = [datetime(*entry.date_time, tzinfo=timezone.utc) for entry in archive.infolist()]
     return int(max(times).timestamp()) if times else 0
-
-
-@contextmanager
-def _opened(wheel: Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        with zipfile.ZipFile(str(wheel)) as archive:
-            yield archive
-    except (OSError, ValueError, zipfile.BadZipFile) as exc:
-        raise WheelError(f"could not read {wheel}: {getattr(exc, 'strerror', None) or exc}") from None
 
 
 def _is_host(triple: str) -> bool:
@@ -162,7 +153,7 @@ def check_abi3(wheel: Path) -> None:
 
 def _check_names(wheel: Path, claimed: str) -> None:
     """Raise `WheelError` for an extension module that only one Python looks for: ``spam.cpython-311-….so``."""
-    with _opened(wheel) as archive:
+    with open_wheel(wheel) as archive:
         names = [name for name in archive.namelist() if re.search(r"\.(cpython-\d+|cp\d+)[^/]*\.(so|pyd)$", name)]
     if names:
         raise WheelError(

@@ -13,7 +13,6 @@ import keyword
 import re
 import shlex
 import tempfile
-import zipfile
 from email.message import Message
 from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
@@ -25,6 +24,7 @@ from ..errors import BuildEnvironmentError, InterpreterError, WheelError
 from ..hooks.environment import BuildEnvironment, create_environment
 from ..hooks.installers import provision_for_build
 from ..hooks.tags import tags_of
+from ..hooks.wheel_file import open_wheel
 from ..install.unpack import unpack_sdist
 from ..interpreter import Interpreter
 from ..output import Reporter
@@ -190,17 +190,12 @@ def import_names(wheel: Path) -> List[str]:
 
 
 def _read(wheel: Path) -> Tuple[List[str], Message]:
-    try:
-        with zipfile.ZipFile(str(wheel)) as archive:
-            names = archive.namelist()
-            metadata = next(name for name in names if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))
-            return names, email.message_from_string(archive.read(metadata).decode("utf-8", "replace"))
-    except StopIteration:
-        raise WheelError(f"{wheel} has no metadata: there is no .dist-info/METADATA in it") from None
-    # Damaged data is reported by what decompresses it: zlib.error, EOFError or LZMAError, none of them a BadZipFile.
-    except Exception as exc:
-        reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-        raise WheelError(f"could not read {wheel}: {reason}") from None
+    with open_wheel(wheel) as archive:
+        names = archive.namelist()
+        metadata = next((name for name in names if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)), "")
+        if not metadata:
+            raise WheelError(f"{wheel} has no metadata: there is no .dist-info/METADATA in it")
+        return names, email.message_from_string(archive.read(metadata).decode("utf-8", "replace"))
 
 
 def _modules(paths: Sequence[str]) -> Iterator[str]:
