@@ -197,7 +197,8 @@ def test_the_diff_says_where_there_is_no_last_line_break(project: Path) -> None:
     out = _init(project, "--requires-python", ">=3.12").out
 
     assert '-build-backend = "hatchling.build"\n\\ No newline at end of file\n+' in out
-    assert out.endswith('+requires-python = ">=3.12"\n')
+    # The end of the file is the user's, so that --undo can give it back.
+    assert out.endswith('+requires-python = ">=3.12"\n\\ No newline at end of file\n')
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there are no modes elsewhere")

@@ -16,6 +16,8 @@ from provision_backend.project.pyproject import is_wrapped, parse_pyproject
 MARKER = "python_version >= '3.12'"
 PROJECT = '[project]\nname = "x"\nversion = "1"\nrequires-python = ">=3.12"\n'
 
+BUILD_SYSTEM = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+
 HATCHLING = f"""\
 # A comment at the head.
 
@@ -230,6 +232,80 @@ def test_a_common_project_comes_back_as_it_was(before: str) -> None:
     assert layout(unwrap_text(wrap_text(before, requires_python=option).text)) == before
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        HATCHLING.rstrip("\n"), HATCHLING + "\n\n", HATCHLING + "# The end.", HATCHLING.replace("\n", "\r\n", 3),
+        HATCHLING.replace("\n", "\r\n").rstrip("\r\n"), PROJECT + BUILD_SYSTEM.rstrip("\n"),
+        HATCHLING + "\n[tool.black]\nx = 1\n\n# About spam:\n# it is red.\n[spam]\n",
+    ],
+    ids=["no final newline", "empty lines", "a comment", "mixed", "CRLF, no final newline", "no tools", "tables after"],
+)  # fmt: skip
+def test_every_byte_comes_back(before: str) -> None:
+    """Whatever a file ends with, and whatever its line breaks are."""
+    assert unwrap_text(wrap_text(before).text) == before
+
+
+def test_a_comment_above_a_table_stays_above_it() -> None:
+    """Our table comes between it and the last tool, and not between the comment and what it is about."""
+    before = f"[tool.black]\nx = 1\n# The end of black.\n\n# About the project:\n# it is red.\n{PROJECT}{BUILD_SYSTEM}"
+
+    assert wrap_text(before).text.startswith(
+        "[tool.black]\nx = 1\n# The end of black.\n\n"
+        '[tool.provision-backend]\nbuild-backend = "hatchling.build"\n\n'
+        "# About the project:\n# it is red.\n[project]\n"
+    )
+
+
+RUFF = "\n# Ruff: keep in step with the pre-commit file,\n# see issue 123\n[tool.ruff]\nline-length = 100\n# The end.\n"
+
+
+OURS = '[tool.provision-backend]\nbuild-backend = "hatchling.build"\n'
+
+
+@pytest.mark.parametrize(
+    ("ours", "kept"),
+    [
+        (OURS + RUFF, RUFF),
+        (OURS + "# The end.\n", "\n# The end.\n"),
+        (OURS + "\n\n  # The end.", "\n  # The end."),
+        ("# Ours.\n" + OURS, "\n# Ours.\n"),
+        ('[ tool . "provision-backend" ] # why\n# The real one.\nbuild-backend = "hatchling.build"',
+         "\n# why\n# The real one.\n"),
+        (OURS.replace('build"', 'build"  # or flit [see 7]') + "# More.\n" + RUFF,
+         "\n# or flit [see 7]\n# More.\n" + RUFF),
+    ],
+    ids=["another table", "the end", "empty lines", "above ours", "in ours", "behind a key"],
+)  # fmt: skip
+def test_comments_that_a_person_wrote_survive_undo(ours: str, kept: str) -> None:
+    """Those behind our table are about what follows, and no other one is thrown away without a word."""
+    assert HATCHLING_WRAPPED.endswith("\n\n" + OURS)
+
+    assert unwrap_text(HATCHLING_WRAPPED[: -len(OURS)] + ours) == HATCHLING + kept
+
+
+@pytest.mark.parametrize(
+    ("ours", "kept"),
+    [
+        ('[tool]\n# a\nprovision-backend.build-backend = "b"\n# c\n', "[tool]\n# a\n# c\n"),
+        ('[tool]\nprovision-backend = {build-backend = "b"}\n', ""),
+        ('[tool]\nx = 1\n[tool.provision-backend]\nbuild-backend = "b"\n[y]\n', "[tool]\nx = 1\n[y]\n"),
+        ('[tool.provision-backend]\nbuild-backend = "b"\n# c\nwheels.test = "x" # d\n',
+         '[tool.provision-backend]\n# c\nwheels.test = "x" # d\n'),
+        ('[tool.provision-backend]\nbuild-backend = "b"\n# c\n[tool.provision-backend.wheels]\ntest = "[a]"\n',
+         '# c\n[tool.provision-backend.wheels]\ntest = "[a]"\n'),
+    ],
+    ids=["dotted keys", "inline", "below tool", "wheels inside", "wheels below"],
+)  # fmt: skip
+def test_another_way_of_writing_our_table_is_undone(ours: str, kept: str) -> None:
+    """A person may have written it anew, and its comments stay all the same."""
+    wrapped = f'[build-system]\nrequires = ["provision-backend"]\nbuild-backend = "provision_backend"\n{PROJECT}{ours}'
+
+    restored = unwrap_text(wrapped)
+
+    assert restored == '[build-system]\nrequires = []\nbuild-backend = "b"\n' + PROJECT + kept
+
+
 def test_the_table_of_wheels_stays() -> None:
     """A project may have it before it is wrapped and keep it after; it says nothing about the build."""
     before = HATCHLING + '\n[tool.provision-backend.wheels]  # all of them\npython = ">=3.10"\n'
@@ -401,7 +477,6 @@ def test_what_undo_would_lose_is_refused(old: str, new: str, message: str) -> No
     assert str(caught.value) == message
 
 
-BUILD_SYSTEM = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
 MISSING_PYTHON = (
     "pyproject.toml: project.requires-python is missing, so any Python will do and none would ever be provisioned\n"
 )

@@ -14,11 +14,12 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..catalog.sums import format_line
 from ..errors import MissingDependencyError, ProjectError
 from ..files import write_atomically
+from ..settings import load_toml
 from .init_checks import backend_notes, choose_form, drop_marker, mark_requirement, refuse_unsafe, translate_specifiers
 from .pyproject import OWN_NAME, TABLE, names_us, parse_pyproject
 
@@ -33,6 +34,9 @@ __all__ = [
 _REQUIRES, _BACKEND = ("setuptools>=40.8.0",), "setuptools.build_meta:__legacy__"
 _NO_TABLE = "the default where there is no [build-system]"
 _NO_BACKEND = "the default where no build-backend is named"
+
+_HEADER = rf"^[ \t]*\[[ \t]*tool[ \t]*\.[ \t]*[\"']?{OWN_NAME}[\"']?[ \t]*\][ \t]*(#[^\r\n]*)?(?:\r?\n|\Z)"
+_EMPTY_LINES = ("\n", "\r\n")
 
 
 def _write_text(root: Path, name: str, text: str) -> None:
@@ -96,17 +100,82 @@ def _parse_document(tomlkit: Any, text: str) -> Any:
     return document
 
 
-def _append_table(tomlkit: Any, document: Any, parent: Any, key: str, table: Any) -> None:
-    """Add a table below the last one of its parent, with an empty line after it if another table follows."""
+def _append_table(tomlkit: Any, document: Any, place: Sequence[str], table: Any) -> str:
+    """Return the text of a document with a table below the last one of its parent, and an empty line between tables.
+
+    For tomlkit, all up to the next table belongs to the last one; but comments right above a table are about that one.
+    """
+    text, parent = document.as_string(), document
+    for name in place[:-1]:
+        parent = parent.setdefault(name, tomlkit.table(is_super_table=True))
     if isinstance(parent, tomlkit.items.InlineTable):
         raise ProjectError(
-            f"pyproject.toml: the table that {key} belongs to is written inline, so nothing can be added to it",
+            f"pyproject.toml: the table that {place[-1]} belongs to is written inline, so nothing can be added to it",
             hint="write it as a table with one line for each key, then run this again",
         )
-    parent[key] = table
-    before, _, after = document.as_string().rpartition(parent[key].as_string())
-    if before and after.strip() and not after.startswith(("\n", "\r\n")):
-        parent[key].add(tomlkit.nl())
+    parent[place[-1]] = table
+    body = parent[place[-1]].as_string()
+    above, _, below = document.as_string().rpartition(body)
+    added = above[above.rfind("\n", 0, -1) + 1 :] + body
+    above = text[: len(text) - len(below)]
+    if not below.strip():
+        # One empty line more, whatever the file ends with, and no line break at the end where it has none: `--undo`
+        # finds from that what the end was.
+        return f"{above}\n{added}" if above.endswith("\n") else f"{above}\n\n{added.rstrip()}" if above else added
+    attached = re.findall(r"(?:^[ \t]*#[^\n]*\n)*\Z", above, re.MULTILINE)[0]
+    above, below = above[: len(above) - len(attached)], attached + below
+    before = "" if re.search(r"(\A|\n\r?\n)\Z", above) else "\n"
+    return f"{above}{before}{added}{'' if below.startswith(_EMPTY_LINES) else _EMPTY_LINES[0]}{below}"
+
+
+def _without_table(tomlkit: Any, document: Any, kept: Mapping[str, Any]) -> str:
+    """Return the text of a document without our table, whose comments and keys that are *kept* stay.
+
+    The table is found in the text: tomlkit would also take away what stands between it and the next one.
+    """
+    text = document.as_string()
+    content = {key: value for key, value in parse_pyproject(text)["tool"][OWN_NAME].items() if key not in kept}
+    for header in re.finditer(_HEADER, text, re.MULTILINE):
+        above, rest = text[: header.start()], text[header.end() :]
+        end = _end_of_table(rest, content)
+        if end is not None:
+            return _join(above, _comments(tomlkit, header[1] or "", rest[:end]) + rest[end:], text)
+    # It has no header of its own, or what is kept stands below that.
+    if kept:
+        _update_table(tomlkit, document["tool"][OWN_NAME], kept)
+    else:
+        del document["tool"][OWN_NAME]
+    if not document["tool"] and not document["tool"].as_string().strip():
+        del document["tool"]
+    return str(document.as_string())
+
+
+def _end_of_table(text: str, content: Mapping[str, Any]) -> Optional[int]:
+    """Return where the keys of a table end that has this content; None if no table with it begins the text."""
+    # A line that begins with a bracket may also be one of an array or of a long string.
+    for end in [*(match.start() for match in re.finditer(r"^[ \t]*\[", text, re.MULTILINE)), len(text)]:
+        with contextlib.suppress(ValueError):
+            if load_toml(text[:end]) == content:
+                return end
+    return None
+
+
+def _comments(tomlkit: Any, first: str, body: str) -> str:
+    """Return the comments that a person wrote into a table, each on a line of its own."""
+    kept = first + "\n" if first else ""
+    for key, item in tomlkit.parse(body).body:
+        comment = item.trivia.comment if key else ""
+        if comment and comment.lstrip("# ") not in (_NO_TABLE, _NO_BACKEND):
+            kept += f"{comment}\n"
+        kept += "" if key else item.as_string()
+    return kept.lstrip("\r\n") if kept.strip() else ""
+
+
+def _join(above: str, below: str, text: str) -> str:
+    """Join what stood above and below our table; at the end of a file this is what `_append_table` found."""
+    if below:
+        return above + below
+    return re.sub(r"\n\r?\n\Z", "\n", above) if text.endswith("\n") else re.sub(r"(\r?\n){1,2}\Z", "", above)
 
 
 def _update_table(tomlkit: Any, table: Any, wanted: Mapping[str, Any], source: Any = None) -> None:
@@ -149,9 +218,8 @@ def _edited_array(tomlkit: Any, array: Any, wanted: Sequence[str]) -> Any:
     return tomlkit.value(f'{head}"{OWN_NAME}",{separator}{source[len(head) :]}')
 
 
-def _render(document: Any, before: str, wanted: Mapping[str, Any]) -> str:
+def _render(text: str, before: str, wanted: Mapping[str, Any]) -> str:
     """Return the text of an edited document, with the line breaks that the file had before."""
-    text: str = document.as_string()
     if before.count("\r\n") and before.count("\r\n") == before.count("\n"):
         text = text.replace("\r\n", "\n").replace("\n", "\r\n")
     # tomlkit has had bugs with tables that stand in several places, so its result is parsed and compared.
@@ -173,6 +241,8 @@ def lock_text(text: str, lock: Lock) -> str:
     if lock.requirements is None:
         place = {"file": lock.file} if lock.file else {"archives": lock_lines(lock)}
         wanted = {**({"always": True} if lock.always else {}), **place}
+    expected = parse_pyproject(text)
+    expected["tool"][OWN_NAME]["lock"] = wanted
     ours = document["tool"][OWN_NAME]
     # A table and a string do not stand in the same place.
     if "lock" in ours and isinstance(wanted, str) != isinstance(ours["lock"], str):
@@ -184,10 +254,8 @@ def lock_text(text: str, lock: Lock) -> str:
         table = ours.get("lock", tomlkit.table())
         _update_table(tomlkit, table, wanted)
         if "lock" not in ours:
-            _append_table(tomlkit, document, ours, "lock", table)
-    expected = parse_pyproject(text)
-    expected["tool"][OWN_NAME]["lock"] = wanted
-    return _render(document, text, expected)
+            return _render(_append_table(tomlkit, document, ("tool", OWN_NAME, "lock"), table), text, expected)
+    return _render(document.as_string(), text, expected)
 
 
 def pylock_text(document: Mapping[str, Any]) -> str:
@@ -253,22 +321,22 @@ def wrap_text(text: str, *, form: str = "", requires_python: str = "", setup_py:
     if requires_python.strip():
         wanted["tool"][OWN_NAME]["requires-python"] = requires_python.strip()
     document.setdefault("build-system", tomlkit.table())
-    document.setdefault("tool", tomlkit.table(is_super_table=True))
     table = tomlkit.table()
     _update_table(tomlkit, table, wanted["tool"][OWN_NAME], source=document["build-system"])
     if "build-backend" not in data.get("build-system", {}):
         table["build-backend"].comment(comment)
     _update_table(tomlkit, document["build-system"], wanted["build-system"])
-    if OWN_NAME in document["tool"]:
+    if OWN_NAME in data.get("tool", {}):
         # There is nothing else in it: it is a project's that is not wrapped.
         table["wheels"] = document["tool"][OWN_NAME]["wheels"]
         document["tool"][OWN_NAME] = table
+        edited = document.as_string()
     else:
-        _append_table(tomlkit, document, document["tool"], OWN_NAME, table)
+        edited = _append_table(tomlkit, document, ("tool", OWN_NAME), table)
     # The first requirement of the frontend's list is ourselves.
     requires = wanted["tool"][OWN_NAME].get("requires", wanted["build-system"]["requires"][1:])
     backend = build_system["build-backend"]
-    return Wrapped(_render(document, text, wanted), chosen, backend, tuple(requires), backend_notes(backend, data))
+    return Wrapped(_render(edited, text, wanted), chosen, backend, tuple(requires), backend_notes(backend, data))
 
 
 def _wrapped(data: Dict[str, Any], build_system: Dict[str, Any], marker: str) -> Dict[str, Any]:
@@ -312,12 +380,8 @@ def unwrap_text(text: str) -> str:
     data["build-system"].update({"requires": requires, **table})
     _update_table(tomlkit, document["build-system"], data["build-system"], source=document["tool"][OWN_NAME])
     if kept:
-        data["tool"][OWN_NAME], ours = kept, tomlkit.table(is_super_table=True)
-        ours["wheels"] = document["tool"][OWN_NAME]["wheels"]
-        document["tool"][OWN_NAME] = ours
-    else:
-        del document["tool"][OWN_NAME]
-    if not data["tool"]:
-        del document["tool"], data["tool"]
-    # Removing our table at the end of a file leaves an empty line.
-    return _render(document, text, data).rstrip() + ("\r\n" if "\r\n" in text else "\n")
+        data["tool"][OWN_NAME] = kept
+    edited = _without_table(tomlkit, document, kept)
+    if not data["tool"] and "tool" not in parse_pyproject(edited):
+        del data["tool"]
+    return _render(edited, text, data)
