@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any, Dict, List
@@ -12,6 +14,7 @@ import pytest
 from support.wheel_files import MACHINE, compile_library, compile_module, make_wheel
 
 from provision_backend.errors import WheelError
+from provision_backend.hooks.wheel_file import open_wheel
 from provision_backend.interpreter import Interpreter, inspect_interpreter
 from provision_backend.output import Reporter
 from provision_backend.settings import Settings
@@ -103,8 +106,37 @@ def test_a_wheel_with_damaged_data_is_refused(tmp_path: Path, method: int) -> No
         spoilt = bytes(byte ^ 0xFF for byte in content[place : place + 8])
         wheel.write_bytes(content[:place] + spoilt + content[place + 8 :])
 
-        with pytest.raises(WheelError, match=r"^could not read .*whl: ."):
+        with pytest.raises(WheelError, match=r"^could not read .*whl: ."), open_wheel(wheel) as archive:
+            archive.read("spam-1.0.dist-info/METADATA")
+
+
+@pytest.mark.parametrize(
+    ("method", "claimed", "said"),
+    [
+        (zipfile.ZIP_DEFLATED, 0, "has more than 8.0 MB"),
+        (zipfile.ZIP_DEFLATED, 1000, "Bad CRC-32"),
+        (zipfile.ZIP_DEFLATED, 8_000_000, "Bad CRC-32"),
+        (zipfile.ZIP_BZIP2, 1000, "is compressed by method 12"),
+    ],
+    ids=["honest", "small", "just small enough", "bzip2"],
+)
+def test_metadata_that_would_fill_the_memory_is_refused(tmp_path: Path, method: int, claimed: int, said: str) -> None:
+    """A wheel of 0.1 MB has 100 MB of metadata, of which hardly more than 8 MB are in memory, whatever it claims."""
+    wheel = tmp_path / "spam-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(str(wheel), "w", method) as archive, archive.open("spam-1.0.dist-info/METADATA", "w") as file:
+        for _ in range(100):
+            file.write(b"\n" * (1 << 20))
+    size = struct.pack("<I", 100 << 20)
+    wheel.write_bytes(wheel.read_bytes().replace(size, struct.pack("<I", claimed) if claimed else size))
+    tracemalloc.start()
+    try:
+        with pytest.raises(WheelError, match=rf"^could not read .*: .*{said}"):
             import_names(wheel)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 40 << 20
 
 
 def test_a_compiled_wheel_is_imported(tmp_path: Path, interpreter: Interpreter) -> None:

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Iterator, Tuple, Type
 
 from ..errors import WheelError
+from ..output import format_size
 
-__all__ = ["UNREADABLE", "open_wheel"]
+__all__ = ["UNREADABLE", "open_wheel", "read_member"]
+
+_MOST = 8_000_000  # bytes of a text that are read; metadata holds a README, and the longest have about 1 MB
 
 
 def _error_of(module: str, name: str) -> Type[Exception]:
@@ -40,3 +43,28 @@ def open_wheel(wheel: Path) -> Iterator[zipfile.ZipFile]:
         # EOFError has no text.
         reason = getattr(exc, "strerror", None) or str(exc) or "it ends too early"
         raise WheelError(f"could not read {wheel}: {reason}") from None
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Return the content of a text in a wheel, such as its metadata.
+
+    Raises:
+        WheelError: it is too long, as in a file that was made to fill the memory, or it is compressed in another way
+            than in wheels.
+    """
+    entry = archive.getinfo(name)
+    # What decompresses bzip2 and LZMA makes gigabytes of some kilobytes, however little is asked for.
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise WheelError(
+            f"could not read {archive.filename}: {name} is compressed by method {entry.compress_type}",
+            hint="a wheel is made with deflate, which is method 8, or stored, which is 0",
+        )
+    # The size that the file claims may be wrong.
+    with archive.open(entry) as file:
+        content = file.read(_MOST + 1) if entry.file_size <= _MOST else b""
+    if max(entry.file_size, len(content)) > _MOST:
+        raise WheelError(
+            f"could not read {archive.filename}: {name} has more than {format_size(_MOST)}",
+            hint="a wheel with metadata of that size is damaged, or was made to fill the memory of who reads it",
+        )
+    return content

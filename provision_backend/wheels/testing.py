@@ -24,7 +24,7 @@ from ..errors import BuildEnvironmentError, InterpreterError, WheelError
 from ..hooks.environment import BuildEnvironment, create_environment
 from ..hooks.installers import provision_for_build
 from ..hooks.tags import tags_of
-from ..hooks.wheel_file import open_wheel
+from ..hooks.wheel_file import open_wheel, read_member
 from ..install.unpack import unpack_sdist
 from ..interpreter import Interpreter
 from ..output import Reporter
@@ -195,7 +195,7 @@ def _read(wheel: Path) -> Tuple[List[str], Message]:
         metadata = next((name for name in names if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)), "")
         if not metadata:
             raise WheelError(f"{wheel} has no metadata: there is no .dist-info/METADATA in it")
-        return names, email.message_from_string(archive.read(metadata).decode("utf-8", "replace"))
+        return names, email.message_from_string(read_member(archive, metadata).decode("utf-8", "replace"))
 
 
 def _modules(paths: Sequence[str]) -> Iterator[str]:
