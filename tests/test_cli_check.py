@@ -50,6 +50,24 @@ def test_check_tests_each_wheel(tmp_path: Path, check: Check) -> None:
     assert "ModuleNotFoundError: No module named 'nowhere'" in done.err
 
 
+def test_check_refuses_a_wheel_that_has_another_name_than_its_content(tmp_path: Path, check: Check) -> None:
+    """Pip installs one of them, and uv none, so that what works here says nothing."""
+    made, other = make_wheel(tmp_path, PURE, {"spam.py": ""}), tmp_path / "other" / "spam-2.0-py3-none-any.whl"
+    inside = tmp_path / "inside" / made.name
+    for wheel in (other, inside):
+        wheel.parent.mkdir()
+    with zipfile.ZipFile(str(made)) as source, zipfile.ZipFile(str(inside), "w") as target:
+        for name in source.namelist():
+            target.writestr(name.replace("spam-1.0", "spam-2.0"), source.read(name))
+    other.write_bytes(made.read_bytes())
+
+    done, again = check("--json", other), check("--json", inside)
+
+    assert (done.code, again.code) == (1, 1)
+    assert done.json[0]["error"] == f"the name of {other.name} does not match its metadata, which is that of spam 1.0"
+    assert again.json[0]["error"] == f"the name of {made.name} does not match that of its folder spam-2.0.dist-info"
+
+
 def test_check_says_what_it_cannot_test(tmp_path: Path, check: Check) -> None:
     """Wheels of other systems and Pythons are no failures; that nothing at all was tested is one."""
     wheels = [

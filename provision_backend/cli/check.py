@@ -34,7 +34,7 @@ from ..versions import VersionRequest, is_specifier, normalised_name, parse_requ
 from ..wheels.options import WheelOptions, read_options, read_table
 from ..wheels.repair import check_abi3
 from ..wheels.targets import NATIVE, how_to_run
-from ..wheels.testing import read_metadata, test_wheel
+from ..wheels.testing import check_name, read_metadata, test_wheel
 from .answers import Answer, as_columns
 from .registry import argument
 
@@ -138,7 +138,7 @@ class _Check:
         # A wheel that cannot be read is the failure of that wheel, and the others have their answers.
         error = self._try(partial(read_metadata, wheel))
         if error is None:
-            error = self._try(partial(self._check_abi, wheel))
+            error = self._try(partial(self._check_claims, wheel))
             tests, reason = self._tests(wheel)
         facts = {"wheel": str(wheel), "kind": kind_of(wheel.name), "error": error, "untested": reason or None}
         return {**facts, "tests": tests}
@@ -169,7 +169,8 @@ class _Check:
             return exc.message
         return None
 
-    def _check_abi(self, wheel: Path) -> None:
+    def _check_claims(self, wheel: Path) -> None:
+        check_name(wheel)
         try:
             check_abi3(wheel)
         except MissingDependencyError as exc:

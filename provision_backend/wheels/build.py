@@ -15,8 +15,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from packaging.utils import canonicalize_name, parse_wheel_filename
-from packaging.version import InvalidVersion, Version
+from packaging.utils import parse_wheel_filename
 
 from ..catalog.wanted import Wanted, check_lock, check_requirements
 from ..errors import InterpreterError, WheelError
@@ -25,7 +24,7 @@ from ..hooks.build import Build
 from ..hooks.frontend import OWN_FOLDER, guard_recursion
 from ..hooks.installers import provision_for_build
 from ..hooks.provisioned import call_hook
-from ..hooks.tags import covers, kind_of, tags_of
+from ..hooks.tags import covers, kind_of
 from ..install.unpack import unpack_sdist
 from ..interpreter import Interpreter
 from ..output import Reporter
@@ -41,7 +40,7 @@ from .cross import Cross, open_target
 from .job import Job
 from .repair import check_abi3, repair_wheel
 from .targets import HOST, NATIVE, settings_for
-from .testing import read_metadata
+from .testing import check_name, same_project
 
 __all__ = ["build_wheel", "check_made"]
 
@@ -187,14 +186,10 @@ def check_made(wheel: Path, project: Project, python: str, triple: str) -> None:
 
     Source: "Binary distribution format"; pip compares the same.
     """
-    tags_of(wheel.name)
+    check_name(wheel)
     name, version = parse_wheel_filename(wheel.name)[:2]
-    metadata = read_metadata(wheel)
-    inside = f"{metadata.get('Name')} {metadata.get('Version')}"
-    if not _same(str(metadata.get("Name")), str(metadata.get("Version")), str(name), str(version)):
-        raise WheelError(f"the name of {wheel.name} does not match its metadata, which is that of {inside}")
     # A local version, 1.0+cpu, may come from the machine that builds.
-    if not _same(str(name), version.public, project.name, project.version):
+    if not same_project(str(name), version.public, project.name, project.version):
         raise WheelError(
             f"{wheel.name} was built from the sdist of {project.name} {project.version}",
             hint="what computes its name or version must give the same in a build as in the sdist",
@@ -204,11 +199,3 @@ def check_made(wheel: Path, project: Project, python: str, triple: str) -> None:
             f"{wheel.name} was built by CPython {python} for {triple}, and cannot be installed there",
             hint="its build backend must give it the tags of the Python and the platform that it was built for",
         )
-
-
-def _same(name: str, version: str, other_name: str, other_version: str) -> bool:
-    try:
-        equal = Version(version) in (Version(other_version), Version(Version(other_version).public))
-    except InvalidVersion:
-        equal = version == other_version  # Versions of long ago have any form, and no wheel's name has one of them.
-    return equal and canonicalize_name(name) == canonicalize_name(other_name)

@@ -17,7 +17,8 @@ from email.message import Message
 from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
-from packaging.utils import parse_wheel_filename
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 from ..catalog.wanted import Wanted
 from ..errors import BuildEnvironmentError, InterpreterError, WheelError
@@ -35,7 +36,7 @@ from ..versions import parse_request
 from .job import Job
 from .targets import settings_for
 
-__all__ = ["import_names", "read_metadata", "run_test", "test_wheel"]
+__all__ = ["check_name", "import_names", "read_metadata", "run_test", "same_project", "test_wheel"]
 
 _IMPORTING = """
 import importlib, sys
@@ -163,8 +164,33 @@ def _run_command(command: str, environment: BuildEnvironment, folder: Path, what
 
 def read_metadata(wheel: Path) -> Message:
     """Return the core metadata of a wheel, or raise `WheelError`."""
-    _, metadata = _read(wheel)
-    return metadata
+    return _read(wheel)[2]
+
+
+def check_name(wheel: Path) -> None:
+    """Raise `WheelError` for a wheel whose file name is not that of its metadata, and which installers refuse.
+
+    Source: "Binary distribution format"; pip and uv compare the same.
+    """
+    tags_of(wheel.name)
+    name, version = parse_wheel_filename(wheel.name)[:2]
+    path, metadata = _read(wheel)[1:]
+    inside = (str(metadata.get("Name")), str(metadata.get("Version")))
+    if not same_project(*inside, str(name), str(version)):
+        raise WheelError(f"the name of {wheel.name} does not match its metadata, which is that of {' '.join(inside)}")
+    folder = path.partition("/")[0]
+    named, _, rest = folder[: -len(".dist-info")].partition("-")
+    if not same_project(named, rest, *inside):
+        raise WheelError(f"the name of {wheel.name} does not match that of its folder {folder}")
+
+
+def same_project(name: str, version: str, other_name: str, other_version: str) -> bool:
+    """Return whether two names and versions are the same; the other version may have a local part more."""
+    try:
+        equal = Version(version) in (Version(other_version), Version(Version(other_version).public))
+    except InvalidVersion:
+        equal = version == other_version  # Versions of long ago have any form, and no wheel's name has one of them.
+    return equal and canonicalize_name(name) == canonicalize_name(other_name)
 
 
 def import_names(wheel: Path) -> List[str]:
@@ -176,7 +202,7 @@ def import_names(wheel: Path) -> List[str]:
     Raises:
         WheelError: it cannot be read.
     """
-    paths, metadata = _read(wheel)
+    paths, _, metadata = _read(wheel)
     declared = metadata.get_all("Import-Name")
     if declared is not None:
         names = {text.partition(";")[0].strip() for text in declared}
@@ -189,13 +215,14 @@ def import_names(wheel: Path) -> List[str]:
     return sorted(name for found in uppermost.values() for name in found)
 
 
-def _read(wheel: Path) -> Tuple[List[str], Message]:
+def _read(wheel: Path) -> Tuple[List[str], str, Message]:
+    """Return the paths in a wheel, and the path and the content of its metadata."""
     with open_wheel(wheel) as archive:
         names = archive.namelist()
-        metadata = next((name for name in names if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)), "")
-        if not metadata:
+        path = next((name for name in names if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)), "")
+        if not path:
             raise WheelError(f"{wheel} has no metadata: there is no .dist-info/METADATA in it")
-        return names, email.message_from_string(read_member(archive, metadata).decode("utf-8", "replace"))
+        return names, path, email.message_from_string(read_member(archive, path).decode("utf-8", "replace"))
 
 
 def _modules(paths: Sequence[str]) -> Iterator[str]:
