@@ -50,6 +50,20 @@ def test_check_tests_each_wheel(tmp_path: Path, check: Check) -> None:
     assert "ModuleNotFoundError: No module named 'nowhere'" in done.err
 
 
+def test_check_counts_no_test_of_a_wheel_without_modules(tmp_path: Path, check: Check) -> None:
+    """It is installed, which may fail; that it works is not known, unless it says that there is nothing to import."""
+    empty = make_wheel(tmp_path / "a", PURE, {"spam-1.0.data/scripts/spam": "#!python"})
+    broken = make_wheel(tmp_path / "b", PURE, {}, metadata="Requires-Dist: spam>=2\n")
+    declared = make_wheel(tmp_path / "c", PURE, {}, metadata="Import-Name:\n")
+
+    done, asked = check("--json", empty, broken, declared), check(empty, "--test", "spam --version || true")
+
+    assert done.json[0]["untested"] == "it can be installed, and there is nothing to import in it"
+    assert [[test["error"] is None for test in each["tests"]] for each in done.json] == [[], [False], [True]]
+    assert f"{empty.name} is not tested here: it can be installed, and there is nothing to import in it\n" in done.err
+    assert (asked.code, asked.out.split()[1:3]) == (0, [MINOR, "ok"])
+
+
 def test_check_refuses_a_wheel_that_has_another_name_than_its_content(tmp_path: Path, check: Check) -> None:
     """Pip installs one of them, and uv none, so that what works here says nothing."""
     made, other = make_wheel(tmp_path, PURE, {"spam.py": ""}), tmp_path / "other" / "spam-2.0-py3-none-any.whl"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
-from support.wheel_files import MACHINE, compile_library, compile_module, make_wheel
+from support.wheel_files import MACHINE, NATIVE, compile_library, compile_module, make_wheel
 
 from provision_backend.errors import WheelError
 from provision_backend.hooks.wheel_file import open_wheel
@@ -19,6 +19,8 @@ from provision_backend.interpreter import Interpreter, inspect_interpreter
 from provision_backend.output import Reporter
 from provision_backend.settings import Settings
 from provision_backend.wheels import testing
+from provision_backend.wheels.job import Job
+from provision_backend.wheels.plan import Python
 from provision_backend.wheels.testing import import_names
 
 LABEL = f"cp{sys.version_info[0]}{sys.version_info[1]}"
@@ -73,6 +75,22 @@ def test_declared_import_names_count(tmp_path: Path) -> None:
     none = make_wheel(tmp_path / "b", PURE, {"spam.py": ""}, metadata="Import-Name:\n")
 
     assert (import_names(declared), import_names(none)) == (["_c", "egg"], [])
+
+
+def test_a_wheel_without_modules_is_untested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that does nothing is not one that passed; a command, and a wheel that declares it, are another matter."""
+    monkeypatch.setattr(testing, "test_wheel", lambda *_, **__: None)
+    monkeypatch.setattr(testing, "provision_for_build", lambda *_: None)
+    empty = make_wheel(tmp_path / "a", PURE, {"spam-1.0.data/scripts/spam": "#!python"})
+    declared = make_wheel(tmp_path / "b", PURE, {}, metadata="Import-Name:\n")
+    job = Job("test", Python("3.13", NATIVE, "3.13.1"), str(tmp_path), "", 0, Settings(), str(empty))
+
+    assert testing.run_test(job, Reporter()) == {
+        "unavailable": True,
+        "error": "it can be installed, and there is nothing to import in it",
+    }
+    assert testing.run_test(job._replace(test="spam"), Reporter()) == {}
+    assert testing.run_test(job._replace(wheel=str(declared)), Reporter()) == {}
 
 
 def test_a_module_that_ends_python_hides_no_other_one(tmp_path: Path, interpreter: Interpreter) -> None:

@@ -34,7 +34,7 @@ from ..versions import VersionRequest, is_specifier, normalised_name, parse_requ
 from ..wheels.options import WheelOptions, read_options, read_table
 from ..wheels.repair import check_abi3
 from ..wheels.targets import NATIVE, how_to_run
-from ..wheels.testing import check_name, read_metadata, test_wheel
+from ..wheels.testing import check_name, read_metadata, test_wheel, why_untested
 from .answers import Answer, as_columns
 from .registry import argument
 
@@ -148,14 +148,16 @@ class _Check:
         tests, reason = [], ""
         target = self._target_of(wheel)
         pythons = self._claimed(wheel, target)
-        if not pythons:
-            reason = self._reason(wheel, target)
-            self._reporter.info(f"{wheel.name} is not tested here: {reason}")
+        nothing = why_untested(wheel, self._options_for(wheel).test) if pythons else ""
         for label, wanted in pythons:
             self._reporter.info(f"testing {wheel.name} under CPython {label}")
             began = time.monotonic()
             failure = self._try(partial(self._test, wheel, wanted, target.settings))
-            tests.append({"python": label, "error": failure, "seconds": round(time.monotonic() - began, 1)})
+            if failure or not nothing:
+                tests.append({"python": label, "error": failure, "seconds": round(time.monotonic() - began, 1)})
+        if not tests:
+            reason = nothing or self._reason(wheel, target)
+            self._reporter.info(f"{wheel.name} is not tested here: {reason}")
         return tests, reason
 
     def _try(self, action: Callable[[], object]) -> Optional[str]:

@@ -36,7 +36,7 @@ from ..versions import parse_request
 from .job import Job
 from .targets import settings_for
 
-__all__ = ["check_name", "import_names", "read_metadata", "run_test", "same_project", "test_wheel"]
+__all__ = ["check_name", "import_names", "read_metadata", "run_test", "same_project", "test_wheel", "why_untested"]
 
 _IMPORTING = """
 import importlib, sys
@@ -88,6 +88,17 @@ def test_wheel(
             _import(names, environment, folder, f"{wheel.name} was installed under {label}")
 
 
+def why_untested(wheel: Path, command: str) -> str:
+    """Return why `test_wheel` does no more than install a wheel; empty if it does.
+
+    A wheel of scripts, data or dependencies is no failure, and neither is it known to work: a build backend that finds
+    no packages makes the same. One that says with ``Import-Name`` that there is nothing to import was tested.
+    """
+    if command or import_names(wheel) or read_metadata(wheel).get_all("Import-Name") is not None:
+        return ""
+    return "it can be installed, and there is nothing to import in it"
+
+
 def run_test(job: Job, reporter: Reporter) -> Dict[str, Any]:
     """Test the wheel of a job; the result is empty, or says why there can be no test here.
 
@@ -109,7 +120,8 @@ def run_test(job: Job, reporter: Reporter) -> Dict[str, Any]:
         settings=settings,
         reporter=reporter,
     )
-    return {}
+    reason = why_untested(Path(job.wheel), job.test)
+    return {"unavailable": True, "error": reason} if reason else {}
 
 
 def _replaced(command: str, wheel: Path, source: Optional[Path]) -> str:
