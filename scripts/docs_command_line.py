@@ -48,7 +48,7 @@ gh.
 | 0 | done |
 | 1 | no: nothing was found, or something failed; what else it means is said below for each command |
 | 2 | wrong use: an argument or a setting is malformed |
-| 130 | interrupted |
+| 130 | interrupted by Ctrl-C, SIGTERM or SIGHUP; nothing unfinished is left, but for a download that goes on later |
 
 **Colours** are for terminals. `--color always` or `never` decides; without it, a `NO_COLOR` that is not empty turns
 them off, then `FORCE_COLOR` or `CLICOLOR_FORCE` turns them on, and otherwise a terminal that is not `TERM=dumb` has

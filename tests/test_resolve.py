@@ -8,15 +8,17 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import pytest
 from packaging.pylock import Pylock
+from support.command_line import variables
 from support.hosts import clean_environ, wheelhouse
 from support.locking import Answer, line, lock_all
 from support.projects import pure
-from support.servers import ArchiveServer
+from support.servers import ArchiveServer, Reply
 from support.toys import project_of, toy_wheel
 
 from provision_backend.catalog.selection import load_catalog_file, parse_catalog
@@ -310,6 +312,30 @@ def test_a_package_without_a_wheel_is_refused(place: Place, installer: str, tmp_
     )
     assert last == "  no wheel of 'source-only' fits, and a locked build installs wheels only, no sdists"
     assert not (root / PYLOCK).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("installer", ["pip", "uv"])
+def test_a_lock_that_is_terminated_leaves_nothing(place: Place, installer: str, tmp_path: Path) -> None:
+    """The installer, which cannot remove its own folders then, has them in ours."""
+    place.offer(("alpha", "1.0", []))
+    root, temporary = project_of(tmp_path / "p", _PLAIN, table='requires = ["alpha"]'), tmp_path / "temporary"
+    temporary.mkdir()
+    options = ["--mirror", str(place.mirror), "--catalog", str(place.catalog), "--installer", installer]
+    command = [sys.executable, "-m", "provision_backend", "lock", str(root), *options]
+    environ = variables({"TMPDIR": str(temporary), "PROVISION_BACKEND_CACHE_DIR": str(place.folder / "cache")})
+    place.server.requests.clear()
+    place.server.script = [Reply(stall=0)] * 9
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE) as process:
+        end = time.monotonic() + 60
+        while not place.server.requests and time.monotonic() < end:
+            time.sleep(0.05)
+        process.terminate()
+        said = process.communicate(timeout=60)[1]
+    place.server.script = []
+
+    assert (process.returncode, said.splitlines()[-1:]) == (130, [b"provision-backend: interrupted"]), said
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """The command line: find the command, parse its arguments, run it and print its answer.
 
 Exit codes: 0; 1 for "no" (nothing was found, or something failed), with the reason on standard error; 2 for wrong use;
-130 after an interrupt. With ``--json`` standard output holds one JSON document and nothing else: after a failure it is
-empty, as with uv, pip and gh; "nothing found" is an answer.
+130 after an interrupt, which SIGTERM and SIGHUP are, too. With ``--json`` standard output holds one JSON document and
+nothing else: after a failure it is empty, as with uv, pip and gh; "nothing found" is an answer.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import List, Optional, Sequence
 
 from ..errors import MissingDependencyError, ProvisionError, UsageError
 from ..output import COLOR_CHOICES, Reporter, explained
+from ..processes import ended_by_signals
 from ..settings import load_settings
 from ..versions import own_version
 from .answers import show_lines
@@ -26,7 +27,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command line, by default with the arguments of the process, and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        with explained():
+        # What a command was making is removed whichever signal ends it.
+        with explained(), ended_by_signals():
             return _answer(words)
     except ProvisionError as exc:
         _complain(str(exc), words)

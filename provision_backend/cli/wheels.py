@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace, settings: Settings, reporter: Reporter) -
         raise UsageError("--format is for --plan")
     if arguments.format and arguments.shard:
         raise UsageError("--format prints a matrix of all shards, so it cannot be used with --shard")
-    with ended_by_signals(), open_work() as work:
+    with open_work() as work:
         prepared = prepare(arguments, settings, reporter, work)
         for note in prepared.plan.notes:
             reporter.info(f"note: {note}")

@@ -66,6 +66,10 @@ class _AskedEnvironment(BuildEnvironment):
         """The folder of the command, where relative find-links and constraints start."""
         return os.getcwd()
 
+    def installer_environ(self) -> Dict[str, str]:
+        """Return the variables of an installer, which keeps what it does not remove when it is ended in our folder."""
+        return {**super().installer_environ(), "TMPDIR": str(self.path.parent)}
+
     def environ(self) -> Dict[str, str]:
         """Return the variables of a hook, whose ``PATH`` lacks tools that the index has as wheels."""
         environ = {name: value for name, value in super().environ().items() if name not in _TOOL_VARIABLES}
