@@ -19,6 +19,7 @@ from support.projects import pure
 from support.servers import ArchiveServer, Reply
 from support.toys import another_interpreter, toy_wheel
 
+from provision_backend.cache.folders import mark_process
 from provision_backend.cache.store import open_cache
 from provision_backend.errors import (
     CatalogError,
@@ -900,6 +901,21 @@ class TestSeveralProcesses:
 
         assert server.requests[-1].status == 206
         assert names(to) == [V313, "SHA256SUMS"]
+
+    def test_what_a_killed_pack_has_left_is_no_part_of_the_mirror(self, settings: Dict[str, str], to: Path) -> None:
+        """A check passes over it, and whatever adds to the mirror next removes it; a living process keeps its own."""
+        run_mirror(str(to), "--python", "3.13", **settings)
+        dead = to / f".incoming-{mark_process(2**22 + 1)}-abcd1234"
+        living = to / f".incoming-{mark_process(os.getpid())}-abcd1234"
+        for folder in (dead, living):
+            folder.mkdir()
+            (folder / V311).touch()
+        answer = run_mirror(str(to), "--verify", **settings)
+
+        run_mirror(str(to), "--python", "3.12", **settings)
+
+        assert (answer.code, answer.lines) == (0, [f"{to}: 1 intact, 0 wrong"])
+        assert names(to) == [living.name, V312, V313, "SHA256SUMS"]
 
     def test_waiting_ends_with_the_time_that_is_allowed(self, settings: Dict[str, str], to: Path) -> None:
         """The message says what to do; the folder stays as it is."""

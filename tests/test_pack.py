@@ -436,19 +436,21 @@ def test_a_full_disk_is_told_and_nothing_is_left(packed: Packed, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_an_interrupt_leaves_nothing(packed: Packed, tmp_path: Path) -> None:
-    """Whoever presses Control-C finds the folder as it was."""
-    command = [sys.executable, "-c", PACK, str(packed.installation.executable), str(tmp_path), "0"]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_leaves_nothing(packed: Packed, tmp_path: Path, number: signal.Signals) -> None:
+    """Whoever presses Control-C finds the folder as it was, and so does a machine that is shut down."""
+    arguments = ["pack", str(packed.installation.executable), "--to", str(tmp_path)]
+    command = [sys.executable, "-m", "provision_backend", *arguments]
     with subprocess.Popen(command, cwd=str(ROOT), stderr=subprocess.PIPE, start_new_session=True) as process:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(".pack-*/staged/python/lib")) and time.monotonic() < deadline:
+        while not list(tmp_path.glob(".incoming-*/staged/python/lib")) and time.monotonic() < deadline:
             time.sleep(0.02)
         begun = [path.name for path in tmp_path.iterdir()]
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, said = process.communicate(timeout=60)
 
-    assert [name[:6] for name in begun] == [".pack-"]
-    assert b"KeyboardInterrupt" in said
+    assert [name[:10] for name in begun] == [".incoming-"]
+    assert (process.returncode, said) == (130, b"provision-backend: interrupted\n")
     assert list(tmp_path.iterdir()) == []
 
 

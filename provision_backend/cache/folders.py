@@ -25,7 +25,7 @@ from ..versions import IMPLEMENTATION
 
 __all__ = [
     "FOLDERS", "default_cache_dir", "find_leftovers", "is_running", "make_folders", "mark_process", "open_staging",
-    "own_names", "sweep_staging", "unwritable", "write_note",
+    "own_names", "sweep_staging", "unwritable", "work_prefix", "write_note",
 ]  # fmt: skip
 
 FOLDERS = (*ENTRY_FOLDERS, "downloads", "staging", "locks", "platforms", "used")
@@ -140,8 +140,24 @@ def sweep_staging(root: Path) -> List[str]:
 def find_leftovers(root: Path) -> List[str]:
     """Return the names in ``staging`` that belong to processes that have ended."""
     names = [name for name in list_names(root / "staging") if name.count("~") == 2]
-    dead = [name for name in names if is_running(name.split("~")[1]) is False]
-    return [name for name in names if name in dead or age_of(root / "staging" / name) > _ABANDONED]
+    return [name for name in names if _is_left(root / "staging" / name, name.split("~")[1])]
+
+
+def _is_left(path: Path, mark: str) -> bool:
+    return is_running(mark) is False or age_of(path) > _ABANDONED
+
+
+def work_prefix(parent: Path, prefix: str) -> str:
+    """Return how the name of a temporary folder of this process begins; remove those that killed processes have left.
+
+    That is the *prefix*, with which no other kind of folder in the *parent* begins, and a mark of this process; the
+    rest is to be random.
+    """
+    for name in list_names(parent):
+        mark = name[len(prefix) :].rpartition("-")[0] if name.startswith(prefix) else ""
+        if mark and _is_left(parent / name, mark):
+            remove_path(parent / name)
+    return f"{prefix}{mark_process(os.getpid())}-"
 
 
 def _staging_prefix(name: str) -> str:

@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Protocol, Sequence
 
+from ..cache.folders import work_prefix
 from ..cache.locks import key_lock
 from ..cache.store import open_cache
 from ..catalog.archive import Archive, parse_archive
@@ -33,10 +34,11 @@ from ..settings import Settings
 
 __all__ = [
     "Checked", "Contents", "Filled", "Item", "check_folder", "fill_archives", "fill_folder", "hash_if_exists",
-    "inspect_folder", "list_files", "work_folder",
+    "inspect_folder", "list_files", "private_folder", "work_folder",
 ]  # fmt: skip
 
 _INCOMING = ".incoming"  # folder of unfinished downloads; the names of all other temporary files begin with it, too
+_PRIVATE = f"{_INCOMING}-"  # the beginning of the name of a folder that one process works in
 
 
 class Item(Protocol):
@@ -224,18 +226,18 @@ def work_folder(folder: Path, timeout: float, reporter: Reporter) -> Iterator[Pa
         folder.parent.mkdir(parents=True, exist_ok=True)
         _make_folder(folder)
     waited_for = "adds an archive to the same folder"
-    with key_lock(folder, _INCOMING, timeout=timeout, reporter=reporter, work=waited_for) as locked:
+    lock = key_lock(folder, _INCOMING, timeout=timeout, reporter=reporter, work=waited_for)
+    with lock as locked, contextlib.ExitStack() as stack:
         with _writing(folder):
             incoming.mkdir(exist_ok=True)
             # What is in it is removed in the end, and a link may lead to a folder of somebody else.
             if incoming.is_symlink():
                 raise DownloadError(f"'{incoming}' is a link, and unfinished files need a folder", hint="remove it")
-            work = incoming if locked else Path(tempfile.mkdtemp(dir=str(folder), prefix=f"{_INCOMING}-"))
+            work_prefix(folder, _PRIVATE)  # Also a process that needs no folder of its own removes those of others.
+            work = incoming if locked else stack.enter_context(private_folder(folder))
         try:
             yield work
         finally:
-            if not locked:
-                remove_path(work)
             # It fails if the folder holds a download that the next run resumes.
             with contextlib.suppress(OSError):
                 incoming.rmdir()
@@ -243,6 +245,13 @@ def work_folder(folder: Path, timeout: float, reporter: Reporter) -> Iterator[Pa
                 # A mirror is served as it is, so no lock file is left in it. A process that waits for it notices.
                 remove_path(folder / f"{_INCOMING}.owner")
                 remove_path(folder / f"{_INCOMING}.lock")
+
+
+@contextlib.contextmanager
+def private_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder in a mirror for what this process alone makes; one that a killed process has left is removed."""
+    with tempfile.TemporaryDirectory(prefix=work_prefix(folder, _PRIVATE), dir=str(folder)) as work:
+        yield Path(work)
 
 
 def _make_folder(folder: Path) -> None:

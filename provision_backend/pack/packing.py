@@ -13,7 +13,6 @@ from __future__ import annotations
 import datetime
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
@@ -25,7 +24,7 @@ from ..host.detection import detect_platform
 from ..install.archives import write_archive
 from ..install.smoke import smoke_run
 from ..install.unpack import unpack_archive
-from ..mirror.folder import list_files, work_folder
+from ..mirror.folder import list_files, private_folder, work_folder
 from ..output import Reporter
 from ..processes import run_interpreter_json, run_quiet
 from ..versions import label_of
@@ -94,8 +93,7 @@ def pack_interpreter(
         name = format_archive_name(installation.version, tag, triple, freethreaded=installation.freethreaded)
         to.mkdir(parents=True, exist_ok=True)
         # It is on the file system of the mirror, so that publishing is a rename.
-        with tempfile.TemporaryDirectory(dir=str(to), prefix=".pack-") as folder:
-            staging = Path(folder)
+        with private_folder(to) as staging:
             archive = staging / name
             notes = _make_archive(installation, staging, archive, time=time, triple=triple)
             sha256, size = hash_file(archive), archive.stat().st_size

@@ -8,13 +8,12 @@ After a green run everything is built anew.
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
-from ..cache.folders import is_running, mark_process
+from ..cache.folders import work_prefix
 from ..errors import ProvisionError, UsageError
 from ..files import hash_file, list_names, parse_json, read_file, remove_path, write_atomically
 from ..versions import parse_version
@@ -131,11 +130,8 @@ class Outcome:
 @contextmanager
 def open_work() -> Iterator[Path]:
     """Make the temporary folder of a run, which is removed at its end; remove those of runs that were killed."""
-    for name in list_names(Path(tempfile.gettempdir())):
-        mark = name[len(_WORK) :].rpartition("-")[0]
-        if name.startswith(_WORK) and is_running(mark) is False:
-            remove_path(Path(tempfile.gettempdir(), name))
-    with tempfile.TemporaryDirectory(prefix=f"{_WORK}{mark_process(os.getpid())}-") as folder:
+    parent = tempfile.gettempdir()
+    with tempfile.TemporaryDirectory(prefix=work_prefix(Path(parent), _WORK), dir=parent) as folder:
         yield Path(folder)
 
 
