@@ -316,6 +316,30 @@ def test_a_package_without_a_wheel_is_refused(place: Place, installer: str, tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("installer", ["pip", "uv"])
+def test_an_index_that_refuses_the_login_is_named(
+    place: Place, installer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pip says only that there is no such package, after which one looks for wheels, and not at the password."""
+    place.offer(("alpha", "1.0", []))
+    place.server.login = ("me", "s3cret")
+    address(monkeypatch, place.server.url.replace("//", "//me:wr0ng@"))
+    root = project_of(tmp_path / "p", _PLAIN, table='requires = ["alpha"]')
+    with pytest.raises(BuildEnvironmentError) as caught:
+        place.lock(root, installer=installer)
+
+    said = str(caught.value)
+    assert "wr0ng" not in said
+    assert "no wheel of" not in said
+    assert f"{place.server.url}/simple/" in said
+    assert "401" in said
+    if installer == "pip":
+        assert said.endswith(
+            f"\n  {place.server.url}/simple/alpha/ answered 401: the login of that index is missing or wrong"
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("installer", ["pip", "uv"])
 def test_a_lock_that_is_terminated_leaves_nothing(place: Place, installer: str, tmp_path: Path) -> None:
     """The installer, which cannot remove its own folders then, has them in ours."""
     place.offer(("alpha", "1.0", []))

@@ -13,13 +13,14 @@ import re
 import shutil
 import sys
 import sysconfig
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import BuildEnvironmentError
-from ..files import list_names, remove_path
+from ..files import list_names, read_file, remove_path
 from ..frontend_watch import frontend_programs
-from ..output import Reporter
+from ..output import Reporter, redact_url
 from ..processes import describe_end, last_lines, run_quiet, run_visible
 from ..provision import provision
 from ..settings import Settings
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
     from .locked_wheels import LockedWheel
 
 __all__ = [
-    "DROPPED", "PIP_DROPPED", "UV_DROPPED", "find_uv", "install", "install_locked", "interpreter_environment",
-    "provision_for_build", "resolve", "supports_python_option",
+    "DROPPED", "LOGIN_REFUSED", "PIP_DROPPED", "UV_DROPPED", "find_uv", "install", "install_locked",
+    "interpreter_environment", "provision_for_build", "resolve", "supports_python_option",
 ]  # fmt: skip
 
 # Each of these misdirects or empties the installation into a build environment; all were tried.
@@ -83,6 +84,11 @@ _INDEXES = {
     "pip": "PIP_INDEX_URL, PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS",
     "uv": "UV_INDEX, UV_DEFAULT_INDEX or UV_FIND_LINKS",
 }
+LOGIN_REFUSED = "the login of that index is missing or wrong"
+"""What a hint says where an index has answered 401 or 403."""
+
+_REFUSED = re.compile(r"(40[13]) Client Error: .* for url: (\S+)")
+
 _NOT_FOUND = re.compile("No matching distribution|No solution found|not found in the")
 
 _UV_FILES = "uv"  # folder in a build environment for files that configure the inner uv
@@ -126,15 +132,29 @@ def resolve(environment: BuildEnvironment, arguments: Sequence[str], *, environ:
     """Have ``uv pip compile`` or ``pip install --dry-run`` resolve requirements as `install` would, to wheels only.
 
     The *arguments* are those of the installer that `find_uv` chooses: what to resolve, and where to write the answer.
-    Failures raise `BuildEnvironmentError`, with the end of what was printed.
+    Failures raise `BuildEnvironmentError`, with the end of what was printed, and what an index has answered to a login.
     """
     name, command, variables = _command(environment, environ, ["compile"])
+    log = environment.path / "pip.log"
     command += ["--only-binary", ":all:", *arguments]
+    if name == "pip" and "PIP_LOG" not in variables:
+        # It passes over an index that refuses a login, and says so nowhere else.
+        command += ["--log", str(log)]
     returncode, hint = _run(command, variables, cwd)
     if returncode != 0:
+        hint += _refusals(log)
         version = environment.interpreter.version
         failed = f"could not resolve the build requirements for CPython {version}: {name}"
         raise BuildEnvironmentError(f"{failed} {describe_end(returncode)}", hint=hint)
+
+
+def _refusals(log: Path) -> str:
+    """Return a line for each index that has refused a login, as pip has logged it, for a hint."""
+    with suppress(OSError):
+        found = _REFUSED.findall(read_file(log).decode("utf-8", "replace"))
+        answers = dict.fromkeys((redact_url(url), answer) for answer, url in found)
+        return "".join(f"\n{url} answered {answer}: {LOGIN_REFUSED}" for url, answer in answers)
+    return ""
 
 
 def _run(command: Sequence[str], environ: Mapping[str, str], cwd: str, *, visible: bool = False) -> Tuple[int, str]:

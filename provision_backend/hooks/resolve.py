@@ -35,7 +35,7 @@ from ..settings import Settings, load_toml
 from ..systems import RUNNING
 from .environment import BuildEnvironment, create_environment, project_for_uv
 from .forwarded import get_requires
-from .installers import find_uv, install_locked, resolve
+from .installers import LOGIN_REFUSED, find_uv, install_locked, resolve
 from .locked_wheels import choose_wheels, report_package, target_environment, wheel_file
 from .tags import covers, tags_of
 
@@ -180,7 +180,7 @@ class Resolver:
             found = (_by_uv if uv else _by_pip)(environment, requirements, self.kept)
         except BuildEnvironmentError as exc:
             missing = _NO_WHEEL.search(exc.hint)
-            if missing:
+            if missing and LOGIN_REFUSED not in exc.hint:
                 name = missing[1] or missing[2]
                 exc.hint += f"\nno wheel of {name!r} fits, and a locked build installs wheels only, no sdists"
             raise
