@@ -13,8 +13,8 @@ from typing import List, Optional, Sequence
 
 from ..errors import MissingDependencyError, ProvisionError, UsageError
 from ..output import COLOR_CHOICES, Reporter, explained
-from ..processes import ended_by_signals
 from ..settings import load_settings
+from ..termination import ended_by_signals
 from ..versions import own_version
 from .answers import show_lines
 from .parser import given_settings, make_overview, make_parser

@@ -29,7 +29,6 @@ from ..interpreter import find_interpreters
 from ..output import Reporter
 from ..project.pyproject import parse_pyproject, read_text
 from ..settings import Settings
-from ..termination import ended_by_signals
 from ..versions import VersionRequest, is_specifier, normalised_name, parse_request
 from ..wheels.options import WheelOptions, read_options, read_table
 from ..wheels.repair import check_abi3

@@ -25,7 +25,6 @@ from ..project.plan import make_plan as make_build_plan
 from ..project.pyproject import Project
 from ..project.unadopted import read_document
 from ..settings import Settings, load_settings
-from ..termination import ended_by_signals
 from ..variables import set_variables
 from ..versions import VersionRequest, parse_request
 from ..wheels.kind import guess_kind
