@@ -1,4 +1,4 @@
-"""End programs that were started here, with all that these have started, and end this process by signals in good order.
+"""End programs that were started here, with all that these have started.
 
 A terminal sends its signals to a whole process group; ``kill``, tox and containers send them to one process. What it
 has started would go on, so it is ended first.
@@ -19,33 +19,13 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 from .files import list_names
 from .systems import RUNNING
 
-__all__ = ["end_child", "end_programs", "ended_by_signals", "passing_on_sigterm", "signals_later", "terminate"]
+__all__ = ["end_child", "end_programs", "passing_on_sigterm", "signals_later", "terminate"]
 
 _HANDLED = [getattr(signal, f"SIG{name}") for name in ("INT", "TERM", "HUP", "ALRM") if hasattr(signal, f"SIG{name}")]
 """Signals that have handlers here: of Python, of this package, or of a frontend."""
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _GRACE = 3.0  # seconds that a program has to end when it is asked to; then it is killed
-
-
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP end what runs in the body as Ctrl-C does, so that nothing of it goes on or is left."""
-
-    def _interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # A handler that is there already, as that of nohup, is left alone, and only the main thread can set one.
-    main = threading.current_thread() is threading.main_thread()
-    ours = [number for number in numbers if main and signal.getsignal(number) is signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, _interrupt)
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def end_programs(programs: Sequence[subprocess.Popen[bytes]]) -> None:

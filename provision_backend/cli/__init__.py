@@ -8,13 +8,15 @@ nothing else: after a failure it is empty, as with uv, pip and gh; "nothing foun
 from __future__ import annotations
 
 import json
+import signal
 import sys
-from typing import List, Optional, Sequence
+import threading
+from contextlib import contextmanager
+from typing import Iterator, List, Optional, Sequence
 
 from ..errors import MissingDependencyError, ProvisionError, UsageError
 from ..output import COLOR_CHOICES, Reporter, explained
 from ..settings import load_settings
-from ..termination import ended_by_signals
 from ..versions import own_version
 from .answers import show_lines
 from .parser import given_settings, make_overview, make_parser
@@ -28,7 +30,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         # What a command was making is removed whichever signal ends it.
-        with explained(), ended_by_signals():
+        with explained(), _ended_by_signals():
             return _answer(words)
     except ProvisionError as exc:
         _complain(str(exc), words)
@@ -36,6 +38,26 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted", words)
         return 130
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end what runs in the body as Ctrl-C does, so that nothing of it goes on or is left."""
+
+    def _interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # A handler that is there already, as that of nohup, is left alone, and only the main thread can set one.
+    main = threading.current_thread() is threading.main_thread()
+    ours = [number for number in numbers if main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _answer(words: List[str]) -> int:
