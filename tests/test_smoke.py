@@ -183,5 +183,5 @@ def test_what_cannot_build_is_refused(tmp_path: Path, failed: Dict[str, str], me
 def test_answer_of_another_form_is_refused(tmp_path: Path, changes: Dict[str, Any]) -> None:
     """A program that answers in JSON but not as asked is our error, not a traceback."""
     # Up to Python 3.9 a text that can be no path is a relative one, and not the prefix that is wanted.
-    with pytest.raises(InterpreterError, match="did not answer like a CPython: found |wanted prefix "):
+    with pytest.raises(InterpreterError, match=r"did not answer like a CPython: found |wanted prefix "):
         run_as_wanted(answering_interpreter(tmp_path, **changes))
