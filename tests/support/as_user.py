@@ -50,6 +50,9 @@ def public_root() -> Path:
     atexit.register(shutil.rmtree, str(copy), ignore_errors=True)
     copy.chmod(0o755)
     shutil.copytree(str(ROOT / "provision_backend"), str(copy / "provision_backend"))
+    # Under a umask of 077 git has made its folders and files for their owner alone.
+    for path in copy.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
     return copy
 
 
