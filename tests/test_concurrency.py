@@ -327,3 +327,19 @@ def test_a_full_disk_is_said_and_cleared(tmp_path: Path, archives: List[Path], m
     assert re.search(r"[Nn]ot enough space|No space left on device|not enough", lines[0]), done.stderr
     assert "Traceback" not in done.stderr
     assert "failed" in lines
+
+
+def test_a_disk_without_room_for_a_folder_can_be_cleaned(tmp_path: Path, archives: List[Path], mounts: None) -> None:
+    """To remove an interpreter makes nothing; this file system has no inode left, as one that is full has no block."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    install = ours(cache=cache, archive=archives[0])
+    clean = shell([[sys.executable, "-m", "provision_backend", "cache", "clean", "--force"], install[1]])
+    script = (
+        f"mount -t tmpfs -o size=200m,mode=755 none {cache}; {shell(install)} >&2; "
+        f"mount -o remount,nr_inodes=$(df --output=iused {cache} | tail -1 | xargs) {cache}; "
+        f"! mkdir {cache}/more; {clean}; find {cache}/interpreters {cache}/staging -mindepth 1"
+    )
+    done = in_namespace(script)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"removed .*\n.* freed\n", done.stdout), done.stdout

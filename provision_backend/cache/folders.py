@@ -25,7 +25,7 @@ from ..versions import IMPLEMENTATION
 
 __all__ = [
     "FOLDERS", "default_cache_dir", "find_leftovers", "is_running", "make_folders", "mark_process", "open_staging",
-    "own_names", "sweep_staging", "unwritable", "work_prefix", "write_note",
+    "own_names", "staging_path", "sweep_staging", "unwritable", "work_prefix", "write_note",
 ]  # fmt: skip
 
 FOLDERS = (*ENTRY_FOLDERS, "downloads", "staging", "locks", "platforms", "used")
@@ -101,6 +101,11 @@ def unwritable(root: Path, exc: OSError) -> CacheError:
         f"the cache {root} cannot be written: {exc.strerror or exc}",
         hint="set PROVISION_BACKEND_CACHE_DIR to a folder that can be, or put the interpreter into a shared cache",
     )
+
+
+def staging_path(root: Path, key: str) -> Path:
+    """Return a path in ``staging`` for an entry that this process removes; nothing is there, and nothing is made."""
+    return root / "staging" / f"{_staging_prefix(key)}{os.urandom(4).hex()}"
 
 
 @contextlib.contextmanager

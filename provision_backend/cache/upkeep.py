@@ -35,7 +35,7 @@ from .entries import (
     read_marker,
     read_target,
 )
-from .folders import open_staging, own_names, sweep_staging, unwritable
+from .folders import own_names, staging_path, sweep_staging, unwritable
 from .locks import is_locked, key_lock
 from .manifest import tree_size
 from .store import Cache
@@ -214,23 +214,26 @@ class _Removal:
     def _take_out(self, entry: Entry) -> str:
         """Remove an entry, or say why it stays."""
         locks = self._root / "locks"
-        # A removal makes no folders: without this one the cache is read-only, or not a cache of ours.
-        if not os.path.isdir(locks):
-            raise CacheError(f"the cache {self._root} cannot be written: it has no folder 'locks'")
-        silent = Reporter(io.StringIO())
+        # A removal makes no folders: without these the cache is read-only, or not a cache of ours. On a full disk there
+        # is no room for one, so the entry itself gets the name of a leftover.
+        for folder in (locks, self._root / "staging"):
+            if not os.path.isdir(folder):
+                raise CacheError(f"the cache {self._root} cannot be written: it has no folder {folder.name!r}")
+        target, silent = staging_path(self._root, entry.key), Reporter(io.StringIO())
         try:
-            with key_lock(locks, key_of(entry.key), timeout=0, reporter=silent), open_staging(
-                self._root, entry.key
-            ) as staging:
-                reason = self._move(entry, staging / "removed")
+            with key_lock(locks, key_of(entry.key), timeout=0, reporter=silent):
+                reason = self._move(entry, target)
                 if not reason:
                     remove_path(self._root / "used" / entry.key)
+                    remove_path(target)
                 return reason
         except LockTimeoutError:
             return "another process provisions it now"
         except FileNotFoundError:
             return ""  # Another process has removed it.
         except PermissionError as exc:
+            if not os.access(target.parent, os.W_OK):
+                raise unwritable(self._root, exc) from None
             return "a process uses it" if hasattr(exc, "winerror") else "it belongs to another user"
         except OSError as exc:
             raise unwritable(self._root, exc) from None
