@@ -259,12 +259,24 @@ def _shutil() -> ModuleType:
 
 
 def remove_path(path: Path) -> None:
-    """Remove a file or a folder with all that is in it, as far as that is possible."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        _shutil().rmtree(str(path), ignore_errors=True)
-    else:
+    """Remove a file or a folder with all that is in it, as far as that is possible; one's own also write-protected."""
+    if not os.path.isdir(path) or os.path.islink(path):
         with contextlib.suppress(OSError):
             path.unlink()
+        return
+    _shutil().rmtree(str(path), ignore_errors=True)
+    # Nothing leaves a folder without the right to write, which people take from whole trees. It never stops root.
+    if os.path.lexists(path) and hasattr(os, "geteuid") and os.geteuid() != 0:
+        _allow_writing(str(path))
+        _shutil().rmtree(str(path), ignore_errors=True)
+
+
+def _allow_writing(folder: str) -> None:
+    with contextlib.suppress(OSError):
+        os.chmod(folder, 0o700)
+        with os.scandir(folder) as items:
+            for path in [item.path for item in items if item.is_dir(follow_symlinks=False)]:
+                _allow_writing(path)
 
 
 def free_bytes(folder: Union[str, Path]) -> Optional[int]:

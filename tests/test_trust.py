@@ -780,3 +780,43 @@ def test_a_lock_file_of_root_is_no_obstacle(private: Path, offered: Tuple[Path, 
     assert second == first.replace("/bin/", ".1/bin/")
     assert verify_entry(Path(second).parent.parent) == []
     assert os.listdir(cache / "staging") == []
+
+
+@as_root
+@pytest.mark.slow
+def test_an_interpreter_that_is_write_protected_is_removed(private: Path, offered: Tuple[Path, Path]) -> None:
+    """Its owner has asked for it; of what was in it nothing stays in staging."""
+    cache = private / "cache"
+    cache.mkdir()
+    os.chown(cache, ALICE, ALICE)
+    tree = Path(installs(ALICE, cache, offered)).parent.parent
+    for path in (tree, *tree.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & 0o555)
+    done = run_as(ALICE, "cache", "clean", "--force", env={"PROVISION_BACKEND_CACHE_DIR": str(cache)})
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [os.listdir(cache / folder) for folder in ("interpreters", "staging")] == [[], []]
+
+
+@as_root
+@pytest.mark.slow
+def test_what_cannot_be_removed_is_not_said_to_be(private: Path, offered: Tuple[Path, Path]) -> None:
+    """A cache whose folders are write-protected belongs to nobody else, and what stays was not removed."""
+    cache = private / "cache"
+    cache.mkdir()
+    os.chown(cache, ALICE, ALICE)
+    tree = Path(installs(ALICE, cache, offered)).parent.parent
+    tree.parent.chmod(0o555)
+    leftover = cache / "staging" / f"key~{'0' * 8}-1~abcd1234"
+    (leftover / "folder").mkdir(parents=True)  # It is root's, and so is the file in it.
+    (leftover / "folder" / "file").touch()
+    os.utime(leftover, (0, 0))
+    clean = ("cache", "clean", "--force")
+    done = run_as(ALICE, *clean, env={"PROVISION_BACKEND_CACHE_DIR": str(cache)})
+    tree.parent.chmod(0o755)
+    again = run_as(ALICE, *clean, env={"PROVISION_BACKEND_CACHE_DIR": str(cache)})
+
+    assert done.stderr.startswith(f"provision-backend: the cache {cache} cannot be written: Permission denied\n")
+    assert (again.returncode, "leftover" in again.stdout) == (0, False)
+    assert not tree.exists()

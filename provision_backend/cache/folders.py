@@ -135,11 +135,11 @@ def write_note(root: Path, path: Path, text: str, *, durable: bool = False) -> N
 
 
 def sweep_staging(root: Path) -> List[str]:
-    """Remove from ``staging`` what processes that have ended were making, and return the names."""
+    """Remove from ``staging`` what processes that have ended were making, and return the names of what is gone."""
     leftovers = find_leftovers(root)
     for name in leftovers:
         remove_path(root / "staging" / name)
-    return leftovers
+    return [name for name in leftovers if not os.path.lexists(root / "staging" / name)]
 
 
 def find_leftovers(root: Path) -> List[str]:

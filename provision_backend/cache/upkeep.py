@@ -13,6 +13,7 @@ import errno
 import io
 import os
 import re
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,7 +233,7 @@ class _Removal:
         except FileNotFoundError:
             return ""  # Another process has removed it.
         except PermissionError as exc:
-            if not os.access(target.parent, os.W_OK):
+            if not all(os.access(folder, os.W_OK) for folder in (entry.path.parent, target.parent)):
                 raise unwritable(self._root, exc) from None
             return "a process uses it" if hasattr(exc, "winerror") else "it belongs to another user"
         except OSError as exc:
@@ -240,6 +241,10 @@ class _Removal:
 
     def _move(self, entry: Entry, target: Path) -> str:
         """Move an entry away, or back where a process has begun to use it; return why it stays."""
+        status = os.lstat(entry.path)
+        if hasattr(os, "geteuid") and status.st_uid == os.geteuid() and not status.st_mode & stat.S_IWUSR:
+            # A folder that is write-protected stays where it is: its entry for the folder above it would change.
+            entry.path.chmod(stat.S_IMODE(status.st_mode) | stat.S_IWUSR)
         try:
             rename(entry.path, target)
         except OSError as exc:
