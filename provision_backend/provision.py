@@ -265,8 +265,8 @@ def is_broken(interpreter: Interpreter) -> bool:
 def set_aside_damaged(interpreter: Interpreter, settings: Settings, reporter: Reporter) -> bool:
     """Return whether an interpreter that failed has changed since it was published.
 
-    If so, bytecode that was added is removed, and for any other damage the next `provision` makes a new one beside it;
-    if that cannot be recorded, `CacheError` is raised.
+    If so, bytecode that was added is removed, but not from a shared cache, and for any other damage the next
+    `provision` makes a new one beside it; if that cannot be recorded, `CacheError` is raised.
     """
     # An interpreter whose files are unchanged is kept, however it fails: another copy would fail in the same way.
     entry = entry_of(interpreter)
@@ -277,10 +277,10 @@ def set_aside_damaged(interpreter: Interpreter, settings: Settings, reporter: Re
     except OSError:
         return False  # What cannot be read now says nothing of the interpreter, and the first failure more than this.
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    if found and all(each.is_added_bytecode for each in found):
+    if found and all(each.is_added_bytecode and not os.path.lexists(entry / each.path) for each in found):
         reporter.info(f"removed bytecode that was added to {interpreter.executable} ({found[0]}{more}); trying again")
     elif found:
-        damage = next(each for each in found if not each.is_added_bytecode)
+        damage = next((each for each in found if not each.is_added_bytecode), found[0])
         reporter.info(f"{interpreter.executable} is damaged ({damage}{more}) and is no longer used")
     return bool(found)
 

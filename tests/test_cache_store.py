@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import json
 import os
 import re
@@ -26,6 +27,8 @@ from provision_backend.cache.entries import MARKER, entry_of, key_of, read_envir
 from provision_backend.cache.manifest import MANIFEST, verify_entry
 from provision_backend.cache.store import Cache, open_cache
 from provision_backend.errors import CacheError, UnpackError
+from provision_backend.output import Reporter
+from provision_backend.provision import set_aside_damaged
 from provision_backend.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -201,6 +204,24 @@ def test_one_of_a_shared_cache_is_passed_over_too(tmp_path: Path) -> None:
     assert cache.repair(program.parent.parent)
     assert provide(cache).startswith(str(cache.root))
     assert shared.lookup(ARCHIVE) == found
+
+
+def test_bytecode_that_was_added_to_a_shared_cache_stays(tmp_path: Path) -> None:
+    """A shared cache is never changed, so what differs is not used, and is not said to be removed."""
+    shared = Cache(tmp_path / "shared")
+    program = Path(provide(shared))
+    added = program.parent / "__pycache__"
+    added.mkdir()
+    cache = Cache(tmp_path / "own", (shared.root,))
+    found = cache.lookup(ARCHIVE)
+    assert found is not None
+    settings, said = Settings(cache_dir=str(cache.root), shared_caches=(str(shared.root),)), io.StringIO()
+
+    assert set_aside_damaged(found, settings, Reporter(said))
+    assert added.is_dir()
+    assert cache.lookup(ARCHIVE) is None
+    line = f"provision-backend: {program} is damaged (added: bin/__pycache__) and is no longer used\n"
+    assert said.getvalue() == line
 
 
 @pytest.mark.parametrize("error", [UnpackError("no"), KeyboardInterrupt(), MemoryError()], ids=repr)

@@ -587,8 +587,8 @@ def test_the_command_line_verifies(cache: Cache) -> None:
     assert run(cache, "verify", "--repair") == (
         1,
         f"{entry_of(cache)}: differs from what was published\n    missing: lib/os.py\n",
-        "provision-backend: bytecode that was added is removed; what differs otherwise is not used any "
-        "more, and 'provision-backend cache prune' removes it\n",
+        "provision-backend: bytecode that was added is removed, but not from a shared cache; what differs otherwise "
+        "is not used any more, and 'provision-backend cache prune' removes it\n",
     )
     assert run(cache, "list")[1].endswith(f"{entry_of(cache)}  (damaged)\n")
     assert run(cache, "verify", "other") == (

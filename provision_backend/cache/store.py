@@ -139,12 +139,13 @@ class Cache(NamedTuple):
     def repair(self, entry: Path) -> List[Difference]:
         """Remove bytecode that was added to an interpreter, and have lookups ignore what differs otherwise.
 
-        Returns all differences from what was published; raises `CacheError` where the writable cache cannot be written.
+        Nothing is removed from a shared cache. Returns all differences from what was published; raises `CacheError`
+        where the writable cache cannot be written.
         """
         differences = verify_entry(entry)
         for each in differences:
             # It can be made again. An environment is never run, so nothing of it has an innocent reason there.
-            if each.is_added_bytecode and entry.parent.name == "interpreters":
+            if each.is_added_bytecode and entry.parent == self.root / "interpreters":
                 remove_path(entry / each.path)
         if differences and verify_entry(entry):
             entries.condemn_entry(self.root, entry)

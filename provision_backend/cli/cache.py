@@ -45,7 +45,7 @@ _REPAIR = (
     "replaced by the next build that needs it"
 )
 _AFTER_REPAIR = (
-    "bytecode that was added is removed; what differs otherwise is not used any more, and "
+    "bytecode that was added is removed, but not from a shared cache; what differs otherwise is not used any more, and "
     "'provision-backend cache prune' removes it"
 )
 
