@@ -13,7 +13,7 @@ from support.servers import ArchiveServer, Reply
 
 from provision_backend.cache.store import Cache
 from provision_backend.errors import CatalogError, DownloadError, OfflineError
-from provision_backend.install.catalogs import FRESH, fetch_catalog, load_archives
+from provision_backend.install.catalogs import FRESH, fetch_catalog, load_archives, needs_fetching
 from provision_backend.output import Reporter, redact_url
 from provision_backend.settings import Settings, load_settings
 
@@ -240,13 +240,19 @@ def test_a_file_url_is_read_each_time(tmp_path: Path, offline: bool) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_damaged_copy_is_fetched_anew(server: ArchiveServer, fetching: Fetching) -> None:
-    """A copy that is no text counts as none."""
+@pytest.mark.parametrize("damage", [b"\xff\xfe\x00", b"", b"<html>\n", TEXT[:99].encode()], ids=repr)
+def test_a_damaged_copy_is_fetched_anew(server: ArchiveServer, fetching: Fetching, damage: bytes) -> None:
+    """A copy that is no text, or no catalog, counts as none: the URL is right, and only a catalog was kept."""
     fetching()
-    fetching.copy().write_bytes(b"\xff\xfe\x00")
+    fetching.copy().write_bytes(damage)
+    settings = Settings(catalog=fetching.url)
 
+    assert needs_fetching(settings, fetching.cache)
+    with pytest.raises(OfflineError, match="is not in the cache, and offline is set"):
+        fetching(offline=True)
     assert fetching() == TEXT
     assert len(server.requests) == 2
+    assert not needs_fetching(settings, fetching.cache)
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(server: ArchiveServer, tmp_path: Path) -> None:

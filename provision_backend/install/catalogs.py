@@ -7,10 +7,11 @@ when the URL does not answer, or offline is set, however old it is. A ``file://`
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 from pathlib import Path
-from typing import Callable, Tuple
+from typing import Callable, Optional, Tuple
 
 from ..cache.folders import make_folders, write_note
 from ..cache.store import Cache
@@ -62,10 +63,8 @@ def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
     """
     if settings.catalog.startswith("file://"):
         return _fetch(settings)
-    copy, kept = _copy(settings, cache), None
-    if cache.trust(cache.root).accepts(copy):
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            kept = read_file(copy).decode("utf-8")
+    copy = _copy(settings, cache)
+    kept = _read_copy(copy, settings, cache)
     if kept is not None and (settings.offline or age_of(copy) < FRESH):
         return kept
     if settings.offline:
@@ -91,11 +90,25 @@ def fetch_catalog(settings: Settings, cache: Cache, reporter: Reporter) -> str:
 def needs_fetching(settings: Settings, cache: Cache) -> bool:
     """Whether `fetch_catalog` would make a request."""
     remote = "://" in settings.catalog and not settings.catalog.startswith("file://")
-    return remote and not settings.offline and age_of(_copy(settings, cache)) >= FRESH
+    copy = _copy(settings, cache)
+    stale = age_of(copy) >= FRESH
+    return remote and not settings.offline and (stale or _read_copy(copy, settings, cache) is None)
 
 
 def _copy(settings: Settings, cache: Cache) -> Path:
     return cache.root / "catalogs" / hash_bytes(os.fsencode(settings.catalog))[:16]
+
+
+def _read_copy(copy: Path, settings: Settings, cache: Cache) -> Optional[str]:
+    """Return the text of a copy; None where there is none, another user could have made it, or it is damaged."""
+    if not cache.trust(cache.root).accepts(copy):
+        return None
+    # Nothing but a catalog is kept, so a copy that is none says nothing of what the URL has.
+    with contextlib.suppress(OSError, UnicodeDecodeError, CatalogError):
+        text = read_file(copy).decode("utf-8")
+        _parse(text, settings.catalog)
+        return text
+    return None
 
 
 def fetch_archives(settings: Settings) -> Tuple[str, Tuple[Archive, ...]]:
@@ -125,6 +138,7 @@ def _advise(settings: Settings) -> str:
     return f"{question}\nwithout internet name a file, or no catalog: the built-in one needs no network"
 
 
+@functools.lru_cache(maxsize=1)  # A copy is parsed to see whether it is damaged, and then for its archives.
 def _parse(text: str, url: str) -> Tuple[Archive, ...]:
     try:
         return parse_catalog(text, source=f"the catalog {redact_url(url)}")
