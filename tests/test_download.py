@@ -1016,6 +1016,15 @@ def test_a_text_that_is_none_is_refused(
     assert str(caught.value) == f"could not fetch {server.url}/S: {expected}"
 
 
+def test_a_text_that_was_encoded_on_the_way_is_recognised(server: ArchiveServer) -> None:
+    """The address and the network are right, so that advice about them would not help."""
+    server.script = [Reply(body=gzip.compress(b"text"), headers={"Content-Encoding": "gzip"})]
+    with pytest.raises(DownloadError) as caught:
+        fetch_text(f"{server.url}/S", settings=Settings())
+
+    assert caught.value.hint == "a proxy or the server encoded it on the way (gzip), although asked not to"
+
+
 def test_a_text_may_not_be_redirected_to_plain_http_elsewhere(server: ArchiveServer) -> None:
     """The rule of plain HTTP holds for every hop."""
     server.redirects = {"/S": "http://m.example/S"}

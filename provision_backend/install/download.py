@@ -106,7 +106,8 @@ def fetch_text(url: str, *, settings: Settings) -> str:
             # PowerShell's redirection begins a file with a byte order mark.
             return data.decode("utf-8-sig")
         except UnicodeDecodeError:
-            raise DownloadError(f"could not fetch {name}: it is not a UTF-8 text") from None
+            hint = _explain_mismatch(b"", stream.headers)
+            raise DownloadError(f"could not fetch {name}: it is not a UTF-8 text", hint=hint) from None
         except SourceError as failure:
             wait = tries.next_wait(failure)
             if wait is None:
