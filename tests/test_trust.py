@@ -801,6 +801,28 @@ def test_an_interpreter_that_is_write_protected_is_removed(private: Path, offere
 
 @as_root
 @pytest.mark.slow
+@pytest.mark.parametrize("folder", [".", "lib"])
+def test_a_folder_that_may_not_be_entered_hides_no_other_entry(
+    private: Path, offered: Tuple[Path, Path], folder: str
+) -> None:
+    """An interpreter that lost its marker and the right to enter its folder is listed as damaged, and pruned."""
+    cache = private / "cache"
+    cache.mkdir()
+    os.chown(cache, ALICE, ALICE)
+    tree = Path(installs(ALICE, cache, offered)).parent.parent
+    (tree / "provision-backend.json").unlink()
+    (tree / folder).chmod(0o444)
+    env = {"PROVISION_BACKEND_CACHE_DIR": str(cache)}
+    listed, pruned = (run_as(ALICE, "cache", command, env=env) for command in ("list", "prune"))
+
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert listed.stdout.endswith(f"  {tree}  (damaged)\n")
+    assert (pruned.returncode, pruned.stderr) == (0, "")
+    assert not tree.exists()
+
+
+@as_root
+@pytest.mark.slow
 def test_what_cannot_be_removed_is_not_said_to_be(private: Path, offered: Tuple[Path, Path]) -> None:
     """A cache whose folders are write-protected belongs to nobody else, and what stays was not removed."""
     cache = private / "cache"

@@ -153,11 +153,11 @@ def _compare(entry: Path, path: str, status: os.stat_result, expected: List[Any]
 
 
 def tree_size(tree: Path) -> int:
-    """Return the bytes of all files of a tree, compiled modules included."""
+    """Return the bytes of all files of a tree, compiled modules included, as far as this user can see them."""
     total = 0
     for folder, _, names in os.walk(str(tree)):
         for name in names:
-            with contextlib.suppress(FileNotFoundError):  # An interpreter in use may replace it.
+            with contextlib.suppress(OSError):  # An interpreter in use may replace it; a folder may not be entered.
                 total += os.lstat(os.path.join(folder, name)).st_size
     return total
 
