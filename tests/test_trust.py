@@ -801,6 +801,21 @@ def test_an_interpreter_that_is_write_protected_is_removed(private: Path, offere
 
 @as_root
 @pytest.mark.slow
+def test_a_folder_of_a_mirror_that_may_not_be_entered_is_passed_over(private: Path, offered: Tuple[Path, Path]) -> None:
+    """The archive may lie in the mirror itself; a server that answers 403 for that folder is asked once more, too."""
+    mirror = private / "mirror"
+    mirror.mkdir()
+    (archive,) = offered[0].glob("*.tar.gz")
+    shutil.copy(str(archive), str(mirror))
+    (mirror / archive.name.split("+")[1][:8]).mkdir(0o700)
+    cache = private / "cache"
+    cache.mkdir()
+    os.chown(cache, ALICE, ALICE)
+    assert installs(ALICE, cache, (mirror, offered[1])).startswith(str(cache))
+
+
+@as_root
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", [".", "lib"])
 def test_a_folder_that_may_not_be_entered_hides_no_other_entry(
     private: Path, offered: Tuple[Path, Path], folder: str

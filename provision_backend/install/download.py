@@ -335,7 +335,8 @@ def _open_source(
             raise SourceError("no such file" if not path.exists() else "not a file", absent=True)
         file = path.open("rb", buffering=0)
     except OSError as error:
-        raise SourceError(error.strerror or str(error)) from None
+        # As with the answer 403 of a server, the other layout of the mirror may have it.
+        raise SourceError(error.strerror or str(error), absent=isinstance(error, PermissionError)) from None
     with file:
         yield Stream(200, {}, path.stat().st_size, "", _read_blocks(file))
 
