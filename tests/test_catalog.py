@@ -164,6 +164,7 @@ def test_a_malformed_file_is_named_by_its_path(tmp_path: Path) -> None:
     assert caught.value.message == (
         f"{tmp_path / 'SHA256SUMS'}, line 1: expected '<sha256>  <file name>', found 'no catalog'"
     )
+    assert caught.value.hint.endswith(": sha256sum *.tar.gz > SHA256SUMS")
 
 
 @pytest.mark.parametrize("triple", builtin_triples())

@@ -83,7 +83,11 @@ def load_sums(file: Path, *, missing_ok: bool = False) -> Sums:
         raise CatalogError(f"catalog '{file}' cannot be read: {exc.strerror or exc}") from exc
     except UnicodeDecodeError:
         raise CatalogError(f"catalog '{file}' cannot be read: it is not UTF-8 text") from None
-    return parse_sums(text, source=str(file))
+    try:
+        return parse_sums(text, source=str(file))
+    except CatalogError as exc:
+        exc.hint = "correct that line, or write the file anew, in its folder: sha256sum *.tar.gz > SHA256SUMS"
+        raise
 
 
 def change_sums(sums: Sums, *, add: Mapping[str, str], drop: Collection[str], source: str) -> Sums:
