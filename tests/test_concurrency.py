@@ -293,6 +293,21 @@ def test_a_read_only_cache_serves(tmp_path: Path, archives: List[Path], mounts: 
     assert verified.returncode == 0
 
 
+def test_damage_that_cannot_be_noted_is_not_called_out_of_use(
+    tmp_path: Path, archives: List[Path], mounts: None
+) -> None:
+    """In a read-only cache, or on a full disk, a damaged interpreter would be used as before."""
+    cache = tmp_path / "cache"
+    environ = ours(cache=cache, archive=archives[0])[1]
+    program = Path(finish([start(ours(cache=cache, archive=archives[0]))])[0][1])
+    (program.parent.parent / "added").touch()
+    (cache / "damaged").mkdir()  # Something was found damaged before.
+    repair = [sys.executable, "-m", "provision_backend", "cache", "verify", "--repair"]
+    done = in_namespace(f"mount --bind {cache} {cache}; mount -o remount,ro,bind {cache}; {shell([repair, environ])}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"the cache {cache} cannot be written: Read-only file system\n" in done.stderr
+
+
 def test_a_read_only_cache_serves_environments(tmp_path: Path, mounts: None) -> None:
     """A hit writes nothing; a miss says that the cache cannot be written."""
     cache, filled = tmp_path / "cache", tmp_path / "filled"

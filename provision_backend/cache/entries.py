@@ -121,7 +121,7 @@ def condemn_entry(root: Path, entry: Path) -> None:
     """Note in the writable cache, or raise `CacheError`, that an entry of this or another cache is damaged."""
     make_folders(root, "damaged", "staging")
     note = {"entry": str(entry), "marker": _identity(entry)}
-    write_note(root, root / "damaged" / _digest(entry), json.dumps(note))
+    write_note(root, root / "damaged" / _digest(entry), json.dumps(note), needed=True)
 
 
 def is_condemned(root: Path, entry: Path) -> bool:

@@ -123,15 +123,19 @@ def open_staging(root: Path, key: str) -> Iterator[Path]:
         remove_path(folder)
 
 
-def write_note(root: Path, path: Path, text: str, *, durable: bool = False) -> None:
+def write_note(root: Path, path: Path, text: str, *, durable: bool = False, needed: bool = False) -> None:
     """Write a small text into a folder of a cache, readable by everybody; do nothing where that is not possible.
 
-    With *durable* it is brought to the disk, since an empty note would mean something.
+    With *durable* it is brought to the disk, since an empty note would mean something. One that is *needed* raises
+    `CacheError` where it cannot be written.
     """
     prefix = _staging_prefix(path.name)
     sweep_staging(root)  # Or the leftovers would grow with each process that is killed here.
-    with contextlib.suppress(OSError):
+    try:
         write_atomically(path, text.encode("utf-8"), folder=root / "staging", prefix=prefix, durable=durable)
+    except OSError as exc:
+        if needed:
+            raise unwritable(root, exc) from None
 
 
 def sweep_staging(root: Path) -> List[str]:
