@@ -354,6 +354,7 @@ NOT_OF_A_BUILD = (
     "pack/",
     "wheels/",
     "project/edit.py",
+    "project/edit_table.py",
     "project/init_checks.py",
 )
 """Modules that no build imports."""

@@ -14,12 +14,12 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from ..catalog.sums import format_line
 from ..errors import MissingDependencyError, ProjectError
 from ..files import write_atomically
-from ..settings import load_toml
+from .edit_table import NO_BACKEND, NO_TABLE, append_table, update_table, without_table
 from .init_checks import backend_notes, choose_form, drop_marker, mark_requirement, refuse_unsafe, translate_specifiers
 from .pyproject import OWN_NAME, TABLE, names_us, parse_pyproject
 
@@ -30,13 +30,8 @@ __all__ = [
     "Wrapped", "apply_changes", "load_tomlkit", "lock_lines", "lock_text", "pylock_text", "unwrap_text", "wrap_text",
 ]  # fmt: skip
 
-# The defaults of PEP 517 and PEP 518. The comments tell the reader that the project had not written them.
+# The defaults of PEP 517 and PEP 518.
 _REQUIRES, _BACKEND = ("setuptools>=40.8.0",), "setuptools.build_meta:__legacy__"
-_NO_TABLE = "the default where there is no [build-system]"
-_NO_BACKEND = "the default where no build-backend is named"
-
-_HEADER = rf"^[ \t]*\[[ \t]*tool[ \t]*\.[ \t]*[\"']?{OWN_NAME}[\"']?[ \t]*\][ \t]*(#[^\r\n]*)?(?:\r?\n|\Z)"
-_EMPTY_LINES = ("\n", "\r\n")
 
 
 def _write_text(root: Path, name: str, text: str) -> None:
@@ -100,124 +95,6 @@ def _parse_document(tomlkit: Any, text: str) -> Any:
     return document
 
 
-def _append_table(tomlkit: Any, document: Any, place: Sequence[str], table: Any) -> str:
-    """Return the text of a document with a table below the last one of its parent, and an empty line between tables.
-
-    For tomlkit, all up to the next table belongs to the last one; but comments right above a table are about that one.
-    """
-    text, parent = document.as_string(), document
-    for name in place[:-1]:
-        parent = parent.setdefault(name, tomlkit.table(is_super_table=True))
-    if isinstance(parent, tomlkit.items.InlineTable):
-        raise ProjectError(
-            f"pyproject.toml: the table that {place[-1]} belongs to is written inline, so nothing can be added to it",
-            hint="write it as a table with one line for each key, then run this again",
-        )
-    parent[place[-1]] = table
-    body = parent[place[-1]].as_string()
-    above, _, below = document.as_string().rpartition(body)
-    added = above[above.rfind("\n", 0, -1) + 1 :] + body
-    above = text[: len(text) - len(below)]
-    if not below.strip():
-        # One empty line more, whatever the file ends with, and no line break at the end where it has none: `--undo`
-        # finds from that what the end was.
-        return f"{above}\n{added}" if above.endswith("\n") else f"{above}\n\n{added.rstrip()}" if above else added
-    attached = re.findall(r"(?:^[ \t]*#[^\n]*\n)*\Z", above, re.MULTILINE)[0]
-    above, below = above[: len(above) - len(attached)], attached + below
-    before = "" if re.search(r"(\A|\n\r?\n)\Z", above) else "\n"
-    return f"{above}{before}{added}{'' if below.startswith(_EMPTY_LINES) else _EMPTY_LINES[0]}{below}"
-
-
-def _without_table(tomlkit: Any, document: Any, kept: Mapping[str, Any]) -> str:
-    """Return the text of a document without our table, whose comments and keys that are *kept* stay.
-
-    The table is found in the text: tomlkit would also take away what stands between it and the next one.
-    """
-    text = document.as_string()
-    content = {key: value for key, value in parse_pyproject(text)["tool"][OWN_NAME].items() if key not in kept}
-    for header in re.finditer(_HEADER, text, re.MULTILINE):
-        above, rest = text[: header.start()], text[header.end() :]
-        end = _end_of_table(rest, content)
-        if end is not None:
-            return _join(above, _comments(tomlkit, header[1] or "", rest[:end]) + rest[end:], text)
-    # It has no header of its own, or what is kept stands below that.
-    if kept:
-        _update_table(tomlkit, document["tool"][OWN_NAME], kept)
-    else:
-        del document["tool"][OWN_NAME]
-    if not document["tool"] and not document["tool"].as_string().strip():
-        del document["tool"]
-    return str(document.as_string())
-
-
-def _end_of_table(text: str, content: Mapping[str, Any]) -> Optional[int]:
-    """Return where the keys of a table end that has this content; None if no table with it begins the text."""
-    # A line that begins with a bracket may also be one of an array or of a long string.
-    for end in [*(match.start() for match in re.finditer(r"^[ \t]*\[", text, re.MULTILINE)), len(text)]:
-        with contextlib.suppress(ValueError):
-            if load_toml(text[:end]) == content:
-                return end
-    return None
-
-
-def _comments(tomlkit: Any, first: str, body: str) -> str:
-    """Return the comments that a person wrote into a table, each on a line of its own."""
-    kept = first + "\n" if first else ""
-    for key, item in tomlkit.parse(body).body:
-        comment = item.trivia.comment if key else ""
-        if comment and comment.lstrip("# ") not in (_NO_TABLE, _NO_BACKEND):
-            kept += f"{comment}\n"
-        kept += "" if key else item.as_string()
-    return kept.lstrip("\r\n") if kept.strip() else ""
-
-
-def _join(above: str, below: str, text: str) -> str:
-    """Join what stood above and below our table; at the end of a file this is what `_append_table` found."""
-    if below:
-        return above + below
-    return re.sub(r"\n\r?\n\Z", "\n", above) if text.endswith("\n") else re.sub(r"(\r?\n){1,2}\Z", "", above)
-
-
-def _update_table(tomlkit: Any, table: Any, wanted: Mapping[str, Any], source: Any = None) -> None:
-    """Give a table the wanted keys, whose values are strings, booleans and lists of strings, and no others.
-
-    A value that is right already is left as it is, and one that *source* has too is copied with its comments.
-    """
-    if source is not None and "backend-path" in source and "backend-path" in wanted:
-        # It is the only key that leaves a table for good, so the comment behind it moves, too.
-        table["backend-path"] = source.pop("backend-path")
-    for key in [key for key in table if key not in wanted]:
-        del table[key]
-    for key, value in wanted.items():
-        if source is not None and source.get(key) == value:
-            table[key] = tomlkit.value(source[key].as_string())
-        elif table.get(key) != value:
-            table[key] = _edited_array(tomlkit, table.get(key, ()), value) if isinstance(value, list) else value
-
-
-def _edited_array(tomlkit: Any, array: Any, wanted: Sequence[str]) -> Any:
-    """Return an array of strings that keeps its layout if only strings change, or our name is added or removed."""
-    for index in [index for index, text in enumerate(array) if text not in wanted and names_us(text)]:
-        del array[index]
-    added = wanted[:1] == [OWN_NAME] and len(wanted) == len(array) + 1
-    if not array or len(wanted) != len(array) + added:
-        new = tomlkit.array()
-        new.extend(wanted)
-        # A long array gets one line for each string.
-        return new.multiline(multiline=len(new.as_string()) > 100)
-    for index, text in enumerate(wanted[added:]):
-        if array[index] != text:
-            # In single quotes, double ones need no escape.
-            array[index] = tomlkit.string(text, literal='"' in text and "'" not in text)
-    if not added:
-        return array
-    # A comment behind the bracket stays there, and one above the first text stays above it.
-    source = array.as_string().replace("\r\n", "\n")
-    opening = re.match(r"\[(?:[ \t]*(?:#[^\n]*)?(\n))?([ \t]*)", source)
-    head, separator = (opening[0], f"\n{opening[2]}" if opening[1] else " ") if opening else ("[", " ")
-    return tomlkit.value(f'{head}"{OWN_NAME}",{separator}{source[len(head) :]}')
-
-
 def _render(text: str, before: str, wanted: Mapping[str, Any]) -> str:
     """Return the text of an edited document, with the line breaks that the file had before."""
     if before.count("\r\n") and before.count("\r\n") == before.count("\n"):
@@ -252,9 +129,9 @@ def lock_text(text: str, lock: Lock) -> str:
             ours["lock"] = wanted
     else:
         table = ours.get("lock", tomlkit.table())
-        _update_table(tomlkit, table, wanted)
+        update_table(tomlkit, table, wanted)
         if "lock" not in ours:
-            return _render(_append_table(tomlkit, document, ("tool", OWN_NAME, "lock"), table), text, expected)
+            return _render(append_table(tomlkit, document, ("tool", OWN_NAME, "lock"), table), text, expected)
     return _render(document.as_string(), text, expected)
 
 
@@ -314,7 +191,7 @@ def wrap_text(text: str, *, form: str = "", requires_python: str = "", setup_py:
     tomlkit = load_tomlkit("init")
     document, data = _parse_document(tomlkit, text), parse_pyproject(text)
     refuse_unsafe(data, setup_py)
-    comment = _NO_BACKEND if "build-system" in data else _NO_TABLE
+    comment = NO_BACKEND if "build-system" in data else NO_TABLE
     build_system = {"requires": list(_REQUIRES), "build-backend": _BACKEND, **data.get("build-system", {})}
     chosen, marker = choose_form({**data, "build-system": build_system}, form, requires_python)
     wanted = _wrapped(data, build_system, marker if chosen == "one-list" else "")
@@ -322,17 +199,17 @@ def wrap_text(text: str, *, form: str = "", requires_python: str = "", setup_py:
         wanted["tool"][OWN_NAME]["requires-python"] = requires_python.strip()
     document.setdefault("build-system", tomlkit.table())
     table = tomlkit.table()
-    _update_table(tomlkit, table, wanted["tool"][OWN_NAME], source=document["build-system"])
+    update_table(tomlkit, table, wanted["tool"][OWN_NAME], source=document["build-system"])
     if "build-backend" not in data.get("build-system", {}):
         table["build-backend"].comment(comment)
-    _update_table(tomlkit, document["build-system"], wanted["build-system"])
+    update_table(tomlkit, document["build-system"], wanted["build-system"])
     if OWN_NAME in data.get("tool", {}):
         # There is nothing else in it: it is a project's that is not wrapped.
         table["wheels"] = document["tool"][OWN_NAME]["wheels"]
         document["tool"][OWN_NAME] = table
         edited = document.as_string()
     else:
-        edited = _append_table(tomlkit, document, ("tool", OWN_NAME), table)
+        edited = append_table(tomlkit, document, ("tool", OWN_NAME), table)
     # The first requirement of the frontend's list is ourselves.
     requires = wanted["tool"][OWN_NAME].get("requires", wanted["build-system"]["requires"][1:])
     backend = build_system["build-backend"]
@@ -378,10 +255,10 @@ def unwrap_text(text: str) -> str:
     double = marker.replace("'", '"')
     requires = [drop_marker(text, marker) or drop_marker(text, double) or text for text in others]
     data["build-system"].update({"requires": requires, **table})
-    _update_table(tomlkit, document["build-system"], data["build-system"], source=document["tool"][OWN_NAME])
+    update_table(tomlkit, document["build-system"], data["build-system"], source=document["tool"][OWN_NAME])
     if kept:
         data["tool"][OWN_NAME] = kept
-    edited = _without_table(tomlkit, document, kept)
+    edited = without_table(tomlkit, document, kept)
     if not data["tool"] and "tool" not in parse_pyproject(edited):
         del data["tool"]
     return _render(edited, text, data)
