@@ -521,7 +521,7 @@ def test_a_catalog_that_nobody_serves(stage: Stage) -> None:
     line, *advice = found.of("catalog")[0].splitlines()
     assert line.startswith("problem: could not fetch https://127.0.0.1:9/x: ")
     assert advice == [
-        "is the address right, and does a firewall let this machine reach it? behind a proxy set HTTPS_PROXY;",
+        "is the address right, and does a firewall let this machine reach it?",
         "without internet name a file, or no catalog: the built-in one needs no network",
     ]
 

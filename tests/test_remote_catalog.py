@@ -6,7 +6,7 @@ import io
 import os
 import time
 from pathlib import Path
-from typing import Iterator
+from typing import Dict, Iterator
 
 import pytest
 from support.servers import ArchiveServer, Reply
@@ -172,7 +172,7 @@ def test_a_list_with_a_fault_is_the_right_file(server: ArchiveServer, fetching: 
     [
         (
             "https://127.0.0.1:9/x",
-            "is the address right, and does a firewall let this machine reach it? behind a proxy set HTTPS_PROXY;\n"
+            "is the address right, and does a firewall let this machine reach it?\n"
             "without internet name a file, or no catalog: the built-in one needs no network",
         ),
         ("http://mirror.invalid/x", "name it by https://, or take it from a file or from this machine"),
@@ -186,6 +186,44 @@ def test_what_cannot_be_fetched_has_advice(tmp_path: Path, url: str, advice: str
         fetch_catalog(settings, Cache(tmp_path), Reporter(verbosity=-1))
 
     assert caught.value.hint == advice
+
+
+@pytest.mark.parametrize(
+    ("variables", "advice"),
+    [
+        (
+            {"HTTPS_PROXY": "http://someone:secret@127.0.0.1:9"},
+            "does the proxy http://127.0.0.1:9 run, and does it allow this address? "
+            "HTTPS_PROXY says which proxy is asked;",
+        ),
+        (
+            {"all_proxy": "http://127.0.0.1:9"},
+            "does the proxy http://127.0.0.1:9 run, and does it allow this address? "
+            "all_proxy says which proxy is asked;",
+        ),
+        (
+            {"HTTPS_PROXY": "http://127.0.0.1:9", "no_proxy": "catalog.invalid"},
+            "is the address right, and does a firewall let this machine reach it? "
+            "no_proxy has it asked without a proxy;",
+        ),
+        (
+            {"HTTP_PROXY": "http://127.0.0.1:9"},
+            "is the address right, and does a firewall let this machine reach it? behind a proxy set HTTPS_PROXY;",
+        ),
+    ],
+    ids=["proxy", "for all", "excepted", "for http"],
+)
+def test_advice_names_the_variable_that_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: Dict[str, str], advice: str
+) -> None:
+    """Nobody is told to set a variable that is set, or that does not count for the address."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    fetching = Fetching("https://catalog.invalid/SHA256SUMS", tmp_path)
+    with pytest.raises(DownloadError) as caught:
+        fetching()
+
+    assert (caught.value.hint or "").splitlines()[0] == advice
 
 
 def test_offline_takes_any_copy_and_asks_nobody(server: ArchiveServer, fetching: Fetching) -> None:

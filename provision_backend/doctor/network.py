@@ -170,16 +170,8 @@ def _advise(source: Source, failure: SourceError) -> str:
     if failure.reason.startswith("5") and not failure.by_proxy:
         return "the server has a fault of its own: try again later, or name another mirror"
     mirror = "without internet set PROVISION_BACKEND_MIRROR to a mirror that can be reached"
-    route = failure.route
-    if route.proxy:
-        question = f"does the proxy {route.name} run, and does it allow this address?"
-        return f"{question} {route.variable} says which proxy is asked; see proxy;\n{mirror}"
-    question = "is the address right, and does a firewall let this machine reach it?"
-    if route.variable.lower() == "no_proxy":
-        question += f" {route.variable} has it asked without a proxy;"
-    elif route.variable:
-        question += f" behind a proxy set {route.variable};"
-    return f"{question}\n{mirror}"
+    see = " see proxy;" if failure.route.proxy else ""
+    return f"{failure.route.advice}{see}\n{mirror}"
 
 
 def check_index(context: Context) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import Callable, Optional, Tuple
 
@@ -22,7 +23,7 @@ from ..files import age_of, hash_bytes, read_file
 from ..host.cpu import runnable_triples
 from ..output import Reporter, redact_url
 from ..settings import Settings
-from .sources import is_loopback
+from .sources import SourceError, is_loopback
 
 __all__ = ["FRESH", "archives_for", "fetch_archives", "fetch_catalog", "load_archives", "needs_fetching"]
 
@@ -120,22 +121,20 @@ def fetch_archives(settings: Settings) -> Tuple[str, Tuple[Archive, ...]]:
 def _fetch(settings: Settings) -> str:
     from .download import fetch_text  # `needs_fetching` is called in builds that download nothing.
 
-    try:
-        return fetch_text(settings.catalog, settings=settings)
-    except DownloadError as exc:
-        exc.hint = exc.hint or _advise(settings)
-        raise
+    return fetch_text(settings.catalog, settings=settings, advise=partial(_advise, settings))
 
 
-def _advise(settings: Settings) -> str:
+def _advise(settings: Settings, failure: SourceError) -> str:
     """Return what to do about a URL that cannot be fetched, where its failure does not say it."""
     url = settings.catalog
+    if failure.hint:
+        return failure.hint
     if url.startswith("file://"):
         return settings.correct("catalog")
     if url.startswith("http://") and not is_loopback(url):
         return "name it by https://, or take it from a file or from this machine"
-    question = "is the address right, and does a firewall let this machine reach it? behind a proxy set HTTPS_PROXY;"
-    return f"{question}\nwithout internet name a file, or no catalog: the built-in one needs no network"
+    without = "without internet name a file, or no catalog: the built-in one needs no network"
+    return f"{failure.route.advice}\n{without}"
 
 
 @functools.lru_cache(maxsize=1)  # A copy is parsed to see whether it is damaged, and then for its archives.

@@ -88,11 +88,13 @@ def stream_archive(
     return _Delivery(archive, Partial(part_of), settings, reporter).run(use)
 
 
-def fetch_text(url: str, *, settings: Settings) -> str:
+def fetch_text(
+    url: str, *, settings: Settings, advise: Callable[[SourceError], str] = lambda failure: failure.hint
+) -> str:
     """Return a small text in UTF-8 without a hash: ``https://``, ``file://``, a path, or ``http://`` of this machine.
 
     Raises:
-        DownloadError: it is not available, is too long, or is not a text.
+        DownloadError: it is not available, is too long, or is not a text; its hint is what *advise* returns.
         UsageError: *url* is not of its form.
     """
     name = redact_url(url)
@@ -106,13 +108,13 @@ def fetch_text(url: str, *, settings: Settings) -> str:
             # PowerShell's redirection begins a file with a byte order mark.
             return data.decode("utf-8-sig")
         except UnicodeDecodeError:
-            hint = _explain_mismatch(b"", stream.headers)
-            raise DownloadError(f"could not fetch {name}: it is not a UTF-8 text", hint=hint) from None
-        except SourceError as failure:
-            wait = tries.next_wait(failure)
-            if wait is None:
-                raise DownloadError(f"could not fetch {name}: {failure.reason}", hint=failure.hint) from None
-            sleep(wait)
+            failure = SourceError("it is not a UTF-8 text", hint=_explain_mismatch(b"", stream.headers))
+        except SourceError as exc:
+            failure = exc
+        wait = tries.next_wait(failure)
+        if wait is None:
+            raise DownloadError(f"could not fetch {name}: {failure.reason}", hint=advise(failure))
+        sleep(wait)
 
 
 class _Tries:

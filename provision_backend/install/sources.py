@@ -61,6 +61,17 @@ class Route(NamedTuple):
         """The address of the proxy without its secrets, as it is shown."""
         return redact_url(self.proxy)
 
+    @property
+    def advice(self) -> str:
+        """What to look at where a server could not be asked in this way; ends with a question mark or a semicolon."""
+        if self.proxy:
+            question = f"does the proxy {self.name} run, and does it allow this address?"
+            return f"{question} {self.variable} says which proxy is asked;"
+        question = "is the address right, and does a firewall let this machine reach it?"
+        if self.variable.lower() == "no_proxy":
+            return f"{question} {self.variable} has it asked without a proxy;"
+        return f"{question} behind a proxy set {self.variable};" if self.variable else question
+
 
 class SourceError(Exception):
     """One source did not give what was requested; never leaves the package.
