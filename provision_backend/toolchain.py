@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 import sys
+import sysconfig
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -247,10 +248,14 @@ def use_here(toolchain: Compilers, folder: Optional[Path]) -> Iterator[None]:
 def running_triple() -> str:
     """Return the target triple of the running interpreter, on Linux, as packaging finds it."""
     tags = list(platform_tags())
-    libc = "musl" if any(tag.startswith("musllinux") for tag in tags) else "gnu"
-    architecture = re.sub(r"^(many|musl)?linux(_\d+_\d+)?_", "", tags[0])
-    hard_float = "eabihf" if architecture == "armv7l" else ""  # PEP 600 knows no other one.
-    return f"{read_machine(architecture)}-unknown-linux-{libc}{hard_float}"
+    environment = "musl" if any(tag.startswith("musllinux") for tag in tags) else "gnu"
+    # On a 64-bit kernel, the tags of a 32-bit ARM begin with those of armv8l, which is no other userland.
+    architecture = read_machine(re.sub(r"^(many|musl)?linux(_\d+_\d+)?_", "", tags[0]))
+    if architecture == "armv7":
+        # No tag tells soft float from hard float.
+        soft = str(sysconfig.get_config_var("HOST_GNU_TYPE")).endswith("eabi")
+        environment += "eabi" if soft else "eabihf"
+    return f"{architecture}-unknown-linux-{environment}"
 
 
 def _shared_library(zig: Path, kept: Path, root: Path) -> str:

@@ -123,6 +123,9 @@ def test_an_architecture_is_detected_from_its_own_executables(machine: ForeignMa
         assert (facts["triple"], facts["problem"]) == (expected.triple, None)
         assert (facts["bits"], facts["byte_order"]) == (expected.elf[0], expected.elf[1])
         assert facts["libc_version"] == LIBC[expected.host if expected.suite else "musl"]
+    if expected.triple.startswith(("i686", "aarch64-", "armv7")):
+        asked = "from provision_backend.toolchain import running_triple; print(running_triple())"
+        assert machine.python("-c", asked).split()[-1] == expected.triple
 
 
 @pytest.mark.parametrize("machine", on(always="i386"), indirect=True)

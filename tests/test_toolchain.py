@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any, Dict, List, Mapping
 
@@ -69,11 +70,30 @@ def test_an_interpreters_triple_counts_where_no_other_is_compiled_for() -> None:
         (["musllinux_1_2_aarch64", "linux_aarch64"], "aarch64-unknown-linux-musl"),
         (["linux_x86_64"], "x86_64-unknown-linux-gnu"),
         (["manylinux_2_31_armv7l", "linux_armv7l"], "armv7-unknown-linux-gnueabihf"),
+        (["manylinux_2_31_armv8l", "manylinux_2_31_armv7l", "linux_armv8l"], "armv7-unknown-linux-gnueabihf"),
+        (["musllinux_1_2_armv8l", "musllinux_1_2_armv7l", "linux_armv8l"], "armv7-unknown-linux-musleabihf"),
     ],
 )
 def test_the_running_interpreter_has_a_triple(tags: List[str], triple: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What packaging says of the platform is enough, so that a build that passes through reads no ELF file."""
     monkeypatch.setattr(toolchain, "platform_tags", lambda: iter(tags))
+
+    assert running_triple() == triple
+
+
+@pytest.mark.parametrize(
+    ("built_for", "triple"),
+    [
+        ("armv8l-unknown-linux-gnueabihf", "armv7-unknown-linux-gnueabihf"),
+        ("arm-unknown-linux-gnueabi", "armv7-unknown-linux-gnueabi"),
+    ],
+)
+def test_an_interpreter_for_soft_float_is_told_by_what_it_was_built_for(
+    built_for: str, triple: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tags are those of hard float, which Debian's armhf and armel show under qemu; the names are theirs."""
+    monkeypatch.setattr(toolchain, "platform_tags", lambda: iter(["linux_armv7l"]))
+    monkeypatch.setitem(sysconfig.get_config_vars(), "HOST_GNU_TYPE", built_for)
 
     assert running_triple() == triple
 

@@ -119,7 +119,7 @@ _OTHER_NAMES: Dict[str, Dict[str, str]] = {
 """What others call an architecture of the table, where that is another name; see `architecture_name`."""
 
 _MACHINES = {
-    "amd64": "x86_64", "arm64": "aarch64", "i386": "i686", "i586": "i686",
+    "amd64": "x86_64", "arm64": "aarch64", "armv8l": "armv7", "i386": "i686", "i586": "i686",
     **{names["uname"]: architecture for architecture, names in _OTHER_NAMES.items() if "uname" in names},
 }  # fmt: skip
 
