@@ -30,7 +30,7 @@ _QUESTIONS = """
 import importlib.util, json, os, sys
 try:
     import pip
-except ImportError:
+except Exception:  # Where it is too old for this Python, or half removed, that is any error.
     pip = None
 info = sys.version_info
 level = {"alpha": "a", "beta": "b", "candidate": "rc"}.get(info.releaselevel)

@@ -126,6 +126,16 @@ def test_a_virtual_environment_is_answered_by_its_base_interpreter(tmp_path: Pat
     assert found.pip == "" or "env" not in found.executable
 
 
+def test_a_pip_that_cannot_be_imported_is_none(tmp_path: Path) -> None:
+    """One that is too old for its Python, or half removed, ends in any error; the interpreter is a good one."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "env")], check=True)
+    broken = next((tmp_path / "env").glob("lib/python3*/site-packages")) / "pip"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("import pkgutil\npkgutil.NoSuchImporter\n")
+
+    assert inspect_interpreter(tmp_path / "env" / "bin" / "python").pip == ""
+
+
 def test_variables_of_another_python_do_not_reach_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """PYTHONHOME would stop it, and a sitecustomize on PYTHONPATH would answer in its place."""
     (tmp_path / "json.py").write_text("raise SystemExit('wrong json')")
