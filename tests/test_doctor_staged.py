@@ -778,6 +778,11 @@ def test_the_extra_is_missing(stage: Stage, own_wheel: Path) -> None:
     assert found.of("host")[0].startswith(f"warning: not checked: {name}")
     assert found.of("cache")[0].startswith("ok: ")
 
+    # An environment of uv has no pip.
+    subprocess.run([python, "-I", "-m", "pip", "uninstall", "-q", "-y", "pip"], check=True)
+    advice = run_doctor(stage.project, env, python=python).of("packages")[0].splitlines()[-1]
+    assert advice == f"uv pip install --python {python} 'provision-backend[provision]'"
+
 
 @pytest.mark.slow
 def test_a_machine_that_can_really_build(stage: Stage, mirror: Path) -> None:

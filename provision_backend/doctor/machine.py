@@ -95,10 +95,13 @@ def check_packages(_context: Context) -> Iterator[Finding]:
     reads_elf = RUNNING.executable_format != "ELF" or importlib.util.find_spec("elftools")
     missing = missing_extra("provision") or ([] if reads_elf else ["pyelftools"])
     if missing:
+        # The environments of uv have no pip.
+        has_pip = importlib.util.find_spec("pip")
+        install = f"{sys.executable} -m pip install" if has_pip else f"uv pip install --python {sys.executable}"
         yield warning(
             f"missing for provisioning: {', '.join(missing)}",
             "a frontend with build isolation installs them by itself; for builds without, and for this command line:\n"
-            f"{sys.executable} -m pip install 'provision-backend[provision]'",
+            f"{install} 'provision-backend[provision]'",
         )
     else:
         yield ok("all packages that provisioning needs are installed")
