@@ -311,10 +311,15 @@ def test_a_damaged_wheel_is_refused(tmp_path: Path, out: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "triple"), [("py3-none-any", NATIVE), ("cp311-cp311-win_amd64", "x86_64-pc-windows-msvc")]
+    ("tags", "triple"),
+    [
+        ("py3-none-any", NATIVE),
+        ("cp311-cp311-win_amd64", "x86_64-pc-windows-msvc"),
+        ("cp311-cp311-linux_armv7l", "armv7-unknown-linux-gnueabi"),
+    ],
 )
 def test_wheels_that_need_no_repair_are_copied(tmp_path: Path, out: Path, tags: str, triple: str) -> None:
-    """A pure wheel runs everywhere, and Windows has one libc: neither needs auditwheel."""
+    """A pure wheel runs everywhere, Windows has one libc, and no tag is for soft float: none needs auditwheel."""
     wheel = make_wheel(tmp_path, tags, {"spam.py": ""})
 
     repaired = repair_wheel(wheel, out, triple=triple, glibc="2.17")

@@ -52,9 +52,9 @@ class Repaired(NamedTuple):
 def repair_wheel(wheel: Path, out: Path, *, triple: str, glibc: str = "") -> Repaired:
     """Write a wheel with the platform tag that it deserves into a folder, in which it is complete or absent.
 
-    A pure wheel, and one that is not for Linux, is copied as it is. The *glibc* is the oldest that it is to run on;
-    empty for the oldest that its code allows. The working directory, ``PATH`` and ``SOURCE_DATE_EPOCH`` of this process
-    change meanwhile, so that no two threads may call it.
+    A pure wheel, and one for a platform without such tags, is copied as it is. The *glibc* is the oldest that it is to
+    run on; empty for the oldest that its code allows. The working directory, ``PATH`` and ``SOURCE_DATE_EPOCH`` of this
+    process change meanwhile, so that no two threads may call it.
 
     Raises:
         MissingDependencyError: auditwheel or patchelf is not installed.
@@ -63,13 +63,19 @@ def repair_wheel(wheel: Path, out: Path, *, triple: str, glibc: str = "") -> Rep
     wheel, out, baseline = Path(os.path.abspath(wheel)), Path(os.path.abspath(out)), split_level(triple)[0]
     with tempfile.TemporaryDirectory(prefix=".repair-", dir=str(out)) as name:
         folder = Path(name)
-        if kind_of(wheel.name) == "pure" or baseline not in ELF_TARGETS:
+        if kind_of(wheel.name) == "pure" or not _has_policies(baseline):
             made = Path(shutil.copyfile(str(wheel), str(folder / wheel.name)))
             grafted: Tuple[str, ...] = ()
         else:
             made, grafted = _graft(wheel, folder, baseline, glibc)
         publish(made, out / made.name)
     return Repaired(out / made.name, made.stem.rpartition("-")[2], grafted)
+
+
+def _has_policies(triple: str) -> bool:
+    """Whether PEP 600 or PEP 656 has a tag for a triple; those of ARM are for hard float only."""
+    target = ELF_TARGETS.get(triple)
+    return target is not None and target.float_abi != "soft"
 
 
 def _graft(wheel: Path, folder: Path, triple: str, glibc: str) -> Tuple[Path, Tuple[str, ...]]:
