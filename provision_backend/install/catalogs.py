@@ -10,7 +10,6 @@ import contextlib
 import functools
 import os
 import re
-from functools import partial
 from pathlib import Path
 from typing import Callable, Optional, Tuple
 
@@ -121,7 +120,7 @@ def fetch_archives(settings: Settings) -> Tuple[str, Tuple[Archive, ...]]:
 def _fetch(settings: Settings) -> str:
     from .download import fetch_text  # `needs_fetching` is called in builds that download nothing.
 
-    return fetch_text(settings.catalog, settings=settings, advise=partial(_advise, settings))
+    return fetch_text(settings.catalog, settings=settings, advise=functools.partial(_advise, settings))
 
 
 def _advise(settings: Settings, failure: SourceError) -> str:
