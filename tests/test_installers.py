@@ -22,7 +22,8 @@ from provision_backend import frontend_watch
 from provision_backend.errors import BuildEnvironmentError
 from provision_backend.hooks import frontend_options, installers
 from provision_backend.hooks.environment import BuildEnvironment
-from provision_backend.hooks.installers import find_uv, install, supports_python_option
+from provision_backend.hooks.installation import install
+from provision_backend.hooks.installers import find_uv, supports_python_option
 from provision_backend.interpreter import Interpreter, inspect_interpreter
 from provision_backend.output import Reporter
 from provision_backend.settings import Settings
@@ -655,11 +656,11 @@ def test_the_command_of_keyring_is_asked_where_there_is_one(
     monkeypatch.setattr(installers, "find_uv", lambda _: uv)
     place = BuildEnvironment(Path("/env"), interpreter, Settings(), Reporter(), Path("/"))
     environ = {"PATH": str(tmp_path)}
-    assert name not in installers._command(place, environ, ["install"])[2]
+    assert name not in installers.installer_command(place, environ, ["install"])[2]
     program(tmp_path / "keyring")
 
-    assert installers._command(place, environ, ["install"])[2][name] == "subprocess"
-    assert installers._command(place, {**environ, name: "disabled"}, ["install"])[2][name] == "disabled"
+    assert installers.installer_command(place, environ, ["install"])[2][name] == "subprocess"
+    assert installers.installer_command(place, {**environ, name: "disabled"}, ["install"])[2][name] == "disabled"
 
 
 @pytest.mark.parametrize(
@@ -705,7 +706,7 @@ def test_a_pip_that_cannot_install_elsewhere_is_that_of_the_environment(
 ) -> None:
     """The interpreter's own pip has to be told where to install; an older one was put into the environment."""
     place = BuildEnvironment(Path("/env"), interpreter._replace(pip=pip), Settings(), Reporter(), Path("/"))
-    _, command, _ = installers._command(place, {}, ["install"])
+    _, command, _ = installers.installer_command(place, {}, ["install"])
 
     assert command[0] == ("/env/bin/python" if inside else interpreter.executable)
     assert ("--python" in command) != inside

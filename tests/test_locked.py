@@ -32,7 +32,8 @@ from provision_backend.doctor.context import Context
 from provision_backend.errors import BuildEnvironmentError, ProjectError
 from provision_backend.hooks import locked as subject
 from provision_backend.hooks.environment import BuildEnvironment
-from provision_backend.hooks.installers import _difference, find_uv
+from provision_backend.hooks.installation import _difference
+from provision_backend.hooks.installers import find_uv
 from provision_backend.hooks.locked import Locked, _moved, copy_environment
 from provision_backend.hooks.locked_wheels import LockedWheel, choose_wheels
 from provision_backend.interpreter import Interpreter, inspect_interpreter

@@ -36,8 +36,9 @@ from ..systems import RUNNING
 from ..variables import clean_environment, drop_variables
 from .frontend import OWN_FOLDER, disposable_folder, frontend_folder, frontend_name
 from .frontend_options import original_tree
+from .installation import install
 from .installer_files import uv_project
-from .installers import UV_DROPPED, find_uv, install, interpreter_environment, supports_python_option
+from .installers import UV_DROPPED, find_uv, interpreter_environment, supports_python_option
 from .uv_settings import extra_requirements
 
 if TYPE_CHECKING:

@@ -84,7 +84,7 @@ class Locked:
     def _make(self, tree: Path, source: Path) -> Dict[str, Any]:
         # What only looks whether there is one makes none.
         from .environment import BuildEnvironment, create_environment
-        from .installers import install_locked
+        from .installation import install_locked
         from .locked_wheels import choose_wheels
 
         wheels = choose_wheels(self._interpreter, self._requirements)

@@ -35,7 +35,8 @@ from ..settings import Settings, load_toml
 from ..systems import RUNNING
 from .environment import BuildEnvironment, create_environment, project_for_uv
 from .forwarded import get_requires
-from .installers import LOGIN_REFUSED, find_uv, install_locked, resolve
+from .installation import LOGIN_REFUSED, install_locked, resolve
+from .installers import find_uv
 from .locked_wheels import choose_wheels, report_package, target_environment, wheel_file
 from .tags import covers, tags_of
 
