@@ -20,6 +20,7 @@ from support.toys import another_interpreter, toy_wheel
 
 from provision_backend import frontend_watch
 from provision_backend.errors import BuildEnvironmentError
+from provision_backend.files import hash_file
 from provision_backend.hooks import frontend_options, installers
 from provision_backend.hooks.environment import BuildEnvironment
 from provision_backend.hooks.installation import install
@@ -454,6 +455,75 @@ class TestUv:
 
         assert uv.install("toy_one") == expected
 
+    @pytest.mark.parametrize(
+        ("command", "variable", "line"),
+        [
+            ("uv build --require-hashes", "", ""),
+            ("uv build", "UV_REQUIRE_HASHES=1", ""),
+            ("uv sync --require-build-hashes", "", ""),
+            ("uv sync", "UV_REQUIRE_BUILD_HASHES=true", ""),
+            ("uv sync", "", "require-build-hashes = true"),
+            ("uv sync --no-require-build-hashes", "UV_REQUIRE_BUILD_HASHES=1", ""),
+            ("uv pip install --require-hashes", "UV_REQUIRE_HASHES=1", ""),
+        ],
+    )
+    def test_hashes_are_required_where_uv_requires_them_of_its_build_environments(
+        self, uv: Place, monkeypatch: pytest.MonkeyPatch, command: str, variable: str, line: str
+    ) -> None:
+        """Each package needs one in a file of constraints; uv's own installations are another matter."""
+        frontend(monkeypatch, "uv", command)
+        path = uv.folder / "constraints.txt"
+        name, _, value = variable.partition("=")
+        uv.configure({"UV_BUILD_CONSTRAINT": str(path), **({name: value} if name else {})}, line, "UV_CONFIG_FILE")
+        lines = [
+            f"{wheel.name[:7]}=={wheel.name[8:11]} --hash=sha256:{hash_file(wheel)}\n"
+            for wheel in (uv.wheels / "toy_one-2.0-py3-none-any.whl", uv.wheels / "toy_two-1.0-py3-none-any.whl")
+        ]
+        path.write_text(lines[0])
+        if command.endswith(("--no-require-build-hashes", "install --require-hashes")):
+            assert uv.install("toy_one") == BOTH
+            return
+        with pytest.raises(BuildEnvironmentError, match=r"a hash, but none were provided for: toy-two==1\.0"):
+            uv.install("toy_one")
+        path.write_text("".join(lines))
+
+        assert uv.install("toy_one") == BOTH
+        monkeypatch.setattr(installers, "_uv_of_frontend", lambda: "")
+        with pytest.raises(BuildEnvironmentError, match=r"^uv was told to require hashes in build environments, and"):
+            uv.install("toy_one")
+
+    def test_a_hash_that_is_not_that_of_a_constraint_is_refused(
+        self, uv: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Unless uv was told not to compare them."""
+        uv.configure({"UV_BUILD_CONSTRAINT": "{}/constraints.txt"}, "", "")
+        (uv.folder / "constraints.txt").write_text(f"toy_one==2.0 --hash=sha256:{'0' * 64}\n")
+        frontend(monkeypatch, "uv", "uv build")
+        with pytest.raises(BuildEnvironmentError, match=r"Hash mismatch for `toy-one==2\.0`"):
+            uv.install("toy_one")
+        frontend(monkeypatch, "uv", "uv build --no-verify-hashes")
+
+        assert uv.install("toy_one") == BOTH
+
+    @pytest.mark.parametrize(
+        ("command", "variable"),
+        [
+            ("uv build --no-binary", ""),
+            ("uv build", "UV_NO_BINARY=1"),
+            ("uv build", "UV_NO_BINARY_PACKAGE=other toy_one"),
+            ("uv pip install --no-binary toy_one", ""),
+        ],
+    )
+    def test_wheels_are_not_taken_where_uv_would_not(
+        self, uv: Place, monkeypatch: pytest.MonkeyPatch, command: str, variable: str
+    ) -> None:
+        """``uv pip install``, which installs here, has other spellings for the same."""
+        frontend(monkeypatch, "uv", command)
+        name, _, value = variable.partition("=")
+        uv.configure({name: value} if name else {}, "", "")
+        with pytest.raises(BuildEnvironmentError, match=r"no source distribution"):
+            uv.install("toy_one")
+
     def test_the_project_of_a_variable_is_where_files_are_found(
         self, uv: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -509,6 +579,8 @@ class TestFrontendOptions:
             ("uv", "uv --project p build --no-config --index a=u", ["--project=p", "--no-config", "--index=a=u"], {}),
             ("uv", "uv build --default-index u -b c", ["--default-index=u", "--constraint=c"], {}),
             ("uv", "uv build --config-file", ["--config-file="], {}),
+            ("uv", "uv sync --no-build --no-binary x", ["--only-binary=:all:", "--no-binary=:all:"], {}),
+            ("uv", "uv pip install --no-build --no-binary x", ["--only-binary=:all:", "--no-binary=x"], {}),
             ("", "build --dependency-constraints-txt c --index-url u", ["--constraint=c"], {}),
             ("", "", [], {}),
         ],

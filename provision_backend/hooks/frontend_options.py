@@ -32,11 +32,13 @@ _FLAGS: Mapping[str, _Table] = {
     "pip": _same("--no-index", "--pre", "--prefer-binary", "--no-cache-dir"),
     "uv": {
         **_same("--no-index", "--no-sources", "--no-cache", "--no-config", "--offline", "--system-certs"),
-        "-n": "--no-cache", "--native-tls": "--system-certs",
+        **_same("--require-hashes", "--no-verify-hashes", "--require-build-hashes", "--no-require-build-hashes"),
+        "-n": "--no-cache", "--native-tls": "--system-certs", "--no-build": "--only-binary=:all:",
+        "--no-binary": "--no-binary=:all:",
     },
     "": {},
 }  # fmt: skip
-"""By `frontend_name`: options without a value, and what the inner installer calls them."""
+"""By `frontend_name`: options without a value, and what the inner installer calls them, which may give them one."""
 
 _VALUES: Mapping[str, _Table] = {
     "pip": {
@@ -75,7 +77,7 @@ _PIP_COMMANDS = ("download", "install", "lock", "wheel")
 PIP_OPTIONS = frozenset(name[2:] for name in (*_FLAGS["pip"], *_VALUES["pip"]) if name.startswith("--"))
 """Options of pip that count in a build environment, without their dashes."""
 
-_LOCKED_OUT = ("--constraint", "--no-binary", "--only-binary", "--pre")
+_LOCKED_OUT = ("--constraint", "--no-binary", "--only-binary", "--pre", "--no-verify-hashes")
 """What a lock decides."""
 
 
@@ -146,7 +148,7 @@ def _is_foreign(installer: str) -> bool:
 
 def _read(words: Sequence[str]) -> Iterator[Tuple[str, str, Optional[str]]]:
     """Yield the options of the tables among words: as written, as the inner installer calls them, and their values."""
-    flags, values = _FLAGS[frontend_name()], _VALUES[frontend_name()]
+    flags, values = _tables()
     remaining = iter(words)
     for word in remaining:
         if word == "--":
@@ -155,9 +157,19 @@ def _read(words: Sequence[str]) -> Iterator[Tuple[str, str, Optional[str]]]:
         name, equals, value = word.partition("=") if short is None else (f"-{short[1]}", short[2], short[2])
         name = _unabbreviated(name, [*flags, *values])
         if name in flags:
-            yield name, flags[name], None
+            option, has_value, value = flags[name].partition("=")
+            yield name, option, value if has_value else None
         elif name in values:
             yield name, values[name], value if equals else next(remaining, "")
+
+
+def _tables() -> Tuple[_Table, _Table]:
+    flags, values = _FLAGS[frontend_name()], _VALUES[frontend_name()]
+    if frontend_name() == "uv" and uv_command() == "pip":
+        # There it takes the name of a package.
+        flags = {name: option for name, option in flags.items() if name != "--no-binary"}
+        values = {**values, **_same("--no-binary")}
+    return flags, values
 
 
 def _unabbreviated(name: str, known: Sequence[str]) -> str:

@@ -68,16 +68,52 @@ def install(
             is none.
     """
     name, command, variables = installer_command(environment, environ, ["install", "--no-require-hashes"])
-    command += ["--requirements", file] if file else requirements
     failed = f"could not install {what} under CPython {environment.interpreter.version}: {name}"
     if not environment.installed:
         # Once, and not again for what the real backend asks for.
         environment.reporter.info(unseen_options(name, _INDEXES[name]))
-    returncode, hint = _run(command, variables, cwd, visible=bool(environment.reporter.verbosity))
+    returncode, hint = 0, ""
+    if "--require-hashes" in command:
+        returncode, hint, file = _pin(environment, command, requirements, file, environ=variables, cwd=cwd)
+        command += ["--no-deps"]
+    command += ["--requirements", file] if file else requirements
+    if returncode == 0:
+        returncode, hint = _run(command, variables, cwd, visible=bool(environment.reporter.verbosity))
     if returncode != 0:
         hint += f"\n{_UNSEEN.format(_INDEXES[name])}" if _NOT_FOUND.search(hint) else ""
         raise BuildEnvironmentError(f"{failed} {describe_end(returncode)}", hint=hint)
     _check_installed(environment, requirements, failed, hint=_MISDIRECTED[name])
+
+
+_OF_INSTALLING = (
+    "--require-hashes",
+    "--no-require-hashes",
+    "--no-verify-hashes",
+)  # options that uv has for no other command
+
+
+def _pin(
+    environment: BuildEnvironment,
+    install: Sequence[str],
+    requirements: Sequence[str],
+    file: str,
+    *,
+    environ: Mapping[str, str],
+    cwd: str,
+) -> Tuple[int, str, str]:
+    """Have uv write down the versions that a command would install; return its status, its words and the file.
+
+    ``uv pip install`` demands that of everything that it compares with the hashes of constraints; uv itself, in the
+    build environments that it makes, does not.
+    """
+    folder = environment.path / UV_FILES
+    folder.mkdir(exist_ok=True)
+    if not file:
+        (folder / "requirements.in").write_text("".join(f"{text}\n" for text in requirements), encoding="utf-8")
+    options = [word for word in install[3:] if word not in _OF_INSTALLING]
+    output = ["--no-header", "--no-annotate", "--output-file", str(folder / "requirements.txt")]
+    command = [*install[:2], "compile", *options, *output, file or str(folder / "requirements.in")]
+    return (*_run(command, environ, cwd), str(folder / "requirements.txt"))
 
 
 def resolve(environment: BuildEnvironment, arguments: Sequence[str], *, environ: Mapping[str, str], cwd: str) -> None:

@@ -28,7 +28,7 @@ from ..variables import clean_environment, drop_variables
 from .frontend import INSTALLED, frontend_name
 from .frontend_options import PIP_OPTIONS, frontend_options, pip_command, uv_command
 from .installer_files import configured_variables, pip_variable, read_pip_files
-from .uv_settings import build_constraints, inner_settings, read_uv_settings
+from .uv_settings import build_constraints, build_options, inner_settings, read_uv_settings, requires_hashes
 
 if TYPE_CHECKING:
     from ..catalog.wanted import Wanted
@@ -73,6 +73,7 @@ UV_FILES = "uv"
 """Folder in a build environment for files that configure the inner uv."""
 
 _UV_CONFIGURATION = ("--config-file", "--no-config", "--project")
+_UV_HASHES = ("--require-hashes", "--require-build-hashes", "--no-require-build-hashes")
 
 
 def installer_command(
@@ -87,6 +88,7 @@ def installer_command(
         command = [uv, "pip", *uv_verb, "--python", environment.python, "--quiet", *_UV_OPTIONS]
         command += [*_constraints(environ.get("UV_BUILD_CONSTRAINT")), *options]
         return "uv", command, _adapted(drop_variables(environ, UV_DROPPED), "UV", environment.reporter)
+    _refuse_hashes(environment, environ, locked=locked)
     # Before 22.3 pip installs only into the environment that it is started in, and so has been put there.
     command = [environment.python, "-I", "-B", "-m", "pip"]
     if supports_python_option(environment.interpreter.pip):
@@ -109,6 +111,8 @@ def _as_uv_itself(
     if project and not any(word.startswith("--project=") for word in options):
         options = [f"--project={project}", *options]
     settings = read_uv_settings(environ, environment.folder, options)
+    hashes = not locked and requires_hashes(environ, options, settings, uv_command())
+    options = [word for word in options if word not in _UV_HASHES] + ([] if locked else build_options(environ))
     own, constraints = inner_settings(settings, uv_command()), "" if locked else build_constraints(settings)
     folder = environment.path / UV_FILES
     if own or constraints:
@@ -122,7 +126,19 @@ def _as_uv_itself(
         (folder / "constraints.txt").write_text(constraints, encoding="utf-8")
         options = [*options, f"--constraint={folder / 'constraints.txt'}"]
     # No variable and no file decides on pre-releases there.
-    return [*options, "--prerelease=if-necessary-or-explicit"]
+    return [*options, "--prerelease=if-necessary-or-explicit", *(["--require-hashes"] if hashes else [])]
+
+
+def _refuse_hashes(environment: BuildEnvironment, environ: Mapping[str, str], *, locked: bool) -> None:
+    if locked or frontend_name() != "uv":
+        return
+    options = frontend_options("uv")[0]
+    settings = read_uv_settings(environ, environment.folder, options)
+    if requires_hashes(environ, options, settings, uv_command()):
+        raise BuildEnvironmentError(
+            "uv was told to require hashes in build environments, and the installer, pip, does not know which",
+            hint="set PROVISION_BACKEND_INSTALLER=uv",
+        )
 
 
 def _drop_features(pip: Sequence[str], variables: Dict[str, str]) -> None:

@@ -22,7 +22,10 @@ from .frontend import frontend_folder, frontend_name
 from .frontend_options import frontend_options
 from .installer_files import toml_value, workspace
 
-__all__ = ["build_constraints", "extra_requirements", "inner_settings", "read_uv_settings"]
+__all__ = [
+    "build_constraints", "build_options", "extra_requirements", "inner_settings", "read_uv_settings",
+    "requires_hashes",
+]  # fmt: skip
 
 _OTHER_ENVIRONMENTS = ("constraint-dependencies", "override-dependencies", "exclude-dependencies", "pip")
 """Keys that ``uv pip install`` obeys, and uv's own build environments do not."""
@@ -80,6 +83,30 @@ def build_constraints(settings: Mapping[str, Any]) -> str:
     return "".join(lines)
 
 
+def build_options(environ: Mapping[str, str]) -> List[str]:
+    """Return the options for variables that count in uv's own build environments, and not for ``uv pip install``."""
+    found = []
+    for name, option in (("UV_NO_BINARY", "--no-binary"), ("UV_NO_BUILD", "--only-binary")):
+        names = [":all:"] if _is_true(environ, name) else environ.get(f"{name}_PACKAGE", "").split()
+        found += [f"{option}={each}" for each in names]
+    return found
+
+
+def requires_hashes(
+    environ: Mapping[str, str], options: Sequence[str], settings: Mapping[str, Any], command: str
+) -> bool:
+    """Return whether uv installs into its build environments only what it was given a hash for.
+
+    The *options* are those of the command line of the uv that builds, the *command* is what it does, and the *settings*
+    are those of its files.
+    """
+    # Without "build-", the option and the variable are about what `uv pip install` and others install themselves.
+    own = command == "build" and ("--require-hashes" in options or _is_true(environ, "UV_REQUIRE_HASHES"))
+    if own or "--require-build-hashes" in options or "--no-require-build-hashes" in options:
+        return own or "--require-build-hashes" in options
+    return _is_true(environ, "UV_REQUIRE_BUILD_HASHES") or bool(settings.get("require-build-hashes"))
+
+
 def extra_requirements(name: str, source: Path) -> List[str]:
     """Return what ``extra-build-dependencies`` adds for a project of this name; none where the frontend is not uv."""
     if frontend_name() != "uv" or not name:
@@ -94,7 +121,11 @@ def extra_requirements(name: str, source: Path) -> List[str]:
 def _by_name(environ: Mapping[str, str]) -> Dict[str, str]:
     """Return the options that variables of uv stand for."""
     named = {"--config-file": environ.get("UV_CONFIG_FILE", ""), "--project": environ.get("UV_PROJECT", "")}
-    return {**named, **({"--no-config": ""} if environ.get("UV_NO_CONFIG", "0") not in ("", "0", "false") else {})}
+    return {**named, **({"--no-config": ""} if _is_true(environ, "UV_NO_CONFIG") else {})}
+
+
+def _is_true(environ: Mapping[str, str], name: str) -> bool:
+    return environ.get(name, "").lower() not in ("", "0", "false", "f", "no", "n", "off")
 
 
 def _discovered(environ: Mapping[str, str], project: Path) -> Iterator[Dict[str, Any]]:
