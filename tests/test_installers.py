@@ -440,6 +440,7 @@ class TestUv:
             ("uv", 'override-dependencies = ["toy_one==1.0"]', BOTH),
             ("uv", '[pip]\ntarget = "{}/elsewhere"\nresolution = "lowest"\n', BOTH),
             ("uv", 'prerelease = "allow"', BOTH),
+            ("uv", 'prerelease-package = { toy_one = "allow" }', BOTH),
         ],
     )
     def test_keys_of_its_configuration_count_as_for_the_frontend(

@@ -27,7 +27,9 @@ __all__ = [
     "requires_hashes",
 ]  # fmt: skip
 
-_OTHER_ENVIRONMENTS = ("constraint-dependencies", "override-dependencies", "exclude-dependencies", "pip")
+_OTHER_ENVIRONMENTS = (
+    "constraint-dependencies", "override-dependencies", "exclude-dependencies", "prerelease-package", "pip",
+)  # fmt: skip
 """Keys that ``uv pip install`` obeys, and uv's own build environments do not."""
 
 # Neither needs the key: uv.toml may not have the first ones, and the last ones are handed on in another way.
