@@ -184,6 +184,25 @@ class TestReadUvSettings:
 
         assert self.read(tmp_path, *options, **variables).get("x") == expected
 
+    def test_a_variable_leaves_out_the_files_of_the_machine(self, tmp_path: Path) -> None:
+        """Those of the user and the project count all the same."""
+        self.write(tmp_path / "user/uv/uv.toml", "a = 1\n")
+        self.write(tmp_path / "machine/uv/uv.toml", "b = 1\n")
+
+        assert self.read(tmp_path, UV_NO_SYSTEM_CONFIG="1") == {"a": 1}
+        assert self.read(tmp_path, UV_NO_SYSTEM_CONFIG="0") == {"a": 1, "b": 1}
+
+    @pytest.mark.parametrize(("command", "expected"), [("uv tool install x", {"a": 1}), ("uv sync", {"a": 1, "b": 1})])
+    def test_uv_tool_reads_no_file_of_a_project(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, expected: Dict[str, int]
+    ) -> None:
+        """It may be called in any folder, and that is not what it installs. uvx runs it, too."""
+        monkeypatch.setattr(frontend_options, "frontend_command", command.split)
+        self.write(tmp_path / "user/uv/uv.toml", "a = 1\n")
+        self.write(tmp_path / "project" / "uv.toml", "b = 1\n")
+
+        assert self.read(tmp_path) == expected
+
     @pytest.mark.parametrize(
         "text", ["no TOML", "[tool]\nuv = 5\n", "[tool.uv]\nindex = 5\n", "[tool.uv]\nfind-links = [1]\n"]
     )
@@ -212,6 +231,9 @@ class TestInnerSettings:
         # Its own options are the table's.
         assert load_toml(inner_settings(settings, "pip")) == {**expected, "pip": {"no-index": True}}
         assert load_toml(inner_settings({"override-dependencies": []}, "sync")) == {}
+        # uv tool has none of a project, and the inner uv runs in a folder that may be one.
+        assert load_toml(inner_settings({"no-index": True}, "tool")) == {"no-index": True}
+        assert inner_settings({}, "tool") == "# nothing\n"
 
     def test_files_that_do_no_harm_are_left_to_the_inner_uv(self) -> None:
         """It finds them where uv has found them, and may know keys that we do not."""

@@ -19,7 +19,7 @@ from ..settings import load_toml
 from ..systems import RUNNING
 from ..versions import normalised_name
 from .frontend import frontend_folder, frontend_name
-from .frontend_options import frontend_options
+from .frontend_options import frontend_options, uv_command
 from .installer_files import toml_value, workspace
 
 __all__ = [
@@ -67,7 +67,8 @@ def inner_settings(settings: Mapping[str, Any], command: str) -> str:
 
     The *command* is that of the uv that builds.
     """
-    if not any(key in settings for key in _OTHER_ENVIRONMENTS):
+    # `uv tool` reads no file of a project, and the inner uv would find one in the folder that it runs in.
+    if command != "tool" and not any(key in settings for key in _OTHER_ENVIRONMENTS):
         return ""
     kept = {key: settings[key] for key in settings if key not in (*_OTHER_ENVIRONMENTS, *_NOT_IN_UV_TOML)}
     if command == "pip":
@@ -132,13 +133,20 @@ def _is_true(environ: Mapping[str, str], name: str) -> bool:
 
 def _discovered(environ: Mapping[str, str], project: Path) -> Iterator[Dict[str, Any]]:
     """Yield what configuration files say that uv finds by itself, the first one foremost."""
+    if uv_command() != "tool":
+        yield _of_project(project)
+    yield _read(Path(RUNNING.user_folder(environ), "uv", "uv.toml"))
+    if not _is_true(environ, "UV_NO_SYSTEM_CONFIG"):
+        machine = (_read(Path(base, "uv", "uv.toml")) for base in RUNNING.machine_folders(environ))
+        yield next(filter(None, machine), {})
+
+
+def _of_project(project: Path) -> Dict[str, Any]:
     start = Path(os.path.abspath(str(project)))
     root = next((each for each in (start, *start.parents) if (each / "pyproject.toml").is_file()), start)
     outer, *_ = members = workspace(root)
     start = outer if root in members else start
-    yield next(filter(None, map(_of_folder, (start, *start.parents))), {})
-    yield _read(Path(RUNNING.user_folder(environ), "uv", "uv.toml"))
-    yield next(filter(None, (_read(Path(base, "uv", "uv.toml")) for base in RUNNING.machine_folders(environ))), {})
+    return next(filter(None, map(_of_folder, (start, *start.parents))), {})
 
 
 def _of_folder(folder: Path) -> Dict[str, Any]:
