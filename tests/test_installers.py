@@ -773,6 +773,25 @@ def test_a_keyring_beside_the_frontends_interpreter_is_found(monkeypatch: pytest
     assert variables == {"PATH": "/nowhere/bin"}
 
 
+def test_a_relative_configuration_file_of_pip_is_one_of_the_frontends_folder(
+    interpreter: Interpreter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The hook runs in the source tree, whose file of that name is somebody else's."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "tree").mkdir()
+    for name in ("here", "tree"):
+        (tmp_path / name / "pip.conf").write_text(f"[global]\nbuild-constraint = of-{name}\n")
+    monkeypatch.chdir(tmp_path / "tree")
+    monkeypatch.setattr("provision_backend.hooks.environment.frontend_folder", lambda _: str(tmp_path / "here"))
+    place = BuildEnvironment(Path("/env"), interpreter, Settings(installer="pip"), Reporter(), tmp_path / "tree")
+    _, _, variables = installers.installer_command(place, {"PIP_CONFIG_FILE": "pip.conf"}, ["install"])
+
+    assert variables["PIP_CONFIG_FILE"] == str(tmp_path / "here" / "pip.conf")
+    assert variables["PIP_BUILD_CONSTRAINT"] == "of-here"
+    _, _, variables = installers.installer_command(place, {"PIP_CONFIG_FILE": os.devnull}, ["install"])
+    assert variables["PIP_CONFIG_FILE"] == os.devnull
+
+
 @pytest.mark.parametrize(("pip", "inside"), [("24.0", False), ("22.2", True), ("", True)])
 def test_a_pip_that_cannot_install_elsewhere_is_that_of_the_environment(
     interpreter: Interpreter, pip: str, inside: bool

@@ -93,6 +93,7 @@ def installer_command(
     command = [environment.python, "-I", "-B", "-m", "pip"]
     if supports_python_option(environment.interpreter.pip):
         command = [environment.interpreter.executable, "-I", "-B", "-m", "pip", "--python", environment.python]
+    environ = _with_config_file(environ, environment.folder)
     environ = {**environ, **configured_variables(environ, pip_command(), PIP_OPTIONS), **asked}
     variables = {**drop_variables(environ, PIP_DROPPED), **_PIP_SET}
     _drop_features(command, variables)
@@ -127,6 +128,13 @@ def _as_uv_itself(
         options = [*options, f"--constraint={folder / 'constraints.txt'}"]
     # No variable and no file decides on pre-releases there.
     return [*options, "--prerelease=if-necessary-or-explicit", *(["--require-hashes"] if hashes else [])]
+
+
+def _with_config_file(environ: Mapping[str, str], folder: str) -> Dict[str, str]:
+    """Return variables with an absolute path of pip's configuration file, since a hook runs in another folder."""
+    given = environ.get("PIP_CONFIG_FILE", "")
+    named = given and given != os.devnull
+    return {**environ, "PIP_CONFIG_FILE": os.path.join(folder, given)} if named else dict(environ)
 
 
 def _refuse_hashes(environment: BuildEnvironment, environ: Mapping[str, str], *, locked: bool) -> None:
