@@ -637,15 +637,19 @@ class TestFindUv:
         assert find_uv(Settings()) == ""
         assert find_uv(Settings(installer="uv")) == str(tmp_path / "uv")
 
-    @pytest.mark.parametrize(("recorded", "expected"), [("uv", "/frontend/uv"), ("pip", ""), ("", "")])
+    @pytest.mark.parametrize(
+        ("recorded", "without", "expected"),
+        [("uv", "", "/frontend/uv"), ("pip", "1", ""), ("", "", ""), ("", "0", ""), ("", "1", "/frontend/uv")],
+    )
     @pytest.mark.parametrize("variable", ["UV", "HATCH_UV"])
     def test_what_filled_the_frontends_environment_decides(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recorded: str, expected: str, variable: str
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recorded: str, without: str, expected: str, variable: str
     ) -> None:
         """Uv tells its children where it is, those of ``uv run`` too, which may be a build with pip and its indexes.
 
-        So does hatch, whose own uv need not be on PATH.
+        So does hatch, whose own uv need not be on PATH. uv leaves out its record where it is told to.
         """
+        monkeypatch.setenv("UV_NO_INSTALLER_METADATA", without)
         if recorded:
             folder = tmp_path / "provision_backend-1.0.dist-info"
             folder.mkdir()

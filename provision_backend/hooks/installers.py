@@ -28,7 +28,14 @@ from ..variables import clean_environment, drop_variables
 from .frontend import INSTALLED, frontend_name
 from .frontend_options import PIP_OPTIONS, frontend_options, pip_command, uv_command
 from .installer_files import configured_variables, pip_variable, read_pip_files
-from .uv_settings import build_constraints, build_options, inner_settings, read_uv_settings, requires_hashes
+from .uv_settings import (
+    build_constraints,
+    build_options,
+    inner_settings,
+    is_true,
+    read_uv_settings,
+    requires_hashes,
+)
 
 if TYPE_CHECKING:
     from ..catalog.wanted import Wanted
@@ -232,12 +239,13 @@ def _uv_of_frontend() -> str:
     """Return uv where the frontend fills its isolated environments with it, as ``build --installer=uv`` does.
 
     The record of what has installed us says so. No variable does: ``uv run`` sets UV for all that it starts, a build
-    with pip and its indexes among them.
+    with pip and its indexes among them. pip never leaves out the record; uv does where it is told to.
 
     Source: "Recording installed projects", the INSTALLER file.
     """
     records = list(INSTALLED.glob("provision_backend-*.dist-info/INSTALLER"))
-    if not any(record.read_text(encoding="utf-8").strip() == "uv" for record in records):
+    names = [record.read_text(encoding="utf-8").strip() for record in records]
+    if "uv" not in names and (names or not is_true(os.environ, "UV_NO_INSTALLER_METADATA")):
         return ""
     named = os.environ.get("UV") or os.environ.get("HATCH_UV")  # hatch names the one that it takes, of its own perhaps.
     if named:

@@ -23,8 +23,8 @@ from .frontend_options import frontend_options, uv_command
 from .installer_files import toml_value, workspace
 
 __all__ = [
-    "build_constraints", "build_options", "extra_requirements", "inner_settings", "read_uv_settings",
-    "requires_hashes",
+    "build_constraints", "build_options", "extra_requirements", "inner_settings", "is_true",
+    "read_uv_settings", "requires_hashes",
 ]  # fmt: skip
 
 _OTHER_ENVIRONMENTS = (
@@ -90,7 +90,7 @@ def build_options(environ: Mapping[str, str]) -> List[str]:
     """Return the options for variables that count in uv's own build environments, and not for ``uv pip install``."""
     found = []
     for name, option in (("UV_NO_BINARY", "--no-binary"), ("UV_NO_BUILD", "--only-binary")):
-        names = [":all:"] if _is_true(environ, name) else environ.get(f"{name}_PACKAGE", "").split()
+        names = [":all:"] if is_true(environ, name) else environ.get(f"{name}_PACKAGE", "").split()
         found += [f"{option}={each}" for each in names]
     return found
 
@@ -104,10 +104,10 @@ def requires_hashes(
     are those of its files.
     """
     # Without "build-", the option and the variable are about what `uv pip install` and others install themselves.
-    own = command == "build" and ("--require-hashes" in options or _is_true(environ, "UV_REQUIRE_HASHES"))
+    own = command == "build" and ("--require-hashes" in options or is_true(environ, "UV_REQUIRE_HASHES"))
     if own or "--require-build-hashes" in options or "--no-require-build-hashes" in options:
         return own or "--require-build-hashes" in options
-    return _is_true(environ, "UV_REQUIRE_BUILD_HASHES") or bool(settings.get("require-build-hashes"))
+    return is_true(environ, "UV_REQUIRE_BUILD_HASHES") or bool(settings.get("require-build-hashes"))
 
 
 def extra_requirements(name: str, source: Path) -> List[str]:
@@ -124,10 +124,11 @@ def extra_requirements(name: str, source: Path) -> List[str]:
 def _by_name(environ: Mapping[str, str]) -> Dict[str, str]:
     """Return the options that variables of uv stand for."""
     named = {"--config-file": environ.get("UV_CONFIG_FILE", ""), "--project": environ.get("UV_PROJECT", "")}
-    return {**named, **({"--no-config": ""} if _is_true(environ, "UV_NO_CONFIG") else {})}
+    return {**named, **({"--no-config": ""} if is_true(environ, "UV_NO_CONFIG") else {})}
 
 
-def _is_true(environ: Mapping[str, str], name: str) -> bool:
+def is_true(environ: Mapping[str, str], name: str) -> bool:
+    """Tell whether a variable of uv that stands for an option is set to a value that says yes."""
     return environ.get(name, "").lower() not in ("", "0", "false", "f", "no", "n", "off")
 
 
@@ -136,7 +137,7 @@ def _discovered(environ: Mapping[str, str], project: Path) -> Iterator[Dict[str,
     if uv_command() != "tool":
         yield _of_project(project)
     yield _read(Path(RUNNING.user_folder(environ), "uv", "uv.toml"))
-    if not _is_true(environ, "UV_NO_SYSTEM_CONFIG"):
+    if not is_true(environ, "UV_NO_SYSTEM_CONFIG"):
         machine = (_read(Path(base, "uv", "uv.toml")) for base in RUNNING.machine_folders(environ))
         yield next(filter(None, machine), {})
 
