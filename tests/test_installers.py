@@ -21,7 +21,7 @@ from support.toys import another_interpreter, toy_wheel
 from provision_backend import frontend_watch
 from provision_backend.errors import BuildEnvironmentError
 from provision_backend.files import hash_file
-from provision_backend.hooks import frontend_options, installers
+from provision_backend.hooks import frontend_options, installation, installers
 from provision_backend.hooks.environment import BuildEnvironment
 from provision_backend.hooks.installation import install
 from provision_backend.hooks.installers import find_uv, supports_python_option
@@ -775,6 +775,75 @@ def test_a_keyring_beside_the_frontends_interpreter_is_found(monkeypatch: pytest
     variables = {"PATH": "/nowhere/bin"}
     installers._use_keyring(variables, "UV_KEYRING_PROVIDER")
     assert variables == {"PATH": "/nowhere/bin"}
+
+
+@pytest.mark.slow
+class TestAnInstallerThatIsNotTheFrontends:
+    """A setting of who builds, or of the project, has another one install than fills the frontend's environment."""
+
+    @pytest.mark.parametrize(
+        ("variables", "configuration", "said"),
+        [
+            ({"PIP_INDEX_URL": "x"}, "", "PIP_INDEX_URL is for pip, and uv installs here: set UV_INDEX, UV_DEFAULT_"),
+            ({}, "index-url = x", "index-url in {}/pip.conf is for pip, and uv installs here: set UV_INDEX, UV_"),
+            ({"PIP_CONSTRAINT": "x"}, "", "PIP_CONSTRAINT is for pip, and uv installs here: set UV_BUILD_CONSTRAINT"),
+            ({"PIP_INDEX_URL": "x", "UV_DEFAULT_INDEX": "https://x.invalid"}, "", ""),
+            ({}, "", ""),
+        ],
+    )
+    def test_uv_in_place_of_pip(
+        self,
+        uv: Place,
+        capsys: pytest.CaptureFixture[str],
+        variables: Dict[str, str],
+        configuration: str,
+        said: str,
+    ) -> None:
+        """It asks a public index for a name that the user's own index has, and a line says so before."""
+        del uv.environ["UV_FIND_LINKS"]
+        uv.environ.update(PIP_FIND_LINKS="", PIP_CONFIG_FILE=os.devnull)
+        uv.configure(variables, configuration and f"[global]\n{configuration}\n", "PIP_CONFIG_FILE")
+
+        self.compare(uv, capsys, said.replace("{}", str(uv.folder)), "uv")
+
+    @pytest.mark.parametrize(
+        ("name", "variables", "configuration", "said"),
+        [
+            ("uv", {"UV_INDEX": "x"}, "", "UV_INDEX is for uv, and pip installs here: set PIP_INDEX_URL, PIP_EX"),
+            ("uv", {}, "index-url = 'x'", "index-url of uv's configuration is for uv, and pip installs here: set PIP"),
+            ("", {"UV_CONSTRAINT": "x"}, "", "UV_CONSTRAINT is for uv, and pip installs here: set PIP_BUILD_CONSTRAIN"),
+            # uv keeps it from the environments that it makes.
+            ("uv", {"UV_CONSTRAINT": "x"}, "", ""),
+        ],
+    )
+    def test_pip_in_place_of_uv(
+        self,
+        uv: Place,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        name: str,
+        variables: Dict[str, str],
+        configuration: str,
+        said: str,
+    ) -> None:
+        """The same the other way round."""
+        frontend(monkeypatch, name, "uv build")
+        monkeypatch.setattr(installation, "frontend_name", lambda: name)
+        monkeypatch.setattr(installers, "_uv_of_frontend", lambda: "uv")
+        uv.environ = {"PIP_PROXY": "http://127.0.0.1:1", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
+        uv.environ["PIP_FIND_LINKS"] = ""
+        uv.configure(variables, configuration, "UV_CONFIG_FILE")
+
+        self.compare(uv, capsys, said, "pip")
+
+    @staticmethod
+    def compare(place: Place, capsys: pytest.CaptureFixture[str], said: str, installer: str) -> None:
+        """Compare the beginning of what an installation says that finds nothing."""
+        with pytest.raises(BuildEnvironmentError, match="could not install"):
+            place.install("toy_one", installer=installer)
+        found = capsys.readouterr().err
+
+        assert found.startswith(f"provision-backend: {said}") if said else found == "", found
 
 
 def test_a_relative_configuration_file_of_pip_is_one_of_the_frontends_folder(

@@ -9,7 +9,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Mapping, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterator, Mapping, Sequence, Tuple
 
 from ..errors import BuildEnvironmentError
 from ..files import list_names, read_file, remove_path
@@ -17,9 +17,11 @@ from ..output import redact_url
 from ..processes import describe_end, last_lines, run_quiet, run_visible
 from ..variables import drop_variables
 from ..versions import leading_name, normalised_name
+from .frontend import frontend_name
 from .frontend_options import original_tree, unseen_options
-from .installer_files import uv_project
-from .installers import UV_FILES, installer_command
+from .installer_files import read_pip_files, uv_project
+from .installers import UV_FILES, find_uv, installer_command, with_config_file
+from .uv_settings import read_uv_settings
 
 if TYPE_CHECKING:
     from .environment import BuildEnvironment
@@ -39,6 +41,9 @@ _INDEXES = {
     "pip": "PIP_INDEX_URL, PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS",
     "uv": "UV_INDEX, UV_DEFAULT_INDEX or UV_FIND_LINKS",
 }
+_SOURCES = ("index", "default-index", "index-url", "extra-index-url", "find-links", "no-index")
+_BUILD_CONSTRAINTS = ("build-constraint", "build-constraint-dependencies")
+
 LOGIN_REFUSED = "the login of that index is missing or wrong"
 """What a hint says where an index has answered 401 or 403."""
 
@@ -72,6 +77,8 @@ def install(
     if not environment.installed:
         # Once, and not again for what the real backend asks for.
         environment.reporter.info(unseen_options(name, _INDEXES[name]))
+        for line in _unseen_settings(environment, name, environ):
+            environment.reporter.info(line)
     returncode, hint = 0, ""
     if "--require-hashes" in command:
         returncode, hint, file = _pin(environment, command, requirements, file, environ=variables, cwd=cwd)
@@ -83,6 +90,33 @@ def install(
         hint += f"\n{_UNSEEN.format(_INDEXES[name])}" if _NOT_FOUND.search(hint) else ""
         raise BuildEnvironmentError(f"{failed} {describe_end(returncode)}", hint=hint)
     _check_installed(environment, requirements, failed, hint=_MISDIRECTED[name])
+
+
+def _unseen_settings(environment: BuildEnvironment, name: str, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield sentences where an installer is not the frontend's, and that one alone has indexes or constraints."""
+    theirs = "uv" if find_uv(environment.settings._replace(installer="")) else "pip"
+    if theirs == name:
+        return
+    environ = with_config_file(environ, environment.folder)
+    # Under pip and uv themselves the other constraints are not for build environments.
+    constraints = _BUILD_CONSTRAINTS if frontend_name() else ("constraint", *_BUILD_CONSTRAINTS)
+    for keys, advice in ((_SOURCES, _INDEXES[name]), (constraints, f"{name.upper()}_BUILD_CONSTRAINT")):
+        found = _configured(theirs, keys, environ, environment.folder)
+        if found and not _configured(name, keys, environ, environment.folder):
+            yield f"{found} is for {theirs}, and {name} installs here: set {advice}"
+
+
+def _configured(installer: str, keys: Sequence[str], environ: Mapping[str, str], folder: str) -> str:
+    """Return what is configured for an installer under one of these keys: the variable, or the key and where it is."""
+    variables = [f"{installer.upper()}_{key.upper().replace('-', '_')}" for key in keys]
+    named = next(filter(environ.get, variables), "")
+    if named:
+        return named
+    if installer == "pip":
+        of_pip = read_pip_files(environ)
+        return next((f"{key} in {of_pip[key][1]}" for key in keys if key in of_pip), "")
+    of_uv = read_uv_settings(environ, folder, [])
+    return next((f"{key} of uv's configuration" for key in keys if key in of_uv), "")
 
 
 _OF_INSTALLING = (

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DROPPED", "PIP_DROPPED", "UV_DROPPED", "UV_FILES", "find_uv", "installer_command", "interpreter_environment",
-    "provision_for_build", "supports_python_option",
+    "provision_for_build", "supports_python_option", "with_config_file",
 ]  # fmt: skip
 
 # Each of these misdirects or empties the installation into a build environment; all were tried.
@@ -100,7 +100,7 @@ def installer_command(
     command = [environment.python, "-I", "-B", "-m", "pip"]
     if supports_python_option(environment.interpreter.pip):
         command = [environment.interpreter.executable, "-I", "-B", "-m", "pip", "--python", environment.python]
-    environ = _with_config_file(environ, environment.folder)
+    environ = with_config_file(environ, environment.folder)
     environ = {**environ, **configured_variables(environ, pip_command(), PIP_OPTIONS), **asked}
     variables = {**drop_variables(environ, PIP_DROPPED), **_PIP_SET}
     _drop_features(command, variables)
@@ -137,7 +137,7 @@ def _as_uv_itself(
     return [*options, "--prerelease=if-necessary-or-explicit", *(["--require-hashes"] if hashes else [])]
 
 
-def _with_config_file(environ: Mapping[str, str], folder: str) -> Dict[str, str]:
+def with_config_file(environ: Mapping[str, str], folder: str) -> Dict[str, str]:
     """Return variables with an absolute path of pip's configuration file, since a hook runs in another folder."""
     given = environ.get("PIP_CONFIG_FILE", "")
     named = given and given != os.devnull
