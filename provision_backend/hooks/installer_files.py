@@ -28,6 +28,7 @@ __all__ = [
     "is_same_project",
     "pip_variable",
     "read_pip_files",
+    "read_table",
     "toml_value",
     "uv_project",
     "workspace",
@@ -136,9 +137,13 @@ def _uv_table(folder: Path) -> Dict[str, Any]:
 
 
 def _table(folder: Path, *keys: str) -> Dict[str, Any]:
-    """Return a table of a folder's ``pyproject.toml``; empty where there is none, which uv has reported already."""
+    return read_table(folder / "pyproject.toml", *keys)
+
+
+def read_table(path: Path, *keys: str) -> Dict[str, Any]:
+    """Return a table of a file of TOML; empty where there is none, which uv has reported already."""
     try:
-        table: Any = load_toml(read_file(folder / "pyproject.toml").decode("utf-8"))
+        table: Any = load_toml(read_file(path).decode("utf-8"))
         for key in keys:
             table = table[key]
     except (OSError, ValueError, KeyError, TypeError):

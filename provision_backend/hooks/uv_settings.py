@@ -14,13 +14,11 @@ import os
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
-from ..files import read_file
-from ..settings import load_toml
 from ..systems import RUNNING
 from ..versions import normalised_name
 from .frontend import frontend_folder, frontend_name
 from .frontend_options import frontend_options, uv_command
-from .installer_files import toml_value, workspace
+from .installer_files import read_table, toml_value, workspace
 
 __all__ = [
     "build_constraints", "build_options", "extra_requirements", "inner_settings", "is_true",
@@ -157,13 +155,10 @@ def _of_folder(folder: Path) -> Dict[str, Any]:
 
 
 def _read(path: Path, *keys: str) -> Dict[str, Any]:
-    """Return a table of a file, empty where there is none; uv has reported already what is wrong with it."""
+    """Return what `read_table` does, with absolute paths; empty, too, where a value is not what uv wants."""
     try:
-        table: Any = load_toml(read_file(path).decode("utf-8"))
-        for key in keys:
-            table = table[key]
-        return {key: _absolute(key, value, path.parent) for key, value in table.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {key: _absolute(key, value, path.parent) for key, value in read_table(path, *keys).items()}
+    except (KeyError, TypeError, AttributeError):
         return {}
 
 
