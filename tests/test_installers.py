@@ -606,6 +606,12 @@ class TestFrontendOptions:
                 "-b of the frontend's command line is not seen here: set PIP_BUILD_CONSTRAINT",
             ),
             ("uv", "uv build --offline", "pip", ""),
+            (
+                "uv",
+                "uv tool install --require-build-hashes x",
+                "uv",
+                "--require-build-hashes of the frontend's command line is not seen here: set UV_REQUIRE_BUILD_HASHES",
+            ),
             ("uv", "uv run --index u x", "uv", "--index of the frontend's command line is not seen here: set X"),
             ("uv", "uvx --index=u x", "uv", "--index of the frontend's command line is not seen here: set X"),
         ],

@@ -105,12 +105,14 @@ def unseen_options(installer: str, variables: str) -> str:
 
     The *variables* are those that it takes indexes from.
     """
-    found = [(name, option) for name, option, _ in _read(frontend_command()) if option in (*_SOURCES, "--constraint")]
+    wanted = dict.fromkeys(_SOURCES, variables)
+    wanted["--constraint"] = f"{installer.upper()}_BUILD_CONSTRAINT"
+    wanted["--require-build-hashes"] = "UV_REQUIRE_BUILD_HASHES"
+    found = [(name, option) for name, option, _ in _read(frontend_command()) if option in wanted]
     if not found or not _is_foreign(installer):
         return ""
     name, option = found[0]
-    wanted = f"{installer.upper()}_BUILD_CONSTRAINT" if option == "--constraint" else variables
-    return f"{name} of the frontend's command line is not seen here: set {wanted}"
+    return f"{name} of the frontend's command line is not seen here: set {wanted[option]}"
 
 
 def original_tree(source: Path) -> Path:
