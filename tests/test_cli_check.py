@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import zipfile
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Dict
 
 import pytest
 from support.command_line import Done, bare_machine, ours
@@ -80,6 +81,75 @@ def test_check_refuses_a_wheel_that_has_another_name_than_its_content(tmp_path: 
     assert (done.code, again.code) == (1, 1)
     assert done.json[0]["error"] == f"the name of {other.name} does not match its metadata, which is that of spam 1.0"
     assert again.json[0]["error"] == f"the name of {made.name} does not match that of its folder spam-2.0.dist-info"
+
+
+def rewrite(wheel: Path, change: Callable[[Dict[str, bytes]], None]) -> Path:
+    """Change what is in a wheel, as somebody does who knows of no RECORD."""
+    with zipfile.ZipFile(str(wheel)) as source:
+        files = {name: source.read(name) for name in source.namelist()}
+    change(files)
+    with zipfile.ZipFile(str(wheel), "w") as target:
+        for name, content in files.items():
+            target.writestr(name, content)
+    return wheel
+
+
+def test_check_refuses_a_wheel_that_was_renamed(tmp_path: Path, check: Check) -> None:
+    """Pip and uv install it, and then it is for no system, or installed again and again."""
+    made = make_wheel(tmp_path, PURE, {"spam.py": ""})
+    renamed = made.rename(tmp_path / "spam-1.0-py2.py3-none-any.whl")
+    nothing = rewrite(
+        make_wheel(tmp_path / "nothing", PURE, {"spam.py": ""}),
+        lambda files: files.update({"spam-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nTag: py3\n"}),
+    )
+
+    done = check("--json", renamed, nothing)
+
+    assert done.code == 1
+    assert done.json[0]["error"] == (
+        "the name of spam-1.0-py2.py3-none-any.whl does not match its WHEEL, whose tags are py3-none-any"
+    )
+    assert "'python -m wheel tags' changes both" in done.err
+    assert done.json[1]["error"] == f"{nothing}: spam-1.0.dist-info/WHEEL has a tag that is none: 'py3'"
+    assert [[test["error"] for test in each["tests"]] for each in done.json] == [[None], [None]]
+
+
+def test_check_compares_what_is_in_a_wheel_with_its_record(tmp_path: Path, check: Check) -> None:
+    """Files that were added, changed or removed after the build are named; package indexes refuse most of it."""
+
+    def _change(files: Dict[str, bytes]) -> None:
+        del files["gone.py"]
+        files.update({"spam.py": b"# patched\n", "more.py": b"", "spam-1.0.dist-info/RECORD.jws": b""})
+
+    def _drop_record(files: Dict[str, bytes]) -> None:
+        del files["spam-1.0.dist-info/RECORD"]
+
+    changed = rewrite(make_wheel(tmp_path / "a", PURE, {"gone.py": "", "spam.py": "", "ham.py": ""}), _change)
+    without = rewrite(make_wheel(tmp_path / "b", PURE, {"spam.py": ""}), _drop_record)
+
+    done = check("--json", changed, without)
+
+    assert done.code == 1
+    assert done.json[0]["error"] == (
+        f"{changed.name} does not hold what its RECORD lists: spam.py has another hash, more.py is not listed, "
+        "gone.py is not there"
+    )
+    assert done.json[1]["error"] == f"{without} has no RECORD: there is no spam-1.0.dist-info/RECORD in it"
+
+
+@pytest.mark.parametrize("written", ["sha384", "hex", "none"])
+def test_a_record_that_nobody_refuses_is_enough(tmp_path: Path, check: Check, written: str) -> None:
+    """Some backends write no hash, some write it in hex, and the specification allows longer ones."""
+
+    def _change(files: Dict[str, bytes]) -> None:
+        hashes = {"sha384": "sha384=AAAA", "hex": f"sha256={hashlib.sha256(b'').hexdigest()}", "none": ""}
+        lines = [f"{name},," for name in files if name != "spam.py"]
+        text = "\n".join([*lines, f"spam.py,{hashes[written]},0"])
+        files["spam-1.0.dist-info/RECORD"] = text.encode()
+
+    wheel = rewrite(make_wheel(tmp_path, PURE, {"spam.py": ""}), _change)
+
+    assert check(wheel).code == 0
 
 
 def test_check_says_what_it_cannot_test(tmp_path: Path, check: Check) -> None:

@@ -19,6 +19,7 @@ from provision_backend.interpreter import Interpreter, inspect_interpreter
 from provision_backend.output import Reporter
 from provision_backend.settings import Settings
 from provision_backend.wheels import testing
+from provision_backend.wheels.contents import read_contents
 from provision_backend.wheels.job import Job
 from provision_backend.wheels.plan import Python
 from provision_backend.wheels.testing import import_names
@@ -39,7 +40,7 @@ def try_wheel(wheel: Path, interpreter: Interpreter, *, command: str = "", verbo
     options: Dict[str, Any] = {"requires": (), "source": None, "settings": Settings(installer="uv", offline=True)}
     try:
         reporter = Reporter(stream, verbosity)
-        testing.test_wheel(wheel, interpreter, command=command, reporter=reporter, **{**options, **more})
+        testing.test_wheel(read_contents(wheel), interpreter, command=command, reporter=reporter, **{**options, **more})
     except WheelError as exc:
         return str(exc).replace(interpreter.version, "X.Y.Z")
     return stream.getvalue()
@@ -64,7 +65,7 @@ def try_wheel(wheel: Path, interpreter: Interpreter, *, command: str = "", verbo
 )  # fmt: skip
 def test_what_is_imported_of_a_wheel(tmp_path: Path, files: List[str], names: List[str]) -> None:
     """The uppermost packages and modules load the rest; what is packed by mistake or is no module is left out."""
-    assert import_names(make_wheel(tmp_path, PURE, dict.fromkeys(files, ""))) == names
+    assert import_names(read_contents(make_wheel(tmp_path, PURE, dict.fromkeys(files, "")))) == names
 
 
 def test_declared_import_names_count(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_declared_import_names_count(tmp_path: Path) -> None:
     )
     none = make_wheel(tmp_path / "b", PURE, {"spam.py": ""}, metadata="Import-Name:\n")
 
-    assert (import_names(declared), import_names(none)) == (["_c", "egg"], [])
+    assert (import_names(read_contents(declared)), import_names(read_contents(none))) == (["_c", "egg"], [])
 
 
 def test_a_wheel_without_modules_is_untested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +106,7 @@ def test_a_file_that_is_no_wheel_is_refused(tmp_path: Path) -> None:
     damaged = tmp_path / "spam-1.0-py3-none-any.whl"
     damaged.write_bytes(b"nothing")
     with pytest.raises(WheelError, match=r"^could not read .*whl: File is not a zip file$"):
-        import_names(damaged)
+        read_contents(damaged)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_metadata_that_would_fill_the_memory_is_refused(tmp_path: Path, method: 
     tracemalloc.start()
     try:
         with pytest.raises(WheelError, match=rf"^could not read .*: .*{said}"):
-            import_names(wheel)
+            read_contents(wheel)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -19,7 +19,7 @@ from ..cache.store import open_cache
 from ..catalog.archive import Archive
 from ..catalog.selection import matching_archives, newest_of_minors
 from ..catalog.wanted import Wanted
-from ..errors import MissingDependencyError, ProjectError, ProvisionError, UsageError
+from ..errors import MissingDependencyError, ProjectError, ProvisionError, UsageError, WheelError
 from ..hooks.installers import provision_for_build
 from ..hooks.tags import covers, is_for, kind_of, oldest_libc, tags_of
 from ..host.platforms import Platform, format_version
@@ -30,10 +30,11 @@ from ..output import Reporter
 from ..project.pyproject import parse_pyproject, read_text
 from ..settings import Settings
 from ..versions import VersionRequest, is_specifier, normalised_name, parse_request
+from ..wheels.contents import Contents, check_name, check_record, check_tags, read_contents
 from ..wheels.options import WheelOptions, read_options, read_table
 from ..wheels.repair import check_abi3
 from ..wheels.targets import NATIVE, how_to_run
-from ..wheels.testing import check_name, read_metadata, test_wheel, why_untested
+from ..wheels.testing import test_wheel, why_untested
 from .answers import Answer, as_columns
 from .registry import argument
 
@@ -131,26 +132,27 @@ class _Check:
 
     def wheel(self, wheel: Path) -> Dict[str, Any]:
         """Check one wheel, and return what was found out about it, as for ``--json``."""
-        tests: List[Dict[str, Any]] = []
-        reason = ""
-        # A wheel that cannot be read is the failure of that wheel, and the others have their answers.
-        error = self._try(partial(read_metadata, wheel))
-        if error is None:
-            error = self._try(partial(self._check_claims, wheel))
-            tests, reason = self._tests(wheel)
-        facts = {"wheel": str(wheel), "kind": kind_of(wheel.name), "error": error, "untested": reason or None}
-        return {**facts, "tests": tests}
+        facts = {"wheel": str(wheel), "kind": kind_of(wheel.name)}
+        try:
+            contents = read_contents(wheel)
+        except WheelError as exc:
+            # It is the failure of this wheel, and the others have their answers.
+            self._reporter.error(str(exc))
+            return {**facts, "error": exc.message, "untested": None, "tests": []}
+        error = self._try(partial(self._check_claims, contents))
+        tests, reason = self._tests(contents)
+        return {**facts, "error": error, "untested": reason or None, "tests": tests}
 
-    def _tests(self, wheel: Path) -> Tuple[List[Dict[str, Any]], str]:
+    def _tests(self, contents: Contents) -> Tuple[List[Dict[str, Any]], str]:
         """Test a wheel, and return what each test has found; without any, why there is none."""
-        tests, reason = [], ""
+        tests, reason, wheel = [], "", contents.wheel
         target = self._target_of(wheel)
-        pythons = self._claimed(wheel, target)
-        nothing = why_untested(wheel, self._options_for(wheel).test) if pythons else ""
+        pythons = self._claimed(contents, target)
+        nothing = why_untested(contents, self._options_for(wheel).test) if pythons else ""
         for label, wanted in pythons:
             self._reporter.info(f"testing {wheel.name} under CPython {label}")
             began = time.monotonic()
-            failure = self._try(partial(self._test, wheel, wanted, target.settings))
+            failure = self._try(partial(self._test, contents, wanted, target.settings))
             if failure or not nothing:
                 tests.append({"python": label, "error": failure, "seconds": round(time.monotonic() - began, 1)})
         if not tests:
@@ -169,19 +171,20 @@ class _Check:
             return exc.message
         return None
 
-    def _check_claims(self, wheel: Path) -> None:
-        check_name(wheel)
+    def _check_claims(self, contents: Contents) -> None:
+        for check in (check_name, check_tags, check_record):
+            check(contents)
         try:
-            check_abi3(wheel)
+            check_abi3(contents.wheel)
         except MissingDependencyError as exc:
             # The test under each Python says more, and needs nothing of the extra.
-            self._reporter.info(f"the stable ABI of {wheel.name} is not checked: {exc}")
+            self._reporter.info(f"the stable ABI of {contents.wheel.name} is not checked: {exc}")
 
-    def _test(self, wheel: Path, wanted: Wanted, settings: Settings) -> None:
-        reporter, options = self._reporter, self._options_for(wheel)
+    def _test(self, contents: Contents, wanted: Wanted, settings: Settings) -> None:
+        reporter, options = self._reporter, self._options_for(contents.wheel)
         interpreter = provision_for_build(wanted, settings, reporter)
         test_wheel(
-            wheel,
+            contents,
             interpreter,
             command=options.test,
             requires=options.test_requires,
@@ -190,15 +193,17 @@ class _Check:
             reporter=reporter,
         )
 
-    def _claimed(self, wheel: Path, target: _Target) -> List[Tuple[str, Wanted]]:
+    def _claimed(self, contents: Contents, target: _Target) -> List[Tuple[str, Wanted]]:
         """Return the labels of the Pythons that a wheel claims and that there are for this host, and how to get each.
 
         Free-threaded ones are left out unless they are requested, or the wheel names their ABI.
         """
+        wheel = contents.wheel
         oldest = oldest_libc(wheel.name, target.triple)
         if oldest and target.platform.libc_version and oldest > target.platform.libc_version[:2]:
             return []
-        requires_python = self._requires_python(wheel)
+        text = str(contents.metadata.get("Requires-Python") or "")
+        requires_python = text if is_specifier(text) else ""
         names_abi = any(tag.abi.endswith("t") for tag in tags_of(wheel.name))
         asked = [parse_request(text, source="--python") for text in self._options_for(wheel).python]
         requests: Sequence[Optional[VersionRequest]] = asked or [None, *[_FREETHREADED] * names_abi]
@@ -212,10 +217,6 @@ class _Check:
                     both = ",".join(filter(None, [requires_python, request.specifiers if request else ""]))
                     found.setdefault(label, Wanted(both, parse_request(label)))
         return sorted(found.items(), key=lambda each: (int(each[0].rstrip("t").split(".")[1]), each[0]))
-
-    def _requires_python(self, wheel: Path) -> str:
-        text = str(read_metadata(wheel).get("Requires-Python") or "")
-        return text if is_specifier(text) else ""
 
     def _reason(self, wheel: Path, target: _Target) -> str:
         oldest = oldest_libc(wheel.name, target.triple)

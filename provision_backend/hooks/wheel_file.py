@@ -10,12 +10,12 @@ import zipfile
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Tuple, Type
+from typing import IO, Iterator, Tuple, Type
 
 from ..errors import WheelError
 from ..output import format_size
 
-__all__ = ["UNREADABLE", "open_wheel", "read_member"]
+__all__ = ["UNREADABLE", "open_member", "open_wheel", "read_member"]
 
 _MOST = 8_000_000  # bytes of a text that are read; metadata holds a README, and the longest have about 1 MB
 
@@ -45,26 +45,33 @@ def open_wheel(wheel: Path) -> Iterator[zipfile.ZipFile]:
         raise WheelError(f"could not read {wheel}: {reason}") from None
 
 
-def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Return the content of a text in a wheel, such as its metadata.
+@contextmanager
+def open_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
+    """Open a file in a wheel; raise `WheelError` if it is compressed in another way than in wheels."""
+    # What decompresses bzip2 and LZMA makes gigabytes of some kilobytes, however little is asked for.
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise WheelError(
+            f"could not read {archive.filename}: {entry.filename} is compressed by method {entry.compress_type}",
+            hint="a wheel is made with deflate, which is method 8, or stored, which is 0",
+        )
+    with archive.open(entry) as file:
+        yield file
+
+
+def read_member(archive: zipfile.ZipFile, name: str, *, most: int = _MOST) -> bytes:
+    """Return the content of a text in a wheel, such as its metadata, of at most so many bytes.
 
     Raises:
         WheelError: it is too long, as in a file that was made to fill the memory, or it is compressed in another way
             than in wheels.
     """
     entry = archive.getinfo(name)
-    # What decompresses bzip2 and LZMA makes gigabytes of some kilobytes, however little is asked for.
-    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise WheelError(
-            f"could not read {archive.filename}: {name} is compressed by method {entry.compress_type}",
-            hint="a wheel is made with deflate, which is method 8, or stored, which is 0",
-        )
     # The size that the file claims may be wrong.
-    with archive.open(entry) as file:
-        content = file.read(_MOST + 1) if entry.file_size <= _MOST else b""
-    if max(entry.file_size, len(content)) > _MOST:
+    with open_member(archive, entry) as file:
+        content = file.read(most + 1) if entry.file_size <= most else b""
+    if max(entry.file_size, len(content)) > most:
         raise WheelError(
-            f"could not read {archive.filename}: {name} has more than {format_size(_MOST)}",
+            f"could not read {archive.filename}: {name} has more than {format_size(most)}",
             hint="a wheel with metadata of that size is damaged, or was made to fill the memory of who reads it",
         )
     return content

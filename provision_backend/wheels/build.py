@@ -36,11 +36,11 @@ from ..settings import Settings
 from ..systems import RUNNING
 from ..toolchain import Compilers, Toolchain, toolchain_for
 from ..versions import parse_request
+from .contents import check_name, check_record, check_tags, read_contents, same_project
 from .cross import Cross, open_target
 from .job import Job
 from .repair import check_abi3, repair_wheel
 from .targets import HOST, NATIVE, settings_for
-from .testing import check_name, same_project
 
 __all__ = ["build_wheel", "check_made"]
 
@@ -75,6 +75,10 @@ def build_wheel(job: Job, reporter: Reporter) -> Dict[str, Any]:
     with reporter.step("give the wheel its tags"):
         check_abi3(wheel)
         repaired = repair_wheel(wheel, wheel.parent.parent, triple=job.target.triple, glibc=job.settings.glibc)
+        # What auditwheel has written anew is right, whatever the backend has made.
+        contents = read_contents(repaired.path)
+        check_tags(contents)
+        check_record(contents)
     target = Path(job.wheel)
     shutil.copyfile(str(repaired.path), str(target))
     return {
@@ -186,7 +190,7 @@ def check_made(wheel: Path, project: Project, python: str, triple: str) -> None:
 
     Source: "Binary distribution format"; pip compares the same.
     """
-    check_name(wheel)
+    check_name(read_contents(wheel))
     name, version = parse_wheel_filename(wheel.name)[:2]
     # A local version, 1.0+cpu, may come from the machine that builds.
     if not same_project(str(name), version.public, project.name, project.version):

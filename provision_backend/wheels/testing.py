@@ -8,24 +8,20 @@ Source: "Recording installed projects"; PEP 794 (Import-Name); PEP 420 (namespac
 
 from __future__ import annotations
 
-import email
 import keyword
 import re
 import shlex
 import tempfile
-from email.message import Message
 from pathlib import Path, PurePosixPath
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set
 
-from packaging.utils import canonicalize_name, parse_wheel_filename
-from packaging.version import InvalidVersion, Version
+from packaging.utils import parse_wheel_filename
 
 from ..catalog.wanted import Wanted
 from ..errors import BuildEnvironmentError, InterpreterError, WheelError
 from ..hooks.environment import BuildEnvironment, create_environment
 from ..hooks.installers import provision_for_build
 from ..hooks.tags import tags_of
-from ..hooks.wheel_file import open_wheel, read_member
 from ..install.unpack import unpack_sdist
 from ..interpreter import Interpreter
 from ..output import Reporter
@@ -33,10 +29,11 @@ from ..processes import abnormal_end, last_lines, run_quiet, run_visible
 from ..settings import Settings
 from ..systems import RUNNING
 from ..versions import parse_request
+from .contents import Contents, read_contents
 from .job import Job
 from .targets import settings_for
 
-__all__ = ["check_name", "import_names", "read_metadata", "run_test", "same_project", "test_wheel", "why_untested"]
+__all__ = ["import_names", "run_test", "test_wheel", "why_untested"]
 
 _IMPORTING = """
 import importlib, sys
@@ -57,7 +54,7 @@ _NOT_IMPORTED = {
 
 
 def test_wheel(
-    wheel: Path,
+    contents: Contents,
     interpreter: Interpreter,
     *,
     command: str,
@@ -72,10 +69,10 @@ def test_wheel(
     ``{project}``, which is the *source*, and ``{wheel}`` in it are paths. Without a command, all import names of the
     wheel are imported. One that cannot be installed, or fails its test, is a `WheelError`.
     """
-    wheel = wheel.absolute()
+    wheel = contents.wheel.absolute()
     label = f"CPython {interpreter.label}"
     words = _replaced(command, wheel, source)
-    names = [] if command else import_names(wheel)
+    names = [] if command else import_names(contents)
     with tempfile.TemporaryDirectory(prefix="provision-backend-") as name:
         folder = Path(name)
         environment = BuildEnvironment(folder / "environment", interpreter, settings, reporter, source or folder)
@@ -88,13 +85,13 @@ def test_wheel(
             _import(names, environment, folder, f"{wheel.name} was installed under {label}")
 
 
-def why_untested(wheel: Path, command: str) -> str:
+def why_untested(contents: Contents, command: str) -> str:
     """Return why `test_wheel` does no more than install a wheel; empty if it does.
 
     A wheel of scripts, data or dependencies is no failure, and neither is it known to work: a build backend that finds
     no packages makes the same. One that says with ``Import-Name`` that there is nothing to import was tested.
     """
-    if command or import_names(wheel) or read_metadata(wheel).get_all("Import-Name") is not None:
+    if command or import_names(contents) or contents.metadata.get_all("Import-Name") is not None:
         return ""
     return "it can be installed, and there is nothing to import in it"
 
@@ -111,8 +108,9 @@ def run_test(job: Job, reporter: Reporter) -> Dict[str, Any]:
     interpreter = provision_for_build(wanted, settings, reporter)
     # {project} is a copy for this test alone, so that none finds what another one has left in it.
     source = unpack_sdist(Path(job.sdist), Path(job.folder, "project")) if "{project}" in job.test else None
+    contents = read_contents(Path(job.wheel))
     test_wheel(
-        Path(job.wheel),
+        contents,
         interpreter,
         command=job.test,
         requires=job.test_requires,
@@ -120,7 +118,7 @@ def run_test(job: Job, reporter: Reporter) -> Dict[str, Any]:
         settings=settings,
         reporter=reporter,
     )
-    reason = why_untested(Path(job.wheel), job.test)
+    reason = why_untested(contents, job.test)
     return {"unavailable": True, "error": reason} if reason else {}
 
 
@@ -174,67 +172,22 @@ def _run_command(command: str, environment: BuildEnvironment, folder: Path, what
         raise WheelError(f"{what} {how}", hint=f"{command}\n{hint}".strip())
 
 
-def read_metadata(wheel: Path) -> Message:
-    """Return the core metadata of a wheel, or raise `WheelError`."""
-    return _read(wheel)[2]
-
-
-def check_name(wheel: Path) -> None:
-    """Raise `WheelError` for a wheel whose file name is not that of its metadata, and which installers refuse.
-
-    Source: "Binary distribution format"; pip and uv compare the same.
-    """
-    tags_of(wheel.name)
-    name, version = parse_wheel_filename(wheel.name)[:2]
-    path, metadata = _read(wheel)[1:]
-    inside = (str(metadata.get("Name")), str(metadata.get("Version")))
-    if not same_project(*inside, str(name), str(version)):
-        raise WheelError(f"the name of {wheel.name} does not match its metadata, which is that of {' '.join(inside)}")
-    folder = path.partition("/")[0]
-    named, _, rest = folder[: -len(".dist-info")].partition("-")
-    if not same_project(named, rest, *inside):
-        raise WheelError(f"the name of {wheel.name} does not match that of its folder {folder}")
-
-
-def same_project(name: str, version: str, other_name: str, other_version: str) -> bool:
-    """Return whether two names and versions are the same; the other version may have a local part more."""
-    try:
-        equal = Version(version) in (Version(other_version), Version(Version(other_version).public))
-    except InvalidVersion:
-        equal = version == other_version  # Versions of long ago have any form, and no wheel's name has one of them.
-    return equal and canonicalize_name(name) == canonicalize_name(other_name)
-
-
-def import_names(wheel: Path) -> List[str]:
+def import_names(contents: Contents) -> List[str]:
     """Return what can be imported of a wheel, in alphabetical order: the least names that load all its packages.
 
     Where the metadata lists ``Import-Name``, these; otherwise the top-level packages and modules, and for a namespace
     the uppermost ones in it. ``tests``, ``docs`` and the like, which many wheels hold by mistake, are left out.
-
-    Raises:
-        WheelError: it cannot be read.
     """
-    paths, _, metadata = _read(wheel)
-    declared = metadata.get_all("Import-Name")
+    declared = contents.metadata.get_all("Import-Name")
     if declared is not None:
         names = {text.partition(";")[0].strip() for text in declared}
         return sorted(filter(None, names))  # One without a name says that there is none.
     uppermost: Dict[str, List[str]] = {}
-    for name in sorted(set(_modules(paths)), key=lambda name: (name.count("."), name)):
+    for name in sorted(set(_modules(contents.paths)), key=lambda name: (name.count("."), name)):
         found = uppermost.setdefault(name.partition(".")[0], [])
         if not found or name.count(".") == found[0].count("."):
             found.append(name)
     return sorted(name for found in uppermost.values() for name in found)
-
-
-def _read(wheel: Path) -> Tuple[List[str], str, Message]:
-    """Return the paths in a wheel, and the path and the content of its metadata."""
-    with open_wheel(wheel) as archive:
-        names = archive.namelist()
-        path = next((name for name in names if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)), "")
-        if not path:
-            raise WheelError(f"{wheel} has no metadata: there is no .dist-info/METADATA in it")
-        return names, path, email.message_from_string(read_member(archive, path).decode("utf-8", "replace"))
 
 
 def _modules(paths: Sequence[str]) -> Iterator[str]:
