@@ -179,6 +179,19 @@ def test_check_says_what_it_cannot_test(tmp_path: Path, check: Check) -> None:
     ]  # fmt: skip
 
 
+def test_check_takes_a_pre_release_for_a_wheel_that_no_final_release_serves(tmp_path: Path, check: Check) -> None:
+    """Otherwise it would be said that there is no such Python, where there is a release candidate."""
+    triple = ours("list", "--json", MINOR).json[0]["triple"]
+    names = [f"cpython-{version}+20260101-{triple}-install_only.tar.gz" for version in ("3.7.9", f"{MINOR}.0rc1")]
+    (tmp_path / "SHA256SUMS").write_text("".join(f"{'0' * 64}  {name}\n" for name in names))
+    label = f"cp{MINOR.replace('.', '')}"
+    wheel = make_wheel(tmp_path, f"{label}-none-any", {"spam.py": ""})
+
+    done = check("--json", wheel, "--catalog", tmp_path / "SHA256SUMS")
+
+    assert [(test["python"], test["error"]) for test in done.json[0]["tests"]] == [(MINOR, None)]
+
+
 def test_check_knows_how_the_project_in_this_folder_is_tested(tmp_path: Path, check: Check) -> None:
     """Its own wheels are tested as its table says; those of another project, and those with an option, are not."""
     table = "test = 'python -c \"import spam; raise SystemExit(3)\"'"

@@ -208,14 +208,16 @@ class _Check:
         asked = [parse_request(text, source="--python") for text in self._options_for(wheel).python]
         requests: Sequence[Optional[VersionRequest]] = asked or [None, *[_FREETHREADED] * names_abi]
         found: Dict[str, Wanted] = {}
-        for request in requests:
-            wanted = Wanted(requires_python, request)
-            for archive in newest_of_minors(matching_archives(target.archives, wanted, target.triple)):
-                label = archive.minor
-                available = self._installed is None or label in self._installed
-                if available and covers(wheel.name, label, target.triple):
-                    both = ",".join(filter(None, [requires_python, request.specifiers if request else ""]))
-                    found.setdefault(label, Wanted(both, parse_request(label)))
+        # A wheel may be for a Python of which there are only pre-releases yet.
+        for archives in (target.archives, [archive for archive in target.archives if archive.prerelease]):
+            for request in requests if not found else ():
+                wanted = Wanted(requires_python, request)
+                for archive in newest_of_minors(matching_archives(archives, wanted, target.triple)):
+                    label = archive.minor
+                    available = self._installed is None or label in self._installed
+                    if available and covers(wheel.name, label, target.triple):
+                        both = ",".join(filter(None, [requires_python, request.specifiers if request else ""]))
+                        found.setdefault(label, Wanted(both, parse_request(label)))
         return sorted(found.items(), key=lambda each: (int(each[0].rstrip("t").split(".")[1]), each[0]))
 
     def _reason(self, wheel: Path, target: _Target) -> str:
