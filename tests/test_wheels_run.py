@@ -137,6 +137,14 @@ def test_silence_is_broken_once_a_minute_where_there_is_no_terminal(tmp_path: Pa
 
 
 @pytest.mark.slow
+def test_a_wheel_whose_record_leaves_a_file_out_is_not_published(toy: Toy, pythons: List[str]) -> None:
+    """Package indexes refuse it; its build has failed, whatever the tests of it would say."""
+    code, answer, said = toy.run(pythons[:1], "--jobs", "1", TOY_KIND="pure", TOY_UNLISTED="1")
+
+    assert (code, [build["status"] for build in answer["builds"]], toy.wheels()) == (1, ["failed"], {})
+    assert "failed: toy-1.0-py3-none-any.whl does not hold what its RECORD lists: late.py is not listed" in said
+
+
 def test_a_failure_ends_the_run_and_the_next_goes_on_where_it_was(toy: Toy, pythons: List[str]) -> None:
     """A red build is one sentence with the end of its log and its place; what was built before is not built again."""
     pythons = pythons[:2]

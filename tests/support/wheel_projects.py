@@ -4,7 +4,7 @@
 nothing compiled in any of them, so they have no platform.
 ``TOY_FAILS`` names a Python that the build fails under, ``TOY_BROKEN`` one that the wheel cannot be imported under, and
 ``TOY_SLOW`` one under which a build takes its time, and ``TOY_HANGS`` one under which it does not end (``sdist`` for
-that of its sdist). ``TOY_LEAVES`` has it leave a program running.
+that of its sdist). ``TOY_LEAVES`` has it leave a program running, ``TOY_UNLISTED`` a file out of RECORD.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
         "toy-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\\nGenerator: toy\\nRoot-Is-Purelib: false\\nTag: %s\\n" % tag,
     }
     files["toy-1.0.dist-info/RECORD"] = "".join(name + ",,\\n" for name in [*files, "toy-1.0.dist-info/RECORD"])
+    if os.environ.get("TOY_UNLISTED"):
+        files["late.py"] = ""
     name = "toy-1.0-" + tag + ".whl"
     with zipfile.ZipFile(os.path.join(folder, name), "w") as archive:
         for path, text in files.items():
