@@ -30,7 +30,10 @@ def check(tmp_path: Path) -> Check:
 
     def _check(*arguments: object) -> Done:
         options = ["--preference", "only-system", "--installer", "uv"]
-        return ours("check", *map(str, arguments), *options, cwd=tmp_path, env={"UV_OFFLINE": "1"})
+        # What the machine's pip is told of indexes and constraints is not for uv, which would be said.
+        pip = {name: "" for name in os.environ if name.startswith("PIP_")}
+        env = {"UV_OFFLINE": "1", **pip, "PIP_CONFIG_FILE": os.devnull}
+        return ours("check", *map(str, arguments), *options, cwd=tmp_path, env=env)
 
     return _check
 
