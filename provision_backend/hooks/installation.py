@@ -49,7 +49,8 @@ LOGIN_REFUSED = "the login of that index is missing or wrong"
 
 _REFUSED = re.compile(r"(40[13]) Client Error: .* for url: (\S+)")
 
-_NOT_FOUND = re.compile("No matching distribution|No solution found|not found in the")
+# uv breaks its lines where the terminal, or a path, happens to end.
+_NOT_FOUND = re.compile(r"No\s+matching\s+distribution|No\s+solution\s+found|not\s+found\s+in\s+the")
 
 _TIMEOUT = 3600.0  # seconds an installer may take; a build dependency without a wheel is compiled in that time
 
