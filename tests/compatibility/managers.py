@@ -147,7 +147,7 @@ _PIPX = Refusal(
 )
 _PNPM = Refusal(
     "pnpm refuses to install a project for a Python that does not satisfy its requires-python, after it was built",
-    r"built a wheel requiring[\s│]+Python",  # It breaks lines where the path of the project happens to end.
+    r"built[\s│]+a[\s│]+wheel[\s│]+requiring",  # It breaks lines where the path of the project happens to end.
 )
 
 _POETRY_ITSELF = Refusal(
