@@ -120,11 +120,8 @@ def _configured(installer: str, keys: Sequence[str], environ: Mapping[str, str],
     return next((f"{key} of uv's configuration" for key in keys if key in of_uv), "")
 
 
-_OF_INSTALLING = (
-    "--require-hashes",
-    "--no-require-hashes",
-    "--no-verify-hashes",
-)  # options that uv has for no other command
+_OF_INSTALLING = ("--require-hashes", "--no-require-hashes", "--no-verify-hashes")
+"""Options of ``uv pip install`` that ``uv pip compile`` does not have."""
 
 
 def _pin(
